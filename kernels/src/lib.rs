@@ -1,1 +1,49 @@
-//! Placeholder.
+//! Arithmetic on slices, in the order a segment uses it.
+//!
+//! 1. [`to_f32`] turns the folded fixed-point state into the parameters a model trains on.
+//! 2. [`global_norm`] and [`adamw`] are the inner optimizer step.
+//! 3. [`compress`] turns the segment's pseudo-gradient into a payload of a few bits per hundred parameters,
+//!    leaving the rest in the residual (error feedback).
+//! 4. [`Carry`] is what the author keeps between segments, sealed to three bytes per parameter.
+//! 5. [`validate`] checks a stranger's payload completely; [`fold`] adds it to the state, or takes it out, exactly.
+//! 6. [`state_root`] names the state: the same set of updates gives the same 32 bytes.
+//!
+//! Every function gives the same bits on every CPU: no fused multiply-add, no library transcendental functions, and
+//! each sum in a stated order. [`mod@reference`] holds a slow, readable twin of each operation.
+//!
+//! The crate reads no clock, starts no thread and draws no randomness. Its only unsafe code is one
+//! prefetch hint.
+#![deny(unsafe_code)]
+
+mod adamw;
+mod bits;
+mod carry;
+mod compress;
+mod digest;
+mod error;
+mod fixed;
+mod fold;
+mod layout;
+mod level;
+mod prefetch;
+mod read;
+pub mod reference;
+mod seal;
+mod select;
+mod topk;
+mod validate;
+mod weight;
+mod write;
+
+pub use adamw::{AdamW, adamw, global_norm};
+pub use carry::{Carry, CarryError};
+pub use compress::compress;
+pub use digest::{BLOB_CHUNK, blob_root, chunk_hashes, root_of, state_chunk_hashes, state_root};
+pub use error::CodecError;
+pub use fixed::{FRACTION_BITS, NonFinite, from_f32, to_f32};
+pub use fold::{Direction, fold};
+pub use layout::payload_bytes_max;
+pub use level::{LEVELS, Norm, level_fixed};
+pub use topk::{CHUNK, TopK, TopKOutOfRange};
+pub use validate::validate;
+pub use weight::{Weight, WeightTooLarge};

@@ -1,0 +1,166 @@
+//! The inner optimizer: AdamW (Loshchilov & Hutter 2019, algorithm 2) fused into one pass, and the norm for clipping.
+//!
+//! Departure from the paper: the decay is `1 − lr · weight_decay`, as in the common libraries, and the gradient is
+//! multiplied by a clipping scale on the way in.
+
+/// The settings of [`adamw`]. All dimensionless but `lr`, which has the unit of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Step size. The schedule changes it from step to step.
+    pub lr: f32,
+    /// Decay of the first moment, 0 ≤ β₁ < 1; 0.9 is usual.
+    pub beta1: f32,
+    /// Decay of the second moment, 0 ≤ β₂ < 1; 0.95 to 0.999 are usual.
+    pub beta2: f32,
+    /// Added to the root of the second moment; 1e-8 is usual.
+    pub epsilon: f32,
+    /// Decoupled weight decay, applied as `params · (1 − lr · weight_decay)`; 0.1 is usual for language models.
+    pub weight_decay: f32,
+}
+
+/// One optimizer step, in place. Element by element, so the order of elements cannot matter; each operation is rounded
+/// once in `f32` and none is fused, so every CPU gives the same bits.
+///
+/// `step` counts from 1 and only sets the bias correction. `scale` multiplies the gradient first (1.0: no clipping).
+///
+/// # Shapes
+/// `params`, `grads`, `m`, `v`: `[params]`.
+///
+/// # Panics
+/// If the lengths differ or `step` is 0: bugs of the caller.
+pub fn adamw(h: &AdamW, step: u64, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], scale: f32) {
+    assert!(step > 0, "optimizer steps count from 1");
+    let params_count = params.len();
+    assert!(
+        [grads.len(), m.len(), v.len()] == [params_count; 3],
+        "parameters, gradients and moments must have one length"
+    );
+    let step = Step::new(h, step, scale);
+    for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
+        step.apply(p, *g, m, v);
+    }
+}
+
+/// The constants of one step, each rounded to `f32` once.
+struct Step {
+    scale: f32,
+    beta1: f32,
+    beta2: f32,
+    fresh1: f32,
+    fresh2: f32,
+    correct1: f32,
+    correct2: f32,
+    epsilon: f32,
+    decay: f32,
+    lr: f32,
+}
+
+impl Step {
+    fn new(h: &AdamW, step: u64, scale: f32) -> Self {
+        Self {
+            scale,
+            beta1: h.beta1,
+            beta2: h.beta2,
+            fresh1: 1.0 - h.beta1,
+            fresh2: 1.0 - h.beta2,
+            correct1: (1.0 / (1.0 - power(f64::from(h.beta1), step))) as f32,
+            correct2: (1.0 / (1.0 - power(f64::from(h.beta2), step))) as f32,
+            epsilon: h.epsilon,
+            decay: 1.0 - h.lr * h.weight_decay,
+            lr: h.lr,
+        }
+    }
+
+    #[inline(always)]
+    fn apply(&self, p: &mut f32, g: f32, m: &mut f32, v: &mut f32) {
+        let g = g * self.scale;
+        *m = self.beta1 * *m + self.fresh1 * g;
+        *v = self.beta2 * *v + self.fresh2 * (g * g);
+        let direction = (*m * self.correct1) / ((*v * self.correct2).sqrt() + self.epsilon);
+        *p = *p * self.decay - self.lr * direction;
+    }
+}
+
+/// `base` to the power `exponent` by squaring: `f64::powi` may differ between platforms.
+pub(crate) fn power(mut base: f64, mut exponent: u64) -> f64 {
+    let mut result = 1.0;
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result *= base;
+        }
+        base *= base;
+        exponent >>= 1;
+    }
+    result
+}
+
+const LANES: usize = 16;
+
+/// The Euclidean norm of a gradient. Element `i` is squared and added in `f64` to lane `i mod 16`, in ascending order;
+/// the lanes are added as a tree (8 apart, then 4, 2, 1); the root is rounded to `f32`. Overflow gives infinity.
+///
+/// # Shapes
+/// `grads`: `[params]`.
+pub fn global_norm(grads: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (rows, rest) = grads.as_chunks::<LANES>();
+    for row in rows {
+        add_squares(&mut lanes, row);
+    }
+    add_squares(&mut lanes, rest);
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0].sqrt() as f32
+}
+
+#[inline(always)]
+fn add_squares(lanes: &mut [f64; LANES], row: &[f32]) {
+    for (lane, &g) in lanes.iter_mut().zip(row) {
+        *lane += f64::from(g) * f64::from(g);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: AdamW = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.5 };
+
+    #[test]
+    fn the_first_step_moves_by_the_learning_rate_against_the_gradient() {
+        let (mut p, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
+        adamw(&USUAL, 1, &mut p, &[3.0, -0.01], &mut m, &mut v, 1.0);
+        assert!((p[0] - (0.95 - 0.1)).abs() < 1e-5, "{p:?}");
+        assert!((p[1] - (0.95 + 0.1)).abs() < 1e-5, "{p:?}");
+    }
+
+    #[test]
+    fn scaling_the_gradient_is_the_same_as_passing_a_scaled_gradient() {
+        let (mut a, mut b) = ([[0.5f32], [0.0], [0.0]], [[0.5f32], [0.0], [0.0]]);
+        let [p, m, v] = &mut a;
+        adamw(&USUAL, 3, p, &[4.0], m, v, 0.25);
+        let [p, m, v] = &mut b;
+        adamw(&USUAL, 3, p, &[1.0], m, v, 1.0);
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn the_norm_is_right_and_does_not_overflow_early() {
+        assert_eq!(global_norm(&[]), 0.0);
+        assert_eq!(global_norm(&[3.0, -4.0]), 5.0);
+        assert_eq!(global_norm(&[1.0; 1 << 14]), 128.0);
+        assert_eq!(global_norm(&[3e30, 4e30]), 5e30);
+    }
+
+    #[test]
+    fn a_large_step_count_needs_no_correction() {
+        assert_eq!(power(0.9, 0), 1.0);
+        assert!(power(0.9, u64::MAX) < 1e-300);
+        assert!((power(0.9, 10) - 0.348_678_440_1).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,177 @@
+//! The carry in three bytes per parameter.
+//!
+//! Sealed bytes are `steps` as little-endian `u64`, then per 4096-chunk of `len` parameters
+//!
+//! | part | bytes | meaning |
+//! |---|---|---|
+//! | scale of m | 4 | largest magnitude in the chunk, `f32` little-endian; below 2^-119, zero |
+//! | scale of the residual | 4 | the same |
+//! | exponent of v | 1 | biased `f32` exponent of the chunk's largest, rounded up |
+//! | m | len | `i8`: round(m · 127 / scale), half away from zero |
+//! | v | len | 0: zero; else a code with 3 mantissa bits and 32 exponents below the chunk's, rounded up |
+//! | residual | len | as m |
+//!
+//! v is rounded up, so that it is never zero while it was not: a step divides by its root. What is unsealed seals to the
+//! same bytes again, and bytes for which that would not hold are refused, so a carry has one sealed form.
+
+use crate::{CHUNK, Carry, CarryError};
+
+const STEPS_BYTES: usize = 8;
+const HEADER_BYTES: usize = 9;
+const LINEAR_MAX: f64 = 127.0;
+/// Below this, 127 steps would not be distinct normal numbers, and the chunk counts as zero.
+const LINEAR_SCALE_MIN: f32 = 128.0 * f32::MIN_POSITIVE;
+
+impl Carry {
+    /// Seals the carry. A NaN is sealed as zero, an infinity as the largest number, a negative second moment as zero.
+    ///
+    /// # Shapes
+    /// Returns 8 bytes, and per chunk of `len` parameters 9 + 3 · `len`.
+    ///
+    /// # Panics
+    /// If the three vectors differ in length: a bug of the caller.
+    pub fn seal(&self) -> Vec<u8> {
+        let params = self.m.len();
+        assert!([self.v.len(), self.residual.len()] == [params; 2], "moments and residual must have one length");
+        let mut bytes = Vec::with_capacity(sealed_bytes(params));
+        bytes.extend_from_slice(&self.steps.to_le_bytes());
+        let chunks = self.m.chunks(CHUNK).zip(self.v.chunks(CHUNK)).zip(self.residual.chunks(CHUNK));
+        for ((m, v), residual) in chunks {
+            let (m_scale, residual_scale) = (largest(m), largest(residual));
+            let exponent = v.iter().map(|&v| log_code(v)).max().unwrap_or(0) >> 3;
+            bytes.extend_from_slice(&m_scale.to_le_bytes());
+            bytes.extend_from_slice(&residual_scale.to_le_bytes());
+            bytes.push(exponent as u8);
+            seal_linear(m, m_scale, &mut bytes);
+            let base = log_base(exponent);
+            bytes.extend(v.iter().map(|&v| relative(log_code(v), base)));
+            seal_linear(residual, residual_scale, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Opens sealed bytes of a carry of `params` parameters. Allocates only after the length is checked.
+    ///
+    /// # Errors
+    /// If the length is wrong, a scale is not a finite magnitude, or the bytes are not what [`Carry::seal`] makes of any
+    /// carry.
+    pub fn unseal(params: usize, bytes: &[u8]) -> Result<Self, CarryError> {
+        let expected = sealed_bytes(params);
+        let wrong = CarryError::Length { expected, given: bytes.len() };
+        let (steps, chunks) = bytes.split_first_chunk().ok_or(wrong)?;
+        if bytes.len() != expected {
+            return Err(wrong);
+        }
+        let mut carry = Self { steps: u64::from_le_bytes(*steps), ..Self::fresh(params) };
+        let places = carry.m.chunks_mut(CHUNK).zip(carry.v.chunks_mut(CHUNK)).zip(carry.residual.chunks_mut(CHUNK));
+        for (chunk, (((m, v), residual), bytes)) in places.zip(chunks.chunks(HEADER_BYTES + 3 * CHUNK)).enumerate() {
+            unseal_chunk(bytes, m, v, residual).map_err(|fault| fault.at(chunk))?;
+        }
+        Ok(carry)
+    }
+}
+
+fn sealed_bytes(params: usize) -> usize {
+    STEPS_BYTES + 3 * params + HEADER_BYTES * params.div_ceil(CHUNK)
+}
+
+/// A fault without its place.
+enum Fault {
+    Scale,
+    NotCanonical,
+}
+
+impl Fault {
+    fn at(self, chunk: usize) -> CarryError {
+        match self {
+            Self::Scale => CarryError::Scale { chunk },
+            Self::NotCanonical => CarryError::NotCanonical { chunk },
+        }
+    }
+}
+
+fn unseal_chunk(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> {
+    let (header, body) = bytes.split_at(HEADER_BYTES);
+    let scale = |at: usize| f32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let (m_codes, rest) = body.split_at(m.len());
+    let (v_codes, residual_codes) = rest.split_at(v.len());
+    unseal_linear(m_codes, scale(0), m)?;
+    unseal_log(v_codes, header[8].into(), v)?;
+    unseal_linear(residual_codes, scale(4), residual)
+}
+
+/// NaN to zero, infinities to the largest number.
+fn tame(value: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    let largest = values.iter().map(|&value| tame(value).abs()).fold(0.0, f32::max);
+    if largest < LINEAR_SCALE_MIN { 0.0 } else { largest }
+}
+
+fn seal_linear(values: &[f32], scale: f32, bytes: &mut Vec<u8>) {
+    if scale == 0.0 {
+        bytes.resize(bytes.len() + values.len(), 0);
+        return;
+    }
+    let scale = f64::from(scale);
+    bytes.extend(values.iter().map(|&value| {
+        let steps = f64::from(tame(value)) * LINEAR_MAX / scale;
+        // Half away from zero; the conversion truncates and saturates.
+        ((steps + 0.5f64.copysign(steps)) as i8).cast_unsigned()
+    }));
+}
+
+fn unseal_linear(codes: &[u8], scale: f32, values: &mut [f32]) -> Result<(), Fault> {
+    if !scale.is_finite() || scale.is_sign_negative() {
+        return Err(Fault::Scale);
+    }
+    let reach = codes.iter().map(|code| code.cast_signed().unsigned_abs()).max().unwrap_or(0);
+    let tiny = scale > 0.0 && scale < LINEAR_SCALE_MIN;
+    // The largest magnitude seals to ±127, and only zeros have no scale.
+    if tiny || reach != if scale > 0.0 { LINEAR_MAX as u8 } else { 0 } {
+        return Err(Fault::NotCanonical);
+    }
+    for (value, code) in values.iter_mut().zip(codes) {
+        *value = (f64::from(code.cast_signed()) * f64::from(scale) / LINEAR_MAX) as f32;
+    }
+    Ok(())
+}
+
+/// Bits dropped from an `f32` to leave sign, exponent and 3 bits of mantissa.
+const DROPPED: u32 = 20;
+/// The code of the largest finite number with 3 bits of mantissa.
+const LOG_MAX: u32 = f32::MAX.to_bits() >> DROPPED;
+/// Exponents a chunk's codes reach down, the largest one included.
+const EXPONENTS: u32 = 32;
+
+/// A second moment rounded up to 3 bits of mantissa: exponent · 8 + mantissa. Grows with `v`; zero only for zero.
+fn log_code(v: f32) -> u32 {
+    let bits = if v > 0.0 { v.to_bits() } else { 0 };
+    bits.div_ceil(1 << DROPPED).min(LOG_MAX)
+}
+
+/// The code that stands just below the smallest one of a chunk whose largest exponent is this.
+fn log_base(exponent: u32) -> u32 {
+    (exponent + 1).saturating_sub(EXPONENTS) * 8
+}
+
+fn relative(code: u32, base: u32) -> u8 {
+    if code == 0 { 0 } else { code.saturating_sub(base).max(1) as u8 }
+}
+
+fn unseal_log(codes: &[u8], exponent: u32, values: &mut [f32]) -> Result<(), Fault> {
+    if exponent > LOG_MAX >> 3 {
+        return Err(Fault::Scale);
+    }
+    let base = log_base(exponent);
+    let reach = u32::from(codes.iter().copied().max().unwrap_or(0));
+    if (base + reach) >> 3 != exponent {
+        return Err(Fault::NotCanonical);
+    }
+    for (value, &code) in values.iter_mut().zip(codes) {
+        *value = if code == 0 { 0.0 } else { f32::from_bits((base + u32::from(code)) << DROPPED) };
+    }
+    Ok(())
+}
