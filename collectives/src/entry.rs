@@ -1,0 +1,253 @@
+//! Entries: what a peer says, signed and chained by hash to what it said before.
+//!
+//! An entry travels as its header's bytes and a signature. The bytes are kept as they came: the hash and the
+//! signature are over them, so nothing depends on how a structure would be written again.
+
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+use crate::{Component, Hash, Identity, PeerId, VersionVector};
+
+/// The longest header accepted, in bytes. An equivocation carries two headers, the longest of all.
+pub const HEADER_BYTES_MAX: usize = 128 * 1024;
+
+/// The most authors a base may name.
+pub const BASE_AUTHORS_MAX: usize = 1024;
+
+const ENTRY_CONTEXT: &str = "murmuration entry v1";
+
+/// What is signed. `seq` counts an author's entries from 0; `previous` is the hash of the one before.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The run it belongs to: a header of one run means nothing in another.
+    pub run: Hash,
+    /// Who signed.
+    pub author: PeerId,
+    /// Position in the author's chain.
+    pub seq: u32,
+    /// Hash of the author's previous entry, [`Hash::NONE`] for the first.
+    pub previous: Hash,
+    /// What the author had seen: its causal past.
+    pub base: Vec<Component>,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What an entry says.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Body {
+    /// The first entry of every chain: the author's key for private sortition.
+    Enroll(Enroll),
+    /// Two headers one author signed for one place in its chain: proof of a fork, checkable by anyone.
+    Equivocation(Equivocation),
+    /// What was learned in one segment.
+    Update(Update),
+    /// The result of replaying another author's update.
+    Verdict(Verdict),
+}
+
+/// Registers the author's sortition key, before anything it could be used for is known.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Enroll {
+    /// Compressed ristretto point.
+    pub vrf_key: [u8; 32],
+}
+
+/// The commitment to one segment's result.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Update {
+    /// The author's segments before this one; part of the seed of its data.
+    pub segment: u32,
+    /// Inner steps taken.
+    pub steps: u32,
+    /// Tokens trained on: `steps` × the manifest's tokens per step.
+    pub tokens: u64,
+    /// Blob root of the payload.
+    pub payload: Hash,
+    /// Length of the payload in bytes.
+    pub payload_bytes: u32,
+    /// Norm of the decoded payload, in the unit of [`murmur_kernels::Norm`].
+    pub norm: u64,
+    /// Mean training loss of the segment in micro-nats per token, as the author saw it. Shown, never relied on.
+    pub loss_micronats: u32,
+    /// Merkle root of the trace's leaves.
+    pub trace: Hash,
+    /// Blob root of the sealed carry the segment started from; [`Hash::NONE`] if it started fresh.
+    pub carry_before: Hash,
+    /// Blob root of the sealed carry after the segment.
+    pub carry_after: Hash,
+    /// Names the numeric class: machines of one class compute the same bits.
+    pub class: Hash,
+}
+
+/// The result of one audit.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// Author of the audited update.
+    pub author: PeerId,
+    /// Its position in that author's chain.
+    pub seq: u32,
+    /// Its hash.
+    pub update: Hash,
+    /// Whether the replay gave the same bits.
+    pub passed: bool,
+    /// Digest of what the auditor computed.
+    pub replay: Hash,
+    /// Whether the auditor was drawn by the first or the confirming lottery.
+    pub stage: Stage,
+    /// VRF output, then proof: the evidence that the auditor was drawn.
+    pub draw: [u8; 96],
+}
+
+/// Which lottery drew an auditor.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Held once for every update.
+    First,
+    /// Held when some auditor found a difference: others look, too.
+    Confirm,
+}
+
+/// Two entries, both signed by one author for one position.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Equivocation {
+    /// One of them.
+    pub first: WireEntry,
+    /// The other.
+    pub second: WireEntry,
+}
+
+/// An entry as it travels and as it is stored.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct WireEntry {
+    /// The serialized [`Header`].
+    pub header: Vec<u8>,
+    /// The author's signature over the entry's hash.
+    pub signature: [u8; 64],
+}
+
+/// Why bytes are not an entry. All of these are the sender's or the author's fault; nothing was changed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EntryError {
+    /// Longer than [`HEADER_BYTES_MAX`].
+    #[error("header of {0} bytes, allowed: {HEADER_BYTES_MAX}")]
+    TooLong(usize),
+    /// The bytes do not form a header.
+    #[error("header bytes are malformed")]
+    Malformed,
+    /// Names more authors than [`BASE_AUTHORS_MAX`], or not in canonical order.
+    #[error("the base version vector is not canonical")]
+    Base,
+    /// The signature is not the author's.
+    #[error("signature does not verify")]
+    Signature,
+}
+
+/// An entry whose structure and signature have been checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    header: Header,
+    base: VersionVector,
+    wire: WireEntry,
+    hash: Hash,
+}
+
+impl Entry {
+    /// Signs `header` with `identity`, which must be its author's.
+    pub fn sign(identity: &Identity, header: Header) -> Self {
+        debug_assert_eq!(identity.peer_id(), header.author, "an entry is signed by its author");
+        let bytes = rkyv::to_bytes::<rancor::Error>(&header).expect("a header serializes into memory").to_vec();
+        let hash = Hash::of(ENTRY_CONTEXT, &bytes);
+        let signature = identity.sign(&hash.0);
+        let base =
+            VersionVector::from_components(&header.base).expect("a base made from a version vector is canonical");
+        Self { header, base, wire: WireEntry { header: bytes, signature }, hash }
+    }
+
+    /// Checks size, structure and signature, in this order.
+    ///
+    /// # Errors
+    /// [`EntryError`] says which check failed.
+    pub fn check(wire: WireEntry) -> Result<Self, EntryError> {
+        if wire.header.len() > HEADER_BYTES_MAX {
+            return Err(EntryError::TooLong(wire.header.len()));
+        }
+        let header = rkyv::from_bytes::<Header, rancor::Failure>(&wire.header).map_err(|_| EntryError::Malformed)?;
+        if header.base.len() > BASE_AUTHORS_MAX {
+            return Err(EntryError::Base);
+        }
+        let base = VersionVector::from_components(&header.base).map_err(|_| EntryError::Base)?;
+        let hash = Hash::of(ENTRY_CONTEXT, &wire.header);
+        if !header.author.verifies(&hash.0, &wire.signature) {
+            return Err(EntryError::Signature);
+        }
+        Ok(Self { header, base, wire, hash })
+    }
+
+    /// What was signed.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Who signed.
+    pub fn author(&self) -> PeerId {
+        self.header.author
+    }
+
+    /// Position in the author's chain.
+    pub fn seq(&self) -> u32 {
+        self.header.seq
+    }
+
+    /// The entry's name: the hash of its header's bytes.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The author's causal past.
+    pub fn base(&self) -> &VersionVector {
+        &self.base
+    }
+
+    /// The form that travels.
+    pub fn wire(&self) -> &WireEntry {
+        &self.wire
+    }
+
+    /// The update it commits to, if it is one.
+    pub fn update(&self) -> Option<&Update> {
+        match &self.header.body {
+            Body::Update(update) => Some(update),
+            Body::Enroll(_) | Body::Equivocation(_) | Body::Verdict(_) => None,
+        }
+    }
+
+    /// The verdict it gives, if it is one.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        match &self.header.body {
+            Body::Verdict(verdict) => Some(verdict),
+            Body::Enroll(_) | Body::Equivocation(_) | Body::Update(_) => None,
+        }
+    }
+}
+
+impl Equivocation {
+    /// Checks the evidence on its own: two valid entries of `run`, one author, one position, not the same.
+    /// Returns the author and the position.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn accused(&self, run: Hash) -> Result<(PeerId, u32), &'static str> {
+        let first = Entry::check(self.first.clone()).map_err(|_| "first entry is invalid")?;
+        let second = Entry::check(self.second.clone()).map_err(|_| "second entry is invalid")?;
+        if first.header.run != run || second.header.run != run {
+            return Err("evidence from another run");
+        }
+        if first.author() != second.author() || first.seq() != second.seq() {
+            return Err("entries of different authors or positions");
+        }
+        if first.hash == second.hash {
+            return Err("the same entry twice");
+        }
+        Ok((first.author(), first.seq()))
+    }
+}

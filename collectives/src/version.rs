@@ -1,0 +1,143 @@
+//! Version vectors: how many entries of each author a set holds. They name a subset of the log.
+
+use std::collections::BTreeMap;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::{Hash, PeerId};
+
+/// One component on the wire: the first `count` entries of `author`.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Component {
+    /// Whose chain.
+    pub author: PeerId,
+    /// How many of its entries, from the first on.
+    pub count: u32,
+}
+
+/// How many entries of each author are known. An absent author counts zero, and zero is never stored.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct VersionVector(BTreeMap<PeerId, u32>);
+
+/// A vector on the wire that is not in its one canonical form.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("version vector: authors must be strictly ascending and counts positive")]
+pub struct NotCanonical;
+
+impl VersionVector {
+    /// Entries known of `author`.
+    pub fn count(&self, author: &PeerId) -> u32 {
+        self.0.get(author).copied().unwrap_or(0)
+    }
+
+    /// Sets the number of entries known of `author`.
+    pub fn set(&mut self, author: PeerId, count: u32) {
+        if count == 0 {
+            self.0.remove(&author);
+        } else {
+            self.0.insert(author, count);
+        }
+    }
+
+    /// Raises the number of entries known of `author` to at least `count`.
+    pub fn raise(&mut self, author: PeerId, count: u32) {
+        if count > self.count(&author) {
+            self.0.insert(author, count);
+        }
+    }
+
+    /// Whether entry number `seq` of `author` is in the named subset.
+    pub fn contains(&self, author: &PeerId, seq: u32) -> bool {
+        seq < self.count(author)
+    }
+
+    /// Whether every entry named by `other` is named by `self`.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.0.iter().all(|(author, count)| self.count(author) >= *count)
+    }
+
+    /// Authors with at least one entry, ascending, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, u32)> + '_ {
+        self.0.iter().map(|(author, count)| (*author, *count))
+    }
+
+    /// Number of authors named.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the empty set is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The canonical wire form: authors ascending, counts positive.
+    pub fn to_components(&self) -> Vec<Component> {
+        self.iter().map(|(author, count)| Component { author, count }).collect()
+    }
+
+    /// Reads the wire form.
+    ///
+    /// # Errors
+    /// [`NotCanonical`] if authors repeat or are out of order, or a count is zero.
+    pub fn from_components(components: &[Component]) -> Result<Self, NotCanonical> {
+        let ascending = components.windows(2).all(|pair| pair[0].author < pair[1].author);
+        if !ascending || components.iter().any(|component| component.count == 0) {
+            return Err(NotCanonical);
+        }
+        Ok(Self(components.iter().map(|c| (c.author, c.count)).collect()))
+    }
+
+    /// A short name for the subset, for people and for comparing.
+    pub fn digest(&self) -> Hash {
+        let mut bytes = Vec::with_capacity(self.len() * 36);
+        for (author, count) in self.iter() {
+            bytes.extend_from_slice(&author.0);
+            bytes.extend_from_slice(&count.to_le_bytes());
+        }
+        Hash::of("murmuration version vector v1", &bytes)
+    }
+}
+
+impl FromIterator<(PeerId, u32)> for VersionVector {
+    fn from_iter<I: IntoIterator<Item = (PeerId, u32)>>(iter: I) -> Self {
+        Self(iter.into_iter().filter(|(_, count)| *count > 0).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn vector() -> impl Strategy<Value = VersionVector> {
+        proptest::collection::btree_map(0u8..8, 0u32..5, 0..8)
+            .prop_map(|map| map.into_iter().map(|(id, count)| (PeerId([id; 32]), count)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn the_wire_form_round_trips(vector in vector()) {
+            prop_assert_eq!(VersionVector::from_components(&vector.to_components()).unwrap(), vector);
+        }
+
+        #[test]
+        fn includes_is_a_partial_order(a in vector(), b in vector()) {
+            prop_assert!(a.includes(&a));
+            prop_assert_eq!(a.includes(&b) && b.includes(&a), a == b);
+            let mut both = a.clone();
+            b.iter().for_each(|(author, count)| both.raise(author, count));
+            prop_assert!(both.includes(&a) && both.includes(&b));
+        }
+    }
+
+    #[test]
+    fn a_wire_form_with_repeats_or_zeros_is_refused() {
+        let one = |id: u8, count| Component { author: PeerId([id; 32]), count };
+        assert_eq!(VersionVector::from_components(&[one(1, 1), one(1, 2)]), Err(NotCanonical));
+        assert_eq!(VersionVector::from_components(&[one(2, 1), one(1, 2)]), Err(NotCanonical));
+        assert_eq!(VersionVector::from_components(&[one(1, 0)]), Err(NotCanonical));
+    }
+}

@@ -1,0 +1,47 @@
+//! The weight of an update: a pure integer function of the update and its causal past.
+//!
+//! `W(u) = α(clock) · share(u) · clip(u) · trust(author)`, 16-bit fixed point.
+//!
+//! - *clock*: tokens in the causal past.
+//! - *share* = tokens(u) / T(u), with T(u) = tokens(u) plus what *others* added between the base of the author's
+//!   previous update and this base: "my part of the work done while I worked". Over all peers it sums to about 1 for
+//!   any number of them, with nobody counting peers. Departure from the design's text: the author's own previous update
+//!   is not in T, else a lone peer would weigh ½. With others active, no share passes ½.
+//! - *first update*: nothing precedes it, so the founders are taken to have worked alongside.
+//! - *clip*: a norm above 1.5× (manifest) the median of each author's latest norm counts as just that.
+
+use murmur_kernels::Weight;
+
+use crate::{Entry, Log, PeerId, Rules, Update, VersionVector, rules::ONE_Q16, standing::Standing};
+
+/// Computes W(u). All of `entry`'s causal past must be in `log`.
+pub(crate) fn weigh(rules: &Rules, log: &Log, standing: &Standing, entry: &Entry, update: &Update) -> Weight {
+    let (author, base) = (entry.author(), entry.base());
+    if !standing.is_trusted(rules, &author, base) {
+        return Weight::ZERO;
+    }
+    let alpha = u128::from(rules.alpha_q16(log.clock(base)));
+    let share = u128::from(share_q16(rules, log, &author, base, update));
+    let clip = u128::from(clip_q16(rules, log, base, update.norm));
+    let weight = (alpha * share * clip) >> 32;
+    Weight::new(u32::try_from(weight).unwrap_or(u32::MAX).min(4 * ONE_Q16)).expect("at most 4.0")
+}
+
+fn share_q16(rules: &Rules, log: &Log, author: &PeerId, base: &VersionVector, update: &Update) -> u32 {
+    let before = log.base_of_last_update(author, update.segment);
+    let others = log.tokens_between(before.as_ref(), base, author);
+    let mut alongside = u128::from(update.tokens) + u128::from(others);
+    if before.is_none() {
+        alongside = alongside.max(u128::from(update.tokens) * rules.founders.len() as u128);
+    }
+    let cap = if others == 0 { ONE_Q16 } else { ONE_Q16 / 2 };
+    let share = (u128::from(update.tokens) << 16) / alongside.max(1);
+    u32::try_from(share).unwrap_or(ONE_Q16).min(cap)
+}
+
+fn clip_q16(rules: &Rules, log: &Log, base: &VersionVector, norm: u64) -> u32 {
+    let Some(median) = log.median_norm(base) else { return ONE_Q16 };
+    let allowed = u128::from(median) * u128::from(rules.clip_q16);
+    let ratio = allowed / u128::from(norm.max(1));
+    u32::try_from(ratio).unwrap_or(u32::MAX).min(ONE_Q16)
+}
