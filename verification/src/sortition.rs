@@ -1,0 +1,175 @@
+//! Private sortition: who audits is drawn by each peer alone, with a verifiable random function (VRF).
+//!
+//! A VRF gives its key's owner, for any input, one output that nobody else can predict and that the owner cannot choose,
+//! with a proof that it is the right one. An Ed25519 signature would not do: its nonce is the signer's choice, so an
+//! owner could try many. This is the ristretto DLEQ VRF of schnorrkel (Goldberg et al., "Making NSEC5 practical",
+//! section 4, over ristretto255).
+//!
+//! An auditor is drawn when the first 32 bits of its output lie below the chance. The output stays secret until the
+//! verdict is published, so an author cannot learn who audits it, let alone buy them.
+
+use murmur_collectives::{Hash, Identity, Stage};
+use rand_core::{CryptoRng, RngCore};
+use schnorrkel::{
+    ExpansionMode, Keypair, MiniSecretKey, PublicKey,
+    context::{SigningContext, SigningTranscript, attach_rng, signing_context},
+    vrf::{VRFInOut, VRFPreOut, VRFProof},
+};
+
+/// A probability in 32-bit fixed point: 2^32 is certainty.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// Always.
+    pub const CERTAIN: Self = Self(1 << 32);
+
+    /// Never.
+    pub const NEVER: Self = Self(0);
+}
+
+/// What is drawn for: an update, and which of its lotteries.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// Hash of the update's entry.
+    pub update: Hash,
+    /// Which lottery.
+    pub stage: Stage,
+}
+
+/// A peer's sortition key.
+pub struct Lottery(Keypair);
+
+impl core::fmt::Debug for Lottery {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Lottery(secret)")
+    }
+}
+
+impl Lottery {
+    /// The sortition key that follows from an identity; independent of its signing key.
+    pub fn of(identity: &Identity) -> Self {
+        let secret = identity.derive_secret("murmuration sortition key v1");
+        let mini = MiniSecretKey::from_bytes(&secret).expect("any 32 bytes are a mini secret key");
+        Self(mini.expand_to_keypair(ExpansionMode::Uniform))
+    }
+
+    /// The public key, to be enrolled.
+    pub fn public(&self) -> [u8; 32] {
+        self.0.public.to_bytes()
+    }
+
+    /// Draws. `Some` is the evidence of being drawn: VRF output, then proof.
+    pub fn draw(&self, subject: Subject, chance: Chance) -> Option<[u8; 96]> {
+        let seed = blake3::keyed_hash(&self.0.secret.to_bytes()[..32].try_into().ok()?, &subject.update.0);
+        let extra = attach_rng(proof_transcript(), HashRng(blake3::Hasher::new_keyed(seed.as_bytes()).finalize_xof()));
+        let (output, proof, _) = self.0.vrf_sign_extra(transcript(subject), extra);
+        is_below(&output, chance).then(|| {
+            let mut draw = [0; 96];
+            draw[..32].copy_from_slice(output.as_output_bytes());
+            draw[32..].copy_from_slice(&proof.to_bytes());
+            draw
+        })
+    }
+}
+
+/// Whether `draw` proves that the owner of `public` was drawn for `subject` at this chance.
+pub fn was_drawn(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8; 96]) -> bool {
+    let (output, proof) = draw.split_at(32);
+    let parsed = PublicKey::from_bytes(public)
+        .ok()
+        .zip(VRFPreOut::from_bytes(output).ok())
+        .zip(VRFProof::from_bytes(proof).ok());
+    let Some(((key, output), proof)) = parsed else { return false };
+    let verified = key.vrf_verify_extra(transcript(subject), &output, &proof, proof_transcript());
+    verified.is_ok_and(|(output, _)| is_below(&output, chance))
+}
+
+fn transcript(subject: Subject) -> impl SigningTranscript + Clone {
+    let context: SigningContext = signing_context(match subject.stage {
+        Stage::First => b"murmuration audit, first lottery v1",
+        Stage::Confirm => b"murmuration audit, confirming lottery v1",
+    });
+    context.bytes(&subject.update.0)
+}
+
+fn proof_transcript() -> impl SigningTranscript {
+    signing_context(b"murmuration audit proof v1").bytes(b"")
+}
+
+fn is_below(output: &VRFInOut, chance: Chance) -> bool {
+    let ticket = u32::from_le_bytes(output.make_bytes::<[u8; 4]>(b"murmuration ticket v1"));
+    u64::from(ticket) < chance.0
+}
+
+/// Proof nonces from BLAKE3 instead of the operating system: the proof is a function of key and subject.
+struct HashRng(blake3::OutputReader);
+
+impl RngCore for HashRng {
+    fn next_u32(&mut self) -> u32 {
+        let mut bytes = [0; 4];
+        self.fill_bytes(&mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill_bytes(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        self.0.fill(dest);
+    }
+
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(dest);
+        Ok(())
+    }
+}
+
+impl CryptoRng for HashRng {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn lottery(secret: u8) -> Lottery {
+        Lottery::of(&Identity::from_secret(&[secret; 32]))
+    }
+
+    fn subject(n: u32, stage: Stage) -> Subject {
+        Subject { update: Hash::of("test", &n.to_le_bytes()), stage }
+    }
+
+    #[test]
+    fn a_draw_proves_itself_and_nothing_else() {
+        let (mine, other) = (lottery(1), lottery(2));
+        let about = subject(0, Stage::First);
+        let draw = mine.draw(about, Chance::CERTAIN).unwrap();
+        assert!(was_drawn(&mine.public(), about, Chance::CERTAIN, &draw));
+        assert!(!was_drawn(&other.public(), about, Chance::CERTAIN, &draw));
+        assert!(!was_drawn(&mine.public(), subject(1, Stage::First), Chance::CERTAIN, &draw));
+        assert!(!was_drawn(&mine.public(), subject(0, Stage::Confirm), Chance::CERTAIN, &draw));
+        assert!(!was_drawn(&mine.public(), about, Chance::NEVER, &draw));
+        for at in [0, 40, 95] {
+            let mut bent = draw;
+            bent[at] ^= 1;
+            assert!(!was_drawn(&mine.public(), about, Chance::CERTAIN, &bent));
+        }
+    }
+
+    #[test]
+    fn a_draw_is_a_function_of_key_and_subject() {
+        let about = subject(3, Stage::First);
+        assert_eq!(lottery(1).draw(about, Chance::CERTAIN), lottery(1).draw(about, Chance::CERTAIN));
+    }
+
+    #[test]
+    fn about_as_many_are_drawn_as_the_chance_says() {
+        let (mine, quarter) = (lottery(9), Chance(1 << 30));
+        let drawn = (0..400).filter(|n| mine.draw(subject(*n, Stage::First), quarter).is_some()).count();
+        assert!((70..=130).contains(&drawn), "{drawn} of 400 at a chance of ¼");
+    }
+}
