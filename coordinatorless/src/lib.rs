@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The whole peer as a sans-IO state machine: membership, gossip, anti-entropy, joining, audits, finishing.
+//!
+//! In life-cycle order: a [`Node`] is made from a [`Setup`]; the driver feeds it [`Input`]s and carries out its
+//! [`Output`]s; it greets neighbours, catches up, announces and pulls entries, holds lotteries and asks for replays,
+//! serves newcomers, and at the end agrees with the others without a vote. [`Message`] lists everything peers say.
+//!
+//! There is no clock, socket, thread, file or operating-system randomness in this crate.
+
+mod config;
+mod event;
+mod message;
+mod node;
+mod time;
+
+pub use config::Config;
+pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
+pub use message::{
+    CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
+};
+pub use node::{AuditJob, Checkpoint, Node, Setup, Snapshot, Stored};
+pub use time::Time;

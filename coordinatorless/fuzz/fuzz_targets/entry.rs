@@ -1,0 +1,9 @@
+//! Hostile entries.
+#![no_main]
+
+#[path = "../check.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    check::entry(input);
+});

@@ -1,0 +1,9 @@
+//! Hostile messages.
+#![no_main]
+
+#[path = "../check.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    check::message(input);
+});

@@ -1,0 +1,108 @@
+//! Accepting: from a stranger's first packet to a welcome or a refusal.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use quinn::{Connection, ConnectionError, Incoming};
+use rustls::AlertDescription;
+use tokio::time::timeout;
+
+use crate::{
+    connection::{self, Link, Turn},
+    error::{CloseReason, Refusal, brief},
+    event::TransportEvent,
+    registry::{Admission, Candidate, Place},
+    tls::alert,
+    transport::Shared,
+};
+
+/// Accepts until the endpoint is closed.
+pub(crate) async fn accept_all(shared: Arc<Shared>) {
+    while let Some(incoming) = shared.endpoint.accept().await {
+        receive(&shared, incoming);
+    }
+}
+
+/// Gives a first packet a place, or an answer that costs us nothing to remember.
+fn receive(shared: &Arc<Shared>, incoming: Incoming) {
+    let addr = incoming.remote_address();
+    let (max, per_ip_max) = (shared.config.connections_max, shared.config.connections_per_ip_max);
+    if shared.registry.places() * 2 >= max && !incoming.remote_address_validated() && incoming.may_retry() {
+        shared.counters.retried.one();
+        // Cannot fail: asked one line above.
+        let _ = incoming.retry();
+        return;
+    }
+    match shared.registry.enter(addr.ip().to_canonical(), max, per_ip_max) {
+        Ok(place) => drop(tokio::spawn(answer(shared.clone(), incoming, addr, place))),
+        Err(reason) => {
+            incoming.refuse();
+            refused(shared, addr, reason);
+        }
+    }
+}
+
+async fn answer(shared: Arc<Shared>, incoming: Incoming, addr: SocketAddr, place: Place) {
+    match timeout(shared.config.handshake_timeout, incoming).await {
+        Err(_) => refused(&shared, addr, Refusal::TimedOut),
+        Ok(Err(error)) => refused(&shared, addr, refusal(&error)),
+        Ok(Ok(connection)) => admit(&shared, connection, addr, place).await,
+    }
+}
+
+async fn admit(shared: &Arc<Shared>, connection: Connection, addr: SocketAddr, place: Place) {
+    let candidate = match Candidate::new(connection, false) {
+        Ok(candidate) => candidate,
+        Err(error) => return refused(shared, addr, Refusal::Certificate(error.to_string())),
+    };
+    let (link, turn) = match shared.admit(candidate) {
+        Admission::First(link) => (link, Turn::First),
+        Admission::Replaces(link, elder) => (link, Turn::After(elder)),
+        Admission::Supersedes(link, elder) => (link, Turn::Silently(elder)),
+        Admission::Loses(link, _) => return turn_away(shared, &link, addr),
+        Admission::Stopping => return refused(shared, addr, Refusal::Full),
+    };
+    shared.counters.accepted.one();
+    welcome(&link.connection).await;
+    connection::run(shared.clone(), link, turn, addr, place).await;
+}
+
+fn turn_away(shared: &Shared, link: &Link, addr: SocketAddr) {
+    link.close(CloseReason::Duplicate);
+    link.ended.raise();
+    refused(shared, addr, Refusal::AlreadyConnected(link.peer));
+}
+
+/// Opens the connection's first stream and ends it empty. If that fails the connection has failed, which
+/// [`connection::run`] will find.
+async fn welcome(connection: &Connection) {
+    if let Ok(mut stream) = connection.open_uni().await {
+        let _ = stream.set_priority(1).and_then(|()| stream.finish());
+    }
+}
+
+fn refused(shared: &Shared, addr: SocketAddr, reason: Refusal) {
+    shared.counters.refused.one();
+    tracing::debug!(%addr, %reason, "refused a connection");
+    shared.events.offer(TransportEvent::Refused { addr, reason });
+}
+
+/// What a failed handshake says about the dialer.
+fn refusal(error: &ConnectionError) -> Refusal {
+    match error {
+        ConnectionError::TransportError(ours) => match alert(ours.code) {
+            Some(AlertDescription::NoApplicationProtocol) => Refusal::Version,
+            Some(AlertDescription::CertificateRequired) => Refusal::NoCertificate,
+            Some(AlertDescription::AccessDenied) => Refusal::SelfConnection,
+            Some(AlertDescription::BadCertificate | AlertDescription::DecryptError) => {
+                Refusal::Certificate(ours.reason.clone())
+            }
+            Some(_) | None => Refusal::Handshake(brief(error)),
+        },
+        ConnectionError::TimedOut => Refusal::TimedOut,
+        ConnectionError::ConnectionClosed(_) | ConnectionError::ApplicationClosed(_) | ConnectionError::Reset => {
+            Refusal::Aborted(brief(error))
+        }
+        ConnectionError::VersionMismatch => Refusal::Version,
+        ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Refusal::Handshake(brief(error)),
+    }
+}

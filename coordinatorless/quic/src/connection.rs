@@ -1,0 +1,156 @@
+//! One connection of a pair, from welcome to farewell.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+};
+
+use murmur_collectives::PeerId;
+use rustls::pki_types::CertificateDer;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    error::{CloseReason, Disconnect},
+    event::TransportEvent,
+    flag::Flag,
+    inbound, outbound,
+    queue::SendQueue,
+    registry::{Candidate, Place},
+    transport::Shared,
+};
+
+/// A connection, its queue, and what others must know to take turns with it.
+pub(crate) struct Link {
+    pub(crate) peer: PeerId,
+    pub(crate) connection: quinn::Connection,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) dialed: bool,
+    pub(crate) since: Instant,
+    pub(crate) queue: Arc<SendQueue>,
+    /// It lost the tie-break: nothing new is sent, its end is not reported.
+    pub(crate) retired: Flag,
+    /// `Connected` has been given to the caller, for this connection or one that it takes over from.
+    announced: Flag,
+    /// All its events have been given to the caller.
+    pub(crate) ended: Flag,
+    /// Connections of the same pair that still bring messages, or end, before this one does.
+    /// Guarded by the registry: see [`Registry::take_elders`](crate::registry::Registry::take_elders).
+    elders: Mutex<Vec<Arc<Link>>>,
+    closed_for: OnceLock<CloseReason>,
+}
+
+impl Link {
+    pub(crate) fn new(candidate: Candidate, queue: Arc<SendQueue>) -> Self {
+        let Candidate { peer, connection, certificate, dialed } = candidate;
+        Self {
+            peer,
+            connection,
+            certificate,
+            dialed,
+            since: Instant::now(),
+            queue,
+            retired: Flag::new(),
+            announced: Flag::new(),
+            ended: Flag::new(),
+            elders: Mutex::default(),
+            closed_for: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn elders(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
+        self.elders.lock().expect("no code panics while it holds the elders")
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Ends the connection and tells the peer why. The first reason given counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        if self.closed_for.set(reason).is_ok() {
+            self.connection.close(reason.code(), b"");
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({:?}, {})", self.peer, self.connection.remote_address())
+    }
+}
+
+/// How a connection takes its turn.
+#[derive(Clone, Debug)]
+pub(crate) enum Turn {
+    /// The pair had no connection.
+    First,
+    /// The caller hears of the end of this one first.
+    After(Arc<Link>),
+    /// The caller knows, or is about to know, that the pair is connected: nothing to say.
+    Silently(Arc<Link>),
+}
+
+/// Runs a connection that the registry admitted, until it has ended and the caller knows.
+///
+/// `place` is held to the very end: a caller that takes no events must not let ended connections pile up.
+pub(crate) async fn run(shared: Arc<Shared>, link: Arc<Link>, turn: Turn, addr: SocketAddr, place: Place) {
+    take_turn(&shared, &link, turn, addr).await;
+    let writing = tokio::spawn(outbound::write(shared.clone(), link.clone()));
+    let retiring = tokio::spawn(retire(shared.clone(), link.clone()));
+    let ending = inbound::read(&shared, &link).await;
+    retiring.abort();
+    if writing.await.is_err() {
+        tracing::error!(peer = ?link.peer, "the writer of a connection failed");
+    }
+    end(&shared, &link, Disconnect::new(&ending, link.closed_for.get().copied())).await;
+    drop(place);
+}
+
+/// Reads a connection that lost to `winner` before it was ever used, for what the peer may have sent on it.
+pub(crate) async fn run_out(shared: Arc<Shared>, link: Arc<Link>, winner: Arc<Link>, place: Place) {
+    winner.announced.raised().await;
+    let retiring = tokio::spawn(retire(shared.clone(), link.clone()));
+    inbound::read(&shared, &link).await;
+    retiring.abort();
+    link.ended.raise();
+    drop(place);
+}
+
+async fn take_turn(shared: &Shared, link: &Link, turn: Turn, addr: SocketAddr) {
+    match turn {
+        Turn::Silently(elder) => elder.announced.raised().await,
+        Turn::First => announce(shared, link, addr).await,
+        Turn::After(elder) => {
+            elder.ended.raised().await;
+            announce(shared, link, addr).await;
+        }
+    }
+    link.announced.raise();
+}
+
+async fn announce(shared: &Shared, link: &Link, addr: SocketAddr) {
+    tracing::debug!(peer = ?link.peer, %addr, dialed = link.dialed, "connected");
+    shared.events.send(TransportEvent::Connected { peer: link.peer, addr, dialed: link.dialed }).await;
+}
+
+/// Closes a retired connection once what was under way has had time to arrive.
+async fn retire(shared: Arc<Shared>, link: Arc<Link>) {
+    link.retired.raised().await;
+    sleep(shared.config.handover).await;
+    link.close(CloseReason::Duplicate);
+}
+
+async fn end(shared: &Shared, link: &Arc<Link>, reason: Disconnect) {
+    for elder in shared.registry.take_elders(link) {
+        elder.close(CloseReason::Duplicate);
+        elder.ended.raised().await;
+    }
+    if !link.retired.is_raised() {
+        shared.counters.messages_tx_lost.add(link.queue.close() as u64);
+        tracing::debug!(peer = ?link.peer, %reason, "disconnected");
+        shared.events.send(TransportEvent::Disconnected { peer: link.peer, reason }).await;
+    }
+    shared.registry.forget(link);
+    link.ended.raise();
+}

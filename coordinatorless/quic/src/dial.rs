@@ -1,0 +1,126 @@
+//! Dialing: from an address to a welcome.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use murmur_collectives::PeerId;
+use quinn::{Connection, ConnectionError, TransportErrorCode};
+use rustls::AlertDescription;
+use tokio::time::timeout;
+
+use crate::{
+    connection::{self, Turn},
+    error::{CloseReason, DialError, brief},
+    event::TransportEvent,
+    registry::{Admission, Candidate, Registry},
+    tls::alert,
+    transport::Shared,
+    verifier::DialVerifier,
+};
+
+/// The name that TLS wants for a server. It is not sent and nothing depends on it.
+const NO_NAME: &str = "peer.invalid";
+
+/// Dials `addr`. The outcome is one event.
+pub(crate) async fn dial(shared: Arc<Shared>, addr: SocketAddr, expect: Option<PeerId>) {
+    shared.counters.dials.one();
+    if let Err(reason) = attempt(&shared, addr, expect).await {
+        shared.counters.dials_failed.one();
+        tracing::debug!(%addr, %reason, "a dial failed");
+        shared.events.send(TransportEvent::DialFailed { addr, reason }).await;
+    }
+}
+
+/// Ends with a running connection, or with the reason why this dial has none of its own.
+async fn attempt(shared: &Arc<Shared>, addr: SocketAddr, expect: Option<PeerId>) -> Result<(), DialError> {
+    let place = shared.registry.begin_dial(addr, shared.config.connections_max)?;
+    let verifier = Arc::new(DialVerifier::new(shared.tls.possession(), expect, shared.registry.clone()));
+    let claims = Claims { registry: shared.registry.clone(), addr, verifier: verifier.clone() };
+    let patience = shared.config.handshake_timeout;
+    let candidate =
+        timeout(patience, reach(shared, addr, verifier)).await.map_err(|_| DialError::TimedOut(patience))??;
+    let peer = candidate.peer;
+    let admission = shared.admit(candidate);
+    drop(claims);
+    let (link, turn, outcome) = match admission {
+        Admission::First(link) => (link, Turn::First, Ok(())),
+        Admission::Replaces(link, elder) => (link, Turn::After(elder), Ok(())),
+        Admission::Supersedes(link, elder) => (link, Turn::Silently(elder), Err(DialError::AlreadyConnected(peer))),
+        Admission::Loses(link, winner) => {
+            tokio::spawn(connection::run_out(shared.clone(), link, winner, place));
+            return Err(DialError::AlreadyConnected(peer));
+        }
+        Admission::Stopping => return Err(DialError::Stopping),
+    };
+    tokio::spawn(connection::run(shared.clone(), link, turn, addr, place));
+    outcome
+}
+
+/// Shakes hands and waits for the welcome.
+async fn reach(shared: &Shared, addr: SocketAddr, verifier: Arc<DialVerifier>) -> Result<Candidate, DialError> {
+    let config = shared.tls.dialing(verifier.clone()).map_err(|e| DialError::Handshake(e.to_string()))?;
+    let connecting =
+        shared.endpoint.connect_with(config, addr, NO_NAME).map_err(|e| DialError::Address(e.to_string()))?;
+    let connection =
+        connecting.await.map_err(|error| verifier.failure().unwrap_or_else(|| failure(&error, shared, None)))?;
+    let candidate = Candidate::new(connection, true).map_err(|e| DialError::Certificate(e.to_string()))?;
+    match welcomed(&candidate.connection).await {
+        Ok(true) => Ok(candidate),
+        Ok(false) => {
+            candidate.connection.close(CloseReason::Misbehaved.code(), b"");
+            Err(DialError::Handshake("the peer did not begin with a welcome".to_owned()))
+        }
+        Err(error) => Err(failure(&error, shared, Some(candidate.peer))),
+    }
+}
+
+/// Whether the other side's first stream is the empty one that means welcome.
+async fn welcomed(connection: &Connection) -> Result<bool, ConnectionError> {
+    let mut stream = connection.accept_uni().await?;
+    match stream.read_to_end(0).await {
+        Ok(_) => Ok(true),
+        Err(quinn::ReadToEndError::Read(quinn::ReadError::ConnectionLost(error))) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// What a dial holds while it lasts.
+struct Claims {
+    registry: Arc<Registry>,
+    addr: SocketAddr,
+    verifier: Arc<DialVerifier>,
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.verifier.finish();
+        self.registry.end_dial(self.addr);
+    }
+}
+
+/// What a failed handshake, or a connection closed before the welcome, says about `peer`.
+fn failure(error: &ConnectionError, shared: &Shared, peer: Option<PeerId>) -> DialError {
+    match error {
+        ConnectionError::VersionMismatch => DialError::Version,
+        ConnectionError::TimedOut => DialError::TimedOut(shared.config.idle_timeout),
+        ConnectionError::TransportError(ours) => match alert(ours.code) {
+            Some(AlertDescription::NoApplicationProtocol) => DialError::Version,
+            Some(AlertDescription::BadCertificate | AlertDescription::DecryptError) => {
+                DialError::Certificate(ours.reason.clone())
+            }
+            Some(_) | None => DialError::Handshake(brief(error)),
+        },
+        ConnectionError::ConnectionClosed(close) => match alert(close.error_code) {
+            Some(AlertDescription::NoApplicationProtocol) => DialError::Version,
+            None if close.error_code == TransportErrorCode::CONNECTION_REFUSED => DialError::PeerFull,
+            Some(_) | None => DialError::Handshake(brief(error)),
+        },
+        ConnectionError::ApplicationClosed(close) => match (CloseReason::from_code(close.error_code), peer) {
+            (Some(CloseReason::Duplicate), Some(peer)) => DialError::AlreadyConnected(peer),
+            (Some(CloseReason::Full), _) => DialError::PeerFull,
+            (Some(reason), _) => DialError::Refused(reason),
+            (None, _) => DialError::Handshake(brief(error)),
+        },
+        ConnectionError::LocallyClosed => DialError::Stopping,
+        ConnectionError::Reset | ConnectionError::CidsExhausted => DialError::Handshake(brief(error)),
+    }
+}

@@ -1,0 +1,203 @@
+//! The driver: carries a [`Node`]'s outputs to the network and to its host, and the world's events to the node.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, StoredEntry, Time};
+use tokio::sync::mpsc;
+
+use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
+
+/// Outputs carried out before the network is looked at again, so that neither starves the other.
+const EVENTS_IN_A_ROW: usize = 64;
+
+/// What a node needs from the machine it runs on. Called in the order of the node's outputs.
+pub trait Host {
+    /// Stores a record; if `durable`, returns only when it is on disk.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops, as nothing may be announced that is not stored.
+    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String>;
+
+    /// Stores a state received from others.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops.
+    fn adopt(&mut self, state: &[i64]) -> Result<(), String>;
+
+    /// Sets the stored log aside.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops.
+    fn reset(&mut self) -> Result<(), String>;
+
+    /// Something worth telling happened. Called after the node has been settled, with the node at hand.
+    fn event(&mut self, event: Event, node: &mut Node);
+
+    /// A message went out or came in.
+    fn count(&mut self, sent: bool, kind: &'static str, bytes: usize);
+
+    /// The node has dealt with an input, its outputs are carried out, and it took this long to compute them.
+    fn settled(&mut self, took: Duration);
+
+    /// A dial or a connection ended in a way that says something about this peer.
+    fn told_off(&mut self, why: ToldOff);
+}
+
+/// What others think of this peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldOff {
+    /// A neighbour closed the connection because this peer was evicted.
+    Evicted(murmur_collectives::PeerId),
+    /// Someone there speaks another protocol version.
+    Version,
+    /// Someone there has this peer's own identity.
+    SameIdentity,
+}
+
+/// What the rest of the program asks of a running node.
+pub enum Request {
+    /// An input.
+    Input(Input),
+    /// A look at the node, or at several of its parts at one moment.
+    Look(Box<dyn FnOnce(&mut Node) + Send>),
+    /// Say goodbye and stop.
+    Stop,
+}
+
+/// Runs `node` until a [`Request::Stop`], until every sender of requests is gone, or until the host fails.
+///
+/// # Errors
+/// What the host said.
+pub async fn drive<H: Host>(
+    mut node: Node,
+    transport: Transport,
+    mut events: Events,
+    mut requests: mpsc::Receiver<Request>,
+    host: &mut H,
+) -> Result<(), String> {
+    let start = Instant::now();
+    let now = || Time(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
+    loop {
+        carry_out(&mut node, &transport, host)?;
+        let due = node.poll_timeout().map(|at| at.since(now()));
+        tokio::select! {
+            biased;
+            request = requests.recv() => match request {
+                Some(Request::Input(input)) => node.handle(now(), input),
+                Some(Request::Look(look)) => look(&mut node),
+                Some(Request::Stop) | None => break,
+            },
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                let more = std::iter::from_fn(|| events.try_recv()).take(EVENTS_IN_A_ROW);
+                for event in std::iter::once(event).chain(more) {
+                    let begun = Instant::now();
+                    handle_event(&mut node, now(), event, host);
+                    let took = begun.elapsed();
+                    carry_out(&mut node, &transport, host)?;
+                    host.settled(took);
+                }
+            }
+            () = sleep(due) => node.handle_timeout(now()),
+        }
+    }
+    node.handle(now(), Input::Leave);
+    carry_out(&mut node, &transport, host)
+}
+
+/// Waits until `due` from now; for ever without one.
+async fn sleep(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host: &mut H) {
+    match event {
+        TransportEvent::Connected { peer, addr, dialed: _ } => {
+            node.handle(now, Input::Connected { peer, address: addr });
+        }
+        TransportEvent::Message { from, bytes } => {
+            host.count(false, Kind::peek(&bytes).name(), bytes.len());
+            node.handle(now, Input::Message { from, bytes });
+        }
+        TransportEvent::Disconnected { peer, reason } => {
+            if reason == Disconnect::ByPeer(CloseReason::Evicted) {
+                host.told_off(ToldOff::Evicted(peer));
+            }
+            node.handle(now, Input::Disconnected { peer });
+        }
+        TransportEvent::DialFailed { addr, reason } => {
+            if reason == DialError::Version {
+                host.told_off(ToldOff::Version);
+            } else if reason == DialError::SelfConnection {
+                host.told_off(ToldOff::SameIdentity);
+            }
+            node.handle(now, Input::DialFailed { address: addr, retry: is_worth_retrying(&reason) });
+        }
+        TransportEvent::Refused { addr, reason: reason @ (Refusal::AlreadyConnected(_) | Refusal::Aborted(_)) } => {
+            tracing::debug!(%addr, %reason, "a connection too many");
+        }
+        TransportEvent::Refused { addr, reason } => tracing::warn!(%addr, %reason, "refused a stranger"),
+    }
+}
+
+fn is_worth_retrying(reason: &DialError) -> bool {
+    match reason {
+        DialError::Version
+        | DialError::SelfConnection
+        | DialError::WrongPeer { .. }
+        | DialError::AlreadyConnected(_)
+        | DialError::AlreadyDialing
+        | DialError::Full
+        | DialError::Address(_)
+        | DialError::Stopping => false,
+        DialError::PeerFull
+        | DialError::Refused(_)
+        | DialError::Certificate(_)
+        | DialError::TimedOut(_)
+        | DialError::Handshake(_) => true,
+    }
+}
+
+fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> Result<(), String> {
+    while let Some(output) = node.poll_output() {
+        match output {
+            Output::Append { record, durable } => host.append(&record, durable)?,
+            Output::Adopted { root: _, state } => host.adopt(&state)?,
+            Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
+            Output::Dial { address } => transport.dial(address, None),
+            Output::Event(event) => host.event(event, node),
+            Output::Reset => host.reset()?,
+            Output::Send { to, kind, bytes } => {
+                host.count(true, kind.name(), bytes.len());
+                // What does not go out is repaired by anti-entropy or asked for again.
+                if let Err(error) = transport.send(to, priority(kind), bytes.into()) {
+                    tracing::debug!(%error, peer = %to.petname(), "message dropped");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn priority(kind: Kind) -> Priority {
+    match kind {
+        Kind::Control => Priority::Control,
+        Kind::Header => Priority::Header,
+        Kind::Payload => Priority::Payload,
+        Kind::Bulk => Priority::Bulk,
+    }
+}
+
+fn close_reason(reason: Closing) -> CloseReason {
+    match reason {
+        Closing::Evicted => CloseReason::Evicted,
+        Closing::Full => CloseReason::Full,
+        Closing::Goodbye => CloseReason::Leaving,
+        Closing::Misbehaved => CloseReason::Misbehaved,
+        Closing::OtherRun => CloseReason::Incompatible,
+    }
+}

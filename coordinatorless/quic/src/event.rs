@@ -1,0 +1,98 @@
+//! What a transport tells its caller.
+
+use std::net::SocketAddr;
+
+use murmur_collectives::PeerId;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::error::{DialError, Disconnect, Refusal};
+
+/// Something happened. For one peer, `Connected`, its `Message`s and `Disconnected` come in this order.
+#[derive(Debug)]
+pub enum TransportEvent {
+    /// The pair is connected: messages can be sent.
+    Connected {
+        /// Who is there, proven.
+        peer: PeerId,
+        /// Its address; if `dialed`, the one that was dialed.
+        addr: SocketAddr,
+        /// Whether this answers a [`Transport::dial`](crate::Transport::dial).
+        dialed: bool,
+    },
+    /// A whole message arrived. Its bytes are not checked in any way.
+    Message {
+        /// The peer that sent it.
+        from: PeerId,
+        /// Its bytes, at most `message_bytes_max`.
+        bytes: Vec<u8>,
+    },
+    /// The connection ended. What was queued for the peer is dropped.
+    Disconnected {
+        /// Who was there.
+        peer: PeerId,
+        /// Why it ended.
+        reason: Disconnect,
+    },
+    /// A dial ended without a connection of its own. Each dial is answered by this or by `Connected`, once.
+    DialFailed {
+        /// The address dialed.
+        addr: SocketAddr,
+        /// Why.
+        reason: DialError,
+    },
+    /// Someone tried to connect and was refused. Not reported when the caller is behind with its events: strangers
+    /// must not be able to delay peers. [`Traffic::refused`](crate::Traffic::refused) counts all.
+    Refused {
+        /// Where it came from.
+        addr: SocketAddr,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// An event on its way, with the place that its long message occupies.
+pub(crate) struct Queued {
+    pub(crate) event: TransportEvent,
+    pub(crate) _place: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a transport's events come out. While nobody takes them, connections are not read and their senders wait.
+pub struct Events(mpsc::Receiver<Queued>);
+
+impl Events {
+    /// The next event; `None` once the transport is gone and all its events are taken. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<TransportEvent> {
+        self.0.recv().await.map(|queued| queued.event)
+    }
+
+    /// The next event if one is waiting.
+    pub fn try_recv(&mut self) -> Option<TransportEvent> {
+        self.0.try_recv().ok().map(|queued| queued.event)
+    }
+}
+
+/// The sending end.
+#[derive(Clone)]
+pub(crate) struct EventSender(mpsc::Sender<Queued>);
+
+pub(crate) fn channel(capacity: usize) -> (EventSender, Events) {
+    let (tx, rx) = mpsc::channel(capacity);
+    (EventSender(tx), Events(rx))
+}
+
+impl EventSender {
+    /// Waits for room. An event for a caller that is gone is dropped.
+    pub(crate) async fn send(&self, event: TransportEvent) {
+        let _ = self.0.send(Queued { event, _place: None }).await;
+    }
+
+    /// As [`send`](Self::send); `place` is given back when the caller takes the message.
+    pub(crate) async fn send_message(&self, from: PeerId, bytes: Vec<u8>, place: Option<OwnedSemaphorePermit>) {
+        let _ = self.0.send(Queued { event: TransportEvent::Message { from, bytes }, _place: place }).await;
+    }
+
+    /// Drops the event if there is no room.
+    pub(crate) fn offer(&self, event: TransportEvent) {
+        let _ = self.0.try_send(Queued { event, _place: None });
+    }
+}

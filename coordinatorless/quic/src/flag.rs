@@ -1,0 +1,27 @@
+//! A flag that is raised once and can be waited for.
+
+use tokio::sync::watch;
+
+/// Down at first; once raised it stays up, and every waiter, early or late, proceeds.
+#[derive(Debug)]
+pub(crate) struct Flag(watch::Sender<bool>);
+
+impl Flag {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn raise(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns once the flag is up.
+    pub(crate) async fn raised(&self) {
+        // The sender is `self`, so the channel cannot close while we wait.
+        let _ = self.0.subscribe().wait_for(|up| *up).await;
+    }
+}

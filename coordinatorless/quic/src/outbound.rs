@@ -1,0 +1,44 @@
+//! Sending: each queued message becomes one unidirectional stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::{select, task::JoinSet};
+
+use crate::{connection::Link, queue::Departure, transport::Shared};
+
+/// Sends what is queued for `link` until it is retired or closed. Each message is a task of its own, so that a stalled
+/// one delays no other; the queue bounds their number.
+pub(crate) async fn write(shared: Arc<Shared>, link: Arc<Link>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        select! {
+            departure = link.queue.next() => {
+                under_way.spawn(depart(shared.clone(), link.connection.clone(), departure));
+            }
+            Some(_) = under_way.join_next() => {}
+            () = link.retired.raised() => break,
+            _ = link.connection.closed() => break,
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+async fn depart(shared: Arc<Shared>, connection: quinn::Connection, departure: Departure) {
+    let bytes = departure.message.len() as u64;
+    if send(&connection, departure.priority.stream(), departure.message.clone()).await.is_some() {
+        shared.counters.messages_tx.one();
+        shared.counters.messages_tx_bytes.add(bytes);
+    } else {
+        shared.counters.messages_tx_lost.one();
+    }
+}
+
+/// Returns `Some` once the peer has acknowledged all of `message`, `None` if it is lost.
+pub(crate) async fn send(connection: &quinn::Connection, priority: i32, message: Bytes) -> Option<()> {
+    let mut stream = connection.open_uni().await.ok()?;
+    stream.set_priority(priority).ok()?;
+    stream.write_chunk(message).await.ok()?;
+    stream.finish().ok()?;
+    stream.stopped().await.ok()?.is_none().then_some(())
+}

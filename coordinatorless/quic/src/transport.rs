@@ -1,0 +1,194 @@
+//! The handle that a caller holds.
+
+use std::{
+    fmt,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use murmur_collectives::{Identity, PeerId};
+use quinn::{Endpoint, EndpointConfig, Runtime, TokioRuntime};
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    accept,
+    config::TransportConfig,
+    dial,
+    error::{BindError, CloseReason, SendError},
+    event::{self, EventSender, Events},
+    queue::{Priority, Pushed, SendQueue},
+    registry::{Admission, Candidate, Registry},
+    socket::CountingSocket,
+    tls::Tls,
+    traffic::{Counters, Traffic},
+};
+
+/// What all tasks of a transport share.
+pub(crate) struct Shared {
+    pub(crate) config: TransportConfig,
+    pub(crate) tls: Tls,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) events: EventSender,
+    pub(crate) endpoint: Endpoint,
+    runtime: Handle,
+    addr: SocketAddr,
+}
+
+impl Shared {
+    /// Enters a connection that passed its handshake into the registry. One that it replaces is closed.
+    pub(crate) fn admit(&self, candidate: Candidate) -> Admission {
+        let connection = candidate.connection.clone();
+        let queue = || SendQueue::new(self.config.send_queue_bytes_max, self.config.send_queue_messages_max);
+        let admission = self.registry.admit(candidate, queue);
+        if let Admission::Replaces(_, elder) = &admission {
+            elder.close(CloseReason::Replaced);
+        }
+        if let Admission::Stopping = &admission {
+            connection.close(CloseReason::Leaving.code(), b"");
+        }
+        admission
+    }
+}
+
+/// One UDP socket, the connections to other peers over it, and messages over those. A cheap handle: clone it freely.
+/// When the last one is dropped all connections are closed at once; [`shutdown`](Self::shutdown) is kinder.
+#[derive(Clone)]
+pub struct Transport(Arc<Owner>);
+
+/// Closes the endpoint when the last handle is gone.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.registry.stop();
+        self.0.endpoint.close(CloseReason::Leaving.code(), b"");
+    }
+}
+
+impl Transport {
+    /// Opens the socket and begins to accept. To be called inside a tokio runtime, which then runs everything.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`]; nothing is left running.
+    pub fn bind(identity: &Identity, config: TransportConfig) -> Result<(Self, Events), BindError> {
+        config.validate()?;
+        let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
+        let counters = Arc::new(Counters::default());
+        let tls = Tls::new(identity, config.quic()?)?;
+        let (endpoint, addr) = open(&tls, &config, counters.clone())?;
+        let registry = Arc::new(Registry::new(identity.peer_id(), config.handshake_timeout));
+        let (events_in, events) = event::channel(config.events_max);
+        let shared = Shared { config, tls, registry, counters, events: events_in, endpoint, runtime, addr };
+        let shared = Arc::new(shared);
+        shared.runtime.spawn(accept::accept_all(shared.clone()));
+        Ok((Self(Arc::new(Owner(shared))), events))
+    }
+
+    /// Who we are to other peers.
+    pub fn peer_id(&self) -> PeerId {
+        self.shared().registry.own()
+    }
+
+    /// The address of the socket, with the port that the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared().addr
+    }
+
+    /// Dials `addr`. If `expect` is given, anyone else there is refused before learning who we are. The outcome comes
+    /// as [`Connected`](crate::TransportEvent::Connected) with `dialed`, or [`DialFailed`](crate::TransportEvent::DialFailed),
+    /// within `handshake_timeout`.
+    pub fn dial(&self, addr: SocketAddr, expect: Option<PeerId>) {
+        self.shared().runtime.spawn(dial::dial(self.shared().clone(), addr, expect));
+    }
+
+    /// Queues `message` for `to`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// The message is dropped: see [`SendError`].
+    pub fn send(&self, to: PeerId, priority: Priority, message: Bytes) -> Result<(), SendError> {
+        let (bytes, limit) = (message.len(), self.shared().config.message_bytes_max);
+        if bytes > limit {
+            return Err(SendError::TooLong { bytes, limit });
+        }
+        let link = self.shared().registry.link(&to).ok_or(SendError::NotConnected)?;
+        match link.queue.push(priority, message) {
+            Pushed::Queued => Ok(()),
+            Pushed::Closed => Err(SendError::NotConnected),
+            Pushed::Full => {
+                self.shared().counters.messages_tx_full.one();
+                Err(SendError::Full)
+            }
+        }
+    }
+
+    /// Ends the connection to `peer` at once, if there is one. What is queued for it is dropped.
+    pub fn close(&self, peer: PeerId, reason: CloseReason) {
+        if let Some(link) = self.shared().registry.link(&peer) {
+            link.close(reason);
+        }
+    }
+
+    /// Connections and handshakes at the moment, of at most `connections_max`.
+    pub fn connections(&self) -> usize {
+        self.shared().registry.places()
+    }
+
+    /// What was sent, received and refused so far.
+    pub fn traffic(&self) -> Traffic {
+        self.shared().counters.snapshot()
+    }
+
+    /// Takes no more connections, sends what is queued, and closes all connections; returns after at most `within`.
+    /// The events that this brings are worth taking but need not be taken.
+    pub async fn shutdown(self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let mut farewells = JoinSet::new();
+        for link in self.shared().registry.stop() {
+            link.queue.finish();
+            farewells.spawn(async move {
+                link.queue.drained().await;
+                link.close(CloseReason::Leaving);
+            });
+        }
+        // What has not drained by the deadline is cut off by closing the endpoint.
+        let _ = timeout_at(deadline, async { while farewells.join_next().await.is_some() {} }).await;
+        self.shared().endpoint.close(CloseReason::Leaving.code(), b"");
+        let _ = timeout_at(deadline, self.shared().endpoint.wait_idle()).await;
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transport({:?}, {})", self.shared().registry.own(), self.local_addr())
+    }
+}
+
+/// Opens the counted socket and the QUIC endpoint on it.
+fn open(tls: &Tls, config: &TransportConfig, counters: Arc<Counters>) -> Result<(Endpoint, SocketAddr), BindError> {
+    let accepting = tls.accepting().map_err(|e| BindError::Certificate(e.to_string()))?;
+    let mut endpoint_config = EndpointConfig::default();
+    // So that the fixed bit tells QUIC from garbage: see `udp_rx_not_quic`.
+    endpoint_config.grease_quic_bit(false);
+    let runtime = Arc::new(TokioRuntime);
+    let open = || {
+        let socket = runtime.wrap_udp_socket(UdpSocket::bind(config.bind)?)?;
+        let socket = Arc::new(CountingSocket::new(socket, counters));
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(accepting), socket, runtime.clone())?;
+        let addr = endpoint.local_addr()?;
+        Ok((endpoint, addr))
+    };
+    open().map_err(|source| BindError::Socket { addr: config.bind, source })
+}

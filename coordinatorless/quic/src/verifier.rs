@@ -1,0 +1,169 @@
+//! Who is at the other end: the two certificate verifiers that TLS asks.
+//!
+//! Both check the same two things: that the certificate carries a sound Ed25519 key, and that the handshake is signed
+//! by it (see [`certificate`](crate::certificate) for why that is enough). A dialing peer also decides here whether it
+//! wants this peer at all, because here is the last moment before it tells who it is itself.
+
+use std::sync::{Arc, OnceLock};
+
+use murmur_collectives::PeerId;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use crate::{certificate::peer_id_of, error::DialError, registry::Registry};
+
+/// Closes the handshake with the alert `access_denied`.
+const UNWANTED: Error = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+
+/// The part that both verifiers share: possession of the key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Possession(pub(crate) WebPkiSupportedAlgorithms);
+
+impl Possession {
+    fn verify(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if signed.scheme != SignatureScheme::ED25519 {
+            return Err(PeerIncompatible::NoSignatureSchemesInCommon.into());
+        }
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+}
+
+/// The single certificate that a peer may show.
+fn only(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
+    if !intermediates.is_empty() {
+        return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
+    }
+    peer_id_of(certificate)
+}
+
+/// The verifier of one dial. While it lasts no other dial may reach the same peer.
+#[derive(Debug)]
+pub(crate) struct DialVerifier {
+    possession: Possession,
+    expect: Option<PeerId>,
+    registry: Arc<Registry>,
+    /// Whom the dial reached and claimed, or why it was given up. Decided once.
+    outcome: OnceLock<Result<PeerId, DialError>>,
+}
+
+impl DialVerifier {
+    pub(crate) fn new(possession: Possession, expect: Option<PeerId>, registry: Arc<Registry>) -> Self {
+        Self { possession, expect, registry, outcome: OnceLock::new() }
+    }
+
+    /// Why the dial was given up here, if it was.
+    pub(crate) fn failure(&self) -> Option<DialError> {
+        self.outcome.get().and_then(|outcome| outcome.as_ref().err().cloned())
+    }
+
+    /// The dial is over, well or not: whoever it reached may be dialed again. It cannot reach anyone from now on.
+    pub(crate) fn finish(&self) {
+        if let Ok(peer) = self.outcome.get_or_init(|| Err(DialError::Stopping)) {
+            self.registry.release_dial(*peer);
+        }
+    }
+
+    fn judge(&self, found: PeerId, certificate: &CertificateDer<'_>) -> Result<PeerId, DialError> {
+        match self.expect {
+            _ if found == self.registry.own() => Err(DialError::SelfConnection),
+            Some(expected) if found != expected => Err(DialError::WrongPeer { expected, found }),
+            Some(_) | None => self.registry.claim_dial(found, certificate).map(|()| found),
+        }
+    }
+}
+
+impl ServerCertVerifier for DialVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = only(end_entity, intermediates)?;
+        match self.outcome.get_or_init(|| self.judge(found, end_entity)) {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(_) => Err(UNWANTED),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.possession.verify(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// The verifier of every accepted connection.
+#[derive(Debug)]
+pub(crate) struct AcceptVerifier {
+    pub(crate) possession: Possession,
+    pub(crate) own: PeerId,
+}
+
+impl ClientCertVerifier for AcceptVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if only(end_entity, intermediates)? == self.own {
+            return Err(UNWANTED);
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.possession.verify(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}

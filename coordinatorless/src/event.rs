@@ -1,0 +1,227 @@
+//! What goes into a peer and what comes out.
+
+use core::time::Duration;
+use std::{net::SocketAddr, sync::Arc};
+
+use murmur_collectives::{Hash, PeerId, VersionVector, WireEntry};
+
+use crate::{EntryName, Kind};
+
+/// What can happen to a peer.
+#[derive(Debug)]
+pub enum Input {
+    /// The trainer finished a segment.
+    Author(Box<Draft>),
+    /// A connection is up.
+    Connected {
+        /// The other side, proven by its key.
+        peer: PeerId,
+        /// Where it is.
+        address: SocketAddr,
+    },
+    /// A dial failed.
+    DialFailed {
+        /// Where to.
+        address: SocketAddr,
+        /// Whether a later attempt may succeed; not if it led to this peer itself or to one already connected.
+        retry: bool,
+    },
+    /// A connection is gone.
+    Disconnected {
+        /// The other side.
+        peer: PeerId,
+    },
+    /// Author nothing more; reach agreement with those who finish, too, then report [`Event::Finished`].
+    Finish {
+        /// How long to wait for neighbours that still train.
+        patience: Duration,
+    },
+    /// The user gave an address to dial.
+    Introduce {
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Say goodbye: the peer stops after the outputs of this input.
+    Leave,
+    /// The trainer replayed an update.
+    Judged {
+        /// The update.
+        update: EntryName,
+        /// Whether the replay gave the same bits.
+        passed: bool,
+        /// Digest of what the replay gave.
+        replay: Hash,
+    },
+    /// A message came in.
+    Message {
+        /// From whom, proven by its key.
+        from: PeerId,
+        /// Its bytes, at most as long as the transport allows.
+        bytes: Vec<u8>,
+    },
+    /// An audit could not be replayed here; forget it.
+    Unjudged {
+        /// The update.
+        update: EntryName,
+    },
+}
+
+/// A segment's result, to become an update.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The set the segment started from.
+    pub base: VersionVector,
+    /// Inner steps taken.
+    pub steps: u32,
+    /// The compressed pseudo-gradient.
+    pub payload: Arc<[u8]>,
+    /// Mean training loss, micro-nats per token.
+    pub loss_micronats: u32,
+    /// Root of the trace.
+    pub trace: Hash,
+    /// Root of the carry the segment started from, [`Hash::NONE`] if fresh.
+    pub carry_before: Hash,
+    /// The sealed carry after it.
+    pub carry: Arc<[u8]>,
+}
+
+/// What a peer wants done. Outputs are carried out in order, each before the next.
+#[derive(Debug)]
+pub enum Output {
+    /// Store a record of the log. If `durable`, it must be on disk before the next output is looked at.
+    Append {
+        /// What to store.
+        record: StoredEntry,
+        /// Whether losing it would fork the own chain.
+        durable: bool,
+    },
+    /// Store a state received from others; the headers before it in the log are contained in it.
+    Adopted {
+        /// Its root.
+        root: Hash,
+        /// The state, `[parameters]`.
+        state: Arc<Vec<i64>>,
+    },
+    /// End a connection.
+    Close {
+        /// With whom.
+        peer: PeerId,
+        /// Why.
+        reason: Closing,
+    },
+    /// Open a connection.
+    Dial {
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Tell the trainer or the user.
+    Event(Event),
+    /// Set the stored log aside: it is fetched again from its first entry.
+    Reset,
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: PeerId,
+        /// What it is about.
+        kind: Kind,
+        /// The wire form.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Why a connection is ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// The peer was evicted from the run.
+    Evicted,
+    /// Enough others are connected.
+    Full,
+    /// The peer said goodbye.
+    Goodbye,
+    /// The peer broke the protocol too often.
+    Misbehaved,
+    /// The peer is in another run.
+    OtherRun,
+}
+
+/// An entry with its payload, as stored.
+#[derive(Clone, Debug)]
+pub struct StoredEntry {
+    /// The entry.
+    pub entry: WireEntry,
+    /// The payload of an update; absent where a checkpoint contains it.
+    pub payload: Option<Arc<[u8]>>,
+    /// Whether its effect is contained in the adopted state.
+    pub contained: bool,
+}
+
+/// What is worth telling.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// An update joined the set.
+    Applied {
+        /// Its name.
+        update: EntryName,
+        /// Its tokens.
+        tokens: u64,
+        /// Its weight in 16-bit fixed point; zero on probation.
+        weight_q16: u32,
+    },
+    /// An update is ready to be replayed; see [`crate::Node::audit_job`].
+    AuditReady {
+        /// Its name.
+        update: EntryName,
+    },
+    /// A verdict joined the set.
+    Audited {
+        /// The audited update.
+        update: EntryName,
+        /// Who replayed it.
+        auditor: PeerId,
+        /// Whether the bits were the same.
+        passed: bool,
+    },
+    /// A peer sent something it should not have; nothing was applied.
+    BadInput {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        reason: String,
+    },
+    /// The set and the state equal a neighbour's: training may start.
+    CaughtUp,
+    /// A checkpoint was taken; see [`crate::Node::checkpoint`].
+    Checkpointed {
+        /// Its root.
+        root: Hash,
+    },
+    /// A neighbour left or was lost.
+    Departed {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A neighbour with the same set has another state: a bug or an attack.
+    Diverged {
+        /// Who.
+        peer: PeerId,
+        /// Its state root.
+        theirs: Hash,
+        /// The own state root.
+        ours: Hash,
+    },
+    /// Updates of a peer became void.
+    Evicted {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The peer may leave now. Told again if the set grows afterwards and agreement is reached again.
+    Finished {
+        /// Whether every neighbour that also finished holds the same set and state.
+        agreed: bool,
+    },
+    /// A neighbour came.
+    Joined {
+        /// Who.
+        peer: PeerId,
+    },
+}

@@ -1,0 +1,301 @@
+//! Every message between peers, and its form on the wire.
+//!
+//! | message | from → to | when | size |
+//! |---|---|---|---|
+//! | `Announce` | holder → neighbours | an entry became part of the set | 68 B an entry |
+//! | `Absent` | server → asker | asked for a blob it does not hold | 32 B |
+//! | `Chunk` | server → asker | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
+//! | `ChunkList` | server → asker | answers `WantChunkList` | 32 B a chunk |
+//! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing | 48 B an author |
+//! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
+//! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
+//! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
+//! | `Peers` | member → neighbour | on connecting | 50 B a peer |
+//! | `Want` | asker → holder | an entry is missing | 44 B |
+//! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
+//! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
+//!
+//! On the wire a message is one byte, then rkyv bytes. Bit 0 of the byte says how they are packed (0 plain, 1 zstd), bits
+//! 1 and 2 what kind of message it is, so that it can be counted unread; the rest is zero. Headers, carries and states
+//! compress; payloads are entropy-coded already and travel plain. Reading: size limit first, then bounded decompression,
+//! then checked access, then the semantic checks of whoever uses it.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use murmur_collectives::{Component, Hash, PeerId, WireEntry};
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+/// The longest manifest, in bytes.
+pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The most that a compressed message may unpack to, in bytes.
+const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// zstd's level: the fastest that finds what there is in sealed carries and in the high bytes of a state.
+const PACK_LEVEL: i32 = 1;
+
+/// Messages shorter than this are not worth compressing, in bytes.
+const PACK_FROM_BYTES: usize = 512;
+
+/// The name of an entry.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EntryName {
+    /// Its author.
+    pub author: PeerId,
+    /// Its position.
+    pub seq: u32,
+}
+
+/// Where a peer can be reached, as it travels: an IPv6 address (IPv4 mapped) and a port.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerAddress {
+    /// Who.
+    pub peer: PeerId,
+    ip: [u8; 16],
+    port: u16,
+}
+
+impl PeerAddress {
+    /// Pairs a peer with its address.
+    pub fn new(peer: PeerId, address: SocketAddr) -> Self {
+        let ip = match address.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        Self { peer, ip: ip.octets(), port: address.port() }
+    }
+
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(Ipv6Addr::from(self.ip).to_canonical(), self.port)
+    }
+}
+
+/// A checkpoint somebody can serve.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct CheckpointName {
+    /// State root of the checkpoint.
+    pub root: Hash,
+    /// The set it is the state of.
+    pub vector: Vec<Component>,
+}
+
+/// What a peer holds, in short.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Digest {
+    /// The run.
+    pub run: Hash,
+    /// The set.
+    pub vector: Vec<Component>,
+    /// For each component of `vector`, the first bytes of the newest entry's hash: shows forks.
+    pub heads: Vec<[u8; 8]>,
+    /// State root of the set.
+    pub root: Hash,
+    /// It will author nothing more unless something new arrives.
+    pub idle: bool,
+    /// It is about to leave.
+    pub finishing: bool,
+    /// An answer with the receiver's own digest is wanted.
+    pub reply: bool,
+    /// The newest checkpoint it serves.
+    pub checkpoint: Option<CheckpointName>,
+}
+
+/// One entry in an answer.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// The signed header.
+    pub entry: WireEntry,
+    /// The payload of an update, if it was asked for and is held.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Asks for a stretch of one author's chain.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Want {
+    /// Whose chain.
+    pub author: PeerId,
+    /// The first entry wanted.
+    pub from: u32,
+    /// How many at most.
+    pub count: u32,
+    /// Whether payloads are wanted, too.
+    pub payloads: bool,
+}
+
+/// Everything a peer can say to another.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // the table above says what each is for
+pub enum Message {
+    Absent { root: Hash },
+    Announce { entries: Vec<EntryName> },
+    Chunk { root: Hash, index: u32, bytes: Vec<u8> },
+    ChunkList { root: Hash, length: u64, hashes: Vec<Hash> },
+    Digest(Digest),
+    Entries { items: Vec<Item> },
+    Goodbye,
+    Manifest { bytes: Vec<u8> },
+    Peers { peers: Vec<PeerAddress> },
+    Want(Want),
+    WantChunkList { root: Hash },
+    WantChunks { root: Hash, indices: Vec<u32> },
+    WantManifest { run: Hash },
+}
+
+/// What a message is about: for priorities and for counting bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// Membership, announcements, digests: small, never to starve.
+    Control,
+    /// Headers and requests.
+    Header,
+    /// Payloads of updates.
+    Payload,
+    /// Carries and checkpoints.
+    Bulk,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Control, Self::Header, Self::Payload, Self::Bulk];
+
+    /// The kind that a message on the wire claims to be; [`Message::decode`] checks the claim.
+    pub fn peek(bytes: &[u8]) -> Self {
+        Self::ALL[usize::from(bytes.first().copied().unwrap_or(0) >> 1) % 4]
+    }
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Header => "header",
+            Self::Payload => "payload",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// Why bytes are not a message. The sender's fault.
+#[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
+pub enum MessageError {
+    /// Nothing at all.
+    #[error("empty message")]
+    Empty,
+    /// The first byte is none of ours.
+    #[error("unknown packing {0}")]
+    Packing(u8),
+    /// The first byte names another kind than the message is.
+    #[error("message of another kind than it claims")]
+    Kind,
+    /// The compressed bytes are malformed, or unpack to more than allowed.
+    #[error("compressed message is malformed or unpacks to more than {UNPACKED_BYTES_MAX} bytes")]
+    Unpack,
+    /// The bytes do not form a message.
+    #[error("malformed message")]
+    Malformed,
+}
+
+impl Message {
+    /// What it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Absent { .. } | Self::Announce { .. } | Self::Digest(_) | Self::Goodbye | Self::Peers { .. } => {
+                Kind::Control
+            }
+            Self::Entries { items } if items.iter().any(|item| item.payload.is_some()) => Kind::Payload,
+            Self::Entries { .. } | Self::Manifest { .. } | Self::Want(_) => Kind::Header,
+            Self::WantChunkList { .. } | Self::WantChunks { .. } | Self::WantManifest { .. } => Kind::Header,
+            Self::Chunk { .. } | Self::ChunkList { .. } => Kind::Bulk,
+        }
+    }
+
+    /// The wire form.
+    pub fn encode(&self) -> Vec<u8> {
+        let plain = rkyv::to_bytes::<rancor::Error>(self).expect("a message serializes into memory");
+        let worthwhile = self.kind() != Kind::Payload && plain.len() >= PACK_FROM_BYTES;
+        let packed = worthwhile.then(|| zstd::bulk::compress(&plain, PACK_LEVEL).ok()).flatten();
+        match packed.filter(|packed| packed.len() < plain.len()) {
+            Some(packed) if plain.len() <= UNPACKED_BYTES_MAX => prefixed(1 | self.tag(), &packed),
+            Some(_) | None => prefixed(self.tag(), &plain),
+        }
+    }
+
+    /// Reads the wire form of a message whose length the transport has limited already.
+    ///
+    /// # Errors
+    /// [`MessageError`] says what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
+        let (packing, body) = bytes.split_first().ok_or(MessageError::Empty)?;
+        let message = match packing & 1 {
+            _ if *packing > 7 => return Err(MessageError::Packing(*packing)),
+            0 => read(body)?,
+            _ => read(&zstd::bulk::decompress(body, UNPACKED_BYTES_MAX).map_err(|_| MessageError::Unpack)?)?,
+        };
+        if message.tag() == packing & 6 { Ok(message) } else { Err(MessageError::Kind) }
+    }
+
+    fn tag(&self) -> u8 {
+        (self.kind() as u8) << 1
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Message, MessageError> {
+    rkyv::from_bytes::<Message, rancor::Failure>(bytes).map_err(|_| MessageError::Malformed)
+}
+
+fn prefixed(packing: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 1);
+    bytes.push(packing);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn long_control_messages_are_packed_and_come_back() {
+        let entries = (0..100).map(|seq| EntryName { author: PeerId([7; 32]), seq }).collect();
+        let message = Message::Announce { entries };
+        let bytes = message.encode();
+        assert_eq!(bytes[0], 1);
+        assert_eq!(Message::decode(&bytes).unwrap(), message);
+    }
+
+    #[test]
+    fn a_bomb_does_not_go_off() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 19).unwrap();
+        assert!(bomb.len() < 16 * 1024);
+        assert_eq!(Message::decode(&prefixed(1, &bomb)), Err(MessageError::Unpack));
+    }
+
+    #[test]
+    fn addresses_survive_the_wire() {
+        for text in ["127.0.0.1:9", "[::1]:65535", "10.1.2.3:80"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(PeerAddress::new(PeerId([0; 32]), address).address(), address);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Message::decode(&bytes);
+            for first in 0..9 {
+                let _ = Message::decode(&prefixed(first, &bytes));
+            }
+        }
+
+        #[test]
+        fn a_bent_message_is_read_or_refused_never_a_panic(at in 0usize..400, bit in 0u8..8) {
+            let item = Item { entry: WireEntry { header: vec![1; 90], signature: [2; 64] }, payload: Some(vec![3; 50]) };
+            let mut bytes = Message::Entries { items: vec![item.clone(), item] }.encode();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            let _ = Message::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Blobs by hash: carries and checkpoints, served and fetched in chunks of 32 KiB, each checked by its own hash.
+//!
+//! A blob's root is the hash of its length and the list of its chunks' hashes. So a list that hashes to the root is
+//! the right one, a chunk that hashes to its place in the list is right, and a wrong byte is noticed within its chunk,
+//! whoever sent it. Chunks come from several sources at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use murmur_collectives::{Hash, PeerId, VersionVector};
+use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of, state_chunk_hashes};
+
+use super::Node;
+use crate::{CheckpointName, Event, Message, Time};
+
+/// Chunks asked for in one request.
+const BATCH: usize = 16;
+
+/// A state at a set, kept for newcomers.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The set.
+    pub vector: VersionVector,
+    /// Tokens of the set.
+    pub clock: u64,
+    /// Root of the state.
+    pub root: Hash,
+    /// The state, `[parameters]`.
+    pub state: Arc<Vec<i64>>,
+}
+
+/// A blob that is being fetched.
+#[derive(Debug)]
+struct Fetch {
+    length_max: u64,
+    sources: BTreeSet<PeerId>,
+    list: Option<Vec<[u8; 32]>>,
+    bytes: Vec<u8>,
+    missing: BTreeSet<u32>,
+    asked: BTreeMap<PeerId, Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    indices: BTreeSet<u32>,
+    deadline: Time,
+}
+
+/// Blobs held and blobs wanted.
+#[derive(Default, Debug)]
+pub(super) struct Blobs {
+    carries: VecDeque<(Hash, Arc<[u8]>)>,
+    checkpoint: Option<(Checkpoint, Vec<[u8; 32]>)>,
+    fetches: BTreeMap<Hash, Fetch>,
+    complete: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl Blobs {
+    /// Keeps an own carry, the newest `most` of them, and returns its root.
+    pub(super) fn keep_carry(&mut self, bytes: Arc<[u8]>, most: usize) -> Hash {
+        let root = Hash(murmur_kernels::blob_root(&bytes));
+        self.carries.push_back((root, bytes));
+        while self.carries.len() > most.max(1) {
+            self.carries.pop_front();
+        }
+        root
+    }
+
+    pub(super) fn carry(&self, root: &Hash) -> Option<Arc<[u8]>> {
+        self.carries.iter().find(|(kept, _)| kept == root).map(|(_, bytes)| bytes.clone())
+    }
+
+    pub(super) fn checkpoint_name(&self) -> Option<CheckpointName> {
+        let (checkpoint, _) = self.checkpoint.as_ref()?;
+        Some(CheckpointName { root: checkpoint.root, vector: checkpoint.vector.to_components() })
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.fetches.values().flat_map(|fetch| fetch.asked.values()).map(|asked| asked.deadline).min()
+    }
+
+    /// Takes a finished blob.
+    pub(super) fn take(&mut self, root: &Hash) -> Option<Vec<u8>> {
+        self.complete.remove(root)
+    }
+
+    /// Stops fetching a blob.
+    pub(super) fn cancel(&mut self, root: &Hash) {
+        self.fetches.remove(root);
+        self.complete.remove(root);
+    }
+
+    /// Whether a blob is being fetched and still has a source.
+    pub(super) fn has_hope(&self, root: &Hash) -> bool {
+        self.complete.contains_key(root) || self.fetches.get(root).is_some_and(|fetch| !fetch.sources.is_empty())
+    }
+
+    fn length_and_list(&self, root: &Hash) -> Option<(u64, Vec<[u8; 32]>)> {
+        if let Some((checkpoint, list)) = self.checkpoint.as_ref().filter(|(checkpoint, _)| checkpoint.root == *root) {
+            return Some((checkpoint.state.len() as u64 * 8, list.clone()));
+        }
+        let carry = self.carry(root)?;
+        Some((carry.len() as u64, chunk_hashes(&carry)))
+    }
+
+    fn chunk(&self, root: &Hash, index: u32) -> Option<Vec<u8>> {
+        let start = (index as usize).checked_mul(BLOB_CHUNK)?;
+        if let Some((checkpoint, _)) = self.checkpoint.as_ref().filter(|(checkpoint, _)| checkpoint.root == *root) {
+            let values = checkpoint.state.get(start / 8..)?;
+            let values = &values[..values.len().min(BLOB_CHUNK / 8)];
+            return (!values.is_empty()).then(|| values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        }
+        let carry = self.carry(root)?;
+        let end = carry.len().min(start.saturating_add(BLOB_CHUNK));
+        carry.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
+    }
+}
+
+impl Node {
+    /// The newest checkpoint.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.blobs.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint)
+    }
+
+    pub(super) fn checkpoint_if_due(&mut self) {
+        let every = self.config.checkpoint_every_tokens;
+        if every == 0 || !self.catch_up.is_done() {
+            return;
+        }
+        let last = self.checkpoint().map_or(0, |checkpoint| checkpoint.clock);
+        if self.fold.clock() >= last + every {
+            self.take_checkpoint();
+        }
+    }
+
+    /// Keeps the present state for newcomers and for [`Node::checkpoint`].
+    pub fn take_checkpoint(&mut self) {
+        let list = state_chunk_hashes(self.fold.state());
+        let checkpoint = Checkpoint {
+            vector: self.fold.log().version().clone(),
+            clock: self.fold.clock(),
+            root: self.state_root(),
+            state: Arc::new(self.fold.state().to_vec()),
+        };
+        let root = checkpoint.root;
+        self.blobs.checkpoint = Some((checkpoint, list));
+        self.tell(Event::Checkpointed { root });
+    }
+
+    /// Starts fetching a blob of at most `length_max` bytes, or adds a source for it.
+    pub(super) fn fetch(&mut self, root: Hash, length_max: u64, source: PeerId) {
+        let empty = || Fetch {
+            length_max,
+            sources: BTreeSet::new(),
+            list: None,
+            bytes: Vec::new(),
+            missing: BTreeSet::new(),
+            asked: BTreeMap::new(),
+        };
+        let fetch = self.blobs.fetches.entry(root).or_insert_with(empty);
+        if fetch.sources.insert(source) {
+            self.ask(root, source);
+        }
+    }
+
+    /// Asks a source for the chunk list, or for chunks nobody else was asked for.
+    fn ask(&mut self, root: Hash, source: PeerId) {
+        let deadline = self.now + self.config.request_timeout;
+        let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
+        let asked: BTreeSet<u32> = fetch.asked.values().flat_map(|asked| asked.indices.iter().copied()).collect();
+        let indices: Vec<u32> = fetch.missing.iter().copied().filter(|i| !asked.contains(i)).take(BATCH).collect();
+        let message = match &fetch.list {
+            None => Message::WantChunkList { root },
+            Some(_) if indices.is_empty() => return,
+            Some(_) => Message::WantChunks { root, indices: indices.clone() },
+        };
+        fetch.asked.insert(source, Asked { indices: indices.into_iter().collect(), deadline });
+        self.send(source, &message);
+    }
+
+    pub(super) fn on_want_chunk_list(&mut self, from: PeerId, root: Hash) {
+        let message = match self.blobs.length_and_list(&root) {
+            Some((length, list)) => Message::ChunkList { root, length, hashes: list.into_iter().map(Hash).collect() },
+            None => Message::Absent { root },
+        };
+        self.send(from, &message);
+    }
+
+    pub(super) fn on_want_chunks(&mut self, from: PeerId, root: Hash, indices: &[u32]) {
+        for index in indices.iter().take(BATCH) {
+            match self.blobs.chunk(&root, *index) {
+                Some(bytes) => self.send(from, &Message::Chunk { root, index: *index, bytes }),
+                None => return self.send(from, &Message::Absent { root }),
+            }
+        }
+    }
+
+    pub(super) fn on_absent(&mut self, from: PeerId, root: Hash) {
+        if let Some(fetch) = self.blobs.fetches.get_mut(&root) {
+            fetch.sources.remove(&from);
+            fetch.asked.remove(&from);
+        }
+        self.fetch_progress(root);
+    }
+
+    pub(super) fn on_chunk_list(&mut self, from: PeerId, root: Hash, length: u64, hashes: Vec<Hash>) {
+        let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
+        if fetch.list.is_some() || fetch.asked.remove(&from).is_none() {
+            return;
+        }
+        let list: Vec<[u8; 32]> = hashes.into_iter().map(|hash| hash.0).collect();
+        let fits = length <= fetch.length_max && length.div_ceil(BLOB_CHUNK as u64) == list.len() as u64;
+        if !fits || root_of(length, &list) != root.0 {
+            fetch.sources.remove(&from);
+            self.strike(from, "chunk list does not hash to its root".to_owned());
+            return self.fetch_progress(root);
+        }
+        fetch.bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        fetch.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
+        fetch.list = Some(list);
+        self.fetch_progress(root);
+    }
+
+    pub(super) fn on_chunk(&mut self, from: PeerId, root: Hash, index: u32, bytes: &[u8]) {
+        let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
+        let expected = fetch.asked.get_mut(&from).is_some_and(|asked| asked.indices.remove(&index));
+        let Some(hash) = fetch.list.as_ref().and_then(|list| list.get(index as usize)).filter(|_| expected) else {
+            return;
+        };
+        if chunk_hashes(bytes) != [*hash] {
+            fetch.sources.remove(&from);
+            fetch.asked.remove(&from);
+            self.strike(from, "chunk does not match its hash".to_owned());
+            return self.fetch_progress(root);
+        }
+        let start = index as usize * BLOB_CHUNK;
+        if let Some(place) = fetch.bytes.get_mut(start..start + bytes.len()) {
+            place.copy_from_slice(bytes);
+            fetch.missing.remove(&index);
+        }
+        if fetch.asked.get(&from).is_some_and(|asked| asked.indices.is_empty()) {
+            fetch.asked.remove(&from);
+        }
+        self.on_fetch_progress(root);
+        self.fetch_progress(root);
+    }
+
+    /// Gives idle sources work, or finishes.
+    fn fetch_progress(&mut self, root: Hash) {
+        let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
+        if fetch.list.is_some() && fetch.missing.is_empty() {
+            let bytes = core::mem::take(&mut fetch.bytes);
+            self.blobs.fetches.remove(&root);
+            self.blobs.complete.insert(root, bytes);
+            return self.on_blob_complete(root);
+        }
+        let idle: Vec<PeerId> = fetch.sources.iter().filter(|s| !fetch.asked.contains_key(s)).copied().collect();
+        for source in idle {
+            self.ask(root, source);
+        }
+        if !self.blobs.has_hope(&root) {
+            self.blobs.cancel(&root);
+            self.on_blob_lost(root);
+        }
+    }
+
+    /// Sources that did not answer in time are not asked again for this blob.
+    pub(super) fn fetches_due(&mut self) {
+        let now = self.now;
+        let mut touched = Vec::new();
+        for (root, fetch) in &mut self.blobs.fetches {
+            let late: Vec<PeerId> = fetch.asked.iter().filter(|(_, a)| a.deadline <= now).map(|(p, _)| *p).collect();
+            for peer in &late {
+                fetch.asked.remove(peer);
+                fetch.sources.remove(peer);
+            }
+            if !late.is_empty() {
+                touched.push(*root);
+            }
+        }
+        touched.into_iter().for_each(|root| self.fetch_progress(root));
+    }
+
+    pub(super) fn forget_source(&mut self, peer: PeerId) {
+        let roots: Vec<Hash> = self.blobs.fetches.keys().copied().collect();
+        for root in roots {
+            self.on_absent(peer, root);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The own chain: starting it, continuing it after a restart, and never forking it.
+
+use std::sync::Arc;
+
+use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
+
+use super::{Node, Stored};
+use crate::{Draft, Output, StoredEntry};
+
+/// What a segment starts from.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The set.
+    pub base: VersionVector,
+    /// Its parameters, `[parameters]`.
+    pub parameters: Vec<f32>,
+    /// Tokens of the set.
+    pub clock: u64,
+    /// Number of own segments before this one.
+    pub segment: u32,
+    /// Whether the next update would count; not on probation.
+    pub trusted: bool,
+    /// The own sealed carry and its root, if there is one to continue.
+    pub carry: Option<(Hash, Arc<[u8]>)>,
+}
+
+impl Node {
+    /// What the next segment starts from.
+    pub fn snapshot(&self) -> Snapshot {
+        let last = self.fold.log().last_update(&self.id());
+        let after = last.and_then(|record| record.entry.update()).map(|update| update.carry_after);
+        Snapshot {
+            base: self.fold.log().version().clone(),
+            parameters: self.fold.parameters(),
+            clock: self.fold.clock(),
+            segment: last.map_or(0, |record| record.updates_until),
+            trusted: self.fold.is_trusted(&self.id(), self.fold.log().version()),
+            carry: after.and_then(|root| Some((root, self.blobs.carry(&root)?))),
+        }
+    }
+
+    /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
+    pub(super) fn restore(&mut self, stored: Stored) {
+        let Stored { entries, adopted, head, carries } = stored;
+        self.restore_entries(entries, adopted);
+        for bytes in carries {
+            self.blobs.keep_carry(bytes, self.config.carries_kept);
+        }
+        if let Some(StoredEntry { entry, payload, .. }) = head
+            && let Ok(entry) = Entry::check(entry)
+        {
+            self.catch_up.expect_own(entry.seq() + 1);
+            self.gossip.hold(entry, payload, None, self.config.pending_max);
+        }
+        self.retry_pending();
+    }
+
+    fn restore_entries(&mut self, entries: Vec<StoredEntry>, adopted: Option<Vec<i64>>) {
+        let mut adopted = adopted.filter(|state| state.len() == self.fold.state().len());
+        if adopted.is_none() && entries.iter().any(|record| record.contained) {
+            // Their state is lost; the whole log comes again.
+            self.outputs.push_back(Output::Reset);
+            return;
+        }
+        for StoredEntry { entry, payload, contained } in entries {
+            let Ok(entry) = Entry::check(entry) else { continue };
+            if contained {
+                self.fold.insert_header(entry);
+                continue;
+            }
+            if let Some(state) = adopted.take() {
+                self.fold.adopt(state);
+            }
+            self.fold.insert(entry, payload);
+        }
+        if let Some(state) = adopted {
+            self.fold.adopt(state);
+        }
+    }
+
+    /// Enrolls if the chain is empty and nothing must be fetched first.
+    pub(super) fn start(&mut self) {
+        if self.catch_up.is_done() && self.fold.log().version().count(&self.id()) == 0 {
+            let body = Body::Enroll(Enroll { vrf_key: self.lottery.public() });
+            self.author_now(body);
+        }
+    }
+
+    pub(super) fn author_update(&mut self, draft: Draft) {
+        let Draft { base, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let rules = self.fold.rules();
+        let norm = murmur_kernels::validate(rules.top_k(), rules.parameter_count(), &payload);
+        let norm = norm.expect("the payload was made by this program's own encoder");
+        let update = Update {
+            segment: self.fold.log().last_update(&self.id()).map_or(0, |record| record.updates_until),
+            steps,
+            tokens: u64::from(steps) * u64::from(rules.tokens_per_step),
+            payload: Hash(murmur_kernels::blob_root(&payload)),
+            payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            norm: norm.0,
+            loss_micronats,
+            trace,
+            carry_before,
+            carry_after: self.blobs.keep_carry(carry, self.config.carries_kept),
+            class: self.class,
+        };
+        self.author(&base, Body::Update(update), Some(payload));
+    }
+
+    pub(super) fn author_verdict(&mut self, verdict: Verdict) {
+        self.author_now(Body::Verdict(verdict));
+    }
+
+    pub(super) fn author_evidence(&mut self, one: &Entry, other: &Entry) {
+        if !self.catch_up.is_done() || one.author() == self.id() {
+            return;
+        }
+        let body = Body::Equivocation(Equivocation { first: one.wire().clone(), second: other.wire().clone() });
+        self.author_now(body);
+    }
+
+    /// Authors an entry whose causal past is everything known now.
+    pub(super) fn author_now(&mut self, body: Body) {
+        let base = self.fold.log().version().clone();
+        self.author(&base, body, None);
+    }
+
+    fn author(&mut self, base: &VersionVector, body: Body, payload: Option<Arc<[u8]>>) {
+        let me = self.id();
+        let header = Header {
+            run: self.fold.run(),
+            author: me,
+            seq: self.fold.log().version().count(&me),
+            previous: self.fold.log().head(&me),
+            base: base.to_components(),
+            body,
+        };
+        let entry = Entry::sign(&self.identity, header);
+        match self.insert(entry, payload) {
+            Insertion::Applied { .. } => self.retry_pending(),
+            other @ (Insertion::Known
+            | Insertion::Waits { .. }
+            | Insertion::NeedsPayloads(_)
+            | Insertion::Forks(_)
+            | Insertion::OtherBranch { .. }
+            | Insertion::Refused(_)) => self.own_entry_refused(&other),
+        }
+    }
+
+    /// An own entry that does not fit is a bug or a closed chain; it was not stored and is not announced.
+    fn own_entry_refused(&mut self, why: &Insertion) {
+        let reason = format!("own entry was not accepted: {why:?}");
+        self.tell(crate::Event::BadInput { peer: self.id(), reason });
+    }
+}

@@ -1,0 +1,121 @@
+//! One message and one entry of every kind, the same in every run.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use murmur_collectives::{
+    Body, Component, Enroll, Entry, Equivocation, Hash, Header, Identity, PeerId, Stage, Update, Verdict,
+};
+use murmur_coordinatorless::{CheckpointName, Digest, EntryName, Item, Message, PeerAddress, Want};
+
+pub(crate) fn author() -> Identity {
+    Identity::from_secret(&[1; 32])
+}
+
+fn peer(n: u8) -> PeerId {
+    Identity::from_secret(&[n; 32]).peer_id()
+}
+
+fn hash(n: u8) -> Hash {
+    Hash([n; 32])
+}
+
+fn base() -> Vec<Component> {
+    let mut base = vec![Component { author: peer(1), count: 2 }, Component { author: peer(2), count: 0x0102_0304 }];
+    base.sort_by_key(|component| component.author);
+    base
+}
+
+fn update() -> Update {
+    Update {
+        segment: 0,
+        steps: 5,
+        tokens: 0x0102_0304_0506_0708,
+        payload: hash(0x11),
+        payload_bytes: 0x0a0b_0c0d,
+        norm: 0x1122_3344_5566_7788,
+        loss_micronats: 5_545_177,
+        trace: hash(0x12),
+        carry_before: Hash::NONE,
+        carry_after: hash(0x13),
+        class: hash(0x14),
+    }
+}
+
+fn verdict(passed: bool, stage: Stage) -> Verdict {
+    let draw = core::array::from_fn(|i| i as u8);
+    Verdict { author: peer(2), seq: 3, update: hash(0x21), passed, replay: hash(0x22), stage, draw }
+}
+
+fn sign(seq: u32, base: Vec<Component>, body: Body) -> Entry {
+    let previous = if seq == 0 { Hash::NONE } else { hash(0x31) };
+    let identity = author();
+    Entry::sign(&identity, Header { run: hash(0x32), author: identity.peer_id(), seq, previous, base, body })
+}
+
+/// One entry of every kind of body, by name.
+pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
+    let one = sign(2, Vec::new(), Body::Update(update()));
+    let two = sign(2, Vec::new(), Body::Update(Update { steps: 6, ..update() }));
+    let fork = Equivocation { first: one.wire().clone(), second: two.wire().clone() };
+    vec![
+        ("enroll", sign(0, Vec::new(), Body::Enroll(Enroll { vrf_key: [0x41; 32] }))),
+        ("equivocation", sign(7, base(), Body::Equivocation(fork))),
+        ("update", sign(2, base(), Body::Update(update()))),
+        ("verdict-failed-confirming", sign(4, base(), Body::Verdict(verdict(false, Stage::Confirm)))),
+        ("verdict-passed-first", sign(3, base(), Body::Verdict(verdict(true, Stage::First)))),
+    ]
+}
+
+fn digest(checkpoint: Option<CheckpointName>) -> Digest {
+    Digest {
+        run: hash(0x51),
+        vector: base(),
+        heads: vec![[0x52; 8], [0x53; 8]],
+        root: hash(0x54),
+        idle: true,
+        finishing: false,
+        reply: true,
+        checkpoint,
+    }
+}
+
+/// One message of every kind, short enough to travel plain, by name.
+pub(crate) fn messages() -> Vec<(&'static str, Message)> {
+    let entry = |n: usize| entries()[n].1.wire().clone();
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let peers = vec![
+        PeerAddress::new(peer(1), address("127.0.0.1:4433")),
+        PeerAddress::new(peer(2), address("[2001:db8::1]:1")),
+    ];
+    let names = vec![EntryName { author: peer(1), seq: 0 }, EntryName { author: peer(2), seq: u32::MAX }];
+    let named = CheckpointName { root: hash(0x55), vector: base() };
+    vec![
+        ("absent", Message::Absent { root: hash(0x61) }),
+        ("announce", Message::Announce { entries: names }),
+        ("chunk", Message::Chunk { root: hash(0x62), index: 3, bytes: (0..40).collect() }),
+        ("chunk-list", Message::ChunkList { root: hash(0x63), length: 70_000, hashes: (0..3).map(hash).collect() }),
+        ("digest", Message::Digest(digest(None))),
+        ("digest-with-checkpoint", Message::Digest(digest(Some(named)))),
+        ("entries", Message::Entries { items: vec![Item { entry: entry(0), payload: None }] }),
+        ("entries-none", Message::Entries { items: Vec::new() }),
+        ("entries-with-payload", Message::Entries { items: vec![Item { entry: entry(2), payload: Some(vec![7; 9]) }] }),
+        ("goodbye", Message::Goodbye),
+        ("manifest", Message::Manifest { bytes: b"name = \"run\"".to_vec() }),
+        ("peers", Message::Peers { peers }),
+        ("want", Message::Want(Want { author: peer(1), from: 2, count: 64, payloads: true })),
+        ("want-chunk-list", Message::WantChunkList { root: hash(0x64) }),
+        ("want-chunks", Message::WantChunks { root: hash(0x65), indices: vec![0, 2, 16] }),
+        ("want-manifest", Message::WantManifest { run: hash(0x66) }),
+    ]
+}
+
+/// Long messages, whose packed form depends on the compressor and is therefore only read.
+pub(crate) fn long() -> Vec<(&'static str, Message)> {
+    let entries = (0..100).map(|seq| EntryName { author: peer(1), seq }).collect();
+    let bytes = (0..2000u32).map(|n| (n / 100) as u8).collect();
+    vec![
+        ("announce-packed", Message::Announce { entries }),
+        ("chunk-packed", Message::Chunk { root: hash(0x67), index: 0, bytes }),
+    ]
+}

@@ -1,0 +1,5 @@
+//! Whole swarms of real nodes on a simulated network: one seed, one outcome.
+
+mod hostile;
+mod life;
+mod net;

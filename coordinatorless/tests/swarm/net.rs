@@ -1,0 +1,376 @@
+//! A network of nodes in virtual time: messages take random time, may be lost or doubled, and peers may be killed.
+
+use core::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_coordinatorless::{Config, Draft, Event, Input, Node, Output, Setup, Stored, StoredEntry, Time};
+use murmur_kernels::{TopK, compress, from_f32};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+
+/// Two chunks and a short one.
+pub(crate) const PARAMETERS: usize = 8200;
+
+/// How the network and the world treat the nodes.
+#[derive(Clone, Copy)]
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) loss_percent: u64,
+    pub(crate) double_percent: u64,
+    pub(crate) audit_rate_q16: u32,
+    pub(crate) checkpoint_every_tokens: u64,
+}
+
+impl World {
+    pub(crate) fn calm(seed: u64) -> Self {
+        Self { seed, loss_percent: 0, double_percent: 0, audit_rate_q16: 0, checkpoint_every_tokens: 0 }
+    }
+}
+
+/// What a peer has on disk.
+#[derive(Default, Clone)]
+pub(crate) struct Disk {
+    entries: Vec<StoredEntry>,
+    head: Option<StoredEntry>,
+    adopted: Option<Vec<i64>>,
+    carries: Vec<Arc<[u8]>>,
+}
+
+/// What is on its way to a peer.
+#[derive(Clone)]
+enum Mail {
+    Connected(PeerId, SocketAddr),
+    Disconnected(PeerId),
+    Message(PeerId, Vec<u8>),
+}
+
+impl From<Mail> for Input {
+    fn from(mail: Mail) -> Self {
+        match mail {
+            Mail::Connected(peer, address) => Self::Connected { peer, address },
+            Mail::Disconnected(peer) => Self::Disconnected { peer },
+            Mail::Message(from, bytes) => Self::Message { from, bytes },
+        }
+    }
+}
+
+pub(crate) struct Net {
+    world: World,
+    rules: Rules,
+    run: Hash,
+    pub(crate) now: Time,
+    rng: ChaCha8Rng,
+    identities: Vec<Identity>,
+    pub(crate) nodes: BTreeMap<usize, Node>,
+    pub(crate) disks: BTreeMap<usize, Disk>,
+    mail: BTreeMap<(Time, u64), (usize, Mail)>,
+    count: u64,
+    links: BTreeSet<(usize, usize)>,
+    pub(crate) events: Vec<(usize, Event)>,
+    /// Peers whose work every honest auditor finds false.
+    pub(crate) cheats: BTreeSet<usize>,
+    pub(crate) bytes: u64,
+    /// While set, dials fail.
+    pub(crate) cut: bool,
+}
+
+impl Net {
+    /// `founders` of `peers` identities found the run; nobody is started yet.
+    pub(crate) fn new(world: World, peers: usize, founders: usize) -> Self {
+        let identities: Vec<Identity> = (0..peers).map(|n| Identity::from_secret(&[n as u8 + 1; 32])).collect();
+        let rules = Rules {
+            parameters: PARAMETERS as u64,
+            top: 64,
+            alpha_start_q16: ONE_Q16,
+            alpha_end_q16: ONE_Q16 / 2,
+            clip_q16: ONE_Q16 * 3 / 2,
+            tokens_per_step: 10,
+            steps_max: 10,
+            token_budget: 1_000_000,
+            audit_rate_q16: world.audit_rate_q16,
+            audit_quorum: 2,
+            founders: identities[..founders].iter().map(Node::founder).collect::<Vec<Founder>>(),
+        };
+        Self {
+            world,
+            rules,
+            run: Hash([9; 32]),
+            now: Time::default(),
+            rng: ChaCha8Rng::seed_from_u64(world.seed),
+            identities,
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            mail: BTreeMap::new(),
+            count: 0,
+            links: BTreeSet::new(),
+            events: Vec::new(),
+            cheats: BTreeSet::new(),
+            bytes: 0,
+            cut: false,
+        }
+    }
+
+    pub(crate) fn id(&self, peer: usize) -> PeerId {
+        self.identities[peer].peer_id()
+    }
+
+    pub(crate) fn genesis() -> Vec<i64> {
+        from_f32(&vec![0.5; PARAMETERS]).expect("finite")
+    }
+
+    pub(crate) fn identity(&self, peer: usize) -> &Identity {
+        &self.identities[peer]
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn run_id(&self) -> Hash {
+        self.run
+    }
+
+    /// Starts a peer on what its disk holds, and connects it with everyone.
+    pub(crate) fn start(&mut self, peer: usize) {
+        let disk = self.disks.entry(peer).or_default().clone();
+        let config = Config { checkpoint_every_tokens: self.world.checkpoint_every_tokens, ..Config::default() };
+        let mut node = Node::new(Setup {
+            manifest: vec![1, 2, 3],
+            run: self.run,
+            rules: self.rules.clone(),
+            genesis: Self::genesis(),
+            identity: self.identities[peer].clone(),
+            class: Hash([7; 32]),
+            config,
+            seed: peer as u64,
+            stored: Stored { entries: disk.entries, adopted: disk.adopted, head: disk.head, carries: disk.carries },
+        });
+        node.handle_timeout(self.now);
+        self.nodes.insert(peer, node);
+        self.drain(peer);
+        let others: Vec<usize> = self.nodes.keys().copied().filter(|other| *other != peer).collect();
+        others.into_iter().for_each(|other| self.connect(peer, other));
+    }
+
+    pub(crate) fn connect(&mut self, a: usize, b: usize) {
+        if !self.links.insert((a.min(b), a.max(b))) {
+            return;
+        }
+        for (one, other) in [(a, b), (b, a)] {
+            self.post(one, &Mail::Connected(self.id(other), address(other)));
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
+        if self.links.remove(&(a.min(b), a.max(b))) {
+            for (one, other) in [(a, b), (b, a)] {
+                self.post(one, &Mail::Disconnected(self.id(other)));
+            }
+        }
+    }
+
+    /// Kills a peer: what it has not stored is gone.
+    pub(crate) fn kill(&mut self, peer: usize) {
+        self.nodes.remove(&peer);
+        self.mail.retain(|_, (to, _)| *to != peer);
+        let others: Vec<usize> = self.nodes.keys().copied().collect();
+        others.into_iter().for_each(|other| self.disconnect(peer, other));
+    }
+
+    /// Loses all but the first of a peer's log records, as a damaged file would; its head file is whole.
+    pub(crate) fn damage_log(&mut self, peer: usize) {
+        self.disks.entry(peer).or_default().entries.truncate(1);
+    }
+
+    /// Loses the state a peer adopted, as a damaged file would.
+    pub(crate) fn lose_adopted_state(&mut self, peer: usize) {
+        self.disks.entry(peer).or_default().adopted = None;
+    }
+
+    fn post(&mut self, to: usize, mail: &Mail) {
+        let lossy = matches!(mail, Mail::Message(..));
+        let copies = match self.rng.next_u64() % 100 {
+            roll if lossy && roll < self.world.loss_percent => 0,
+            roll if lossy && roll < self.world.loss_percent + self.world.double_percent => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            let delay = Duration::from_micros(1000 + self.rng.next_u64() % 50_000);
+            let delay = if lossy { delay } else { Duration::from_micros(1) };
+            self.count += 1;
+            self.mail.insert((self.now + delay, self.count), (to, mail.clone()));
+        }
+    }
+
+    /// Raw bytes from one peer to another, as a hostile peer would send them.
+    pub(crate) fn inject(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        let from = self.id(from);
+        self.handle(to, Input::Message { from, bytes });
+    }
+
+    pub(crate) fn handle(&mut self, peer: usize, input: Input) {
+        if let Some(node) = self.nodes.get_mut(&peer) {
+            node.handle(self.now, input);
+            self.drain(peer);
+        }
+    }
+
+    fn drain(&mut self, peer: usize) {
+        while let Some(output) = self.nodes.get_mut(&peer).and_then(Node::poll_output) {
+            let disk = self.disks.entry(peer).or_default();
+            match output {
+                Output::Append { record, durable } => {
+                    if durable {
+                        disk.head = Some(record.clone());
+                    }
+                    disk.entries.push(record);
+                }
+                Output::Adopted { state, .. } => disk.adopted = Some(state.to_vec()),
+                Output::Reset => (disk.entries, disk.adopted) = (Vec::new(), None),
+                Output::Send { to, bytes, .. } => {
+                    self.bytes += bytes.len() as u64;
+                    let to = self.index(to);
+                    let from = self.id(peer);
+                    if self.links.contains(&(peer.min(to), peer.max(to))) {
+                        self.post(to, &Mail::Message(from, bytes));
+                    }
+                }
+                Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
+                Output::Dial { address } => {
+                    let other = usize::from(address.port());
+                    if self.nodes.contains_key(&other) && !self.cut {
+                        self.connect(peer, other);
+                    }
+                }
+                Output::Event(event) => self.on_event(peer, &event),
+            }
+        }
+    }
+
+    fn on_event(&mut self, peer: usize, event: &Event) {
+        self.events.push((peer, event.clone()));
+        if let Event::AuditReady { update } = *event {
+            let passed = !self.cheats.contains(&self.index(update.author));
+            assert!(self.nodes[&peer].audit_job(update).is_some(), "an audit that is ready has all it needs");
+            self.handle(peer, Input::Judged { update, passed, replay: Hash([5; 32]) });
+        }
+    }
+
+    pub(crate) fn index(&self, peer: PeerId) -> usize {
+        self.identities.iter().position(|identity| identity.peer_id() == peer).expect("a peer of this network")
+    }
+
+    /// Lets `duration` pass.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let mail = self.mail.keys().next().map(|(at, _)| *at);
+            let timer = self.nodes.values().filter_map(Node::poll_timeout).min();
+            let Some(next) = mail.into_iter().chain(timer).min().filter(|at| *at <= end) else { break };
+            self.now = self.now.max(next);
+            match mail.filter(|at| *at <= next) {
+                Some(_) => {
+                    let (_, (to, mail)) = self.mail.pop_first().expect("there is mail");
+                    self.handle(to, mail.into());
+                }
+                None => self.timeouts(next),
+            }
+        }
+        self.now = end;
+    }
+
+    fn timeouts(&mut self, at: Time) {
+        let due: Vec<usize> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.poll_timeout().is_some_and(|t| t <= at))
+            .map(|(p, _)| *p)
+            .collect();
+        for peer in due {
+            if let Some(node) = self.nodes.get_mut(&peer) {
+                node.handle_timeout(at);
+            }
+            self.drain(peer);
+        }
+    }
+
+    /// A segment of invented learning: the gradient is random, the carry is too.
+    pub(crate) fn author(&mut self, peer: usize) {
+        let Some(node) = self.nodes.get(&peer).filter(|node| node.is_caught_up()) else { return };
+        let snapshot = node.snapshot();
+        let start = vec![0.0; PARAMETERS];
+        let end: Vec<f32> = (0..PARAMETERS).map(|_| (self.rng.next_u64() % 1000) as f32 * 1e-5).collect();
+        let (mut residual, mut payload) = (vec![0.0; PARAMETERS], Vec::new());
+        let top = TopK::new(64).expect("in range");
+        compress(top, 0.9, &start, &end, &mut residual, &mut payload).expect("finite");
+        let carry: Arc<[u8]> = (0..34_000u32).map(|n| (n as u64 ^ self.rng.next_u64()) as u8).collect();
+        let disk = self.disks.entry(peer).or_default();
+        disk.carries.push(carry.clone());
+        let draft = Draft {
+            base: snapshot.base,
+            steps: 10,
+            payload: payload.into(),
+            loss_micronats: 1,
+            trace: Hash([1; 32]),
+            carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),
+            carry,
+        };
+        self.handle(peer, Input::Author(Box::new(draft)));
+    }
+
+    /// Every live peer authors `rounds` times, with time in between.
+    pub(crate) fn train(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            let peers: Vec<usize> = self.nodes.keys().copied().collect();
+            for peer in peers {
+                self.author(peer);
+                self.pass(Duration::from_millis(30));
+            }
+        }
+    }
+
+    /// The state roots of live peers, without `but`.
+    pub(crate) fn roots(&mut self, but: &[usize]) -> BTreeSet<Hash> {
+        let nodes = self.nodes.iter_mut().filter(|(peer, _)| !but.contains(peer));
+        nodes.map(|(_, node)| node.state_root()).collect()
+    }
+
+    /// What a reader of a failed test wants to see.
+    pub(crate) fn describe(&mut self) -> String {
+        let mut text = String::new();
+        for (peer, node) in &mut self.nodes {
+            let (root, log) = (node.state_root(), node.fold().log());
+            let counts: Vec<u32> = self.identities.iter().map(|i| log.version().count(&i.peer_id())).collect();
+            text += &format!("{peer}: {root:?} {counts:?} caught up {} {:?}\n", node.is_caught_up(), node.neighbours());
+        }
+        for (peer, event) in self
+            .events
+            .iter()
+            .filter(|(_, e)| matches!(e, Event::BadInput { .. } | Event::Diverged { .. } | Event::Evicted { .. }))
+        {
+            text += &format!("{peer}: {event:?}\n");
+        }
+        text
+    }
+
+    /// Updates in the set of `peer`.
+    pub(crate) fn updates(&self, peer: usize) -> u64 {
+        let log = self.nodes[&peer].fold().log();
+        log.update_count(log.version())
+    }
+
+    pub(crate) fn has_event(&self, peer: usize, is: impl Fn(&Event) -> bool) -> bool {
+        self.events.iter().any(|(at, event)| *at == peer && is(event))
+    }
+}
+
+fn address(peer: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], peer as u16))
+}
