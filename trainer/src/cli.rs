@@ -1,0 +1,118 @@
+//! The command line: from arguments to a command, and from its end to an exit code.
+
+mod arguments;
+mod inputs;
+mod join;
+mod pages;
+mod peer;
+mod run;
+mod sample;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
+
+use clap::{Parser, error::ErrorKind};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    error::Failure,
+    explain::Exit,
+    output::{Format, Output},
+};
+
+pub use arguments::{
+    Cli, Command, ConfigArgs, ConfigCommand, ExplainArgs, JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs,
+};
+
+/// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
+const LOG_VARIABLE: &str = "MURMUR_LOG";
+
+/// Runs the command of this process's arguments. Call it once, from `main`.
+pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => carry_out(&cli),
+        Err(error) => not_understood(&error, &arguments).into(),
+    }
+}
+
+fn carry_out(cli: &Cli) -> ExitCode {
+    log(&cli.command);
+    let mut output = Output::new(cli.command.format());
+    let result = catch_unwind(AssertUnwindSafe(|| dispatch(cli, &mut output)));
+    let failure = match result {
+        Ok(Ok(())) => return Exit::Ok.into(),
+        Ok(Err(failure)) => failure,
+        // The panic's own message is on stderr already.
+        Err(_) => Failure::new(Exit::Bug, "murmur stopped because of a mistake in itself"),
+    };
+    let exit = failure.exit();
+    match &cli.command {
+        Command::Peer(_) => peer::report(failure),
+        Command::Run(_)
+        | Command::Join(_)
+        | Command::Sample(_)
+        | Command::Config(_)
+        | Command::Explain(_)
+        | Command::Completions { .. } => output.failure(failure),
+    }
+    exit.into()
+}
+
+fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Run(arguments) => run::run(arguments, output),
+        Command::Join(arguments) => join::join(arguments, output),
+        Command::Sample(arguments) => sample::sample(arguments, output),
+        Command::Config(arguments) => pages::config(arguments, output),
+        Command::Explain(arguments) => pages::explain(arguments, output),
+        Command::Completions { shell } => {
+            pages::completions(*shell);
+            Ok(())
+        }
+        Command::Peer(arguments) => peer::peer(arguments),
+    }
+}
+
+/// Help and version are answers; the rest is a usage error. clap's own text says what and where.
+fn not_understood(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    let answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Without a stdout or stderr there is nobody to tell.
+    let _ = error.print();
+    if answer {
+        return Exit::Ok;
+    }
+    if arguments.iter().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        println!("{}", Failure::new(Exit::Usage, sentence).to_json());
+    }
+    Exit::Usage
+}
+
+/// Log lines go to stderr: warnings for people, more in a peer's log file.
+fn log(command: &Command) {
+    let default = if matches!(command, Command::Peer(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second call in one process, as tests make, changes nothing.
+    let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
+}
+
+impl Command {
+    fn format(&self) -> Format {
+        let json = match self {
+            Self::Run(arguments) => arguments.json,
+            Self::Join(arguments) => arguments.json,
+            Self::Sample(arguments) => arguments.json,
+            Self::Config(arguments) => arguments.json(),
+            Self::Explain(arguments) => arguments.json,
+            Self::Completions { .. } | Self::Peer(_) => false,
+        };
+        if json { Format::Json } else { Format::Text }
+    }
+}

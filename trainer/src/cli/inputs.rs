@@ -1,0 +1,155 @@
+//! From arguments to the places a setting can come from.
+
+use std::{fs, path::Path};
+
+use super::arguments::{JoinArgs, RunArgs, SettingArgs};
+use crate::{config::Inputs, error::Failure, explain::Exit};
+
+/// Peers of a run without a file, and of one with a file.
+const LOCAL: (usize, usize) = (4, 1);
+
+/// The settings given to `murmur run`. `kept` are those of the machine from before, when it resumes.
+///
+/// # Errors
+/// [`Exit::Config`] when the file cannot be read.
+pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Failure> {
+    let flags = [
+        ("--tokens", "run.tokens", arguments.tokens.clone()),
+        ("--seed", "seed", arguments.seed.clone()),
+        ("--data", "data.path", arguments.data.as_deref().map(path_text).transpose()?),
+        ("--audit-rate", "audit.rate", arguments.audit_rate.clone()),
+    ];
+    Ok(Inputs {
+        file: arguments.file.as_deref().map(read).transpose()?,
+        environment: environment(),
+        sets: kept.iter().chain(&arguments.set).cloned().collect(),
+        flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
+    })
+}
+
+/// The settings given to `murmur join`.
+///
+/// # Errors
+/// [`Exit::Config`] when a path is not text.
+pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
+    let data = arguments.data.as_deref().map(path_text).transpose()?;
+    let flags = data.map(|path| ("--data", "data.path", path));
+    Ok(Inputs {
+        environment: environment(),
+        sets: arguments.set.clone(),
+        flags: flags.into_iter().collect(),
+        ..Inputs::default()
+    })
+}
+
+/// The settings given to `murmur config explain`.
+///
+/// # Errors
+/// [`Exit::Config`] when the file cannot be read.
+pub(super) fn of_setting(arguments: &SettingArgs) -> Result<Inputs, Failure> {
+    Ok(Inputs {
+        file: arguments.file.as_deref().map(read).transpose()?,
+        environment: environment(),
+        sets: arguments.set.clone(),
+        ..Inputs::default()
+    })
+}
+
+/// How many peers this machine starts.
+pub(super) fn local(arguments: &RunArgs) -> usize {
+    let default = if arguments.file.is_none() { LOCAL.0 } else { LOCAL.1 };
+    arguments.local.map_or(default, usize::from)
+}
+
+/// Which local peers cheat, and how: `PEER=MODE`, checked only for its shape and the index.
+///
+/// # Errors
+/// [`Exit::Usage`].
+pub(super) fn misbehaviour(arguments: &[String], peers: usize) -> Result<Vec<(usize, String)>, Failure> {
+    let parse = |argument: &String| {
+        let (index, mode) = argument.split_once('=')?;
+        let index = index.parse().ok().filter(|index| *index < peers)?;
+        Some((index, mode.to_owned()))
+    };
+    let wrong = |argument: &String| {
+        Failure::new(Exit::Usage, format!("`{argument}` names no local peer and misbehaviour")).at("--misbehave").hint(
+            format!("Write PEER=MODE with PEER from 0 to {} and MODE skip, noise or copy.", peers.saturating_sub(1)),
+        )
+    };
+    arguments.iter().map(|argument| parse(argument).ok_or_else(|| wrong(argument))).collect()
+}
+
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("MURMUR_")).collect()
+}
+
+fn read(path: &Path) -> Result<(String, String), Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::io(Exit::Config, "read", path, &error))?;
+    Ok((path.display().to_string(), text))
+}
+
+/// An absolute path as text, so that it means the same in a peer process and when resuming elsewhere.
+fn path_text(path: &Path) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| Failure::io(Exit::Config, "find", path, &error))?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|_| Failure::new(Exit::Config, format!("the path {} is not valid UTF-8", path.display())).at("--data"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{Resolved, key};
+
+    #[test]
+    fn flags_of_their_own_win_over_set() {
+        let arguments = RunArgs {
+            tokens: Some("1M".to_owned()),
+            seed: Some("9".to_owned()),
+            audit_rate: Some("0.5".to_owned()),
+            set: vec!["seed=8".to_owned(), "train.lr=0.01".to_owned()],
+            ..RunArgs::default()
+        };
+        let resolved = Resolved::new(&of_run(&arguments, &["train.lr=0.5".to_owned()]).unwrap()).unwrap();
+        let settings = resolved.settings().unwrap();
+        assert_eq!((settings.seed, settings.run.tokens, settings.audit.rate), (9, 1_000_000, 0.5));
+        assert_eq!(settings.train.lr, 0.01, "what is given now wins over what was kept");
+        assert_eq!(resolved.entry(key("seed").unwrap()).1.to_string(), "--seed");
+    }
+
+    #[test]
+    fn a_data_path_is_absolute_from_the_start() {
+        let arguments = JoinArgs { data: Some("some/text".into()), ..JoinArgs::default() };
+        let settings = Resolved::new(&of_join(&arguments).unwrap()).unwrap().settings().unwrap();
+        assert!(settings.data.path.unwrap().is_absolute());
+    }
+
+    #[test]
+    fn a_missing_file_is_a_config_error_that_names_it() {
+        let arguments = RunArgs { file: Some("no/such/run.toml".into()), ..RunArgs::default() };
+        let failure = of_run(&arguments, &[]).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Config);
+        assert!(failure.sentence().contains("no/such/run.toml"));
+    }
+
+    #[test]
+    fn four_peers_without_a_file_and_one_with() {
+        assert_eq!(local(&RunArgs::default()), 4);
+        assert_eq!(local(&RunArgs { file: Some("run.toml".into()), ..RunArgs::default() }), 1);
+        assert_eq!(local(&RunArgs { local: Some(7), ..RunArgs::default() }), 7);
+    }
+
+    #[test]
+    fn misbehaviour_names_a_local_peer() {
+        let ask = |text: &str| misbehaviour(&[text.to_owned()], 4);
+        assert_eq!(ask("3=noise").unwrap(), [(3, "noise".to_owned())]);
+        for wrong in ["4=noise", "noise", "x=skip", "-1=skip"] {
+            assert_eq!(ask(wrong).unwrap_err().exit(), Exit::Usage, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The hidden `murmur peer`: from the launcher's arguments to a peer that runs.
+
+use std::time::Duration;
+
+use super::{arguments::PeerArgs, join::refused};
+use crate::{
+    config::{Inputs, Resolved},
+    error::Failure,
+    explain::Exit,
+    peer::{self, PeerOptions},
+    protocol::Report,
+    segment::Misbehave,
+};
+
+/// How long a draining peer of a run waits for neighbours that still train: they drain at the same time, but one may be
+/// in the middle of an audit.
+const PATIENCE_OF_A_RUN: Duration = Duration::from_secs(10);
+/// How long a leaving volunteer waits: the others go on, so there is no end to wait for.
+const PATIENCE_OF_A_VOLUNTEER: Duration = Duration::from_secs(3);
+
+/// Runs one peer until it is told to stop.
+///
+/// # Errors
+/// Whatever made it fail; it has been reported already.
+pub(super) fn peer(arguments: &PeerArgs) -> Result<(), Failure> {
+    match options(arguments) {
+        Ok(options) => peer::run(options),
+        Err(failure) => {
+            say(&failure);
+            Err(failure)
+        }
+    }
+}
+
+/// The launcher has resolved the settings; only what it passed on counts, not this process's environment.
+fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
+    let settings = Resolved::new(&Inputs { sets: arguments.set.clone(), ..Inputs::default() })?.settings()?;
+    let ticket = arguments.ticket.as_deref().map(|text| text.parse().map_err(refused)).transpose()?;
+    let misbehave = arguments.misbehave.as_deref().map(str::parse::<Misbehave>).transpose();
+    Ok(PeerOptions {
+        state_dir: arguments.state_dir.clone(),
+        patience: if ticket.is_some() { PATIENCE_OF_A_VOLUNTEER } else { PATIENCE_OF_A_RUN },
+        ticket,
+        listen: settings.net.listen,
+        metrics: settings.net.metrics,
+        data: settings.data.path,
+        misbehave: misbehave.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
+    })
+}
+
+/// Shows a failure in the peer's log. What the peer could report, it has; a panic is reported here.
+pub(super) fn report(failure: Failure) {
+    if failure.exit() == Exit::Bug {
+        say(&failure);
+    }
+    eprintln!("{}", failure.render());
+}
+
+fn say(failure: &Failure) {
+    println!("{}", Report::Error(failure.to_fault()).to_line());
+}

@@ -1,0 +1,237 @@
+//! The table of settings: the only place that knows names, defaults, limits and advice.
+
+use std::sync::LazyLock;
+
+use super::key::{Key, Kind};
+
+/// Every setting there is, in the order of the sections of `run.toml`.
+pub static KEYS: LazyLock<Vec<Key>> =
+    LazyLock::new(|| [model(), training(), exchange(), length(), machine()].into_iter().flatten().collect());
+
+/// The setting called `name`.
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+fn model() -> Vec<Key> {
+    vec![
+        Key::whole(
+            "seed",
+            0..=u64::MAX,
+            "1",
+            "",
+            "Where the initial parameters and the order of the data come from. \
+            Two runs with the same seed and data start alike.",
+        ),
+        Key::whole(
+            "model.layers",
+            1..=64,
+            "4",
+            "blocks",
+            "Depth of the transformer. More layers learn more per token \
+            and cost proportionally more time.",
+        ),
+        Key::whole(
+            "model.heads",
+            1..=64,
+            "4",
+            "heads",
+            "Attention heads per block. Must divide model.d_model; 32 to \
+            64 numbers per head work well.",
+        ),
+        Key::whole(
+            "model.d_model",
+            8..=8192,
+            "128",
+            "numbers",
+            "Width of the model. Parameters grow with its square: \
+            12 · layers · d_model².",
+        ),
+        Key::whole(
+            "model.context",
+            8..=8192,
+            "128",
+            "bytes",
+            "How far back the model looks. Longer text costs time \
+            and memory for attention, quadratically.",
+        ),
+    ]
+}
+
+fn training() -> Vec<Key> {
+    vec![
+        Key::whole(
+            "train.batch",
+            1..=4096,
+            "2",
+            "sequences",
+            "Sequences per inner step and peer. Larger is steadier \
+            and uses the processor better; the swarm's batch is this times the number of peers.",
+        ),
+        Key::whole(
+            "train.steps",
+            1..=10_000,
+            "20",
+            "inner steps",
+            "Inner steps per segment, H: how long a peer works \
+            before it shares. Traffic falls in proportion to H; quality falls a little. Small on a fast link, 15 to \
+            100 on a slow one.",
+        ),
+        Key::real(
+            "train.lr",
+            1e-7..=1.0,
+            "0.003",
+            "Peak learning rate of AdamW. Too high diverges (exit 50), too low \
+            wastes tokens; tune this one first, by factors of two.",
+        ),
+        Key::real("train.beta1", 0.0..=0.9999, "0.9", "How long AdamW remembers gradients. Rarely worth changing."),
+        Key::real(
+            "train.beta2",
+            0.0..=0.99999,
+            "0.95",
+            "How long AdamW remembers squared gradients. Small batches \
+            want it nearer to 1.",
+        ),
+        Key::real(
+            "train.weight_decay",
+            0.0..=1.0,
+            "0.1",
+            "Pull of AdamW towards zero per step, times the learning \
+            rate. 0 switches it off.",
+        ),
+        Key::whole(
+            "train.warmup_tokens",
+            0..=u64::MAX,
+            "30k",
+            "tokens",
+            "Token clock until which the learning rate \
+            rises to its peak. About 2 % of run.tokens.",
+        ),
+        Key::real(
+            "train.lr_final_fraction",
+            0.0..=1.0,
+            "0.1",
+            "The learning rate at the end of the run, as a \
+            fraction of its peak; between, it follows a cosine of the token clock.",
+        ),
+        Key::whole(
+            "train.rewarm_steps",
+            0..=100_000,
+            "20",
+            "inner steps",
+            "Steps over which a newcomer, whose \
+            optimizer starts fresh, raises its learning rate to the swarm's.",
+        ),
+    ]
+}
+
+fn exchange() -> Vec<Key> {
+    vec![
+        Key::whole(
+            "compress.top",
+            16..=4096,
+            "256",
+            "of 4096",
+            "How many of every 4096 parameters an update carries. \
+            64 is about 0.15 bit per parameter; 512 learns as well as sending everything.",
+        ),
+        Key::real(
+            "compress.beta",
+            0.0..=1.0,
+            "0.95",
+            "How much of what compression left out is kept for the next \
+            segment. A little below 1 forgets stale directions.",
+        ),
+        Key::real(
+            "outer.alpha",
+            0.01..=8.0,
+            "2",
+            "How far the model moves along the swarm's weighted updates at the \
+            start. 1 is a plain average; 2 learned faster in short runs.",
+        ),
+        Key::real(
+            "outer.alpha_final",
+            0.01..=8.0,
+            "2",
+            "The same at the end of the run; between, it follows the \
+            token clock in a straight line.",
+        ),
+        Key::real(
+            "audit.rate",
+            0.0..=1.0,
+            "0.05",
+            "Probability that an update is replayed by some peer. Cheating \
+            stops paying at a few percent; each percent costs about a percent of the swarm's work.",
+        ),
+        Key::whole(
+            "audit.quorum",
+            1..=16,
+            "2",
+            "verdicts",
+            "Failed verdicts, by different auditors, after which an \
+            author is evicted. 2 protects against one faulty auditor; with two peers only 1 can be reached.",
+        ),
+    ]
+}
+
+fn length() -> Vec<Key> {
+    vec![
+        Key::whole("run.tokens", 1..=u64::MAX, "1.2M", "tokens", "When the run ends: tokens of all peers together."),
+        Key::whole(
+            "checkpoint.every_tokens",
+            1..=u64::MAX,
+            "250k",
+            "tokens",
+            "Token clock between checkpoints. A \
+            joiner starts from the newest one; more often costs disk, not training time.",
+        ),
+        Key::whole(
+            "eval.sequences",
+            1..=1_000_000,
+            "32",
+            "sequences",
+            "Held-out sequences per measurement of the \
+            validation loss. Four times as many halve its noise.",
+        ),
+    ]
+}
+
+fn machine() -> Vec<Key> {
+    vec![
+        Key::machine(
+            "data.path",
+            Kind::Text,
+            "",
+            "A file or a folder of text to train on. Empty: the Rust sources in \
+            cargo's registry folder. All peers of a run need the same text.",
+        ),
+        Key::machine(
+            "net.listen",
+            Kind::Address,
+            "127.0.0.1:0",
+            "Where a peer listens. 0.0.0.0:PORT to be reachable \
+            from other machines; port 0 takes any free one. The n-th local peer takes PORT + n.",
+        ),
+        Key::machine(
+            "net.announce",
+            Kind::Text,
+            "",
+            "The IP address to put into the ticket when the machine cannot \
+            know it, behind a router that forwards the port. Empty: find out.",
+        ),
+        Key::machine(
+            "net.metrics",
+            Kind::Address,
+            "127.0.0.1:0",
+            "Where a peer serves Prometheus. Anybody who \
+            reaches it can read it. The n-th local peer takes PORT + n.",
+        ),
+        Key::machine(
+            "device.threads",
+            Kind::Whole(0..=1024),
+            "0",
+            "Threads one peer computes with. 0 shares the \
+            processor evenly between the local peers.",
+        ),
+    ]
+}

@@ -1,0 +1,168 @@
+//! The typed settings, and the checks that involve more than one of them.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use super::{Key, Resolved, Value, keys::key};
+use crate::{error::Failure, explain::Exit};
+
+/// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the table of settings is the one place that documents them")]
+pub struct Settings {
+    pub seed: u64,
+    pub model: Model,
+    pub data: Data,
+    pub train: Train,
+    pub compress: Compress,
+    pub outer: Outer,
+    pub run: RunLength,
+    pub audit: Audit,
+    pub net: Net,
+    pub checkpoint: Checkpoint,
+    pub eval: Eval,
+    pub device: Device,
+}
+
+macro_rules! section {
+    ($name:ident, $prefix:literal, { $($field:ident : $type:ty = $read:ident),+ $(,)? }) => {
+        #[doc = concat!("The settings `", $prefix, ".*`.")]
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs, reason = "the table of settings is the one place that documents them")]
+        pub struct $name { $(pub $field: $type),+ }
+
+        impl $name {
+            fn read(resolved: &Resolved) -> Self {
+                Self { $($field: resolved.$read(concat!($prefix, ".", stringify!($field)))),+ }
+            }
+        }
+    };
+}
+
+section!(Model, "model", { layers: usize = size, heads: usize = size, d_model: usize = size, context: usize = size });
+section!(Data, "data", { path: Option<PathBuf> = path });
+section!(Train, "train", {
+    batch: usize = size,
+    steps: u64 = whole,
+    lr: f64 = real,
+    beta1: f64 = real,
+    beta2: f64 = real,
+    weight_decay: f64 = real,
+    warmup_tokens: u64 = whole,
+    lr_final_fraction: f64 = real,
+    rewarm_steps: u64 = whole,
+});
+section!(Compress, "compress", { top: u16 = small, beta: f64 = real });
+section!(Outer, "outer", { alpha: f64 = real, alpha_final: f64 = real });
+section!(RunLength, "run", { tokens: u64 = whole });
+section!(Audit, "audit", { rate: f64 = real, quorum: u16 = small });
+section!(Net, "net", { listen: SocketAddr = address, announce: String = text, metrics: SocketAddr = address });
+section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
+section!(Eval, "eval", { sequences: usize = size });
+section!(Device, "device", { threads: usize = size });
+
+impl Settings {
+    /// Tokens of one inner step of one peer: batch · context.
+    pub fn step_tokens(&self) -> u64 {
+        u64::try_from(self.train.batch * self.model.context).expect("both are bounded by the table of settings")
+    }
+
+    /// Tokens of one segment of one peer: H · batch · context.
+    pub fn segment_tokens(&self) -> u64 {
+        self.train.steps * self.step_tokens()
+    }
+}
+
+impl Resolved {
+    /// The typed settings.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] when two settings do not fit together, with both values and where they came from.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let settings = Settings {
+            seed: self.whole("seed"),
+            model: Model::read(self),
+            data: Data::read(self),
+            train: Train::read(self),
+            compress: Compress::read(self),
+            outer: Outer::read(self),
+            run: RunLength::read(self),
+            audit: Audit::read(self),
+            net: Net::read(self),
+            checkpoint: Checkpoint::read(self),
+            eval: Eval::read(self),
+            device: Device::read(self),
+        };
+        self.check(&settings)?;
+        Ok(settings)
+    }
+
+    fn check(&self, settings: &Settings) -> Result<(), Failure> {
+        let Settings { model, net, .. } = settings;
+        if !model.d_model.is_multiple_of(model.heads) {
+            let message = "model.d_model must be a multiple of model.heads";
+            return Err(self.misfit(message, &["model.d_model", "model.heads"]));
+        }
+        if settings.segment_tokens() > settings.run.tokens {
+            let message = format!("one segment is {} tokens, more than the whole run", settings.segment_tokens());
+            return Err(self.misfit(&message, &["run.tokens", "train.steps", "train.batch", "model.context"]));
+        }
+        if !net.announce.is_empty() && net.announce.parse::<std::net::IpAddr>().is_err() {
+            return Err(self.misfit("net.announce is not an IP address", &["net.announce"]));
+        }
+        Ok(())
+    }
+
+    /// A failure that lists the settings involved, with their values and sources.
+    fn misfit(&self, message: &str, names: &[&str]) -> Failure {
+        let describe = |key: &'static Key| {
+            let (value, source) = self.entry(key);
+            format!("{} = {value} ({source})", key.name)
+        };
+        let facts: Vec<_> = names.iter().filter_map(|name| key(name)).map(describe).collect();
+        Failure::new(Exit::Config, message).because(facts.join(", ")).hint("Change one of them.")
+    }
+
+    fn value(&self, name: &str) -> &Value {
+        &self.entry(key(name).expect("settings are read by the names in the table")).0
+    }
+
+    fn whole(&self, name: &str) -> u64 {
+        match self.value(name) {
+            Value::Whole(number) => *number,
+            Value::Real(_) | Value::Text(_) | Value::Address(_) => unreachable!("the table says {name} is whole"),
+        }
+    }
+
+    fn real(&self, name: &str) -> f64 {
+        match self.value(name) {
+            Value::Real(number) => *number,
+            Value::Whole(_) | Value::Text(_) | Value::Address(_) => unreachable!("the table says {name} is a number"),
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        match self.value(name) {
+            Value::Text(text) => text.clone(),
+            Value::Whole(_) | Value::Real(_) | Value::Address(_) => unreachable!("the table says {name} is text"),
+        }
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        match self.value(name) {
+            Value::Address(address) => *address,
+            Value::Whole(_) | Value::Real(_) | Value::Text(_) => unreachable!("the table says {name} is an address"),
+        }
+    }
+
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.whole(name)).expect("sizes are bounded by the table of settings")
+    }
+
+    fn small(&self, name: &str) -> u16 {
+        u16::try_from(self.whole(name)).expect("small numbers are bounded by the table of settings")
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+}

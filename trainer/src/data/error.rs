@@ -1,0 +1,70 @@
+//! Why there is nothing to learn from, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// The data could not be loaded. Nothing was changed; the process should end with exit code 20.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// Cargo has not unpacked any crate on this machine.
+    #[error(
+        "cargo's registry folder is not at {folder}: run `cargo fetch` in the source checkout, or pass --data PATH"
+    )]
+    NoRegistry {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// A crate of the built-in data set is not unpacked.
+    #[error("{name}-{version} is not under {folder}: run `cargo fetch` in the source checkout, or pass --data PATH")]
+    MissingCrate {
+        /// Crate name.
+        name: &'static str,
+        /// The version that the lock file pins.
+        version: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// The lock file built into this binary does not pin a crate of the built-in data set: a bug of this build.
+    #[error("this binary's Cargo.lock does not pin {name}: pass --data PATH")]
+    Unpinned {
+        /// Crate name.
+        name: &'static str,
+    },
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {error}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Neither a file nor a folder, for example a device.
+    #[error("{path} is neither a file nor a folder: pass --data with a file or folder of text")]
+    NotText {
+        /// Which.
+        path: PathBuf,
+    },
+    /// More than is read into memory.
+    #[error("{path} holds more than {bytes_max} bytes: pass a smaller part of it with --data")]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// Too little to keep a validation part aside.
+    #[error(
+        "{path} holds {bytes} bytes of text (duplicates and binary files do not count); at least {bytes_min} are needed"
+    )]
+    TooSmall {
+        /// Which.
+        path: PathBuf,
+        /// What was found.
+        bytes: u64,
+        /// The limit.
+        bytes_min: u64,
+    },
+}

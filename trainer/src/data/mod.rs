@@ -1,0 +1,17 @@
+//! What the model learns from: bytes, cut into a training and a validation part, and the batches drawn from them.
+//!
+//! [`Corpus::load`] reads a [`DataSource`] under fixed rules and names the result by its [`root`](Corpus::root);
+//! peers whose roots differ must not train together. [`batch`] then says what a peer trains on at each step: the
+//! peer has no choice.
+
+mod batches;
+pub(crate) mod corpus;
+mod documents;
+mod error;
+mod folder;
+mod registry;
+mod split;
+
+pub use batches::{batch, validation_batch};
+pub use corpus::{Corpus, DataSource};
+pub use error::DataError;

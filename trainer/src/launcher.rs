@@ -1,0 +1,24 @@
+//! The launcher: starts this machine's peers as processes of their own, shows what they report, and ends them.
+//!
+//! It is nobody's peer. Peers talk to each other over QUIC only; the launcher tells each the others' addresses, asks
+//! them to drain, and reads their reports. In order: [`Plan`] (folder, identities, manifest, flags), spawn, collect
+//! `started`, connect all pairs, rounds until every live peer has finished, settle, halt, [`Summary`].
+
+mod addresses;
+mod board;
+mod child;
+mod dense;
+mod plan;
+mod presence;
+mod signals;
+mod summary;
+mod swarm;
+mod views;
+
+pub use dense::allreduce_bytes;
+pub use plan::{PeerPlan, Plan};
+pub use summary::{Agreement, Row, Summary};
+pub use swarm::launch;
+pub use views::{Audits, Happening, Opening, Round};
+
+pub(crate) use views::{count, hex_start, petname_of, reduction};

@@ -1,0 +1,114 @@
+//! What is to be launched, decided before anything is: one argument list per peer, and what the launcher itself needs.
+
+use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
+
+use super::addresses::nth;
+use crate::{
+    config::Settings,
+    state_dir::{LOG, StateDir},
+    ticket::Ticket,
+};
+
+/// Everything the launcher needs to know.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The program that is a peer when given these arguments; normally this program.
+    pub program: PathBuf,
+    /// This machine's peers.
+    pub peers: Vec<PeerPlan>,
+    /// The run.
+    pub run_id: [u8; 32],
+    /// The folder on this machine.
+    pub state_dir: PathBuf,
+    /// The address to name in the ticket, if the machine cannot find it out.
+    pub announce: Option<IpAddr>,
+    /// Drain after this long.
+    pub limit: Option<Duration>,
+    /// Whether this machine came with a ticket.
+    pub joined: bool,
+}
+
+/// One peer process.
+#[derive(Debug, Clone)]
+pub struct PeerPlan {
+    /// Arguments for the program.
+    pub arguments: Vec<OsString>,
+    /// Threads it computes with.
+    pub threads: usize,
+    /// Where its stderr goes.
+    pub log: PathBuf,
+}
+
+impl PeerPlan {
+    /// The `index`-th of `dir`'s peers: `peer --index … --state-dir … --set …`, with all settings of the machine
+    /// spelt out, and then `ticket` and `misbehave` if there are any.
+    pub fn new(
+        dir: &StateDir,
+        index: usize,
+        settings: &Settings,
+        ticket: Option<&Ticket>,
+        misbehave: Option<&str>,
+    ) -> Self {
+        let threads = threads(settings.device.threads, dir.peers());
+        let folder = dir.peer(index);
+        let log = folder.join(LOG);
+        let mut arguments: Vec<OsString> = vec!["peer".into(), "--index".into(), index.to_string().into()];
+        arguments.extend(["--state-dir".into(), folder.into_os_string()]);
+        let data = settings.data.path.as_deref().unwrap_or_else(|| "".as_ref());
+        let mut data_argument = OsString::from("data.path=");
+        data_argument.push(data);
+        let sets = [
+            data_argument,
+            format!("net.listen={}", nth(settings.net.listen, index)).into(),
+            format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
+            format!("device.threads={threads}").into(),
+        ];
+        arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
+        arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));
+        arguments.extend(misbehave.into_iter().flat_map(|mode| ["--misbehave".into(), mode.into()]));
+        Self { arguments, threads, log }
+    }
+}
+
+/// Threads for one of `peers` local peers: what was asked for, or an even share of the processor.
+fn threads(asked: usize, peers: usize) -> usize {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    if asked > 0 { asked } else { (available / peers.max(1)).max(1) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::{Inputs, Resolved};
+
+    #[test]
+    fn a_peer_is_told_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
+        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b"].map(str::to_owned).to_vec();
+        let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
+        let ticket = Ticket::new([1; 32], &["127.0.0.1:9".parse().unwrap()]).unwrap();
+        let plan = PeerPlan::new(&dir, 0, &settings, Some(&ticket), Some("noise"));
+        let arguments: Vec<_> = plan.arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
+        for pair in [
+            ["--index", "0"],
+            ["--state-dir", dir.peer(0).to_str().unwrap()],
+            ["--set", "net.listen=0.0.0.0:4500"],
+            ["--set", "data.path=/a b"],
+            ["--set", "device.threads=3"],
+            ["--ticket", &ticket.to_string()],
+            ["--misbehave", "noise"],
+        ] {
+            assert!(arguments.windows(2).any(|window| window == pair), "{pair:?} in {arguments:?}");
+        }
+        assert!(!arguments.iter().any(|argument| argument.contains("train.")));
+    }
+
+    #[test]
+    fn the_processor_is_shared_evenly() {
+        assert_eq!(threads(7, 4), 7);
+        assert_eq!(threads(0, usize::MAX), 1);
+        assert!(threads(0, 1) >= threads(0, 2));
+    }
+}

@@ -1,0 +1,279 @@
+//! The launcher's loop: notices in, commands to the peers and lines to the user out, until every peer is gone.
+
+mod ending;
+
+use std::{
+    process::ExitStatus,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Plan,
+    addresses::for_neighbour,
+    board::Board,
+    child::{Peer, describe},
+    signals,
+    views::{count, opening},
+};
+use crate::{
+    error::Failure,
+    output::Output,
+    protocol::{Command, Event, Report, Started},
+};
+
+/// How often processes and time limits are looked at when nobody reports anything.
+const TICK: Duration = Duration::from_millis(100);
+/// How long peers that all finished may take to end with the same set.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+/// How long a peer may take to exit, once told or once its stdout is closed.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+/// How many lines of a dead peer's log are shown.
+const LAST_WORDS: usize = 5;
+
+/// What the launcher's loop hears.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// A peer reported.
+    Report(usize, Box<Report>),
+    /// A peer wrote a line that is no report.
+    Noise(usize, String),
+    /// A peer's stdout ended: it is exiting.
+    Closed(usize),
+    /// The user, or the system, wants it to end.
+    Stop,
+}
+
+/// Runs the peers of `plan` to their end and shows everything on `output`. May be called once per process, because it
+/// takes over Ctrl-C. When it returns, no peer process is left.
+///
+/// # Errors
+/// The failure of the peers when none finished; [`Bug`](crate::explain::Exit::Bug) when states differ;
+/// [`TryAgain`](crate::explain::Exit::TryAgain) when it was stopped at once or sets differ;
+/// [`Evicted`](crate::explain::Exit::Evicted) when all peers of this machine were.
+pub fn launch(plan: &Plan, output: &mut Output) -> Result<(), Failure> {
+    let (to, from) = mpsc::channel();
+    signals::listen(to.clone())?;
+    launch_with(plan, output, &to, &from)
+}
+
+/// As [`launch`], hearing requests to stop from whoever holds a sender.
+pub(super) fn launch_with(
+    plan: &Plan,
+    output: &mut Output,
+    to: &Sender<Notice>,
+    from: &Receiver<Notice>,
+) -> Result<(), Failure> {
+    let mut peers = Vec::new();
+    for (index, peer) in plan.peers.iter().enumerate() {
+        let peer = Peer::spawn(&plan.program, peer, index, to.clone())?;
+        peers.push(Some(Seated { peer, closed_at: None }));
+    }
+    let board = Board::new(peers.len());
+    let swarm = Swarm {
+        plan,
+        output,
+        board,
+        peers,
+        phase: Phase::Starting,
+        clock: Instant::now(),
+        early: Vec::new(),
+        asked: false,
+        ended: Vec::new(),
+    };
+    swarm.run(from)
+}
+
+struct Swarm<'a> {
+    plan: &'a Plan,
+    output: &'a mut Output,
+    board: Board,
+    peers: Vec<Option<Seated>>,
+    phase: Phase,
+    clock: Instant,
+    /// Events from before the first screen, with who reported them.
+    early: Vec<(usize, Event)>,
+    /// Whether somebody has asked for an end.
+    asked: bool,
+    /// How peers ended that did not say why, with the last lines of their logs.
+    ended: Vec<(ExitStatus, Vec<String>)>,
+}
+
+struct Seated {
+    peer: Peer,
+    closed_at: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Training,
+    /// Told to drain.
+    Draining,
+    /// All live peers have finished, but not with the same set yet.
+    Settling {
+        until: Duration,
+    },
+    /// Told to exit.
+    Halting {
+        until: Duration,
+    },
+}
+
+impl Swarm<'_> {
+    fn run(mut self, from: &Receiver<Notice>) -> Result<(), Failure> {
+        self.output.note(&format!("Starting {} …", count(self.peers.len(), "peer")));
+        while self.peers.iter().any(Option::is_some) {
+            match from.recv_timeout(TICK) {
+                Ok(notice) => self.handle(notice)?,
+                Err(RecvTimeoutError::Timeout) => (),
+                // Every listener is gone; their processes are still waited for.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            }
+            self.tick()?;
+        }
+        self.conclude()
+    }
+
+    fn handle(&mut self, notice: Notice) -> Result<(), Failure> {
+        match notice {
+            Notice::Report(index, report) => self.report(index, *report),
+            Notice::Noise(index, line) => {
+                self.output.note(&format!("Peer {index} said something unreadable: {line}"));
+                Ok(())
+            }
+            Notice::Closed(index) => {
+                let now = self.clock.elapsed();
+                self.peers[index].iter_mut().for_each(|seated| seated.closed_at = Some(now));
+                Ok(())
+            }
+            Notice::Stop => self.stop(),
+        }
+    }
+
+    fn report(&mut self, index: usize, report: Report) -> Result<(), Failure> {
+        let now = self.clock.elapsed();
+        match report {
+            Report::Started(started) => {
+                self.board.started(index, started);
+                return self.open_if_ready();
+            }
+            Report::Segment(segment) => {
+                let left = self.plan.limit.map(|limit| limit.saturating_sub(self.trained()));
+                let round = self.board.segment(index, segment, now, left);
+                round.iter().for_each(|round| self.output.round(round));
+            }
+            // Nothing comes before the first screen.
+            Report::Event(event) if self.phase == Phase::Starting => self.early.push((index, event)),
+            Report::Event(event) => self.event(index, event),
+            Report::Finished(finished) => self.board.finished(index, finished),
+            Report::Error(fault) => self.board.fault(index, fault),
+        }
+        Ok(())
+    }
+
+    /// Once every peer is up or gone: introduces them to each other and shows the first screen.
+    fn open_if_ready(&mut self) -> Result<(), Failure> {
+        if self.phase != Phase::Starting || !self.board.ready() {
+            return Ok(());
+        }
+        let up: Vec<(usize, Started)> = self
+            .board
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(_, seat)| !seat.gone)
+            .filter_map(|(index, seat)| Some((index, seat.started.clone()?)))
+            .collect();
+        for (index, _) in &up {
+            let others = up.iter().filter(|(other, _)| other != index);
+            let addresses: Vec<_> = others.map(|(_, started)| for_neighbour(started.address)).collect();
+            addresses.into_iter().for_each(|address| self.tell(*index, Command::Connect(address)));
+        }
+        let started: Vec<_> = up.into_iter().map(|(_, started)| started).collect();
+        let opening = opening(self.plan, started)?;
+        self.output.opening(&opening);
+        self.board.begin(self.clock.elapsed());
+        self.phase = Phase::Training;
+        std::mem::take(&mut self.early).into_iter().for_each(|(index, event)| self.event(index, event));
+        Ok(())
+    }
+
+    fn event(&mut self, index: usize, event: Event) {
+        let told = self.board.event(index, event, self.clock.elapsed());
+        told.iter().for_each(|told| self.output.event(told));
+    }
+
+    fn tick(&mut self) -> Result<(), Failure> {
+        for index in 0..self.peers.len() {
+            self.reap(index)?;
+        }
+        let now = self.clock.elapsed();
+        self.board.overdue(now).iter().for_each(|told| self.output.event(told));
+        let over = self.plan.limit.is_some_and(|limit| self.trained() >= limit);
+        if self.phase == Phase::Training && (over || self.output.is_closed()) {
+            self.drain(if over { "The time is up." } else { "Nobody reads the output any more." });
+        }
+        self.settle(now);
+        self.output.progress(self.board.tokens, self.board.alive().find_map(|seat| seat.started.as_ref()));
+        Ok(())
+    }
+
+    /// Notices that a peer is gone; helps one along that closed its stdout and stays.
+    fn reap(&mut self, index: usize) -> Result<(), Failure> {
+        let now = self.clock.elapsed();
+        let Some(seated) = &mut self.peers[index] else {
+            return Ok(());
+        };
+        let Some(closed_at) = seated.closed_at else {
+            return Ok(());
+        };
+        let Some(status) = seated.peer.ended() else {
+            if now >= closed_at + EXIT_WITHIN {
+                seated.peer.kill();
+            }
+            return Ok(());
+        };
+        let words = seated.peer.last_words(LAST_WORDS);
+        self.peers[index] = None;
+        self.gone(index, status, words)
+    }
+
+    fn gone(&mut self, index: usize, status: ExitStatus, words: Vec<String>) -> Result<(), Failure> {
+        let seat = &self.board.seats[index];
+        let silent = seat.fault.is_none() && seat.finished.is_none();
+        let departed = self.board.gone(index, &describe(status));
+        departed.iter().for_each(|told| self.output.event(told));
+        if silent {
+            if status.code().is_some() {
+                self.output.note(&format!("Peer {index} ended without a result; the end of its log:"));
+                words.iter().for_each(|line| self.output.note(&format!("  {line}")));
+            }
+            self.ended.push((status, words));
+        }
+        if self.phase == Phase::Starting {
+            // A killed peer is a loss; one that fails by itself would fail for the others too.
+            let failed = self.board.seats[index].fault.is_some() || status.code().is_some();
+            return if failed { Err(self.reason()) } else { self.open_if_ready() };
+        }
+        Ok(())
+    }
+
+    fn trained(&self) -> Duration {
+        if self.phase == Phase::Starting {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64(self.board.seconds(self.clock.elapsed()))
+    }
+
+    fn tell(&mut self, index: usize, command: Command) {
+        self.peers[index].iter_mut().for_each(|seated| seated.peer.tell(command));
+    }
+
+    fn tell_all(&mut self, command: Command) {
+        self.peers.iter_mut().flatten().for_each(|seated| seated.peer.tell(command));
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests;

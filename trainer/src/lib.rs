@@ -1,0 +1,27 @@
+//! `murmur`: trains one model on many machines with no coordinator.
+//!
+//! The command line and the launcher are one half: [`config`], [`ticket`], [`explain`], [`protocol`], [`metrics`]. What a
+//! peer process does is the other: [`manifest`] and [`schedule`] say what the run is, [`model`], [`data`] and [`segment`]
+//! learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod explain;
+pub mod identity_file;
+pub mod launcher;
+pub mod manifest;
+pub mod metrics;
+pub mod model;
+pub mod output;
+pub mod peer;
+pub mod protocol;
+pub mod sample;
+#[cfg(test)]
+mod sample_reports;
+pub mod schedule;
+pub mod segment;
+pub mod state_dir;
+pub mod ticket;

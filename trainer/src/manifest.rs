@@ -1,0 +1,334 @@
+//! The manifest: everything all peers of a run must agree on, as canonical bytes whose BLAKE3 hash names the run.
+
+use murmur_collectives::{BadRule, Founder, Hash, ONE_Q16, PeerId, Rules};
+use murmur_coordinatorless::MANIFEST_BYTES_MAX;
+use murmur_kernels::{AdamW, from_f32, state_root};
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+use crate::config::Settings;
+use crate::model::{ModelConfig, ModelConfigError, initial_params};
+use crate::schedule::Schedule;
+use crate::segment::SegmentSpec;
+
+/// The format that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// Names what the bytes are, before anything else is believed.
+const MAGIC: [u8; 8] = *b"murmurM1";
+
+/// What a run is.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Manifest {
+    format: u32,
+    /// Initial parameters and the order of the data follow from it.
+    pub seed: [u8; 32],
+    /// The constants of the fold.
+    pub rules: Rules,
+    /// State root of θ₀. Either what the seed gives, or a state that peers serve.
+    pub genesis: Hash,
+    /// Shape of the model.
+    pub model: Shape,
+    /// Root of the data.
+    pub data_root: Hash,
+    /// The inner loop.
+    pub inner: Inner,
+    /// The learning rate over the token clock.
+    pub schedule: Schedule,
+    /// Tokens of the clock between checkpoints.
+    pub checkpoint_every_tokens: u64,
+    /// Held-out sequences per measurement.
+    pub eval_sequences: u32,
+}
+
+/// The model's dimensions; see [`ModelConfig`].
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    layers: u32,
+    heads: u32,
+    d_model: u32,
+    context: u32,
+}
+
+/// What a segment does; see [`SegmentSpec`].
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
+pub struct Inner {
+    /// Sequences per step.
+    pub batch: u32,
+    /// Inner steps of a whole segment, H.
+    pub steps: u32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    weight_decay: f32,
+    clip_norm: f32,
+    rewarm_steps: u32,
+    trace_every: u32,
+    feedback_decay: f32,
+}
+
+/// Bytes that are no manifest this program can use.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Too long, malformed, or another format.
+    #[error("not a manifest of format {FORMAT}: {0}")]
+    Malformed(&'static str),
+    /// A rule out of range.
+    #[error(transparent)]
+    Rule(#[from] BadRule),
+    /// A model that cannot be.
+    #[error(transparent)]
+    Model(#[from] ModelConfigError),
+    /// A number out of range.
+    #[error("`{0}` is out of range")]
+    Range(&'static str),
+}
+
+/// What a manifest is made from, beside the settings.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Who starts trusted.
+    pub founders: Vec<Founder>,
+    /// Root of the data.
+    pub data_root: [u8; 32],
+    /// θ₀, if it is not what the seed gives.
+    pub genesis: Option<Hash>,
+}
+
+impl Manifest {
+    /// The manifest of a new run.
+    ///
+    /// # Errors
+    /// [`ManifestError`] if settings give something impossible.
+    pub fn new(settings: &Settings, parts: Parts) -> Result<Self, ManifestError> {
+        let model = ModelConfig {
+            layers: settings.model.layers,
+            heads: settings.model.heads,
+            d_model: settings.model.d_model,
+            context: settings.model.context,
+        };
+        let seed = run_seed(settings.seed);
+        let genesis = parts.genesis.unwrap_or_else(|| seeded_genesis(&model, &seed));
+        let manifest = Self {
+            format: FORMAT,
+            seed,
+            rules: rules(settings, &model, parts.founders)?,
+            genesis,
+            model: Shape::of(&model),
+            data_root: Hash(parts.data_root),
+            inner: Inner::of(settings)?,
+            schedule: Schedule::of(settings),
+            checkpoint_every_tokens: settings.checkpoint.every_tokens,
+            eval_sequences: u32::try_from(settings.eval.sequences)
+                .map_err(|_| ManifestError::Range("eval.sequences"))?,
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let body = rkyv::to_bytes::<rancor::Error>(self).expect("a manifest serializes into memory");
+        [&MAGIC[..], &body].concat()
+    }
+
+    /// Reads and checks bytes from anyone.
+    ///
+    /// # Errors
+    /// [`ManifestError`] says what is wrong with them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(ManifestError::Malformed("too long"));
+        }
+        let body = bytes.strip_prefix(&MAGIC[..]).ok_or(ManifestError::Malformed("wrong first bytes"))?;
+        let manifest = rkyv::from_bytes::<Self, rancor::Failure>(body)
+            .map_err(|_| ManifestError::Malformed("broken structure"))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The run's name: the hash of the canonical bytes.
+    pub fn run_id(bytes: &[u8]) -> Hash {
+        Hash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The model's shape.
+    pub fn model(&self) -> ModelConfig {
+        self.model.config()
+    }
+
+    /// Number of the founders, all of whom start trusted.
+    pub fn founders(&self) -> usize {
+        self.rules.founders.len()
+    }
+
+    /// θ₀ as the seed gives it; `None` if the run starts from another state.
+    pub fn seeded_state(&self) -> Option<Vec<i64>> {
+        let state = seeded_state(&self.model(), &self.seed);
+        (state_root(&state) == self.genesis.0).then_some(state)
+    }
+
+    /// What segment `segment` of `peer` does when it starts at `clock` and takes `steps` steps.
+    pub fn segment_spec(&self, peer: PeerId, segment: u32, clock: u64, steps: u32) -> SegmentSpec {
+        let inner = &self.inner;
+        SegmentSpec {
+            run_seed: self.seed,
+            peer,
+            seq: segment,
+            steps,
+            batch_size: inner.batch as usize,
+            context: self.model.context as usize,
+            optimizer: AdamW {
+                lr: self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget),
+                beta1: inner.beta1,
+                beta2: inner.beta2,
+                epsilon: inner.epsilon,
+                weight_decay: inner.weight_decay,
+            },
+            clip_norm: inner.clip_norm,
+            rewarm_steps: inner.rewarm_steps,
+            trace_every: inner.trace_every,
+            top_k: self.rules.top_k(),
+            feedback_decay: inner.feedback_decay,
+        }
+    }
+
+    /// Tokens of a whole segment.
+    pub fn segment_tokens(&self) -> u64 {
+        u64::from(self.inner.steps) * u64::from(self.rules.tokens_per_step)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        self.rules.check()?;
+        self.model().check()?;
+        if self.format != FORMAT {
+            return Err(ManifestError::Malformed("another format"));
+        }
+        let unit = |x: f32| (0.0..=1.0).contains(&x);
+        let inner = &self.inner;
+        let tokens = u64::from(inner.batch) * u64::from(self.model.context);
+        let checks = [
+            ("rules.parameters", self.rules.parameters == self.model().params() as u64),
+            ("rules.tokens_per_step", tokens == u64::from(self.rules.tokens_per_step)),
+            ("inner.steps", inner.steps >= 1 && inner.steps <= self.rules.steps_max),
+            ("inner.beta1", unit(inner.beta1) && inner.beta1 < 1.0),
+            ("inner.beta2", unit(inner.beta2) && inner.beta2 < 1.0),
+            ("inner.epsilon", inner.epsilon > 0.0 && inner.epsilon <= 1.0),
+            ("inner.weight_decay", unit(inner.weight_decay)),
+            ("inner.clip_norm", inner.clip_norm > 0.0 && inner.clip_norm.is_finite()),
+            ("inner.trace_every", inner.trace_every >= 1),
+            ("inner.feedback_decay", unit(inner.feedback_decay)),
+            ("schedule", self.schedule.is_sound()),
+            ("eval_sequences", self.eval_sequences <= 1_000_000),
+        ];
+        match checks.into_iter().find(|(_, holds)| !holds) {
+            Some((name, _)) => Err(ManifestError::Range(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shape {
+    fn of(model: &ModelConfig) -> Self {
+        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let ModelConfig { layers, heads, d_model, context } = *model;
+        Self { layers: small(layers), heads: small(heads), d_model: small(d_model), context: small(context) }
+    }
+
+    fn config(self) -> ModelConfig {
+        ModelConfig {
+            layers: self.layers as usize,
+            heads: self.heads as usize,
+            d_model: self.d_model as usize,
+            context: self.context as usize,
+        }
+    }
+}
+
+impl Inner {
+    fn of(settings: &Settings) -> Result<Self, ManifestError> {
+        let small = |name, value: u64| u32::try_from(value).map_err(|_| ManifestError::Range(name));
+        Ok(Self {
+            batch: small("train.batch", settings.train.batch as u64)?,
+            steps: small("train.steps", settings.train.steps)?,
+            beta1: settings.train.beta1 as f32,
+            beta2: settings.train.beta2 as f32,
+            epsilon: 1e-8,
+            weight_decay: settings.train.weight_decay as f32,
+            clip_norm: 1.0,
+            rewarm_steps: small("train.rewarm_steps", settings.train.rewarm_steps)?,
+            trace_every: small("train.steps", settings.train.steps)?.div_ceil(2),
+            feedback_decay: settings.compress.beta as f32,
+        })
+    }
+}
+
+fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Result<Rules, ManifestError> {
+    let small = |name, value: u64| u32::try_from(value).map_err(|_| ManifestError::Range(name));
+    let q16 = |value: f64| (value * f64::from(ONE_Q16)).round() as u32;
+    Ok(Rules {
+        parameters: model.params() as u64,
+        top: settings.compress.top,
+        alpha_start_q16: q16(settings.outer.alpha),
+        alpha_end_q16: q16(settings.outer.alpha_final),
+        clip_q16: ONE_Q16 * 3 / 2,
+        tokens_per_step: small("train.batch", settings.step_tokens())?,
+        steps_max: small("train.steps", settings.train.steps)?,
+        token_budget: settings.run.tokens,
+        audit_rate_q16: q16(settings.audit.rate),
+        audit_quorum: u32::from(settings.audit.quorum),
+        founders,
+    })
+}
+
+fn run_seed(seed: u64) -> [u8; 32] {
+    blake3::derive_key("murmuration run seed v1", &seed.to_le_bytes())
+}
+
+fn seeded_state(model: &ModelConfig, seed: &[u8; 32]) -> Vec<i64> {
+    from_f32(&initial_params(model, seed)).expect("initial parameters are finite")
+}
+
+fn seeded_genesis(model: &ModelConfig, seed: &[u8; 32]) -> Hash {
+    Hash(state_root(&seeded_state(model, seed)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::{Inputs, Resolved};
+
+    pub(crate) fn manifest() -> Manifest {
+        let settings = Resolved::new(&Inputs::default()).unwrap().settings().unwrap();
+        let founders = vec![Founder { peer: PeerId([1; 32]), vrf_key: [2; 32] }];
+        Manifest::new(&settings, Parts { founders, data_root: [3; 32], genesis: None }).unwrap()
+    }
+
+    #[test]
+    fn the_bytes_come_back_and_name_the_run() {
+        let manifest = manifest();
+        let bytes = manifest.to_bytes();
+        assert_eq!(Manifest::from_bytes(&bytes).unwrap(), manifest);
+        assert_eq!(bytes, manifest.to_bytes());
+        assert_ne!(Manifest::run_id(&bytes), Manifest::run_id(&bytes[1..]));
+    }
+
+    #[test]
+    fn any_spoilt_byte_is_read_or_refused_never_a_panic() {
+        let bytes = manifest().to_bytes();
+        for at in 0..bytes.len() {
+            let mut bent = bytes.clone();
+            bent[at] ^= 0x41;
+            let _ = Manifest::from_bytes(&bent);
+            let _ = Manifest::from_bytes(&bytes[..at]);
+        }
+    }
+
+    #[test]
+    fn the_seed_gives_the_genesis() {
+        let manifest = manifest();
+        let state = manifest.seeded_state().unwrap();
+        assert_eq!(state_root(&state), manifest.genesis.0);
+        assert_eq!(Manifest { genesis: Hash::NONE, ..manifest }.seeded_state(), None);
+    }
+}

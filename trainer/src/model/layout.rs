@@ -1,0 +1,159 @@
+//! Where each named parameter lies in the one flat vector that everything else works on.
+
+use core::ops::Range;
+
+use super::config::ModelConfig;
+
+/// What a tensor is for; the optimizer and the initialization follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// An embedding table, `[rows, d_model]`.
+    Embedding,
+    /// A matrix that multiplies activations, `[inputs, outputs]`.
+    Matrix,
+    /// A matrix whose product is added to the residual stream, `[inputs, d_model]`.
+    Residual,
+    /// A gain, initially one.
+    Gain,
+    /// A bias, initially zero.
+    Bias,
+}
+
+impl Role {
+    /// Weight decay pulls matrices towards zero and leaves gains, biases and embeddings alone.
+    pub fn decays(self) -> bool {
+        matches!(self, Self::Matrix | Self::Residual)
+    }
+}
+
+/// One named tensor: a row-major piece of the flat vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// For example `blocks.0.attention.qkv.weight`.
+    pub name: String,
+    /// One or two dimensions, `[inputs, outputs]` for a matrix.
+    pub shape: Vec<usize>,
+    /// Index of its first value in the flat vector.
+    pub offset: usize,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl Entry {
+    /// How many values it has.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True when it has no values, which no valid model has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its indices in the flat vector.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+}
+
+/// All tensors of a model, in the order they lie in the flat vector, without gaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    entries: Vec<Entry>,
+    params: usize,
+}
+
+impl Layout {
+    /// The layout that follows from a model's configuration.
+    pub fn of(config: &ModelConfig) -> Self {
+        let mut layout = Self { entries: Vec::new(), params: 0 };
+        let d = config.d_model;
+        layout.push("embedding.token.weight", &[config.vocab(), d], Role::Embedding);
+        layout.push("embedding.position.weight", &[config.context, d], Role::Embedding);
+        for block in 0..config.layers {
+            layout.push_block(block, d);
+        }
+        layout.push_norm("norm", d);
+        layout.push("head.weight", &[d, config.vocab()], Role::Matrix);
+        layout
+    }
+
+    fn push_block(&mut self, block: usize, d: usize) {
+        let name = |part: &str| format!("blocks.{block}.{part}");
+        self.push_norm(&name("attention.norm"), d);
+        self.push_linear(&name("attention.qkv"), [d, 3 * d], Role::Matrix);
+        self.push_linear(&name("attention.output"), [d, d], Role::Residual);
+        self.push_norm(&name("mlp.norm"), d);
+        self.push_linear(&name("mlp.up"), [d, 4 * d], Role::Matrix);
+        self.push_linear(&name("mlp.down"), [4 * d, d], Role::Residual);
+    }
+
+    fn push_norm(&mut self, name: &str, d: usize) {
+        self.push(&format!("{name}.weight"), &[d], Role::Gain);
+        self.push(&format!("{name}.bias"), &[d], Role::Bias);
+    }
+
+    fn push_linear(&mut self, name: &str, shape: [usize; 2], role: Role) {
+        self.push(&format!("{name}.weight"), &shape, role);
+        self.push(&format!("{name}.bias"), &shape[1..], Role::Bias);
+    }
+
+    fn push(&mut self, name: &str, shape: &[usize], role: Role) {
+        let entry = Entry { name: name.to_owned(), shape: shape.to_vec(), offset: self.params, role };
+        self.params += entry.len();
+        self.entries.push(entry);
+    }
+
+    /// The tensors in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How many parameters the model has.
+    pub fn params(&self) -> usize {
+        self.params
+    }
+
+    /// The flat vector cut into maximal runs that are all decayed or all not.
+    pub fn decay_runs(&self) -> Vec<(Range<usize>, bool)> {
+        let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+        for entry in &self.entries {
+            let decays = entry.role.decays();
+            match runs.last_mut() {
+                Some((range, last)) if *last == decays => range.end = entry.range().end,
+                Some(_) | None => runs.push((entry.range(), decays)),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entries_tile_the_flat_vector() {
+        let layout = Layout::of(&ModelConfig::tiny());
+        let mut next = 0;
+        for entry in layout.entries() {
+            assert_eq!(entry.offset, next, "{}", entry.name);
+            next = entry.range().end;
+        }
+        assert_eq!(next, layout.params());
+    }
+
+    #[test]
+    fn the_decay_runs_tile_the_flat_vector_and_alternate() {
+        let runs = Layout::of(&ModelConfig::tiny()).decay_runs();
+        assert!(runs.windows(2).all(|pair| pair[0].0.end == pair[1].0.start && pair[0].1 != pair[1].1));
+        assert_eq!(runs.last().map(|run| run.0.end), Some(Layout::of(&ModelConfig::tiny()).params()));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let layout = Layout::of(&ModelConfig::tiny());
+        let names: std::collections::BTreeSet<_> = layout.entries().iter().map(|entry| &entry.name).collect();
+        assert_eq!(names.len(), layout.entries().len());
+    }
+}

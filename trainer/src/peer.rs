@@ -1,0 +1,254 @@
+//! One peer as a process: the node on its driver, the learner on a thread of its own, and reports to the launcher.
+//!
+//! In life-cycle order: `bootstrap` gets the manifest, `store` what the disk holds; [`run`] puts node, transport and
+//! learner together; `host` serves the node; `learner` trains, audits and finishes; `report` talks to the launcher.
+
+mod account;
+mod auditing;
+mod bootstrap;
+mod host;
+mod learner;
+mod link;
+mod report;
+mod store;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use murmur_collectives::{Hash, PeerId};
+use murmur_coordinatorless::{Config, Node, Setup, Stored};
+use murmur_quic::{Events, Request, Transport, TransportConfig, drive};
+
+use crate::data::{Corpus, DataSource};
+use crate::error::Failure;
+use crate::explain::Exit;
+use crate::identity_file::HeldIdentity;
+use crate::manifest::Manifest;
+use crate::metrics::{self, Metrics};
+use crate::model::{BurnReplica, Replica};
+use crate::protocol::{Command, Started};
+use crate::segment::Misbehave;
+use crate::ticket::Ticket;
+
+use {
+    host::PeerHost,
+    learner::Learner,
+    link::{Link, Notice, Shared},
+    report::Reporter,
+    store::Store,
+};
+
+/// How a peer process is started.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// Its folder, with its identity and, unless it joins by `ticket`, the manifest.
+    pub state_dir: PathBuf,
+    /// How to reach a run whose manifest is not in the folder yet.
+    pub ticket: Option<Ticket>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where to serve metrics.
+    pub metrics: SocketAddr,
+    /// A file or folder of text instead of the built-in data.
+    pub data: Option<PathBuf>,
+    /// For demonstrations and tests: how to cheat.
+    pub misbehave: Option<Misbehave>,
+    /// How long to wait, when asked to drain, for neighbours that still train.
+    pub patience: Duration,
+}
+
+/// Bytes that the headers of an answer may take beside a payload.
+const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
+
+/// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
+///
+/// # Errors
+/// [`Failure`] with the process's exit code; it has been reported, too.
+pub fn run(options: PeerOptions) -> Result<(), Failure> {
+    let reporter = Reporter;
+    let result = run_reporting(options, &reporter);
+    if let Err(failure) = &result {
+        reporter.fault(failure);
+    }
+    result
+}
+
+fn run_reporting(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Device, "cannot start the network runtime").because(error))?;
+    let result = runtime.block_on(start(options, reporter));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
+    let held = HeldIdentity::open(&options.state_dir)?;
+    let identity = held.identity().clone();
+    let commands = link::read_commands();
+    let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
+    let manifest = read_manifest(&manifest_bytes)?;
+    let corpus = load_corpus(&options, &manifest)?;
+    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let class = replica.class();
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), reporter)?;
+    let genesis = genesis(&manifest, &stored)?;
+    let (transport, events) = bind(&identity, options.listen)?;
+    let metrics = Metrics::new();
+    let metrics_address = metrics::serve(options.metrics, metrics.clone()).await?;
+    let started = Started {
+        peer_id: identity.peer_id().to_string(),
+        petname: identity.peer_id().petname(),
+        pid: std::process::id(),
+        address: transport.local_addr(),
+        metrics: format!("http://{metrics_address}/metrics"),
+        state_dir: options.state_dir.display().to_string(),
+        params: manifest.rules.parameters,
+        train_bytes: corpus.train().len() as u64,
+        validation_bytes: corpus.validation().len() as u64,
+        data: options.data.as_ref().map_or("cargo registry sources".to_owned(), |path| path.display().to_string()),
+        device: "cpu (burn flex)".to_owned(),
+        class: class.clone(),
+        run_id: Manifest::run_id(&manifest_bytes).to_string(),
+        step_tokens: u64::from(manifest.rules.tokens_per_step),
+        segment_steps: u64::from(manifest.inner.steps),
+        run_tokens: manifest.rules.token_budget,
+    };
+    let node = Node::new(Setup {
+        run: Manifest::run_id(&manifest_bytes),
+        manifest: manifest_bytes,
+        rules: manifest.rules.clone(),
+        genesis,
+        class: Hash::of("murmuration numeric class v1", class.as_bytes()),
+        config: node_config(&manifest, &options),
+        seed: choice_seed(&identity.peer_id()),
+        identity,
+        stored,
+    });
+    reporter.started(started);
+    let parts = Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands };
+    run_parts(parts, options, reporter).await
+}
+
+/// All that a running peer is made of.
+struct Parts {
+    node: Node,
+    transport: Transport,
+    events: Events,
+    manifest: Manifest,
+    corpus: Corpus,
+    replica: BurnReplica,
+    store: Store,
+    metrics: Metrics,
+    commands: tokio::sync::mpsc::Receiver<Command>,
+}
+
+async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
+    let Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands } = parts;
+    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+    let (notices, noticed) = mpsc::channel();
+    let shared = Arc::new(Shared::default());
+    let link = Link { requests: requests.clone(), me: node.id() };
+    let carries = store.carries();
+    let mut host = PeerHost::new(store, notices.clone(), shared.clone(), metrics.clone(), *reporter, &manifest);
+    let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
+    tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
+    let learner = Learner {
+        link,
+        notices: noticed,
+        shared,
+        manifest,
+        corpus,
+        replica: Box::new(replica),
+        carries,
+        metrics,
+        reporter: *reporter,
+        transport: transport.clone(),
+        misbehave: options.misbehave,
+        patience: options.patience,
+        joined: options.ticket.is_some(),
+    };
+    let learning = std::thread::Builder::new().name("learner".to_owned()).spawn(move || {
+        let result = learner.run();
+        // The node stops with the learner, whatever the reason.
+        let _ = requests.blocking_send(Request::Stop);
+        result
+    });
+    let learning = learning.map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))?;
+    let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
+    let _ = notices.send(Notice::Halt);
+    transport.shutdown(Duration::from_millis(500)).await;
+    driven.map_err(|reason| Failure::new(Exit::Checkpoint, "the peer's log cannot be written").because(reason))?;
+    let joined = tokio::task::spawn_blocking(move || learning.join()).await;
+    match joined {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(Failure::new(Exit::Bug, "the learner stopped unexpectedly")),
+    }
+}
+
+fn bind(identity: &murmur_collectives::Identity, listen: SocketAddr) -> Result<(Transport, Events), Failure> {
+    let mut config = TransportConfig::new(listen);
+    if listen.ip().is_loopback() {
+        config.connections_per_ip_max = config.connections_max; // all peers of this machine share one address
+    }
+    Transport::bind(identity, config).map_err(|error| {
+        Failure::new(Exit::Config, format!("cannot listen on {listen}"))
+            .because(error)
+            .hint("Choose another address with --set net.listen=ADDRESS:PORT; port 0 takes any free one.")
+    })
+}
+
+fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
+    let manifest = Manifest::from_bytes(bytes)
+        .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))?;
+    let payload = murmur_kernels::payload_bytes_max(manifest.rules.top_k(), manifest.rules.parameter_count());
+    let limit = TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0))).message_bytes_max;
+    if payload + MESSAGE_SPARE_BYTES > limit {
+        let message = format!("an update of this run takes up to {payload} bytes, more than a message holds ({limit})");
+        return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
+    }
+    Ok(manifest)
+}
+
+fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
+    let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
+    let corpus = Corpus::load(&source).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    if corpus.root() == manifest.data_root.0 {
+        return Ok(corpus);
+    }
+    let ours = Hash(corpus.root());
+    let message = format!("this data is not the run's: its root is {ours:?}…, the run's is {:?}…", manifest.data_root);
+    Err(Failure::new(Exit::Data, message).hint(
+        "Pass the run's own text with --data PATH. For the built-in data, build the same version of murmur and run \
+        `cargo fetch` in its source checkout.",
+    ))
+}
+
+/// θ₀ from the seed, or from the peer's own disk, or a blank that a checkpoint will replace.
+fn genesis(manifest: &Manifest, stored: &Stored) -> Result<Vec<i64>, Failure> {
+    match (manifest.seeded_state(), &stored.adopted) {
+        (Some(state), _) => Ok(state),
+        (None, _) => Err(Failure::new(Exit::Version, "this program does not compute the run's initial parameters")
+            .hint("Build the version of murmur that the run was started with.")),
+    }
+}
+
+fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
+    let listens_locally = options.listen.ip().is_loopback();
+    Config {
+        checkpoint_every_tokens: manifest.checkpoint_every_tokens,
+        loopback_only: listens_locally,
+        ..Config::default()
+    }
+}
+
+/// Peers choose differently among neighbours; the choice needs no secrecy.
+fn choice_seed(peer: &PeerId) -> u64 {
+    u64::from_le_bytes(Hash::of("murmuration choice seed v1", &peer.0).prefix())
+}

@@ -1,0 +1,154 @@
+//! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use murmur_collectives::{Hash, PeerId};
+use murmur_coordinatorless::{Node, Snapshot};
+
+use super::learner::{Learner, Progress, bits_per_parameter, failed};
+use crate::data::validation_batch;
+use crate::error::Failure;
+use crate::metrics::Direction;
+use crate::protocol::{Finished, Segment};
+use crate::segment::SegmentResult;
+
+/// A peer measures the validation loss after every so many of its segments.
+const VALIDATE_EVERY: u32 = 8;
+
+/// The final measurement takes this many times the sequences of one on the way.
+const FINAL_MEASUREMENTS: u32 = 4;
+
+impl Learner {
+    pub(super) fn validate_now_and_then(&mut self, progress: &Progress, segment: u32) -> Result<Option<f64>, Failure> {
+        let turn = u32::from(self.link.me.0[0]) % VALIDATE_EVERY;
+        if self.is_over() || (segment % VALIDATE_EVERY != turn && progress.segments != 1) {
+            return Ok(None);
+        }
+        let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(None) };
+        let (loss, _) = self.validate(&snapshot.parameters, 0, 1)?;
+        self.metrics.set_validation_loss(loss);
+        Ok(Some(loss))
+    }
+
+    /// Mean loss over `measurements` measurements' worth of held-out sequences from number `first` on, and its bytes.
+    fn validate(&mut self, parameters: &[f32], first: u32, measurements: u32) -> Result<(f64, u64), Failure> {
+        let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context);
+        let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
+        let mut sum = 0.0;
+        for index in 0..batches {
+            let batch = validation_batch(&self.corpus, first.wrapping_mul(batches) + index, batch, context);
+            let loss = self.replica.loss(parameters, &batch).map_err(|error| failed(&error.into()))?;
+            sum += f64::from(loss);
+        }
+        Ok((sum / f64::from(batches), u64::from(batches) * (batch * context) as u64))
+    }
+
+    pub(super) fn report_segment(
+        &mut self,
+        progress: &Progress,
+        snapshot: &Snapshot,
+        result: &SegmentResult,
+        took: Duration,
+        validation_loss: Option<f64>,
+    ) {
+        let Some(view) = self.link.ask(view) else { return };
+        let traffic = self.transport.traffic();
+        self.count_traffic();
+        self.reporter.segment(Segment {
+            seq: u64::from(snapshot.segment),
+            clock: snapshot.clock,
+            set_tokens: view.tokens,
+            tokens_self: progress.tokens,
+            loss: f64::from(result.loss_mean),
+            seconds: took.as_secs_f64(),
+            steps: u64::from(result.steps),
+            updates_folded: view.updates,
+            peers: view.neighbours,
+            bytes_sent: traffic.udp_tx_bytes,
+            bytes_received: traffic.udp_rx_bytes,
+            payload_bits_per_param: bits_per_parameter(result),
+            audits_passed: view.audits.0,
+            audits_failed: view.audits.1,
+            validation_loss,
+            state_root: view.root.to_string(),
+            base: snapshot.base.digest().to_string(),
+        });
+    }
+
+    fn count_traffic(&self) {
+        let traffic = self.transport.traffic();
+        self.metrics.set_udp_bytes(Direction::Sent, traffic.udp_tx_bytes);
+        self.metrics.set_udp_bytes(Direction::Received, traffic.udp_rx_bytes);
+    }
+
+    pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
+        let Some((snapshot, view)) = self.link.ask(|node| {
+            if node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
+                node.take_checkpoint();
+            }
+            (node.snapshot(), view(node))
+        }) else {
+            return Ok(());
+        };
+        let slice = self.manifest.rules.founders.iter().position(|founder| founder.peer == self.link.me);
+        let slice = u32::try_from(slice.unwrap_or(self.manifest.founders())).unwrap_or(0);
+        let (val_loss, val_bytes) = self.validate(&snapshot.parameters, slice, FINAL_MEASUREMENTS)?;
+        self.metrics.set_validation_loss(val_loss);
+        let traffic = self.transport.traffic();
+        self.count_traffic();
+        self.reporter.finished(Finished {
+            peer_id: self.link.me.to_string(),
+            petname: self.link.me.petname(),
+            seq: u64::from(snapshot.segment),
+            updates: view.updates,
+            tokens_set: view.tokens,
+            tokens_self: progress.tokens,
+            state_root: view.root.to_string(),
+            version: snapshot.base.digest().to_string(),
+            val_loss,
+            val_bytes,
+            loss_first: progress.loss_first.map_or(f64::NAN, f64::from),
+            loss_last: progress.loss_last.map_or(f64::NAN, f64::from),
+            bytes_sent: traffic.udp_tx_bytes,
+            bytes_received: traffic.udp_rx_bytes,
+            audits_passed: view.audits.0,
+            audits_failed: view.audits.1,
+            evicted: view.evicted.iter().map(PeerId::to_string).collect(),
+            seconds: begun.elapsed().as_secs_f64(),
+            steps_self: progress.steps,
+            payload_bits_per_param: progress.payload_bits / f64::from(progress.segments.max(1)),
+            roots_matched: view.compared.0,
+            roots_differed: view.compared.1,
+            reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
+        });
+        Ok(())
+    }
+}
+
+/// What a report says of the set.
+struct View {
+    root: Hash,
+    tokens: u64,
+    updates: u64,
+    neighbours: u64,
+    audits: (u64, u64),
+    evicted: Vec<PeerId>,
+    compared: (u64, u64),
+}
+
+fn view(node: &mut Node) -> View {
+    let root = node.state_root();
+    let log = node.fold().log();
+    View {
+        root,
+        tokens: node.fold().clock(),
+        updates: log.update_count(log.version()),
+        neighbours: node.neighbours().len() as u64,
+        audits: node.fold().audits(),
+        evicted: node.fold().evicted(),
+        compared: node.roots_compared(),
+    }
+}

@@ -1,0 +1,58 @@
+//! Audits: an update is replayed as its author should have computed it, and what came out is published.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use murmur_collectives::Hash;
+use murmur_coordinatorless::{AuditJob, EntryName, Input, Node};
+use murmur_kernels::Carry;
+
+use super::learner::{Learner, failed};
+use crate::error::Failure;
+use crate::segment::{SegmentError, SegmentResult, run_segment};
+
+impl Learner {
+    /// Replays an update and publishes what came out.
+    pub(super) fn audit(&mut self, update: EntryName) -> Result<(), Failure> {
+        let Some((job, payload)) = self.link.ask(move |node| job_and_payload(node, update)).flatten() else {
+            self.link.tell(Input::Unjudged { update });
+            return Ok(());
+        };
+        let count = job.parameters.len();
+        let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(count)), |sealed| Carry::unseal(count, sealed));
+        let (Some(claim), Ok(carry)) = (job.entry.update(), carry) else {
+            // The author committed to a carry that is none.
+            self.judge(update, false, Hash::NONE);
+            return Ok(());
+        };
+        let spec = self.manifest.segment_spec(update.author, claim.segment, job.clock, claim.steps);
+        let shared = self.shared.clone();
+        let stop = move |_: u32| shared.halt.load(Relaxed);
+        match run_segment(self.replica.as_mut(), &self.corpus, &spec, &job.parameters, carry, &stop) {
+            Ok(_) if self.shared.halt.load(Relaxed) => {}
+            Ok(replayed) => {
+                let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);
+                self.judge(update, confirmed.is_ok(), digest(&replayed));
+            }
+            Err(SegmentError::Diverged { .. }) => self.judge(update, false, Hash::NONE),
+            Err(error) => return Err(failed(&error)),
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, update: EntryName, passed: bool, replay: Hash) {
+        self.metrics.add_audit(passed);
+        self.link.tell(Input::Judged { update, passed, replay });
+    }
+}
+
+fn job_and_payload(node: &mut Node, update: EntryName) -> Option<(AuditJob, Arc<[u8]>)> {
+    let job = node.audit_job(update)?;
+    let payload = node.fold().log().record(&update.author, update.seq)?.payload.clone()?;
+    Some((job, payload))
+}
+
+/// Names what a replay gave, in the verdict.
+fn digest(result: &SegmentResult) -> Hash {
+    let payload = murmur_kernels::blob_root(&result.payload);
+    Hash::of("murmuration replay v1", &[payload, result.carry_root, result.trace_root].concat())
+}

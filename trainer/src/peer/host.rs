@@ -1,0 +1,179 @@
+//! What the node needs from this process: its disk, its metrics, the learner and the launcher.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    time::Duration,
+};
+
+use murmur_collectives::{Hash, PeerId};
+use murmur_coordinatorless::{Checkpoint, Event, Node, StoredEntry};
+use murmur_quic::{Host, ToldOff};
+
+use super::{Notice, Reporter, Shared, Store};
+use crate::checkpoint;
+use crate::manifest::Manifest;
+use crate::metrics::{Direction, Metrics};
+use crate::model::ModelConfig;
+use crate::protocol::EventKind;
+
+/// Checkpoint files kept.
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// Carries out what the node asks.
+#[derive(Debug)]
+pub(super) struct PeerHost {
+    store: Store,
+    notices: mpsc::Sender<Notice>,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+    reporter: Reporter,
+    model: ModelConfig,
+    dir: PathBuf,
+    evictors: BTreeSet<PeerId>,
+    quorum: u32,
+    /// Updates folded since the node was last settled.
+    applied: u32,
+}
+
+impl PeerHost {
+    pub(super) fn new(
+        store: Store,
+        notices: mpsc::Sender<Notice>,
+        shared: Arc<Shared>,
+        metrics: Metrics,
+        reporter: Reporter,
+        manifest: &Manifest,
+    ) -> Self {
+        let (dir, model, quorum) = (store.dir().to_owned(), manifest.model(), manifest.rules.audit_quorum);
+        Self { store, notices, shared, metrics, reporter, model, dir, evictors: BTreeSet::new(), quorum, applied: 0 }
+    }
+
+    fn notice(&self, notice: Notice) {
+        let _ = self.notices.send(notice);
+    }
+
+    fn on_evicted(&self, peer: PeerId, node: &Node) {
+        if peer == node.id() {
+            self.notice(Notice::Evicted);
+        }
+        self.reporter.event(EventKind::Evicted, Some(peer.to_string()), "its updates are removed");
+    }
+
+    fn on_diverged(&self, peer: PeerId, theirs: Hash, ours: Hash) {
+        let detail = format!("same set, other state: {theirs:?} there, {ours:?} here");
+        self.reporter.event(EventKind::Diverged, Some(peer.to_string()), detail);
+    }
+
+    fn on_bad_input(&self, peer: PeerId, reason: &str) {
+        tracing::warn!(peer = %peer.petname(), reason, "refused");
+        self.metrics.add_rejected("message");
+        self.reporter.event(EventKind::BadInput, Some(peer.to_string()), reason);
+    }
+
+    /// Writes the file beside the network's work: the folder of a large model takes a while.
+    fn save(&self, taken: &Checkpoint, run: Hash) {
+        let file = checkpoint::Checkpoint {
+            model: self.model,
+            run_id: run.0,
+            clock: taken.clock,
+            state: taken.state.as_ref().clone(),
+            extra: std::collections::BTreeMap::new(),
+        };
+        let (dir, reporter) = (self.dir.clone(), self.reporter);
+        let write = move || match file.write(&dir.join(checkpoint_name(file.clock))) {
+            Ok(()) => {
+                drop_old_checkpoints(&dir);
+                reporter.event(EventKind::Checkpoint, None, format!("checkpoint at {} tokens", file.clock));
+            }
+            Err(error) => reporter.event(EventKind::Checkpoint, None, format!("checkpoint not written: {error}")),
+        };
+        tokio::task::spawn_blocking(write);
+    }
+}
+
+/// Sorts by clock.
+fn checkpoint_name(clock: u64) -> String {
+    format!("checkpoint-{clock:015}.safetensors")
+}
+
+fn drop_old_checkpoints(dir: &std::path::Path) {
+    let Ok(files) = std::fs::read_dir(dir) else { return };
+    let is_ours = |name: &str| name.starts_with("checkpoint-") && name.ends_with(".safetensors");
+    let paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let mut ours: Vec<PathBuf> =
+        paths.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours)).collect();
+    ours.sort();
+    let old = ours.len().saturating_sub(CHECKPOINTS_KEPT);
+    for path in &ours[..old] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+impl Host for PeerHost {
+    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String> {
+        self.store.append(record, durable)
+    }
+
+    fn adopt(&mut self, state: &[i64]) -> Result<(), String> {
+        self.store.adopt(state)
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.store.reset()
+    }
+
+    fn event(&mut self, event: Event, node: &mut Node) {
+        self.shared.clock.store(node.fold().clock(), Relaxed);
+        self.metrics.set_peers(node.neighbours().len());
+        match event {
+            Event::Applied { .. } => self.applied += 1,
+            Event::AuditReady { update } => self.notice(Notice::Audit(update)),
+            Event::Audited { update, auditor, passed } => {
+                let kind = if passed { EventKind::AuditPassed } else { EventKind::AuditFailed };
+                let detail = format!("update {} replayed by {}", update.seq, auditor.petname());
+                self.reporter.event(kind, Some(update.author.to_string()), detail);
+            }
+            Event::BadInput { peer, reason } => self.on_bad_input(peer, &reason),
+            Event::CaughtUp => {
+                self.reporter.event(EventKind::CaughtUp, None, "");
+                self.notice(Notice::CaughtUp);
+            }
+            Event::Checkpointed { .. } => {
+                if let Some(taken) = node.checkpoint() {
+                    self.save(taken, node.fold().run());
+                }
+            }
+            Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
+            Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
+            Event::Evicted { peer } => self.on_evicted(peer, node),
+            Event::Finished { agreed: _ } => self.notice(Notice::Finished),
+            Event::Joined { peer } => self.reporter.event(EventKind::Joined, Some(peer.to_string()), ""),
+        }
+    }
+
+    fn count(&mut self, sent: bool, kind: &'static str, bytes: usize) {
+        let direction = if sent { Direction::Sent } else { Direction::Received };
+        self.metrics.add_bytes(direction, kind, bytes as u64);
+    }
+
+    fn settled(&mut self, took: Duration) {
+        let applied = core::mem::take(&mut self.applied);
+        self.metrics.add_updates_folded(u64::from(applied));
+        (0..applied).for_each(|_| self.metrics.observe_fold(took / applied));
+    }
+
+    fn told_off(&mut self, why: ToldOff) {
+        match why {
+            ToldOff::Evicted(peer) => {
+                self.evictors.insert(peer);
+                if self.evictors.len() >= self.quorum as usize {
+                    self.notice(Notice::Evicted);
+                }
+            }
+            ToldOff::Version => tracing::warn!("a peer speaks another protocol version"),
+            ToldOff::SameIdentity => tracing::warn!("a peer has this peer's own identity"),
+        }
+    }
+}

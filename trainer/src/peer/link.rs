@@ -1,0 +1,115 @@
+//! What the peer's parts say to each other: the learner's thread, the driver's task, and the launcher's commands.
+
+use std::{
+    io::BufRead,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+};
+
+use murmur_collectives::PeerId;
+use murmur_coordinatorless::{EntryName, Input, Node};
+use murmur_quic::Request;
+use tokio::sync::mpsc as tokio_mpsc;
+
+use crate::protocol::Command;
+
+/// What the learner needs to know at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Notice {
+    /// An update is ready to be replayed.
+    Audit(EntryName),
+    /// The set equals a neighbour's: training may start.
+    CaughtUp,
+    /// This peer's updates are void.
+    Evicted,
+    /// The others agree; the peer may leave.
+    Finished,
+    /// Stop at once.
+    Halt,
+    /// Look at the flags again.
+    Wake,
+}
+
+/// Flags and counters that a running segment looks at between steps.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Stop training at the next step and finish.
+    pub(super) drain: AtomicBool,
+    /// Stop at the next step and leave.
+    pub(super) halt: AtomicBool,
+    /// Tokens of the set.
+    pub(super) clock: AtomicU64,
+}
+
+/// The learner's way to the node.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) requests: tokio_mpsc::Sender<Request>,
+    pub(super) me: PeerId,
+}
+
+impl Link {
+    /// Looks at the node; `None` once the driver has stopped.
+    pub(super) fn ask<R: Send + 'static>(&self, look: impl FnOnce(&mut Node) -> R + Send + 'static) -> Option<R> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let look = Box::new(move |node: &mut Node| {
+            let _ = answer.send(look(node));
+        });
+        self.requests.blocking_send(Request::Look(look)).ok()?;
+        answered.recv().ok()
+    }
+
+    /// Gives the node an input.
+    pub(super) fn tell(&self, input: Input) {
+        let _ = self.requests.blocking_send(Request::Input(input));
+    }
+}
+
+/// Reads the launcher's commands from stdin. When stdin ends, the launcher is gone and this process exits at once.
+pub(super) fn read_commands() -> tokio_mpsc::Receiver<Command> {
+    let (sender, receiver) = tokio_mpsc::channel(64);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match line.parse() {
+                Ok(command) => {
+                    let _ = sender.blocking_send(command);
+                }
+                Err(error) => tracing::warn!(%error, "unknown command"),
+            }
+        }
+        std::process::exit(i32::from(crate::explain::Exit::TryAgain.code()));
+    });
+    receiver
+}
+
+/// Dials the ticket's addresses and carries out the launcher's commands.
+pub(super) async fn obey(
+    mut commands: tokio_mpsc::Receiver<Command>,
+    addresses: Vec<SocketAddr>,
+    requests: tokio_mpsc::Sender<Request>,
+    notices: mpsc::Sender<Notice>,
+    shared: Arc<Shared>,
+) {
+    for address in addresses {
+        let _ = requests.send(Request::Input(Input::Introduce { address })).await;
+    }
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Connect(address) => {
+                let _ = requests.send(Request::Input(Input::Introduce { address })).await;
+            }
+            Command::Drain => {
+                shared.drain.store(true, Relaxed);
+                let _ = notices.send(Notice::Wake);
+            }
+            Command::Halt => {
+                shared.halt.store(true, Relaxed);
+                let _ = notices.send(Notice::Halt);
+            }
+        }
+    }
+}

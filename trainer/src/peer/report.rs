@@ -1,0 +1,37 @@
+//! Reports to the launcher: one JSON object a line on stdout.
+
+use std::io::Write;
+
+use crate::error::Failure;
+use crate::protocol::{Event, EventKind, Finished, Report, Segment, Started};
+
+/// Writes reports. A launcher that no longer listens is noticed on stdin, so a failed write is not an error here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reporter;
+
+impl Reporter {
+    pub(super) fn started(self, started: Started) {
+        self.write(&Report::Started(started));
+    }
+
+    pub(super) fn segment(self, segment: Segment) {
+        self.write(&Report::Segment(segment));
+    }
+
+    pub(super) fn finished(self, finished: Finished) {
+        self.write(&Report::Finished(finished));
+    }
+
+    pub(super) fn event(self, kind: EventKind, peer: Option<String>, detail: impl Into<String>) {
+        self.write(&Report::Event(Event { kind, peer, detail: detail.into() }));
+    }
+
+    pub(super) fn fault(self, failure: &Failure) {
+        self.write(&Report::Error(failure.to_fault()));
+    }
+
+    fn write(self, report: &Report) {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{}", report.to_line()).and_then(|()| out.flush());
+    }
+}

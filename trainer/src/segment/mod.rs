@@ -1,0 +1,19 @@
+//! A segment: H inner steps on own data, ending in one compressed update that anyone can recompute bit for bit.
+//!
+//! [`run_segment`] is a function of the specification, the parameters it starts from and the author's carry; an auditor
+//! calls [`replay`] with the same arguments and compares what comes out. [`misbehave`] produces what a cheat would send,
+//! for demonstrations and tests of the audits.
+
+mod error;
+mod evaluate;
+mod misbehave;
+mod replay;
+mod run;
+mod spec;
+
+pub use error::SegmentError;
+pub use evaluate::validation_loss;
+pub use misbehave::{Misbehave, UnknownMisbehaviour, misbehave};
+pub use replay::{Mismatch, replay};
+pub use run::run_segment;
+pub use spec::{SegmentResult, SegmentSpec};

@@ -1,0 +1,105 @@
+//! An audit's comparison: does the same work give the same bits?
+
+use murmur_kernels::Carry;
+use thiserror::Error;
+
+use super::error::SegmentError;
+use super::run::run_segment;
+use super::spec::{SegmentResult, SegmentSpec};
+use crate::data::Corpus;
+use crate::model::Replica;
+
+/// Recomputes a segment that took exactly `spec.steps` steps from `start` and the author's unsealed carry.
+///
+/// # Errors
+/// As [`run_segment`]. A divergence is also a finding: an honest author would not have published.
+pub fn replay(
+    replica: &mut dyn Replica,
+    corpus: &Corpus,
+    spec: &SegmentSpec,
+    start: &[f32],
+    carry: Carry,
+) -> Result<SegmentResult, SegmentError> {
+    run_segment(replica, corpus, spec, start, carry, &|_| false)
+}
+
+/// How a replay differs from what the author published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Mismatch {
+    /// The update is not what the work gives.
+    #[error("the payload is not what the work gives")]
+    Payload,
+    /// The committed optimizer state is not what the work leaves.
+    #[error("the carry is not what the work leaves")]
+    Carry,
+    /// The committed trace is not the work's.
+    #[error("the trace is not the work's")]
+    Trace,
+}
+
+impl SegmentResult {
+    /// Compares this replay with what an author published.
+    ///
+    /// # Errors
+    /// The first difference, in the order payload, carry, trace.
+    pub fn confirms(&self, payload: &[u8], carry_root: &[u8; 32], trace_root: &[u8; 32]) -> Result<(), Mismatch> {
+        if self.payload != payload {
+            Err(Mismatch::Payload)
+        } else if self.carry_root != *carry_root {
+            Err(Mismatch::Carry)
+        } else if self.trace_root != *trace_root {
+            Err(Mismatch::Trace)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::segment::run::tests::{fixture, spec};
+    use crate::segment::{Misbehave, misbehave};
+
+    /// Two segments by the author; the audit of the second starts from the first's sealed carry.
+    fn second_segment(cheat: Option<Misbehave>) -> Result<(), Mismatch> {
+        let (mut author, corpus, start) = fixture();
+        let fresh = Carry::fresh(start.len());
+        let first = run_segment(&mut author, &corpus, &spec(), &start, fresh, &|_| false).unwrap();
+        let spec = SegmentSpec { seq: 4, ..spec() };
+        let published = match cheat {
+            None => run_segment(&mut author, &corpus, &spec, &start, first.carry, &|_| false),
+            Some(cheat) => misbehave(cheat, &mut author, &corpus, &spec, &start, first.carry, Some(&first.payload)),
+        };
+        let published = published.unwrap();
+        assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
+        let (mut auditor, ..) = fixture();
+        let carry = Carry::unseal(start.len(), &first.sealed_carry).unwrap();
+        let replayed = replay(&mut auditor, &corpus, &spec, &start, carry).unwrap();
+        replayed.confirms(&published.payload, &published.carry_root, &published.trace_root)
+    }
+
+    #[test]
+    fn honest_work_replays_bit_for_bit() {
+        assert_eq!(second_segment(None), Ok(()));
+    }
+
+    #[test]
+    fn every_cheat_is_caught() {
+        for cheat in [Misbehave::Skip, Misbehave::Noise, Misbehave::Copy] {
+            assert_eq!(second_segment(Some(cheat)), Err(Mismatch::Payload), "{cheat:?}");
+        }
+    }
+
+    #[test]
+    fn each_commitment_is_compared() {
+        let (mut author, corpus, start) = fixture();
+        let result = replay(&mut author, &corpus, &spec(), &start, Carry::fresh(start.len())).unwrap();
+        let SegmentResult { payload, carry_root, trace_root, .. } = &result;
+        assert_eq!(result.confirms(payload, carry_root, trace_root), Ok(()));
+        assert_eq!(result.confirms(&payload[1..], carry_root, trace_root), Err(Mismatch::Payload));
+        assert_eq!(result.confirms(payload, &[0; 32], trace_root), Err(Mismatch::Carry));
+        assert_eq!(result.confirms(payload, carry_root, &[0; 32]), Err(Mismatch::Trace));
+    }
+}

@@ -1,0 +1,239 @@
+//! The program as its user runs it: real processes, real QUIC on loopback, a tiny model on made-up text.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// A bound on everything a test waits for; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const TINY: [&str; 14] = [
+    "--set",
+    "model.layers=1",
+    "--set",
+    "model.heads=2",
+    "--set",
+    "model.d_model=16",
+    "--set",
+    "model.context=32",
+    "--set",
+    "train.batch=2",
+    "--set",
+    "train.steps=5",
+    "--set",
+    "checkpoint.every_tokens=5k",
+];
+
+/// A `murmur` with `--json`, and the objects it prints.
+struct Murmur {
+    child: Child,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Murmur {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_murmur"))
+            .args(arguments)
+            .arg("--json")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).expect("every line is JSON");
+                if sender.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Reads on until an object of `murmur.<kind>/1` satisfies `wanted`.
+    fn until(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let (schema, deadline) = (format!("murmur.{kind}/1"), Instant::now() + PATIENCE);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(value) = self.lines.recv_timeout(left) else {
+                panic!("no such {kind}; printed so far: {:#?}", self.seen);
+            };
+            self.seen.push(value.clone());
+            if value["schema"] == schema && wanted(&value) {
+                return value;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id().into(), name);
+    }
+
+    /// Reads to the end: the summary and the exit code.
+    fn finish(mut self) -> (Value, i32) {
+        let summary = self.until("summary", |_| true);
+        let code = self.child.wait().expect("it exits").code().expect("by itself");
+        (summary, code)
+    }
+}
+
+impl Drop for Murmur {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(pid: u64, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(sent.expect("kill is installed").success(), "process {pid} is there");
+}
+
+/// Whether a process is there; one that has ended and was not waited for counts as gone.
+fn is_alive(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
+/// Some hundred kilobytes that can be learned.
+fn text(dir: &Path) -> PathBuf {
+    let words = ["fn ", "let ", "mut ", "self", "(x)", " {\n", "}\n", "match ", "=> ", "Some", "return ", "0;\n"];
+    let mut state = 1u64;
+    let mut word = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        words[(state >> 60) as usize % words.len()]
+    };
+    let path = dir.join("text");
+    fs::create_dir(&path).expect("a fresh folder");
+    for file in 0..20 {
+        let content: String = (0..4000).map(|_| word()).collect();
+        fs::write(path.join(format!("{file}.txt")), content).expect("a fresh file");
+    }
+    path
+}
+
+fn run<'a>(dir: &'a str, text: &'a str, more: &[&'a str]) -> Murmur {
+    let base = ["run", "--state-dir", dir, "--data", text];
+    Murmur::start(&[&base[..], &TINY, more].concat())
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).to_str().expect("a plain path").to_owned()
+}
+
+#[test]
+fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+    let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
+    let mut swarm = run(&dir, &text, &["--local", "3", "--tokens", "1000M"]);
+    let started = swarm.until("started", |_| true);
+    let peers: Vec<Value> = started["peers"].as_array().expect("peers").clone();
+    let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
+    assert_eq!(peers.len(), 3);
+    swarm.until("round", |round| round["round"].as_u64() >= Some(2));
+
+    let mut joiner = Murmur::start(&["join", &ticket, "--state-dir", &elsewhere, "--data", &text]);
+    let newcomer = joiner.until("started", |_| true)["peers"][0]["peer_id"].clone();
+    joiner.until("event", |event| event["kind"] == "caught_up");
+    swarm.until("event", |event| event["kind"] == "joined" && event["peer_id"] == newcomer);
+    joiner.until("round", |round| round["peers"] == 4 && round["audits"]["passed"].as_u64() >= Some(1));
+
+    signal(peers[0]["pid"].as_u64().expect("a pid"), "KILL");
+    swarm.until("event", |event| event["kind"] == "departed" && event["peer_id"] == peers[0]["peer_id"]);
+    let round = swarm.until("round", |_| true)["round"].as_u64().expect("a number");
+    swarm.until("round", |later| later["round"].as_u64() >= Some(round + 2));
+
+    let mut again = Murmur::start(&["join", &ticket, "--state-dir", &format!("{dir}/peer-0"), "--data", &text]);
+    let revived = again.until("started", |_| true)["peers"][0]["peer_id"].clone();
+    assert_eq!(revived, peers[0]["peer_id"], "it is the same peer");
+    again.until("event", |event| event["kind"] == "caught_up");
+    again.until("round", |_| true);
+
+    for murmur in [&swarm, &joiner, &again] {
+        murmur.signal("INT");
+    }
+    let mut roots = Vec::new();
+    for murmur in [swarm, joiner, again] {
+        let (summary, code) = murmur.finish();
+        assert_eq!((code, &summary["state_roots_equal"]), (0, &Value::Bool(true)), "{summary:#}");
+        assert_eq!(summary["evicted"], Value::Array(Vec::new()), "nobody is evicted: {summary:#}");
+        roots.push(summary["state_root"].clone());
+    }
+    let pids = peers.iter().map(|peer| peer["pid"].as_u64().expect("a pid"));
+    assert!(pids.into_iter().all(|pid| !is_alive(pid)), "no peer outlives its launcher");
+}
+
+#[test]
+fn a_run_ends_by_itself_can_be_resumed_and_sampled_from() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+    let dir = path(temp.path(), "run");
+    let mut first = run(&dir, &text, &["--local", "2", "--tokens", "1000M"]);
+    first.until("round", |round| round["round"].as_u64() >= Some(3));
+    first.signal("INT");
+    let (before, code) = first.finish();
+    assert_eq!((code, &before["state_roots_equal"]), (0, &Value::Bool(true)), "{before:#}");
+
+    let mut second = Murmur::start(&["run", "--resume", &dir]);
+    second.until("round", |_| true);
+    second.signal("INT");
+    let (after, code) = second.finish();
+    assert_eq!((code, &after["state_roots_equal"]), (0, &Value::Bool(true)), "{after:#}");
+    assert!(after["updates"].as_u64() > before["updates"].as_u64(), "it went on where it was: {after:#}");
+
+    let sample = Command::new(env!("CARGO_BIN_EXE_murmur"))
+        .args(["sample", "--state-dir", &dir, "--prompt", "fn", "--length", "40"])
+        .output()
+        .expect("it runs");
+    assert!(sample.status.success(), "{}", String::from_utf8_lossy(&sample.stderr));
+    assert!(sample.stdout.len() >= 40);
+}
+
+#[test]
+fn a_cheat_is_evicted_and_the_others_agree_without_it() {
+    for how in ["noise", "skip", "copy"] {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+        let dir = path(temp.path(), "run");
+        let cheat = format!("1={how}");
+        let more = ["--local", "4", "--tokens", "60k", "--audit-rate", "1", "--misbehave", &cheat];
+        let mut swarm = run(&dir, &text, &more);
+        let started = swarm.until("started", |_| true);
+        let guilty = started["peers"][1]["peer_id"].clone();
+        let (summary, code) = swarm.finish();
+        assert_eq!((code, &summary["state_roots_equal"]), (0, &Value::Bool(true)), "{how}: {summary:#}");
+        assert_eq!(summary["evicted"], Value::Array(vec![guilty]), "{how}: {summary:#}");
+        assert!(summary["audits"]["failed"].as_u64() >= Some(2), "{how}: {summary:#}");
+    }
+}
+
+#[test]
+fn a_lost_launcher_takes_its_peers_along() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+    let dir = path(temp.path(), "run");
+    let mut swarm = run(&dir, &text, &["--local", "2", "--tokens", "1000M"]);
+    let started = swarm.until("started", |_| true);
+    swarm.until("round", |_| true);
+    swarm.signal("KILL");
+    let _ = swarm.child.wait();
+    // The peers' end is visible as the end of what they hold open: their folders' identity locks.
+    let deadline = Instant::now() + PATIENCE;
+    let pids: Vec<u64> = started["peers"].as_array().expect("peers").iter().filter_map(|p| p["pid"].as_u64()).collect();
+    while pids.iter().any(|pid| is_alive(*pid)) {
+        assert!(Instant::now() < deadline, "peers outlive their launcher");
+        std::thread::yield_now();
+    }
+}
