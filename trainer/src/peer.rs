@@ -20,7 +20,7 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Config, Node, Setup, Stored};
+use murmur_coordinatorless::{Config, Node, Setup};
 use murmur_quic::{Events, Request, Transport, TransportConfig, drive};
 
 use crate::data::{Corpus, DataSource};
@@ -98,7 +98,7 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let class = replica.class();
     let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), reporter)?;
-    let genesis = genesis(&manifest, &stored)?;
+    let genesis = genesis(&manifest)?;
     let (transport, events) = bind(&identity, options.listen)?;
     let metrics = Metrics::new();
     let metrics_address = metrics::serve(options.metrics, metrics.clone()).await?;
@@ -230,13 +230,12 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
     ))
 }
 
-/// θ₀ from the seed, or from the peer's own disk, or a blank that a checkpoint will replace.
-fn genesis(manifest: &Manifest, stored: &Stored) -> Result<Vec<i64>, Failure> {
-    match (manifest.seeded_state(), &stored.adopted) {
-        (Some(state), _) => Ok(state),
-        (None, _) => Err(Failure::new(Exit::Version, "this program does not compute the run's initial parameters")
-            .hint("Build the version of murmur that the run was started with.")),
-    }
+/// θ₀ from the seed.
+fn genesis(manifest: &Manifest) -> Result<Vec<i64>, Failure> {
+    manifest.seeded_state().ok_or_else(|| {
+        Failure::new(Exit::Version, "this program does not compute the run's initial parameters")
+            .hint("Build the version of murmur that the run was started with.")
+    })
 }
 
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {

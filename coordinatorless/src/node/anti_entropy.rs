@@ -102,7 +102,7 @@ impl Node {
         } else {
             self.roots_compared.1 += 1;
             self.tell(Event::Diverged { peer: from, theirs: digest.root, ours });
-            self.catch_up_failed(from);
+            self.catch_up_failed();
         }
     }
 }

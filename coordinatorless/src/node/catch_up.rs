@@ -238,7 +238,7 @@ impl Node {
     }
 
     /// The state that was adopted differs from a neighbour's with the same set: the checkpoint was wrong.
-    pub(super) fn catch_up_failed(&mut self, _witness: PeerId) {
+    pub(super) fn catch_up_failed(&mut self) {
         if matches!(self.catch_up.stage, Stage::Following) && self.catch_up.may_use_checkpoint {
             self.restart_catch_up();
         }

@@ -9,11 +9,10 @@ use murmur_collectives::{Hash, PeerId};
 use murmur_coordinatorless::{Node, Snapshot};
 
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
-use crate::data::validation_batch;
 use crate::error::Failure;
 use crate::metrics::Direction;
 use crate::protocol::{Finished, Segment};
-use crate::segment::SegmentResult;
+use crate::segment::{SegmentResult, validation_loss};
 
 /// A peer measures the validation loss after every so many of its segments.
 const VALIDATE_EVERY: u32 = 8;
@@ -37,13 +36,11 @@ impl Learner {
     fn validate(&mut self, parameters: &[f32], first: u32, measurements: u32) -> Result<(f64, u64), Failure> {
         let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context);
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
-        let mut sum = 0.0;
-        for index in 0..batches {
-            let batch = validation_batch(&self.corpus, first.wrapping_mul(batches) + index, batch, context);
-            let loss = self.replica.loss(parameters, &batch).map_err(|error| failed(&error.into()))?;
-            sum += f64::from(loss);
-        }
-        Ok((sum / f64::from(batches), u64::from(batches) * (batch * context) as u64))
+        let start = first.saturating_mul(batches).min(u32::MAX - batches);
+        let numbers = start..start + batches;
+        let loss = validation_loss(self.replica.as_mut(), &self.corpus, parameters, numbers, batch, context);
+        let loss = loss.map_err(|error| failed(&error.into()))?;
+        Ok((loss, u64::from(batches) * (batch * context) as u64))
     }
 
     pub(super) fn report_segment(

@@ -1,11 +1,14 @@
 //! How good a model is on text it was never trained on.
 
+use core::ops::Range;
+
 use crate::data::{Corpus, validation_batch};
 use crate::model::{Replica, ReplicaError};
 
-/// Mean cross-entropy in nats per byte over `batches` fixed validation batches of `batch_size` sequences of `context` bytes.
+/// Mean cross-entropy in nats per byte over the fixed validation batches numbered `batches`, each of `batch_size` sequences of
+/// `context` bytes.
 ///
-/// The same parameters give the same number on every peer of one numeric class; 0 batches give NaN.
+/// The same parameters give the same number on every peer of one numeric class; no batches give NaN.
 ///
 /// # Errors
 /// A buffer or batch that does not fit the model, or a failing backend.
@@ -13,13 +16,13 @@ pub fn validation_loss(
     replica: &mut dyn Replica,
     corpus: &Corpus,
     params: &[f32],
-    batches: u32,
+    batches: Range<u32>,
     batch_size: usize,
     context: usize,
 ) -> Result<f64, ReplicaError> {
-    let mut sum = 0.0;
-    for index in 0..batches {
+    let (mut sum, count) = (0.0, batches.len());
+    for index in batches {
         sum += f64::from(replica.loss(params, &validation_batch(corpus, index, batch_size, context))?);
     }
-    Ok(sum / f64::from(batches))
+    Ok(sum / count as f64)
 }
