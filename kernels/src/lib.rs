@@ -30,6 +30,7 @@ mod read;
 pub mod reference;
 mod seal;
 mod select;
+pub mod simd;
 mod topk;
 mod validate;
 mod weight;

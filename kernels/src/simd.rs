@@ -1,0 +1,172 @@
+//! Which instructions the kernels use: decided once per process, and never visible in a result.
+//!
+//! Every kernel gives the same bits at every level, so the level is no input: it may differ between peers, and a test runs
+//! all that the machine has. The environment variable [`VARIABLE`] caps it (`MURMUR_SIMD=scalar cargo test`), which
+//! needs no plumbing through the crates in between. A kernel asks [`Level::active`] once per call, not per element.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The environment variable that caps the level: `scalar`, `avx2` or `avx512`.
+pub const VARIABLE: &str = "MURMUR_SIMD";
+
+/// A set of instructions, each including those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What the compiler may assume of every CPU of the architecture.
+    Scalar,
+    /// AVX2, FMA, BMI1, BMI2, LZCNT and POPCNT: Intel since 2013, AMD since 2015.
+    Avx2,
+    /// AVX-512 F, BW, CD, DQ and VL: Intel servers since 2017, AMD since 2022.
+    Avx512,
+}
+
+/// The name is none of `scalar`, `avx2`, `avx512`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no instruction level: scalar, avx2 or avx512")]
+pub struct UnknownLevel {
+    /// What was given.
+    pub given: String,
+}
+
+/// The level in use as [`Level::to_code`], or [`UNDECIDED`].
+static ACTIVE: AtomicU8 = AtomicU8::new(UNDECIDED);
+const UNDECIDED: u8 = u8::MAX;
+
+impl Level {
+    /// All levels, lowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The highest level this CPU and operating system have.
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if x86::has_avx512() {
+                return Self::Avx512;
+            }
+            if x86::has_avx2() {
+                return Self::Avx2;
+            }
+        }
+        Self::Scalar
+    }
+
+    /// The levels this machine can run, lowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|level| *level <= Self::best())
+    }
+
+    /// The level that [`VARIABLE`] asks for, if it is set.
+    ///
+    /// # Errors
+    /// If it names no level. [`Level::active`] then takes the best one; a binary should say so.
+    pub fn from_environment() -> Result<Option<Self>, UnknownLevel> {
+        match std::env::var_os(VARIABLE) {
+            Some(name) => name.to_string_lossy().parse().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The level kernels use in this process: the best one, but not above what [`VARIABLE`] says. A kernel may run the
+    /// instructions of this level without asking the CPU again.
+    #[inline]
+    pub fn active() -> Self {
+        match ACTIVE.load(Ordering::Relaxed) {
+            0 => Self::Scalar,
+            1 => Self::Avx2,
+            2 => Self::Avx512,
+            _ => Self::decide(),
+        }
+    }
+
+    /// From now on, kernels of this process use this level, or the best one if that is lower; returns which. Running
+    /// kernels finish at the level they began with. For tests and benchmarks that compare levels.
+    pub fn activate(self) -> Self {
+        let level = self.min(Self::best());
+        ACTIVE.store(level.to_code(), Ordering::Relaxed);
+        level
+    }
+
+    #[cold]
+    fn decide() -> Self {
+        Self::from_environment().ok().flatten().unwrap_or(Self::Avx512).activate()
+    }
+
+    fn to_code(self) -> u8 {
+        match self {
+            Self::Scalar => 0,
+            Self::Avx2 => 1,
+            Self::Avx512 => 2,
+        }
+    }
+
+    /// The name in [`VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownLevel> {
+        let level = Self::ALL.into_iter().find(|level| level.name() == name);
+        level.ok_or_else(|| UnknownLevel { given: name.to_owned() })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! The whole set of each level: a kernel must not meet half of one.
+
+    pub(super) fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    }
+
+    pub(super) fn has_avx512() -> bool {
+        has_avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_has_one_name() {
+        for level in Level::ALL {
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        assert_eq!("AVX2".parse::<Level>(), Err(UnknownLevel { given: "AVX2".into() }));
+    }
+
+    #[test]
+    fn no_level_above_the_best_is_ever_used() {
+        assert_eq!(Level::available().last(), Some(Level::best()));
+        assert!(Level::Scalar.activate() <= Level::best());
+        assert_eq!(Level::active(), Level::Scalar);
+        assert_eq!(Level::Avx512.activate(), Level::best());
+    }
+}
