@@ -1,7 +1,9 @@
-//! The codec against `memcpy`, on one thread and 16 Mi parameters, more than any cache holds.
+//! The kernels against `memcpy`, on 8 Mi parameters, more than any cache holds, on one thread unless a line says otherwise.
 //!
-//! `cargo bench -p murmur-kernels` prints two tables: times as multiples of one `memcpy` of the dense parameters, measured
-//! in turns so that a slow moment of the machine hits both, and bits per parameter against the entropy bound.
+//! `cargo bench -p murmur-kernels --bench kernels [-- WORD...]` runs what has one of the words in its name, or everything,
+//! at each instruction level of the machine, and prints times as multiples of one `memcpy` of the dense parameters. All
+//! are measured in turns, so that a slow moment of the machine hits all; of each, the quickest turn counts, as a
+//! neighbour can only take time away. Then, bits per parameter against the entropy bound.
 //!
 //! There is no benchmark library here: what is asked for is ratios within one run, and a development dependency that
 //! turns on features of a package that burn shares would make `cargo test --workspace` build burn a second time.
@@ -12,21 +14,28 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use murmur_kernels::simd::Level;
 use murmur_kernels::{
-    AdamW, CHUNK, Direction, TopK, Weight, adamw, compress, fold, payload_bytes_max, state_root, validate,
+    AdamW, CHUNK, Carry, Direction, TopK, Weight, adamw, compress, fold, global_norm, state_root, to_f32, validate,
 };
 
-const PARAMS: usize = 16 << 20;
+const PARAMS: usize = 8 << 20;
 const BETA: f32 = 0.95;
 const ROUNDS: usize = 9;
 const OPTIMIZER: AdamW = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
 
 fn main() {
-    let mut data = Data::new(PARAMS);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (flags, words): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with("--"));
     // `--test`, `--list` and the like only want to know that the benchmark runs.
-    if std::env::args().any(|argument| argument == "--bench") {
-        print_ratios(&mut data);
-        print_densities(&data);
+    if !flags.iter().any(|flag| flag == "--bench") {
+        Data::new(CHUNK + 1).run_all();
+        return;
+    }
+    let data = &mut Data::new(PARAMS);
+    print_ratios(data, &words);
+    if words.is_empty() {
+        print_densities(data);
     }
 }
 
@@ -36,21 +45,35 @@ struct Data {
     end: Vec<f32>,
     residual: Vec<f32>,
     copy: Vec<f32>,
-    second_moment: Vec<f32>,
+    carry: Carry,
+    sealed: Vec<u8>,
     state: Vec<i64>,
-    payload: Vec<u8>,
+    state_bytes: Vec<u8>,
+    payloads: Vec<Vec<u8>>,
 }
+
+const DENSITIES: [u16; 3] = [64, 256, 1024];
 
 impl Data {
     fn new(params: usize) -> Self {
+        let [start, end, residual] = [1, 2, 3].map(|seed| heavy_tailed(params, seed));
+        let v = residual.iter().map(|value| value * value).collect();
+        let carry = Carry { steps: 9, m: residual.clone(), v, residual: end.clone() };
+        let payloads = DENSITIES.map(|k| {
+            let (mut residual, mut payload) = (residual.clone(), Vec::new());
+            compress(density(k), BETA, &start, &end, &mut residual, &mut payload).expect("data are finite");
+            payload
+        });
         Self {
-            start: heavy_tailed(params, 1),
-            end: heavy_tailed(params, 2),
-            residual: heavy_tailed(params, 3),
             copy: vec![1.0; params],
-            second_moment: vec![1e-6; params],
+            sealed: carry.seal(),
             state: vec![1; params],
-            payload: Vec::with_capacity(payload_bytes_max(density(CHUNK as u16), params)),
+            state_bytes: vec![1; 8 * params],
+            payloads: payloads.into(),
+            start,
+            end,
+            residual,
+            carry,
         }
     }
 
@@ -59,23 +82,79 @@ impl Data {
         black_box(&mut self.copy);
     }
 
-    fn compress(&mut self, k: TopK) {
-        self.payload.clear();
-        compress(k, BETA, &self.start, &self.end, &mut self.residual, &mut self.payload).expect("data are finite");
+    fn compress(&mut self, which: usize) {
+        self.payloads[which].clear();
+        let payload = &mut self.payloads[which];
+        compress(density(DENSITIES[which]), BETA, &self.start, &self.end, &mut self.residual, payload)
+            .expect("data are finite");
     }
 
-    fn fold(&mut self, k: TopK) {
-        fold(k, &self.payload, Weight::ONE, Direction::Add, &mut self.state).expect("own payload");
+    fn fold(&mut self, which: usize) {
+        let k = density(DENSITIES[which]);
+        fold(k, &self.payloads[which], Weight::ONE, Direction::Add, &mut self.state).expect("own payload");
     }
 
-    fn validate(&self, k: TopK) {
-        black_box(validate(k, PARAMS, &self.payload).expect("own payload"));
+    fn validate(&self, which: usize) {
+        let k = density(DENSITIES[which]);
+        black_box(validate(k, self.state.len(), &self.payloads[which]).expect("own payload"));
     }
 
-    fn adamw(&mut self, step: u64) {
-        adamw(&OPTIMIZER, step, &mut self.copy, &self.start, &mut self.end, &mut self.second_moment, 1.0);
+    fn adamw(&mut self) {
+        let Carry { m, v, .. } = &mut self.carry;
+        adamw(&OPTIMIZER, 9, &mut self.copy, &self.start, m, v, 1.0);
+    }
+
+    /// The memory traffic of [`adamw`] with hardly any arithmetic: what it could reach at best.
+    fn adamw_traffic(&mut self) {
+        let Carry { m, v, .. } = &mut self.carry;
+        for (((p, g), m), v) in self.copy.iter_mut().zip(&self.start).zip(m).zip(v) {
+            *p += *g;
+            *m += *g;
+            *v += *g;
+        }
+    }
+
+    fn seal(&mut self) {
+        self.sealed = self.carry.seal();
+    }
+
+    fn unseal(&self) {
+        black_box(Carry::unseal(self.state.len(), &self.sealed).expect("own seal"));
+    }
+
+    fn run_all(&mut self) {
+        KERNELS.iter().for_each(|(_, run)| run(self));
     }
 }
+
+type Kernel = (&'static str, fn(&mut Data));
+
+const KERNELS: [Kernel; 18] = [
+    ("compress k=64", |data| data.compress(0)),
+    ("compress k=256", |data| data.compress(1)),
+    ("compress k=1024", |data| data.compress(2)),
+    ("fold k=64", |data| data.fold(0)),
+    ("fold k=256", |data| data.fold(1)),
+    ("fold k=1024", |data| data.fold(2)),
+    ("validate k=64", |data| data.validate(0)),
+    ("validate k=256", |data| data.validate(1)),
+    ("validate k=1024", |data| data.validate(2)),
+    ("state_root", |data| {
+        black_box(state_root(&data.state));
+    }),
+    ("blake3 of one blob", |data| {
+        black_box(blake3::hash(&data.state_bytes));
+    }),
+    ("adamw", Data::adamw),
+    ("adamw's traffic", Data::adamw_traffic),
+    ("global_norm", |data| {
+        black_box(global_norm(&data.start));
+    }),
+    ("to_f32", |data| to_f32(&data.state, &mut data.copy)),
+    ("seal", Data::seal),
+    ("unseal", |data| data.unseal()),
+    ("memcpy", Data::memcpy),
+];
 
 fn density(k: u16) -> TopK {
     TopK::new(k).expect("16 to 4096")
@@ -100,34 +179,30 @@ fn seconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// Seconds of the quickest of [`ROUNDS`] turns, by kernel and level. Each turn runs everything once.
+fn quickest(data: &mut Data, kernels: &[Kernel], levels: &[Level]) -> Vec<Vec<f64>> {
+    let mut times = vec![vec![f64::INFINITY; levels.len()]; kernels.len()];
+    for _ in 0..ROUNDS {
+        for ((_, run), times) in kernels.iter().zip(&mut times) {
+            for (level, time) in levels.iter().zip(times) {
+                level.activate();
+                *time = time.min(seconds(|| run(data)));
+            }
+        }
+    }
+    times
 }
 
-/// Names, times and multiples: the median over rounds, each round doing everything once.
-fn print_ratios(data: &mut Data) {
-    let names = ["memcpy", "compress", "decode+fold", "validate", "state_root", "adamw"];
-    for k in [64, 256] {
-        let k_of = density(k);
-        let mut times = names.map(|_| Vec::new());
-        for round in 0..ROUNDS {
-            times[0].push(seconds(|| data.memcpy()));
-            times[1].push(seconds(|| data.compress(k_of)));
-            times[2].push(seconds(|| data.fold(k_of)));
-            times[3].push(seconds(|| data.validate(k_of)));
-            times[4].push(seconds(|| {
-                black_box(state_root(&data.state));
-            }));
-            times[5].push(seconds(|| data.adamw(round as u64 + 1)));
-            data.end.fill(0.0);
-        }
-        println!("\n{PARAMS} parameters, k = {k}, median of {ROUNDS} interleaved rounds, one thread");
-        let memcpy = median(times[0].clone());
-        for (name, times) in names.iter().zip(times) {
-            let time = median(times);
-            println!("{name:>12} {:8.2} ms   {name} / memcpy = {:.2}", time * 1e3, time / memcpy);
-        }
+fn print_ratios(data: &mut Data, words: &[String]) {
+    let wanted = |name: &str| name == "memcpy" || words.is_empty() || words.iter().any(|word| name.contains(word));
+    let kernels: Vec<Kernel> = KERNELS.into_iter().filter(|(name, _)| wanted(name)).collect();
+    let levels: Vec<Level> = Level::available().collect();
+    let times = quickest(data, &kernels, &levels);
+    let memcpy = times[kernels.len() - 1].iter().copied().fold(f64::INFINITY, f64::min);
+    println!("\n{PARAMS} parameters, quickest of {ROUNDS} interleaved turns; memcpy {:.2} ms", memcpy * 1e3);
+    println!("{:>20} {}", "/ memcpy", levels.iter().map(|level| format!("{level:>9}")).collect::<String>());
+    for ((name, _), times) in kernels.iter().zip(times) {
+        println!("{name:>20} {}", times.iter().map(|time| format!("{:9.3}", time / memcpy)).collect::<String>());
     }
 }
 

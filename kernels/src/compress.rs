@@ -6,7 +6,8 @@
 use crate::error::CodecError;
 use crate::layout::{Levels, layouts, payload_bytes_max};
 use crate::level::{SquareSum, level_f32, nearest_level};
-use crate::select::Selection;
+use crate::select::{Selection, bound};
+use crate::simd::per_level;
 use crate::write::{ChunkWriter, Entries};
 use crate::{CHUNK, Norm, TopK};
 
@@ -59,10 +60,15 @@ fn feed(beta: f32, start: f32, end: f32, residual: f32) -> f32 {
     beta * residual + (start - end)
 }
 
-const LANES: usize = 16;
+per_level! {
+    /// Whether every parameter's new residual would be a number. A pass of its own, because the next one overwrites the
+    /// residual.
+    fn all_finite(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> bool = all_finite_body
+}
 
-/// A pass of its own, because the next one overwrites the residual.
-fn check_finite(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> Result<(), CodecError> {
+#[inline(always)]
+fn all_finite_body(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> bool {
+    const LANES: usize = 32;
     // A finite number times zero is zero; anything else is NaN, and NaN stays in a sum.
     let mut lanes = [0.0; LANES];
     let rows = start.chunks(LANES).zip(end.chunks(LANES)).zip(residual.chunks(LANES));
@@ -71,7 +77,11 @@ fn check_finite(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> Resu
             *lane += feed(beta, s, e, r) * 0.0;
         }
     }
-    if lanes.iter().all(|lane| *lane == 0.0) {
+    lanes.iter().all(|lane| *lane == 0.0)
+}
+
+fn check_finite(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> Result<(), CodecError> {
+    if all_finite(beta, start, end, residual) {
         return Ok(());
     }
     let fed = start.iter().zip(end).zip(residual).map(|((&s, &e), &r)| feed(beta, s, e, r));
@@ -88,6 +98,19 @@ fn accumulate(beta: f32, start: &[f32], end: &[f32], residual: &mut [f32], count
     let mut maxima = [0.0; GROUPS_MAX];
     let groups = (4 * count).next_power_of_two().min(GROUPS_MAX);
     let maxima = &mut maxima[..groups];
+    feed_all(beta, start, end, residual, maxima);
+    if count < groups { bound(maxima, count) } else { 0.0 }
+}
+
+per_level! {
+    /// residual ← beta·residual + (start − end); element `i` of it is in group `i mod groups`, whose largest magnitude is
+    /// left in `maxima`.
+    fn feed_all(beta: f32, start: &[f32], end: &[f32], residual: &mut [f32], maxima: &mut [f32]) = feed_all_body
+}
+
+#[inline(always)]
+fn feed_all_body(beta: f32, start: &[f32], end: &[f32], residual: &mut [f32], maxima: &mut [f32]) {
+    let groups = maxima.len();
     let rows = start.chunks(groups).zip(end.chunks(groups)).zip(residual.chunks_mut(groups));
     for ((start, end), residual) in rows {
         for (((maximum, r), &s), &e) in maxima.iter_mut().zip(residual).zip(start).zip(end) {
@@ -96,14 +119,6 @@ fn accumulate(beta: f32, start: &[f32], end: &[f32], residual: &mut [f32], count
             *maximum = if magnitude > *maximum { magnitude } else { *maximum };
         }
     }
-    if count >= groups {
-        return 0.0;
-    }
-    // Magnitudes order like their bits, and integers compare faster.
-    let mut ranks = [0; GROUPS_MAX];
-    let ranks = &mut ranks[..groups];
-    ranks.iter_mut().zip(maxima).for_each(|(rank, maximum)| *rank = maximum.to_bits());
-    f32::from_bits(*ranks.select_nth_unstable(groups - count).1)
 }
 
 /// Chooses the two levels, sets the entries' bits, and subtracts what is sent from the residual.

@@ -28,6 +28,7 @@ mod level;
 mod prefetch;
 mod read;
 pub mod reference;
+mod scan;
 mod seal;
 mod select;
 pub mod simd;

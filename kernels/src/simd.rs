@@ -149,6 +149,39 @@ mod x86 {
     }
 }
 
+/// Compiles one body for every level, and runs the one of [`Level::active`].
+///
+/// The body is an `#[inline(always)]` function of safe, plain Rust, which the compiler turns into the instructions of each
+/// level. It neither reorders nor fuses floating-point operations, so all have the same bits.
+macro_rules! per_level {
+    ($(#[$attribute:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),+ $(,)?) $(-> $output:ty)? = $body:path) => {
+        $(#[$attribute])*
+        #[allow(unsafe_code)]
+        $vis fn $name($($argument: $type),+) $(-> $output)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+                fn avx512($($argument: $type),+) $(-> $output)? {
+                    $body($($argument),+)
+                }
+                #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+                fn avx2($($argument: $type),+) $(-> $output)? {
+                    $body($($argument),+)
+                }
+                match $crate::simd::Level::active() {
+                    // SAFETY: the active level is never above what this CPU has, and has all features named above.
+                    $crate::simd::Level::Avx512 => return unsafe { avx512($($argument),+) },
+                    // SAFETY: as above.
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($argument),+) },
+                    $crate::simd::Level::Scalar => {}
+                }
+            }
+            $body($($argument),+)
+        }
+    };
+}
+pub(crate) use per_level;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
