@@ -3,6 +3,8 @@
 //! Departure from the paper: the decay is `1 − lr · weight_decay`, as in the common libraries, and the gradient is
 //! multiplied by a clipping scale on the way in.
 
+use crate::simd::per_level;
+
 /// The settings of [`adamw`]. All dimensionless but `lr`, which has the unit of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -35,7 +37,15 @@ pub fn adamw(h: &AdamW, step: u64, params: &mut [f32], grads: &[f32], m: &mut [f
         [grads.len(), m.len(), v.len()] == [params_count; 3],
         "parameters, gradients and moments must have one length"
     );
-    let step = Step::new(h, step, scale);
+    apply_all(&Step::new(h, step, scale), params, grads, m, v);
+}
+
+per_level! {
+    fn apply_all(step: &Step, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) = apply_all_body
+}
+
+#[inline(always)]
+fn apply_all_body(step: &Step, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
         step.apply(p, *g, m, v);
     }
@@ -102,6 +112,15 @@ const LANES: usize = 16;
 /// # Shapes
 /// `grads`: `[params]`.
 pub fn global_norm(grads: &[f32]) -> f32 {
+    norm(grads)
+}
+
+per_level! {
+    fn norm(grads: &[f32]) -> f32 = norm_body
+}
+
+#[inline(always)]
+fn norm_body(grads: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (rows, rest) = grads.as_chunks::<LANES>();
     for row in rows {

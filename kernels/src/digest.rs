@@ -21,16 +21,22 @@ pub fn chunk_hashes(bytes: &[u8]) -> Vec<[u8; 32]> {
 /// # Shapes
 /// `state`: `[params]`; returns `[⌈params / 4096⌉]`.
 pub fn state_chunk_hashes(state: &[i64]) -> Vec<[u8; 32]> {
-    let mut bytes = vec![0; BLOB_CHUNK];
-    state.chunks(CHUNK).map(|chunk| state_chunk_hash(chunk, &mut bytes)).collect()
+    state.chunks(CHUNK).map(state_chunk_hash).collect()
 }
 
-fn state_chunk_hash(chunk: &[i64], bytes: &mut [u8]) -> [u8; 32] {
-    let bytes = &mut bytes[..size_of_val(chunk)];
-    for (place, value) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(chunk) {
-        *place = value.to_le_bytes();
-    }
+#[cfg(target_endian = "little")]
+#[allow(unsafe_code)]
+fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
+    // SAFETY: the bytes are those of the slice, which lives as long; every byte of an `i64` is a valid `u8`. In this byte
+    // order they are the little-endian ones already.
+    let bytes = unsafe { std::slice::from_raw_parts(chunk.as_ptr().cast::<u8>(), size_of_val(chunk)) };
     *blake3::hash(bytes).as_bytes()
+}
+
+#[cfg(not(target_endian = "little"))]
+fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
+    let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
+    *blake3::hash(&bytes).as_bytes()
 }
 
 /// The root of a blob of `len_bytes` bytes with these chunk hashes.

@@ -1,5 +1,7 @@
 //! Between the fixed-point state and the `f32` parameters a model computes with.
 
+use crate::simd::per_level;
+
 /// Fraction bits of the state: a state value `s` stands for the parameter `s · 2^-40`.
 ///
 /// 40 bits leave 2^23 for the integer part and keep the rounding of one update's value near 10^-12.
@@ -28,6 +30,15 @@ pub struct NonFinite {
 /// If the lengths differ: a bug of the caller.
 pub fn to_f32(state: &[i64], out: &mut [f32]) {
     assert_eq!(state.len(), out.len(), "state and parameters must have one length");
+    convert(state, out);
+}
+
+per_level! {
+    fn convert(state: &[i64], out: &mut [f32]) = convert_body
+}
+
+#[inline(always)]
+fn convert_body(state: &[i64], out: &mut [f32]) {
     const UNIT: f32 = 1.0 / (1u64 << FRACTION_BITS) as f32;
     for (parameter, &fixed) in out.iter_mut().zip(state) {
         // The conversion rounds; multiplying by a power of two cannot, as the result is far from the subnormals.

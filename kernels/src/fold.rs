@@ -60,13 +60,24 @@ fn apply(
     direction: Direction,
     state: &mut [i64],
 ) -> Result<(), (CodecError, usize)> {
-    let (mut reader, mut sent) = (ChunkReader::new(payload), Sent::none());
+    let mut reader = ChunkReader::new(payload);
+    // A chunk's values are asked for when it has been read, and changed when the next one has: reading hides the waiting.
+    let (mut coming, mut present) = (Sent::none(), Sent::none());
     let params = state.len();
-    for ((chunk, layout), state) in layouts(k, params).enumerate().zip(state.chunks_mut(CHUNK)) {
-        reader.next(layout, &mut sent).map_err(|error| (error, chunk * CHUNK))?;
-        sent.indices().iter().for_each(|&index| prefetch(&state[usize::from(index)]));
-        scatter(&reader, &sent, steps(sent.levels, weight, direction), state);
+    let mut places = state.chunks_mut(CHUNK);
+    let mut place: &mut [i64] = &mut [];
+    for (chunk, layout) in layouts(k, params).enumerate() {
+        let read = reader.next(layout, &mut coming);
+        let next = places.next().unwrap_or_default();
+        if read.is_ok() {
+            coming.indices().iter().for_each(|&index| prefetch(&next[usize::from(index)]));
+        }
+        scatter(&reader, &present, steps(present.levels, weight, direction), place);
+        read.map_err(|error| (error, chunk * CHUNK))?;
+        std::mem::swap(&mut coming, &mut present);
+        place = next;
     }
+    scatter(&reader, &present, steps(present.levels, weight, direction), place);
     reader.finish().map_err(|error| (error, params))
 }
 

@@ -14,6 +14,7 @@
 //! v is rounded up, so that it is never zero while it was not: a step divides by its root. What is unsealed seals to the
 //! same bytes again, and bytes for which that would not hold are refused, so a carry has one sealed form.
 
+use crate::simd::per_level;
 use crate::{CHUNK, Carry, CarryError};
 
 const STEPS_BYTES: usize = 8;
@@ -33,19 +34,12 @@ impl Carry {
     pub fn seal(&self) -> Vec<u8> {
         let params = self.m.len();
         assert!([self.v.len(), self.residual.len()] == [params; 2], "moments and residual must have one length");
-        let mut bytes = Vec::with_capacity(sealed_bytes(params));
-        bytes.extend_from_slice(&self.steps.to_le_bytes());
+        let mut bytes = vec![0; sealed_bytes(params)];
+        let (steps, body) = bytes.split_at_mut(STEPS_BYTES);
+        steps.copy_from_slice(&self.steps.to_le_bytes());
         let chunks = self.m.chunks(CHUNK).zip(self.v.chunks(CHUNK)).zip(self.residual.chunks(CHUNK));
-        for ((m, v), residual) in chunks {
-            let (m_scale, residual_scale) = (largest(m), largest(residual));
-            let exponent = v.iter().map(|&v| log_code(v)).max().unwrap_or(0) >> 3;
-            bytes.extend_from_slice(&m_scale.to_le_bytes());
-            bytes.extend_from_slice(&residual_scale.to_le_bytes());
-            bytes.push(exponent as u8);
-            seal_linear(m, m_scale, &mut bytes);
-            let base = log_base(exponent);
-            bytes.extend(v.iter().map(|&v| relative(log_code(v), base)));
-            seal_linear(residual, residual_scale, &mut bytes);
+        for (((m, v), residual), bytes) in chunks.zip(body.chunks_mut(HEADER_BYTES + 3 * CHUNK)) {
+            seal_chunk(m, v, residual, bytes);
         }
         bytes
     }
@@ -90,7 +84,27 @@ impl Fault {
     }
 }
 
-fn unseal_chunk(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> {
+per_level! {
+    /// Fills `bytes`, which are of the right length.
+    fn seal_chunk(m: &[f32], v: &[f32], residual: &[f32], bytes: &mut [u8]) = seal_chunk_body
+}
+
+#[inline(always)]
+fn seal_chunk_body(m: &[f32], v: &[f32], residual: &[f32], bytes: &mut [u8]) {
+    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+    let (m_codes, rest) = body.split_at_mut(m.len());
+    let (v_codes, residual_codes) = rest.split_at_mut(v.len());
+    header[..4].copy_from_slice(&seal_linear(m, m_codes).to_le_bytes());
+    header[4..8].copy_from_slice(&seal_linear(residual, residual_codes).to_le_bytes());
+    header[8] = seal_log(v, v_codes);
+}
+
+per_level! {
+    fn unseal_chunk(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> = unseal_chunk_body
+}
+
+#[inline(always)]
+fn unseal_chunk_body(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> {
     let (header, body) = bytes.split_at(HEADER_BYTES);
     let scale = |at: usize| f32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let (m_codes, rest) = body.split_at(m.len());
@@ -101,28 +115,35 @@ fn unseal_chunk(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]
 }
 
 /// NaN to zero, infinities to the largest number.
+#[inline(always)]
 fn tame(value: f32) -> f32 {
     if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) }
 }
 
+#[inline(always)]
 fn largest(values: &[f32]) -> f32 {
-    let largest = values.iter().map(|&value| tame(value).abs()).fold(0.0, f32::max);
+    // The bits of magnitudes are ordered like magnitudes, and the maximum of integers is the same in any order.
+    let largest = values.iter().map(|&value| tame(value).abs().to_bits()).max().map_or(0.0, f32::from_bits);
     if largest < LINEAR_SCALE_MIN { 0.0 } else { largest }
 }
 
-fn seal_linear(values: &[f32], scale: f32, bytes: &mut Vec<u8>) {
+/// Fills `codes`, and returns their scale.
+#[inline(always)]
+fn seal_linear(values: &[f32], codes: &mut [u8]) -> f32 {
+    let scale = largest(values);
     if scale == 0.0 {
-        bytes.resize(bytes.len() + values.len(), 0);
-        return;
+        codes.fill(0);
+        return scale;
     }
-    let scale = f64::from(scale);
-    bytes.extend(values.iter().map(|&value| {
-        let steps = f64::from(tame(value)) * LINEAR_MAX / scale;
-        // Half away from zero; the conversion truncates and saturates.
-        ((steps + 0.5f64.copysign(steps)) as i8).cast_unsigned()
-    }));
+    for (code, &value) in codes.iter_mut().zip(values) {
+        let steps = f64::from(tame(value)) * LINEAR_MAX / f64::from(scale);
+        // Half away from zero; the conversion truncates.
+        *code = (steps + 0.5f64.copysign(steps)) as i32 as u8;
+    }
+    scale
 }
 
+#[inline(always)]
 fn unseal_linear(codes: &[u8], scale: f32, values: &mut [f32]) -> Result<(), Fault> {
     if !scale.is_finite() || scale.is_sign_negative() {
         return Err(Fault::Scale);
@@ -133,10 +154,16 @@ fn unseal_linear(codes: &[u8], scale: f32, values: &mut [f32]) -> Result<(), Fau
     if tiny || reach != if scale > 0.0 { LINEAR_MAX as u8 } else { 0 } {
         return Err(Fault::NotCanonical);
     }
-    for (value, code) in values.iter_mut().zip(codes) {
-        *value = (f64::from(code.cast_signed()) * f64::from(scale) / LINEAR_MAX) as f32;
-    }
+    unseal_by_table(codes, values, |code| (f64::from(code.cast_signed()) * f64::from(scale) / LINEAR_MAX) as f32);
     Ok(())
+}
+
+/// Looks each code up: a chunk has sixteen times as many codes as there are different ones.
+#[inline(always)]
+fn unseal_by_table(codes: &[u8], values: &mut [f32], meaning: impl Fn(u8) -> f32) {
+    let mut table = [0.0; 256];
+    table.iter_mut().zip(0..=u8::MAX).for_each(|(value, code)| *value = meaning(code));
+    values.iter_mut().zip(codes).for_each(|(value, &code)| *value = table[usize::from(code)]);
 }
 
 /// Bits dropped from an `f32` to leave sign, exponent and 3 bits of mantissa.
@@ -147,6 +174,7 @@ const LOG_MAX: u32 = f32::MAX.to_bits() >> DROPPED;
 const EXPONENTS: u32 = 32;
 
 /// A second moment rounded up to 3 bits of mantissa: exponent · 8 + mantissa. Grows with `v`; zero only for zero.
+#[inline(always)]
 fn log_code(v: f32) -> u32 {
     let bits = if v > 0.0 { v.to_bits() } else { 0 };
     bits.div_ceil(1 << DROPPED).min(LOG_MAX)
@@ -157,10 +185,21 @@ fn log_base(exponent: u32) -> u32 {
     (exponent + 1).saturating_sub(EXPONENTS) * 8
 }
 
+#[inline(always)]
 fn relative(code: u32, base: u32) -> u8 {
     if code == 0 { 0 } else { code.saturating_sub(base).max(1) as u8 }
 }
 
+/// Fills `codes`, and returns the exponent they are relative to.
+#[inline(always)]
+fn seal_log(values: &[f32], codes: &mut [u8]) -> u8 {
+    let exponent = values.iter().map(|&v| log_code(v)).max().unwrap_or(0) >> 3;
+    let base = log_base(exponent);
+    codes.iter_mut().zip(values).for_each(|(code, &v)| *code = relative(log_code(v), base));
+    exponent as u8
+}
+
+#[inline(always)]
 fn unseal_log(codes: &[u8], exponent: u32, values: &mut [f32]) -> Result<(), Fault> {
     if exponent > LOG_MAX >> 3 {
         return Err(Fault::Scale);
@@ -170,8 +209,10 @@ fn unseal_log(codes: &[u8], exponent: u32, values: &mut [f32]) -> Result<(), Fau
     if (base + reach) >> 3 != exponent {
         return Err(Fault::NotCanonical);
     }
-    for (value, &code) in values.iter_mut().zip(codes) {
-        *value = if code == 0 { 0.0 } else { f32::from_bits((base + u32::from(code)) << DROPPED) };
-    }
+    unseal_by_table(codes, values, |code| {
+        // The table also has codes that do not occur, which may lie past the largest number.
+        let bits = (base + u32::from(code)).min(LOG_MAX) << DROPPED;
+        if code == 0 { 0.0 } else { f32::from_bits(bits) }
+    });
     Ok(())
 }
