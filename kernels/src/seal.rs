@@ -137,10 +137,20 @@ fn seal_linear(values: &[f32], codes: &mut [u8]) -> f32 {
     }
     for (code, &value) in codes.iter_mut().zip(values) {
         let steps = f64::from(tame(value)) * LINEAR_MAX / f64::from(scale);
-        // Half away from zero; the conversion truncates.
-        *code = (steps + 0.5f64.copysign(steps)) as i32 as u8;
+        *code = nearest(steps);
     }
     scale
+}
+
+/// Half away from zero, for `steps` of at most 127 in magnitude.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn nearest(steps: f64) -> u8 {
+    let beyond = steps + 0.5f64.copysign(steps);
+    // SAFETY: a tame value is no NaN and at most its chunk's scale in magnitude, so `steps` is at most 127. Unlike the checked
+    // conversion, this one has a vector instruction.
+    let truncated = unsafe { beyond.to_int_unchecked::<i32>() };
+    truncated as u8
 }
 
 #[inline(always)]
