@@ -4,7 +4,9 @@
 //! on checks each chunk alone, whoever sent it. Chunk hashes are plain BLAKE3; the root is BLAKE3 in key-derivation mode
 //! over the byte length and the chunk hashes, so no chunk can pass for a root.
 
-use crate::CHUNK;
+use rayon::prelude::*;
+
+use crate::{CHUNK, threads};
 
 /// Bytes in a chunk of a blob: 4096 state values of 8 bytes.
 pub const BLOB_CHUNK: usize = CHUNK * size_of::<i64>();
@@ -13,7 +15,12 @@ const ROOT_CONTEXT: &str = "murmuration blob root v1";
 
 /// The hash of each 32 KiB chunk, the last one possibly shorter. No bytes, no hashes.
 pub fn chunk_hashes(bytes: &[u8]) -> Vec<[u8; 32]> {
-    bytes.chunks(BLOB_CHUNK).map(|chunk| *blake3::hash(chunk).as_bytes()).collect()
+    let hash = |chunk: &[u8]| *blake3::hash(chunk).as_bytes();
+    if threads::pay(bytes.len() / size_of::<i64>()) {
+        bytes.par_chunks(BLOB_CHUNK).map(hash).collect()
+    } else {
+        bytes.chunks(BLOB_CHUNK).map(hash).collect()
+    }
 }
 
 /// [`chunk_hashes`] of the state written as little-endian `i64`.
@@ -21,12 +28,16 @@ pub fn chunk_hashes(bytes: &[u8]) -> Vec<[u8; 32]> {
 /// # Shapes
 /// `state`: `[params]`; returns `[⌈params / 4096⌉]`.
 pub fn state_chunk_hashes(state: &[i64]) -> Vec<[u8; 32]> {
-    state.chunks(CHUNK).map(state_chunk_hash).collect()
+    if threads::pay(state.len()) {
+        state.par_chunks(CHUNK).map(state_chunk_hash).collect()
+    } else {
+        state.chunks(CHUNK).map(state_chunk_hash).collect()
+    }
 }
 
 #[cfg(target_endian = "little")]
 #[allow(unsafe_code)]
-fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
+pub(crate) fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
     // SAFETY: the bytes are those of the slice, which lives as long; every byte of an `i64` is a valid `u8`. In this byte
     // order they are the little-endian ones already.
     let bytes = unsafe { std::slice::from_raw_parts(chunk.as_ptr().cast::<u8>(), size_of_val(chunk)) };
@@ -34,7 +45,7 @@ fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
 }
 
 #[cfg(not(target_endian = "little"))]
-fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
+pub(crate) fn state_chunk_hash(chunk: &[i64]) -> [u8; 32] {
     let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
     *blake3::hash(&bytes).as_bytes()
 }

@@ -6,13 +6,15 @@
 //!    leaving the rest in the residual (error feedback).
 //! 4. [`Carry`] is what the author keeps between segments, sealed to three bytes per parameter.
 //! 5. [`validate`] checks a stranger's payload completely; [`fold`] adds it to the state, or takes it out, exactly.
-//! 6. [`state_root`] names the state: the same set of updates gives the same 32 bytes.
+//! 6. [`state_root`] names the state: the same set of updates gives the same 32 bytes. [`StateDigest`] remembers what of it
+//!    has not changed.
 //!
-//! Every function gives the same bits on every CPU: no fused multiply-add, no library transcendental functions, and
-//! each sum in a stated order. [`mod@reference`] holds a slow, readable twin of each operation.
+//! Every function gives the same bits on every CPU, at every level of [`simd`] and with any number of threads: no fused
+//! multiply-add, no library transcendental functions, and each sum in a stated order. [`mod@reference`] holds a slow,
+//! readable twin of each operation.
 //!
-//! The crate reads no clock, starts no thread and draws no randomness. Its only unsafe code is one
-//! prefetch hint.
+//! The crate reads no clock and draws no randomness, and it asks for threads only where a result cannot show them. Unsafe
+//! code is allowed line by line, where a CPU's instructions are used that the compiler does not find.
 #![deny(unsafe_code)]
 
 mod adamw;
@@ -32,6 +34,8 @@ mod scan;
 mod seal;
 mod select;
 pub mod simd;
+mod state_digest;
+mod threads;
 mod topk;
 mod validate;
 mod weight;
@@ -46,6 +50,7 @@ pub use fixed::{FRACTION_BITS, NonFinite, from_f32, to_f32};
 pub use fold::{Direction, fold};
 pub use layout::payload_bytes_max;
 pub use level::{LEVELS, Norm, level_fixed};
+pub use state_digest::StateDigest;
 pub use topk::{CHUNK, TopK, TopKOutOfRange};
 pub use validate::validate;
 pub use weight::{Weight, WeightTooLarge};
