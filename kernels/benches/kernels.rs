@@ -1,7 +1,7 @@
-//! The kernels against `memcpy`, on 8 Mi parameters, more than any cache holds, on one thread unless a line says otherwise.
+//! The kernels against `memcpy`, on 8 Mi parameters, more than any cache holds.
 //!
 //! `cargo bench -p murmur-kernels --bench kernels [-- WORD...]` runs what has one of the words in its name, or everything,
-//! at each instruction level of the machine, and prints times as multiples of one `memcpy` of the dense parameters. All
+//! at each instruction level of the machine on one thread and at the best one on all, and prints times as multiples of one `memcpy` of the dense parameters. All
 //! are measured in turns, so that a slow moment of the machine hits all; of each, the quickest turn counts, as a
 //! neighbour can only take time away. Then, bits per parameter against the entropy bound.
 //!
@@ -179,14 +179,30 @@ fn seconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Seconds of the quickest of [`ROUNDS`] turns, by kernel and level. Each turn runs everything once.
-fn quickest(data: &mut Data, kernels: &[Kernel], levels: &[Level]) -> Vec<Vec<f64>> {
-    let mut times = vec![vec![f64::INFINITY; levels.len()]; kernels.len()];
+/// An instruction level and a pool of threads.
+struct Setting {
+    name: String,
+    level: Level,
+    pool: rayon::ThreadPool,
+}
+
+/// Every level on one thread, and the best one on all.
+fn settings() -> Vec<Setting> {
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+    let alone = Level::available().map(|level| Setting { name: level.to_string(), level, pool: pool(1) });
+    let all =
+        Setting { name: format!("{} threads", pool(0).current_num_threads()), level: Level::best(), pool: pool(0) };
+    alone.chain([all]).collect()
+}
+
+/// Seconds of the quickest of [`ROUNDS`] turns, by kernel and setting. Each turn runs everything once.
+fn quickest(data: &mut Data, kernels: &[Kernel], settings: &[Setting]) -> Vec<Vec<f64>> {
+    let mut times = vec![vec![f64::INFINITY; settings.len()]; kernels.len()];
     for _ in 0..ROUNDS {
         for ((_, run), times) in kernels.iter().zip(&mut times) {
-            for (level, time) in levels.iter().zip(times) {
-                level.activate();
-                *time = time.min(seconds(|| run(data)));
+            for (setting, time) in settings.iter().zip(times) {
+                setting.level.activate();
+                *time = time.min(setting.pool.install(|| seconds(|| run(data))));
             }
         }
     }
@@ -196,13 +212,14 @@ fn quickest(data: &mut Data, kernels: &[Kernel], levels: &[Level]) -> Vec<Vec<f6
 fn print_ratios(data: &mut Data, words: &[String]) {
     let wanted = |name: &str| name == "memcpy" || words.is_empty() || words.iter().any(|word| name.contains(word));
     let kernels: Vec<Kernel> = KERNELS.into_iter().filter(|(name, _)| wanted(name)).collect();
-    let levels: Vec<Level> = Level::available().collect();
-    let times = quickest(data, &kernels, &levels);
+    let settings = settings();
+    let times = quickest(data, &kernels, &settings);
     let memcpy = times[kernels.len() - 1].iter().copied().fold(f64::INFINITY, f64::min);
     println!("\n{PARAMS} parameters, quickest of {ROUNDS} interleaved turns; memcpy {:.2} ms", memcpy * 1e3);
-    println!("{:>20} {}", "/ memcpy", levels.iter().map(|level| format!("{level:>9}")).collect::<String>());
+    let row = |name: &str, cells: Vec<String>| println!("{name:>20} {}", cells.concat());
+    row("/ memcpy", settings.iter().map(|setting| format!("{:>10}", setting.name)).collect());
     for ((name, _), times) in kernels.iter().zip(times) {
-        println!("{name:>20} {}", times.iter().map(|time| format!("{:9.3}", time / memcpy)).collect::<String>());
+        row(name, times.iter().map(|time| format!("{:10.3}", time / memcpy)).collect());
     }
 }
 

@@ -1,11 +1,13 @@
 //! The fold of DESIGN §1: θ(S) = θ₀ − Σ W(u) · decode(u), in integers.
 
+use rayon::prelude::*;
+
 use crate::error::CodecError;
 use crate::layout::{Levels, layouts};
 use crate::level::level_fixed;
 use crate::prefetch::prefetch;
 use crate::read::{BATCH, ChunkReader, Sent};
-use crate::{CHUNK, TopK, Weight};
+use crate::{CHUNK, TopK, Weight, threads};
 
 /// Whether an update joins the sum or leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,41 +46,94 @@ pub fn fold(
     direction: Direction,
     state: &mut [i64],
 ) -> Result<(), CodecError> {
-    apply(k, payload, weight, direction, state).map_err(|(error, applied)| {
-        let undone = &mut state[..applied];
-        // The payload is longer than these chunks, so the undo ends in an error too, but only after the last of them.
-        let _ = apply(k, payload, weight, direction.inverse(), undone);
-        error
-    })
+    let fold = Folding { k, weight };
+    let parts = if threads::pay(state.len()) { parts(k, payload, state.len()) } else { None };
+    match parts {
+        Some(parts) => fold.together(&parts, direction, state),
+        None => fold.alone(ChunkReader::new(payload), direction, state),
+    }
 }
 
-/// On error, also says how many parameters the chunks before the refused one span.
-fn apply(
-    k: TopK,
-    payload: &[u8],
-    weight: Weight,
-    direction: Direction,
-    state: &mut [i64],
-) -> Result<(), (CodecError, usize)> {
+/// Parameters that one thread takes at a time: 2 MiB of state.
+const PART: usize = 64 * CHUNK;
+
+/// A reader at the beginning of each part. `None` if some chunk is malformed: to find the first such is left to one thread.
+fn parts(k: TopK, payload: &[u8], params: usize) -> Option<Vec<ChunkReader<'_>>> {
     let mut reader = ChunkReader::new(payload);
-    // A chunk's values are asked for when it has been read, and changed when the next one has: reading hides the waiting.
-    let (mut coming, mut present) = (Sent::none(), Sent::none());
-    let params = state.len();
-    let mut places = state.chunks_mut(CHUNK);
-    let mut place: &mut [i64] = &mut [];
+    let mut parts = Vec::with_capacity(params.div_ceil(PART));
     for (chunk, layout) in layouts(k, params).enumerate() {
-        let read = reader.next(layout, &mut coming);
-        let next = places.next().unwrap_or_default();
-        if read.is_ok() {
-            coming.indices().iter().for_each(|&index| prefetch(&next[usize::from(index)]));
+        if chunk % (PART / CHUNK) == 0 {
+            parts.push(reader.clone());
         }
-        scatter(&reader, &present, steps(present.levels, weight, direction), place);
-        read.map_err(|error| (error, chunk * CHUNK))?;
-        std::mem::swap(&mut coming, &mut present);
-        place = next;
+        reader.skip(layout)?;
     }
-    scatter(&reader, &present, steps(present.levels, weight, direction), place);
-    reader.finish().map_err(|error| (error, params))
+    reader.finish().ok().map(|()| parts)
+}
+
+/// A chunk was refused: why, and how many parameters the chunks before it span.
+type Refusal = (CodecError, usize);
+
+struct Folding {
+    k: TopK,
+    weight: Weight,
+}
+
+impl Folding {
+    fn alone(&self, reader: ChunkReader<'_>, direction: Direction, state: &mut [i64]) -> Result<(), CodecError> {
+        let result = self
+            .apply(reader.clone(), direction, state)
+            .and_then(|reader| reader.finish().map_err(|error| (error, state.len())));
+        result.map_err(|(error, applied)| {
+            self.undo(reader, direction, &mut state[..applied]);
+            error
+        })
+    }
+
+    /// The parts in any order, by all threads. The first refusal counts, and then every part is taken back.
+    fn together(&self, parts: &[ChunkReader<'_>], direction: Direction, state: &mut [i64]) -> Result<(), CodecError> {
+        let places = parts.par_iter().zip(state.par_chunks_mut(PART));
+        let results: Vec<Result<(), Refusal>> =
+            places.map(|(part, state)| self.apply(part.clone(), direction, state).map(drop)).collect();
+        let Some(error) = results.iter().find_map(|result| result.err()).map(|(error, _)| error) else { return Ok(()) };
+        for ((part, state), result) in parts.iter().zip(state.chunks_mut(PART)).zip(results) {
+            let applied = result.map_or_else(|(_, applied)| applied, |()| state.len());
+            self.undo(part.clone(), direction, &mut state[..applied]);
+        }
+        Err(error)
+    }
+
+    fn undo(&self, reader: ChunkReader<'_>, direction: Direction, applied: &mut [i64]) {
+        let undone = self.apply(reader, direction.inverse(), applied);
+        debug_assert!(undone.is_ok(), "these chunks were accepted before");
+    }
+
+    /// Applies as many chunks as `state` has, and returns the reader behind them.
+    fn apply<'a>(
+        &self,
+        mut reader: ChunkReader<'a>,
+        direction: Direction,
+        state: &mut [i64],
+    ) -> Result<ChunkReader<'a>, Refusal> {
+        // A chunk's values are asked for when it has been read, and changed when the next one has: reading hides the waiting.
+        let (mut coming, mut present) = (Sent::none(), Sent::none());
+        let steps = |sent: &Sent| steps(sent.levels, self.weight, direction);
+        let layouts = layouts(self.k, state.len());
+        let mut places = state.chunks_mut(CHUNK);
+        let mut place: &mut [i64] = &mut [];
+        for (chunk, layout) in layouts.enumerate() {
+            let read = reader.next(layout, &mut coming);
+            let next = places.next().unwrap_or_default();
+            if read.is_ok() {
+                coming.indices().iter().for_each(|&index| prefetch(&next[usize::from(index)]));
+            }
+            scatter(&reader, &present, steps(&present), place);
+            read.map_err(|error| (error, chunk * CHUNK))?;
+            std::mem::swap(&mut coming, &mut present);
+            place = next;
+        }
+        scatter(&reader, &present, steps(&present), place);
+        Ok(reader)
+    }
 }
 
 /// What an entry adds to the state, by its sign bit and size bit: `[negative][large]`.

@@ -33,6 +33,7 @@ impl Sent {
 }
 
 /// Reads chunks one after another, in constant memory.
+#[derive(Clone)]
 pub(crate) struct ChunkReader<'a> {
     bits: Bits<'a>,
     bits_count: usize,
@@ -68,6 +69,34 @@ impl<'a> ChunkReader<'a> {
         self.chunk += 1;
         self.previous = levels;
         Ok(())
+    }
+
+    /// Goes past a chunk without checking it, some ten times as fast as [`ChunkReader::next`]. If that accepts the chunk, both
+    /// end in the same place; `None` if it would not.
+    pub(crate) fn skip(&mut self, layout: ChunkLayout) -> Option<()> {
+        self.previous = self.levels().ok()?;
+        let unary = if layout.coded > 0 { self.unary_bits(layout)? } else { 0 };
+        self.at += unary + layout.coded * layout.rice + 2 * layout.count;
+        self.chunk += 1;
+        (self.at <= self.bits_count).then_some(())
+    }
+
+    /// Bits of the unary run: up to its last one.
+    fn unary_bits(&self, layout: ChunkLayout) -> Option<usize> {
+        let (mut base, mut missing) = (0, layout.coded);
+        while base <= layout.unary_bits_max() {
+            let mut window = low(self.bits.window(self.at + base), Bits::WINDOW);
+            let ones = window.count_ones() as usize;
+            if ones >= missing {
+                for _ in 1..missing {
+                    window &= window - 1;
+                }
+                return Some(base + window.trailing_zeros() as usize + 1);
+            }
+            missing -= ones;
+            base += Bits::WINDOW;
+        }
+        None
     }
 
     /// The sign bits and size bits of the [`BATCH`] entries of a chunk from `batch · BATCH` on; the lowest is the first

@@ -8,10 +8,10 @@ use crate::simd::Level;
 const SLACK: usize = 16;
 
 /// Positions of a chunk's values, ascending.
-pub(crate) type Positions = [u32; CHUNK + SLACK];
+pub(crate) type Positions = [u32; POSITIONS];
 
-/// Memory for positions.
-pub(crate) const NONE: Positions = [0; CHUNK + SLACK];
+/// Places that the positions of a chunk's values take.
+pub(crate) const POSITIONS: usize = CHUNK + SLACK;
 
 /// Writes the positions of the values whose magnitude is at least `bound`, in order, and says how many they are.
 ///
@@ -178,7 +178,7 @@ mod tests {
                     level.activate();
                     let magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
                     assert_eq!(count_reaching(&magnitudes, bound), expected.len());
-                    let mut out = [0; CHUNK + SLACK];
+                    let mut out = [0; POSITIONS];
                     let found = positions(&values, bound, &mut out);
                     assert_eq!(out[..found], expected, "{level}, {length} values, bound {bound}");
                 }

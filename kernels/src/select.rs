@@ -4,7 +4,7 @@
 //! is what vector instructions do best, and it mostly ends long before the last bit.
 
 use crate::CHUNK;
-use crate::scan::{NONE, Positions, count_reaching, positions};
+use crate::scan::{POSITIONS, Positions, count_reaching, positions};
 
 /// Sent entries of one chunk, and the memory to find them; made once and used for every chunk.
 pub(crate) struct Selection {
@@ -19,7 +19,13 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn new() -> Self {
-        Self { indices: [0; CHUNK], candidates: NONE, kept: NONE, magnitudes: [0.0; CHUNK], near: 0.0 }
+        Self {
+            indices: [0; CHUNK],
+            candidates: [0; POSITIONS],
+            kept: [0; POSITIONS],
+            magnitudes: [0.0; CHUNK],
+            near: 0.0,
+        }
     }
 
     /// Fills `indices` with the `count` largest of `values`, given that these are at least `bound` in magnitude. The values
