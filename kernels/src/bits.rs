@@ -38,10 +38,19 @@ impl<'a> BitWriter<'a> {
         self.push(1 << count, count + 1);
     }
 
-    /// Pads the last byte with zeros.
-    pub(crate) fn finish(self) {
+    /// Appends the first `count` bits of `bytes`.
+    pub(crate) fn push_all(&mut self, bytes: &[u8], count: usize) {
+        for at in (0..count).step_by(Bits::WINDOW) {
+            let width = Bits::WINDOW.min(count - at);
+            self.push(low(Bits(bytes).window(at), width), width as u32);
+        }
+    }
+
+    /// Pads the last byte with zeros, and says how many bits the vector has without them, those before the writer included.
+    pub(crate) fn finish(self) -> usize {
         // The last push has stored the pending bits already.
         self.out.truncate(self.at + usize::from(self.used > 0));
+        8 * self.at + self.used as usize
     }
 }
 
@@ -118,6 +127,22 @@ mod tests {
         bits.push_unary(70);
         bits.finish();
         assert_eq!(out, [1, 0, 0, 0, 0, 0, 0, 0, 128]);
+    }
+
+    #[test]
+    fn bits_move_to_any_place() {
+        let bytes: Vec<u8> = (0..40).map(|i| i * 37 + 5).collect();
+        for (before, count) in [(0, 0), (3, 1), (5, 56), (7, 57), (1, 300), (8, 320)] {
+            let mut out = Vec::new();
+            let mut bits = BitWriter::new(&mut out, 50);
+            bits.push(0, before);
+            bits.push_all(&bytes, count);
+            assert_eq!(bits.finish(), before as usize + count);
+            for at in 0..count {
+                let expected = Bits(&bytes).window(at) & 1;
+                assert_eq!(Bits(&out).window(before as usize + at) & 1, expected, "bit {at} after {before}");
+            }
+        }
     }
 
     #[test]

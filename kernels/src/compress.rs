@@ -3,13 +3,15 @@
 //! Departures from the paper: two magnitudes per chunk from a fixed table instead of one float scale, and an entropy-coded
 //! index set.
 
+use rayon::prelude::*;
+
 use crate::error::CodecError;
 use crate::layout::{Levels, layouts, payload_bytes_max};
 use crate::level::{SquareSum, level_f32, nearest_level};
 use crate::select::{Selection, bound};
 use crate::simd::per_level;
-use crate::write::{ChunkWriter, Entries};
-use crate::{CHUNK, Norm, TopK};
+use crate::write::{Entries, Part, PartWriter, join};
+use crate::{CHUNK, Norm, TopK, threads};
 
 /// Compresses a segment's pseudo-gradient, with error feedback.
 ///
@@ -40,19 +42,37 @@ pub fn compress(
         return Err(CodecError::Lengths { start: start.len(), end: end.len(), residual: params });
     }
     check_finite(beta, start, end, residual)?;
-    let mut writer = ChunkWriter::new(payload, payload_bytes_max(k, params));
+    let compress = |((start, end), residual): ((&[f32], &[f32]), &mut [f32])| part(k, beta, start, end, residual);
+    let parts: Vec<(Part, SquareSum)> = if threads::pay(params) {
+        let vectors = start.par_chunks(PART).zip(end.par_chunks(PART)).zip(residual.par_chunks_mut(PART));
+        vectors.map(compress).collect()
+    } else {
+        let vectors = start.chunks(PART).zip(end.chunks(PART)).zip(residual.chunks_mut(PART));
+        vectors.map(compress).collect()
+    };
+    let (parts, squares): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    join(&parts, payload, payload_bytes_max(k, params));
+    Ok(squares.into_iter().fold(SquareSum::default(), SquareSum::plus).norm())
+}
+
+/// Parameters that one thread takes at a time. Where the cuts are does not show in the payload.
+const PART: usize = 64 * CHUNK;
+
+fn part(k: TopK, beta: f32, start: &[f32], end: &[f32], residual: &mut [f32]) -> (Part, SquareSum) {
+    let params = residual.len();
     let mut selection = Selection::new();
     let mut squares = SquareSum::default();
     let pairs = start.chunks(CHUNK).zip(end.chunks(CHUNK));
-    for ((layout, (start, end)), residual) in layouts(k, params).zip(pairs).zip(residual.chunks_mut(CHUNK)) {
-        let bound = accumulate(beta, start, end, residual, layout.count);
-        selection.select(residual, layout.count, bound);
-        let indices = &selection.indices[..layout.count];
-        let entries = quantize(indices, residual, &mut squares);
-        writer.write(layout, indices, &entries);
-    }
-    writer.finish();
-    Ok(squares.norm())
+    let part = PartWriter::part(payload_bytes_max(k, params), |writer| {
+        for ((layout, (start, end)), residual) in layouts(k, params).zip(pairs).zip(residual.chunks_mut(CHUNK)) {
+            let bound = accumulate(beta, start, end, residual, layout.count);
+            selection.select(residual, layout.count, bound);
+            let indices = &selection.indices[..layout.count];
+            let entries = quantize(indices, residual, &mut squares);
+            writer.write(layout, indices, &entries);
+        }
+    });
+    (part, squares)
 }
 
 #[inline(always)]
@@ -81,7 +101,13 @@ fn all_finite_body(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> b
 }
 
 fn check_finite(beta: f32, start: &[f32], end: &[f32], residual: &[f32]) -> Result<(), CodecError> {
-    if all_finite(beta, start, end, residual) {
+    let finite = |((start, end), residual): ((&[f32], &[f32]), &[f32])| all_finite(beta, start, end, residual);
+    let all = if threads::pay(residual.len()) {
+        start.par_chunks(PART).zip(end.par_chunks(PART)).zip(residual.par_chunks(PART)).all(finite)
+    } else {
+        all_finite(beta, start, end, residual)
+    };
+    if all {
         return Ok(());
     }
     let fed = start.iter().zip(end).zip(residual).map(|((&s, &e), &r)| feed(beta, s, e, r));

@@ -70,6 +70,11 @@ impl SquareSum {
         self.0 = self.0.saturating_add(level * level * count as u128);
     }
 
+    /// The sum of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     pub(crate) fn norm(self) -> Norm {
         Norm(u64::try_from(self.0.isqrt()).unwrap_or(u64::MAX))
     }

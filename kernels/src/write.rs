@@ -11,23 +11,42 @@ pub(crate) struct Entries {
     pub(crate) sizes: [u64; CHUNK / 64],
 }
 
-/// Writes chunks one after another.
-pub(crate) struct ChunkWriter<'a> {
-    bits: BitWriter<'a>,
-    previous: Levels,
+/// The bits of adjacent chunks, without the levels of the first: these are coded against those of the chunk before, which
+/// another thread may be working on.
+pub(crate) struct Part {
+    first: Levels,
+    last: Levels,
+    bits: Vec<u8>,
+    bits_count: usize,
 }
 
-impl<'a> ChunkWriter<'a> {
-    /// Appends to `payload`, at most `bytes_max`.
-    pub(crate) fn new(payload: &'a mut Vec<u8>, bytes_max: usize) -> Self {
-        Self { bits: BitWriter::new(payload, bytes_max), previous: Levels::START }
+/// Writes the chunks of one part.
+pub(crate) struct PartWriter<'a> {
+    bits: BitWriter<'a>,
+    levels: Option<(Levels, Levels)>,
+}
+
+impl PartWriter<'_> {
+    /// Lets `write` write, at most `bytes_max`.
+    pub(crate) fn part(bytes_max: usize, write: impl FnOnce(&mut PartWriter<'_>)) -> Part {
+        let mut bits = Vec::new();
+        let mut writer = PartWriter { bits: BitWriter::new(&mut bits, bytes_max), levels: None };
+        write(&mut writer);
+        let (first, last) = writer.levels.unwrap_or((Levels::START, Levels::START));
+        let bits_count = writer.bits.finish();
+        Part { first, last, bits, bits_count }
     }
 
     /// Appends a chunk; `indices` are those sent, ascending.
     pub(crate) fn write(&mut self, layout: ChunkLayout, indices: &[u16], entries: &Entries) {
-        self.level(self.previous.small, entries.levels.small);
-        self.level(self.previous.spread, entries.levels.spread);
-        self.previous = entries.levels;
+        let levels = entries.levels;
+        self.levels = match self.levels {
+            None => Some((levels, levels)),
+            Some((first, previous)) => {
+                push_levels(&mut self.bits, previous, levels);
+                Some((first, levels))
+            }
+        };
         if layout.complement {
             let mut absent = [0; CHUNK];
             self.indices(layout, complement(indices, &mut absent[..layout.coded]));
@@ -36,23 +55,6 @@ impl<'a> ChunkWriter<'a> {
         }
         self.plane(&entries.signs, layout.count);
         self.plane(&entries.sizes, layout.count);
-    }
-
-    pub(crate) fn finish(self) {
-        self.bits.finish();
-    }
-
-    fn level(&mut self, previous: u8, code: u8) {
-        let step = code.wrapping_sub(previous) as i8;
-        let zigzag = u32::from(((step << 1) ^ (step >> 7)) as u8);
-        let quotient = zigzag >> LEVEL_RICE;
-        if quotient < LEVEL_ESCAPE {
-            self.bits.push_unary(quotient);
-            self.bits.push(low(zigzag.into(), LEVEL_RICE as usize), LEVEL_RICE);
-        } else {
-            self.bits.push(0, LEVEL_ESCAPE);
-            self.bits.push(zigzag.into(), 8);
-        }
     }
 
     fn indices(&mut self, layout: ChunkLayout, coded: &[u16]) {
@@ -70,6 +72,36 @@ impl<'a> ChunkWriter<'a> {
             let width = HALF.min(count - at);
             self.bits.push(low(plane[at / 64] >> (at % 64), width), width as u32);
         }
+    }
+}
+
+/// Appends the parts to `payload`, at most `bytes_max`.
+pub(crate) fn join(parts: &[Part], payload: &mut Vec<u8>, bytes_max: usize) {
+    let mut bits = BitWriter::new(payload, bytes_max);
+    let mut previous = Levels::START;
+    for part in parts {
+        push_levels(&mut bits, previous, part.first);
+        bits.push_all(&part.bits, part.bits_count);
+        previous = part.last;
+    }
+    bits.finish();
+}
+
+fn push_levels(bits: &mut BitWriter<'_>, previous: Levels, levels: Levels) {
+    push_level(bits, previous.small, levels.small);
+    push_level(bits, previous.spread, levels.spread);
+}
+
+fn push_level(bits: &mut BitWriter<'_>, previous: u8, code: u8) {
+    let step = code.wrapping_sub(previous) as i8;
+    let zigzag = u32::from(((step << 1) ^ (step >> 7)) as u8);
+    let quotient = zigzag >> LEVEL_RICE;
+    if quotient < LEVEL_ESCAPE {
+        bits.push_unary(quotient);
+        bits.push(low(zigzag.into(), LEVEL_RICE as usize), LEVEL_RICE);
+    } else {
+        bits.push(0, LEVEL_ESCAPE);
+        bits.push(zigzag.into(), 8);
     }
 }
 
