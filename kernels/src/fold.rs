@@ -114,24 +114,13 @@ impl Folding {
         direction: Direction,
         state: &mut [i64],
     ) -> Result<ChunkReader<'a>, Refusal> {
-        // A chunk's values are asked for when it has been read, and changed when the next one has: reading hides the waiting.
-        let (mut coming, mut present) = (Sent::none(), Sent::none());
-        let steps = |sent: &Sent| steps(sent.levels, self.weight, direction);
+        let mut sent = Sent::none();
         let layouts = layouts(self.k, state.len());
-        let mut places = state.chunks_mut(CHUNK);
-        let mut place: &mut [i64] = &mut [];
-        for (chunk, layout) in layouts.enumerate() {
-            let read = reader.next(layout, &mut coming);
-            let next = places.next().unwrap_or_default();
-            if read.is_ok() {
-                coming.indices().iter().for_each(|&index| prefetch(&next[usize::from(index)]));
-            }
-            scatter(&reader, &present, steps(&present), place);
-            read.map_err(|error| (error, chunk * CHUNK))?;
-            std::mem::swap(&mut coming, &mut present);
-            place = next;
+        for ((chunk, layout), state) in layouts.enumerate().zip(state.chunks_mut(CHUNK)) {
+            reader.next(layout, &mut sent).map_err(|error| (error, chunk * CHUNK))?;
+            sent.indices().iter().for_each(|&index| prefetch(&state[usize::from(index)]));
+            scatter(&reader, &sent, steps(sent.levels, self.weight, direction), state);
         }
-        scatter(&reader, &present, steps(&present), place);
         Ok(reader)
     }
 }
@@ -155,6 +144,27 @@ fn scatter(reader: &ChunkReader<'_>, chunk: &Sent, steps: [[i64; 2]; 2], state: 
             *value = value.wrapping_add(step);
             signs >>= 1;
             sizes >>= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_payload_is_cut_into_parts_and_a_bad_one_is_not() {
+        for (k, params) in [(64, 2 * PART), (3000, PART + 1), (4096, 3 * PART - 5)] {
+            let k = TopK::new(k).unwrap();
+            let change: Vec<f32> = (0..params).map(|i| ((i * 7919) % 1009) as f32 - 500.0).collect();
+            let mut payload = Vec::new();
+            crate::compress(k, 0.0, &change, &vec![0.0; params], &mut vec![0.0; params], &mut payload).unwrap();
+            let count = parts(k, &payload, params).map(|parts| parts.len());
+            assert_eq!(count, Some(params.div_ceil(PART)), "else large payloads would silently take one thread");
+            assert!(parts(k, &payload[..payload.len() - 1], params).is_none());
+            payload.push(0);
+            assert!(parts(k, &payload, params).is_none());
         }
     }
 }
