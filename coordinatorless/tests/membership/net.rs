@@ -44,6 +44,8 @@ pub(crate) struct Net {
     /// For each node its connections: who is there, which place that is, and the connection's number.
     connections: BTreeMap<usize, BTreeMap<PeerId, (usize, u64)>>,
     mail: BTreeMap<(Time, u64), (usize, Mail)>,
+    /// What each node says of its next timeout.
+    due: BTreeMap<usize, Time>,
     count: u64,
     rng: ChaCha8Rng,
     rules: Rules,
@@ -93,6 +95,7 @@ impl Net {
             keys: BTreeMap::new(),
             connections: BTreeMap::new(),
             mail: BTreeMap::new(),
+            due: BTreeMap::new(),
             count: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             rules,
@@ -145,6 +148,7 @@ impl Net {
     /// The process is gone; its connections break at once.
     pub(crate) fn kill(&mut self, place: usize) {
         self.nodes.remove(&place);
+        self.due.remove(&place);
         self.asleep.remove(&place);
         self.mail.retain(|_, (to, _)| *to != place);
         for peer in self.connections.remove(&place).unwrap_or_default().into_values() {
@@ -233,6 +237,10 @@ impl Net {
                 Output::Append { .. } | Output::Adopted { .. } | Output::Reset => {}
             }
         }
+        match self.nodes.get(&place).and_then(Node::poll_timeout) {
+            Some(at) => self.due.insert(place, at),
+            None => self.due.remove(&place),
+        };
     }
 
     fn close(&mut self, place: usize, peer: PeerId, reason: Closing) {
@@ -274,6 +282,9 @@ impl Net {
         let there = self.keys.get(&to).map(Identity::peer_id).filter(|_| self.nodes.contains_key(&to) && !apart);
         let connected = self.connections.entry(by).or_default().values().any(|(other, _)| *other == to);
         let itself = there == Some(self.keys[&by].peer_id());
+        if !self.nodes.contains_key(&by) {
+            return;
+        }
         let expected = expect.is_none_or(|expect| there == Some(expect));
         if there.is_none() || itself || connected || !expected {
             let retry = there.is_none();
@@ -289,8 +300,8 @@ impl Net {
         loop {
             let awake = |(_, (to, _)): &(&(Time, u64), &(usize, Mail))| !self.asleep.contains(to);
             let mail = self.mail.iter().find(awake).map(|(key, _)| *key);
-            let nodes = self.nodes.iter().filter(|(place, _)| !self.asleep.contains(place));
-            let timer = nodes.filter_map(|(place, node)| Some((node.poll_timeout()?, *place))).min();
+            let awake = self.due.iter().filter(|(place, _)| !self.asleep.contains(place));
+            let timer = awake.map(|(place, at)| (*at, *place)).min();
             let next = mail.map(|(at, _)| at).into_iter().chain(timer.map(|(at, _)| at)).min();
             let Some(next) = next.filter(|at| *at <= end) else { break };
             self.now = self.now.max(next);

@@ -103,7 +103,8 @@ impl Node {
             return Ok(false);
         }
         let alive = update.state() == State::Alive;
-        if !alive && self.heard_within(&card.peer, self.membership.settings.suspicion) {
+        // A suspicion passes, so that it spreads until the suspect hears of it and denies it.
+        if update.state() == State::Down && self.hears(&card.peer) {
             return Ok(false);
         }
         let believed = self.membership.knows(&card.peer) || (alive && self.membership.has_room(0));
