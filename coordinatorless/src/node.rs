@@ -19,6 +19,7 @@ mod gossip;
 mod membership;
 mod neighbours;
 mod pending;
+mod pull;
 mod serving;
 mod view;
 

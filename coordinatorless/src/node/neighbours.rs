@@ -174,6 +174,7 @@ impl Node {
         if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
             self.invite(peer);
         }
+        self.introduce_others(peer); // above all where there is no room for it here
         self.release_held(peer);
         self.announce_self(peer);
         self.on_reached(peer);
@@ -185,7 +186,6 @@ impl Node {
             neighbour.invited = true;
         }
         self.send_digest(peer, true);
-        self.introduce_others(peer);
     }
 
     /// The first digest makes a connection a neighbour.

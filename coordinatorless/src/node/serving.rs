@@ -120,11 +120,11 @@ impl Node {
     fn answer(&mut self, from: PeerId, request: Message) {
         let before = self.outputs.len();
         self.on_request(from, request);
-        let cost = |output: &Output| match output {
-            Output::Send { to, bytes, .. } if *to == from => bytes.len() as u64,
-            _ => 0,
-        };
-        let spent: u64 = self.outputs.iter().skip(before).map(cost).sum();
+        let answers = self.outputs.iter().skip(before).filter_map(|output| {
+            let Output::Send { to, bytes, .. } = output else { return None };
+            (*to == from).then_some(bytes.len() as u64)
+        });
+        let spent: u64 = answers.sum();
         if let Some(neighbour) = self.neighbours.entry(&from) {
             neighbour.intake.served_bytes.charge(spent);
         }

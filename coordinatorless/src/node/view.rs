@@ -41,7 +41,7 @@ impl Node {
         let swarm = self.membership.count() + 1;
         let (target, most) = (self.config.neighbours_target, self.config.neighbours_max);
         if swarm <= target {
-            return (target.min(most), most);
+            return (target.min(most), (2 * target).min(most * 3 / 4)); // the rest is for those who come for one exchange
         }
         let few = (2 * swarm.ilog2() as usize).max(8).min(target).min(most);
         (few, (2 * few).min(most))
@@ -103,14 +103,15 @@ impl Node {
         self.address_book.ready(self.now).filter(|peer| *peer != self.id() && free(peer)).collect()
     }
 
-    /// One neighbour too many goes, a random one: so the view changes slowly.
+    /// Of the neighbours too many a quarter goes, random ones: so the view changes slowly.
     fn thin_out(&mut self) {
-        if self.neighbours.near_count() <= self.neighbours_wanted().1 {
-            return;
+        let excess = self.neighbours.near_count().saturating_sub(self.neighbours_wanted().1);
+        let mut near: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
+        for _ in 0..excess.div_ceil(4) {
+            let at = self.below(near.len());
+            let peer = near.swap_remove(at);
+            self.part(peer, Closing::Full);
         }
-        let near: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
-        let peer = near[self.below(near.len())];
-        self.part(peer, Closing::Full);
     }
 
     fn close_idle(&mut self) {

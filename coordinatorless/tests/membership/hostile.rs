@@ -31,10 +31,11 @@ fn the_ban_doubles_and_ends() {
     let mut bans = Vec::new();
     for _ in 0..3 {
         (0..3).for_each(|_| net.inject(2, 0, None, vec![9]));
-        bans.extend(net.events.drain(..).filter_map(|(_, event)| match event {
-            Event::Banned { lasts, .. } => Some(lasts),
-            _ => None,
-        }));
+        for (_, event) in net.events.drain(..) {
+            if let Event::Banned { lasts, .. } = event {
+                bans.push(lasts);
+            }
+        }
         net.introduce(2, 0);
         net.pass(seconds(10));
         assert!(!net.nodes[&0].neighbours().contains(&net.id(2)), "banned");
@@ -63,6 +64,27 @@ fn who_announces_and_never_serves_loses_its_connection() {
     assert!(
         !net.events.iter().any(|(at, event)| *at == 0 && matches!(event, Event::Banned { peer, .. } if *peer != liar))
     );
+}
+
+#[test]
+fn a_greedy_neighbour_waits_and_another_does_not() {
+    let mut net = Net::new(6, 4);
+    net.config.served_bytes_per_second = 50;
+    net.settle_in(4);
+    let request = Message::WantManifest { run: murmur_collectives::Hash([9; 32]) };
+    let answers = |net: &mut Net, from: usize, count: usize| {
+        let before = net.sent[&0].1;
+        (0..count).for_each(|_| net.inject(from, 0, Some(&request), Vec::new()));
+        net.sent[&0].1 - before
+    };
+    let served = answers(&mut net, 3, 1000);
+    assert!((1..20).contains(&served), "{served} of 1000 answered at once");
+    assert!(answers(&mut net, 2, 1) == 1, "another neighbour is answered at once");
+    let before = net.sent[&0].1;
+    net.pass(seconds(120));
+    let later = net.sent[&0].1 - before;
+    assert!((64..500).contains(&later), "those that waited were answered in time, the rest dropped: {later}");
+    assert!(net.nodes[&0].neighbours().contains(&net.id(3)), "asking much is no offence");
 }
 
 #[test]

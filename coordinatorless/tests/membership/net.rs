@@ -330,12 +330,12 @@ impl Net {
         self.events.iter().any(|(at, told)| *at == place && told == event)
     }
 
-    /// When `place` was first told that another is down since `from` events ago, and why.
+    /// Why `place` was last told that another is down, if it was.
     pub(crate) fn down(&self, place: usize, other: usize) -> Option<DownReason> {
         let other = self.id(other);
-        self.events.iter().rev().find_map(|(at, event)| match event {
-            Event::MemberDown { peer, reason } if *at == place && *peer == other => Some(*reason),
-            _ => None,
+        self.events.iter().rev().find_map(|(at, event)| {
+            let Event::MemberDown { peer, reason } = event else { return None };
+            (*at == place && *peer == other).then_some(*reason)
         })
     }
 

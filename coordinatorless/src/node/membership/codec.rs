@@ -178,10 +178,8 @@ mod tests {
             Message::Gossip,
             Message::TurnUndead,
         ];
-        let updates = |message: &Message<Card>| match message {
-            Message::Announce => Vec::new(),
-            _ => vec![Member::new(card(3), 8, State::Suspect), Member::new(card(5), 0, State::Down)],
-        };
+        let two = || vec![Member::new(card(3), 8, State::Suspect), Member::new(card(5), 0, State::Down)];
+        let updates = |message: &Message<Card>| if *message == Message::Announce { Vec::new() } else { two() };
         let frame = |message: Message<Card>| Frame {
             updates: updates(&message),
             header: Header { src: card(1), src_incarnation: 600, dst: card(2), message },
