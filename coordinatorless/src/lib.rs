@@ -12,10 +12,11 @@ mod message;
 mod node;
 mod time;
 
-pub use config::Config;
-pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
+pub use config::{Config, Swim};
+pub use event::{Closing, DownReason, Draft, Event, Input, Output, StoredEntry};
 pub use message::{
-    CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
+    CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError,
+    PeerAddress, Want,
 };
-pub use node::{AuditJob, Checkpoint, Node, Setup, Snapshot, Stored};
+pub use node::{AuditJob, Checkpoint, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored};
 pub use time::Time;

@@ -10,10 +10,13 @@
 //! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
 //! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
 //! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
-//! | `Peers` | member → neighbour | on connecting | 50 B a peer |
+//! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 24 |
 //! | `Want` | asker → holder | an entry is missing | 44 B |
 //! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
 //! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
+//!
+//! Membership travels beside these in datagrams: SWIM frames of up to 1000 B and single cards; the table of frames is in
+//! `node/membership/codec.rs`.
 //!
 //! On the wire a message is one byte, then rkyv bytes. Bit 0 of the byte says how they are packed (0 plain, 1 zstd), bits
 //! 1 and 2 what kind of message it is, so that it can be counted unread; the rest is zero. Headers, carries and states
@@ -27,6 +30,9 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 /// The longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest datagram, in bytes: fits the smallest path that QUIC allows, with room for its own headers.
+pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
 /// The most that a compressed message may unpack to, in bytes.
 const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;

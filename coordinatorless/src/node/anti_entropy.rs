@@ -15,7 +15,8 @@ impl Node {
         let every = if hurry { self.config.finish_every } else { self.config.anti_entropy_every };
         let jitter = u32::try_from(self.below(256)).unwrap_or(0);
         self.gossip.anti_entropy_at = self.now + every * (896 + jitter) / 1024;
-        let peers = self.neighbours();
+        self.retry_all_pending();
+        let peers: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
         if self.finish.is_begun() {
             peers.into_iter().for_each(|peer| self.send_digest(peer, false));
         } else if !peers.is_empty() {
@@ -74,6 +75,7 @@ impl Node {
             neighbour.finishing = digest.finishing;
             neighbour.checkpoint.clone_from(&digest.checkpoint);
         }
+        self.note_all(&vector);
         self.on_greeted(from);
         self.look_for_forks(from, digest);
         self.compare_states(from, &vector, digest);

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::Node;
+use super::{Node, dialing::Purpose};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -100,10 +100,33 @@ impl Node {
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.neighbours.is_connected(&author) {
             let most = 4 * self.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
-            self.fetch(root, most, author);
-        } else {
+            return self.fetch(root, most, author);
+        }
+        self.seek(author, Purpose::Contact);
+        if !self.dialing.seeks(&author) {
             self.on_carry_lost(root);
         }
+    }
+
+    /// A peer is connected: carries that only it serves can be fetched.
+    pub(super) fn on_reached(&mut self, peer: PeerId) {
+        self.carries_sought(&peer).into_iter().for_each(|root| self.fetch_carry(peer, root));
+    }
+
+    /// A peer could not be dialed: the carries that only it serves are not to be had.
+    pub(super) fn on_unreachable(&mut self, peer: PeerId) {
+        if !self.neighbours.is_connected(&peer) {
+            self.carries_sought(&peer).into_iter().for_each(|root| self.on_carry_lost(root));
+        }
+    }
+
+    fn carries_sought(&self, author: &PeerId) -> Vec<Hash> {
+        let of_author = self.audits.open.range((*author, 0)..=(*author, u32::MAX));
+        let sought = of_author.filter_map(|(_, audit)| match audit.carry {
+            Carry::Fetching(root) => Some(root),
+            Carry::Fresh | Carry::Held(_) => None,
+        });
+        sought.collect()
     }
 
     pub(super) fn on_carry_complete(&mut self, root: Hash) {

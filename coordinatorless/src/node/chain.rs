@@ -50,7 +50,8 @@ impl Node {
             && let Ok(entry) = Entry::check(entry)
         {
             self.catch_up.expect_own(entry.seq() + 1);
-            self.gossip.hold(entry, payload, None, self.config.pending_max);
+            let room = self.room();
+            self.gossip.hold(entry, payload, None, room);
         }
         self.retry_pending();
     }

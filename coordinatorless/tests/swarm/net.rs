@@ -8,7 +8,9 @@ use std::{
 };
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
-use murmur_coordinatorless::{Config, Draft, Event, Input, Node, Output, Setup, Stored, StoredEntry, Time};
+use murmur_coordinatorless::{
+    Config, Draft, Event, Input, Node, Output, PeerAddress, Setup, Stored, StoredEntry, Time,
+};
 use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
@@ -41,6 +43,7 @@ pub(crate) struct Disk {
     head: Option<StoredEntry>,
     adopted: Option<Vec<i64>>,
     carries: Vec<Arc<[u8]>>,
+    address_book: Vec<PeerAddress>,
 }
 
 /// What is on its way to a peer.
@@ -48,7 +51,9 @@ pub(crate) struct Disk {
 enum Mail {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
+    DialFailed(SocketAddr),
     Message(PeerId, Vec<u8>),
+    Datagram(PeerId, Vec<u8>),
 }
 
 impl From<Mail> for Input {
@@ -56,7 +61,9 @@ impl From<Mail> for Input {
         match mail {
             Mail::Connected(peer, address) => Self::Connected { peer, address },
             Mail::Disconnected(peer) => Self::Disconnected { peer },
+            Mail::DialFailed(address) => Self::DialFailed { address, retry: true },
             Mail::Message(from, bytes) => Self::Message { from, bytes },
+            Mail::Datagram(from, bytes) => Self::Datagram { from, bytes },
         }
     }
 }
@@ -150,6 +157,8 @@ impl Net {
             class: Hash([7; 32]),
             config,
             seed: peer as u64,
+            incarnation: self.now.0 + 1,
+            address_book: disk.address_book,
             stored: Stored { entries: disk.entries, adopted: disk.adopted, head: disk.head, carries: disk.carries },
         });
         node.handle_timeout(self.now);
@@ -195,7 +204,7 @@ impl Net {
     }
 
     fn post(&mut self, to: usize, mail: &Mail) {
-        let lossy = matches!(mail, Mail::Message(..));
+        let lossy = matches!(mail, Mail::Message(..) | Mail::Datagram(..));
         let copies = match self.rng.next_u64() % 100 {
             roll if lossy && roll < self.world.loss_percent => 0,
             roll if lossy && roll < self.world.loss_percent + self.world.double_percent => 2,
@@ -242,11 +251,22 @@ impl Net {
                         self.post(to, &Mail::Message(from, bytes));
                     }
                 }
+                Output::Datagram { to, bytes } => {
+                    self.bytes += bytes.len() as u64;
+                    let to = self.index(to);
+                    let from = self.id(peer);
+                    if self.links.contains(&(peer.min(to), peer.max(to))) {
+                        self.post(to, &Mail::Datagram(from, bytes));
+                    }
+                }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
-                Output::Dial { address } => {
+                Output::AddressBook { peers } => disk.address_book = peers,
+                Output::Dial { address, .. } => {
                     let other = usize::from(address.port());
                     if self.nodes.contains_key(&other) && !self.cut {
                         self.connect(peer, other);
+                    } else {
+                        self.post(peer, &Mail::DialFailed(address));
                     }
                 }
                 Output::Event(event) => self.on_event(peer, &event),
