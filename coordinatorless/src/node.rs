@@ -14,6 +14,8 @@ mod chain;
 mod finish;
 mod gossip;
 mod neighbours;
+mod quest;
+mod reach;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -25,7 +27,11 @@ use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredE
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
-use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
+pub use reach::Mapping;
+use {
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours,
+    reach::Reaching,
+};
 
 /// What a peer brings into a run.
 #[derive(Debug)]
@@ -83,6 +89,7 @@ pub struct Node {
     roots_compared: (u64, u64),
     outputs: VecDeque<Output>,
     neighbours: Neighbours,
+    reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
     catch_up: CatchUp,
@@ -121,6 +128,7 @@ impl Node {
             roots_compared: (0, 0),
             outputs: VecDeque::new(),
             neighbours: Neighbours::default(),
+            reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
             catch_up,
@@ -142,7 +150,7 @@ impl Node {
         self.now = self.now.max(now);
         match input {
             Input::Author(draft) => self.author_update(*draft),
-            Input::Connected { peer, address } => self.on_connected(peer, address),
+            Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
             Input::Disconnected { peer } => self.on_disconnected(peer),
@@ -150,6 +158,7 @@ impl Node {
             Input::Introduce { address } => self.on_introduced(address),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
             Input::Leave => self.say_goodbye(),
+            Input::Moved { peer, address } => self.on_moved(peer, address),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
@@ -160,6 +169,7 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
         self.redial_due();
+        self.quests_due();
         self.requests_due();
         self.fetches_due();
         self.anti_entropy_due();
@@ -171,6 +181,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<Time> {
         let due = [
             self.neighbours.next_redial(),
+            self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             Some(self.gossip.anti_entropy_at),
@@ -230,6 +241,9 @@ impl Node {
             Message::Entries { items } => self.on_entries(from, items),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
+            Message::Meet { peer } => self.on_meet(from, peer),
+            Message::Observed { address, relay } => self.on_observed(from, address, relay),
+            Message::Punch { peer } => self.on_punch(from, peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
             Message::Want(want) => self.on_want(from, want),
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
 use super::Node;
-use crate::{Closing, Event, Message, Output, PeerAddress, Time};
+use crate::{Closing, Event, Message, Output, PeerAddress, Reach, Time};
 
 /// Addresses remembered, at most.
 const ADDRESSES_MAX: usize = 1024;
@@ -82,7 +82,7 @@ impl Node {
         self.neighbours.iter().map(|(peer, _)| peer).collect()
     }
 
-    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr) {
+    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
         let banned = self.neighbours.banned_until.get(&peer).is_some_and(|until| *until > self.now);
         let full = self.neighbours.len() >= self.config.neighbours_max;
         let unwelcome =
@@ -92,7 +92,9 @@ impl Node {
             return;
         }
         self.neighbours.redials.remove(&address);
-        self.remember(peer, address);
+        if let Reach::Direct | Reach::Punched = reach {
+            self.remember(peer, address);
+        }
         let fresh = Neighbour {
             known: VersionVector::default(),
             digest: None,
@@ -103,6 +105,7 @@ impl Node {
             strikes: 0,
         };
         self.neighbours.connected.insert(peer, fresh);
+        self.reached(peer, address, reach);
         self.send_digest(peer, true);
         self.introduce_others(peer);
     }
@@ -118,13 +121,14 @@ impl Node {
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         self.forget_requests_to(peer);
+        self.unreached(peer);
         if neighbour.greeted {
             self.tell(Event::Departed { peer });
         }
         neighbour.greeted
     }
 
-    fn remember(&mut self, peer: PeerId, address: SocketAddr) {
+    pub(super) fn remember(&mut self, peer: PeerId, address: SocketAddr) {
         if self.neighbours.addresses.len() < ADDRESSES_MAX || self.neighbours.addresses.contains_key(&peer) {
             self.neighbours.addresses.insert(peer, address);
         }
@@ -145,10 +149,10 @@ impl Node {
         }
         for told in peers {
             let (peer, address) = (told.peer, told.address());
-            let allowed = !self.config.loopback_only || address.ip().is_loopback();
+            let allowed = self.may_dial(address);
             let wanted = peer != self.id() && !self.neighbours.is_connected(&peer) && !self.fold.is_evicted(&peer);
             if allowed && wanted && self.neighbours.len() < self.config.neighbours_max {
-                self.outputs.push_back(Output::Dial { address, expect: None });
+                self.seek(peer, address, from);
             }
         }
     }
@@ -158,6 +162,7 @@ impl Node {
     }
 
     pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
+        self.hurry_quests(address);
         if !retry {
             self.neighbours.redials.remove(&address);
             return;

@@ -1,0 +1,185 @@
+//! The search for a way to a peer that others speak of.
+//!
+//! In this order, each step when the one before has failed or taken too long:
+//! 1. Dial the address that was told.
+//! 2. Ask a mutual neighbour to bring both together: both dial each other at once, so that both translators let the other
+//!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps.
+//! 3. Dial through a neighbour that volunteers as a relay, those first who spoke of the peer.
+//!
+//! A relayed connection is not the end: the smaller of the two asks the relay now and then to bring both together,
+//! and a straight connection takes over. A quest that has tried everything is given up; it begins anew when somebody speaks
+//! of the peer again.
+
+use core::time::Duration;
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use murmur_collectives::PeerId;
+use rand_chacha::rand_core::Rng;
+
+use super::{Node, reach::Mapping};
+use crate::{Message, Output, Reach, Time};
+
+/// Quests at once, at most.
+const QUESTS_MAX: usize = 64;
+
+/// Neighbours remembered who spoke of a peer, at most.
+const INTRODUCERS_MAX: usize = 4;
+
+/// Rounds of punching until a relay is sought.
+const PUNCH_ROUNDS: u32 = 2;
+
+/// Relays tried in one quest, at most.
+const RELAYS_TRIED_MAX: usize = 3;
+
+/// Doublings of the time between attempts to replace a relayed connection.
+const UPGRADE_DOUBLINGS_MAX: u32 = 5;
+
+/// Up to this much is added to each time, so that many quests do not move in step.
+const SPREAD: Duration = Duration::from_millis(500);
+
+/// What is being tried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Stage {
+    /// This address is being dialed.
+    Dialing(SocketAddr),
+    /// So many rounds of punching have begun.
+    Punching(u32),
+    /// These relays have been dialed through.
+    Relaying(Vec<PeerId>),
+    /// Connected through a relay; so many attempts to do without have begun.
+    Upgrading(u32),
+}
+
+/// The search for a way to one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Quest {
+    stage: Stage,
+    /// When the next step is due.
+    pub(super) at: Time,
+    /// Who spoke of the peer, and so may be its neighbour.
+    introducers: BTreeSet<PeerId>,
+}
+
+impl Node {
+    /// `from` said that `peer` is at `address`: dials it, and looks for other ways if that fails.
+    pub(super) fn seek(&mut self, peer: PeerId, address: SocketAddr, from: PeerId) {
+        if let Some(quest) = self.reaching.quests.get_mut(&peer) {
+            if quest.introducers.len() < INTRODUCERS_MAX {
+                quest.introducers.insert(from);
+            }
+            return;
+        }
+        self.outputs.push_back(Output::Dial { address, expect: Some(peer) });
+        self.begin_quest(peer, Stage::Dialing(address), BTreeSet::from([from]));
+    }
+
+    fn begin_quest(&mut self, peer: PeerId, stage: Stage, introducers: BTreeSet<PeerId>) {
+        if self.reaching.quests.len() < QUESTS_MAX && !self.finish.is_begun() {
+            let at = self.after(self.config.reach_patience);
+            self.reaching.quests.insert(peer, Quest { stage, at, introducers });
+        }
+    }
+
+    /// `wait` from now and a little more.
+    fn after(&mut self, wait: Duration) -> Time {
+        let micros = self.rng.next_u64() % (SPREAD.as_micros() as u64);
+        self.now + wait + Duration::from_micros(micros)
+    }
+
+    /// A dial to `address` has failed: the next step need not wait.
+    pub(super) fn hurry_quests(&mut self, address: SocketAddr) {
+        let now = self.now;
+        let dialing = self.reaching.quests.values_mut().filter(|quest| quest.stage == Stage::Dialing(address));
+        dialing.for_each(|quest| quest.at = now);
+        self.quests_due();
+    }
+
+    /// A connection is up. If it is relayed, a better one is sought from now on.
+    pub(super) fn end_quest(&mut self, peer: PeerId, reach: Reach) {
+        self.reaching.quests.remove(&peer);
+        if let Reach::Relayed { by } = reach {
+            self.begin_quest(peer, Stage::Upgrading(0), BTreeSet::from([by]));
+            let at = self.after(self.config.reach_upgrade_after);
+            if let Some(quest) = self.reaching.quests.get_mut(&peer) {
+                quest.at = at;
+            }
+        }
+    }
+
+    /// A connection is gone. One that took more than a dial is sought again the same way, as a dial would not bring it back.
+    pub(super) fn lost_quest(&mut self, peer: PeerId, reach: Reach) {
+        self.reaching.quests.remove(&peer);
+        match reach {
+            Reach::Direct => {}
+            Reach::Punched => self.begin_quest(peer, Stage::Punching(0), BTreeSet::new()),
+            Reach::Relayed { by } => self.begin_quest(peer, Stage::Punching(0), BTreeSet::from([by])),
+        }
+    }
+
+    /// Takes every step that is due.
+    pub(super) fn quests_due(&mut self) {
+        let now = self.now;
+        let due: Vec<PeerId> =
+            self.reaching.quests.iter().filter(|(_, quest)| quest.at <= now).map(|(peer, _)| *peer).collect();
+        for peer in due {
+            if let Some(quest) = self.reaching.quests.remove(&peer) {
+                self.step(peer, quest);
+            }
+        }
+    }
+
+    fn step(&mut self, peer: PeerId, quest: Quest) {
+        if self.fold.is_evicted(&peer) {
+            return;
+        }
+        let Quest { stage, introducers, .. } = quest;
+        match stage {
+            Stage::Dialing(_) => self.punch_or_relay(peer, 0, introducers),
+            Stage::Punching(round) => self.punch_or_relay(peer, round, introducers),
+            Stage::Relaying(tried) => self.relay(peer, tried, introducers),
+            Stage::Upgrading(attempts) => self.upgrade(peer, attempts, introducers),
+        }
+    }
+
+    fn punch_or_relay(&mut self, peer: PeerId, round: u32, introducers: BTreeSet<PeerId>) {
+        let rounds = if self.mapping() == Mapping::Varies { 1 } else { PUNCH_ROUNDS };
+        match self.go_between(peer, round, &introducers).filter(|_| round < rounds) {
+            Some(neighbour) => {
+                self.send(neighbour, &Message::Meet { peer });
+                self.begin_quest(peer, Stage::Punching(round + 1), introducers);
+            }
+            None => self.relay(peer, Vec::new(), introducers),
+        }
+    }
+
+    /// Whom to ask in this round: one who spoke of the peer if still there, else any straight neighbour.
+    fn go_between(&mut self, peer: PeerId, round: u32, introducers: &BTreeSet<PeerId>) -> Option<PeerId> {
+        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.straight(candidate).is_some();
+        let mut candidates: Vec<PeerId> = introducers.iter().copied().filter(straight).collect();
+        if candidates.is_empty() {
+            candidates = self.reaching.paths.keys().copied().filter(straight).collect();
+        }
+        let choice = self.rng.next_u64().wrapping_add(u64::from(round)) % (candidates.len().max(1) as u64);
+        candidates.get(choice as usize).copied()
+    }
+
+    fn relay(&mut self, peer: PeerId, mut tried: Vec<PeerId>, introducers: BTreeSet<PeerId>) {
+        let candidates = self.relays(&introducers);
+        let next = candidates.into_iter().find(|relay| *relay != peer && !tried.contains(relay));
+        if let Some(relay) = next.filter(|_| tried.len() < RELAYS_TRIED_MAX) {
+            self.outputs.push_back(Output::DialThrough { relay, peer });
+            tried.push(relay);
+            self.begin_quest(peer, Stage::Relaying(tried), introducers);
+        }
+    }
+
+    fn upgrade(&mut self, peer: PeerId, attempts: u32, introducers: BTreeSet<PeerId>) {
+        let relay = introducers.first().copied().filter(|_| self.id() < peer);
+        if let Some(relay) = relay.filter(|relay| self.reaching.straight(relay).is_some()) {
+            self.send(relay, &Message::Meet { peer });
+        }
+        let wait = self.config.reach_upgrade_after * (2 << attempts.min(UPGRADE_DOUBLINGS_MAX - 1));
+        let (at, stage) = (self.after(wait), Stage::Upgrading(attempts + 1));
+        self.reaching.quests.insert(peer, Quest { stage, at, introducers });
+    }
+}
