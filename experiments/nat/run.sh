@@ -108,7 +108,9 @@ pair() {
 
 start() {
     local space=$1 log=$2; shift 2
-    ip netns exec "$space" timeout $((seconds + 20)) "$reach" "$@" --seconds "$seconds" >"$log.out" 2>"$log.err" &
+    # Those on the open internet outlast the two who look for each other.
+    local lasts=$seconds; [ "${space##*-}" = net ] && lasts=$((seconds + 4))
+    ip netns exec "$space" timeout $((seconds + 20)) "$reach" "$@" --seconds "$lasts" >"$log.out" 2>"$log.err" &
     pids+=($!)
 }
 

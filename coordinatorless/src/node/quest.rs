@@ -37,6 +37,9 @@ const UPGRADE_DOUBLINGS_MAX: u32 = 5;
 /// Up to this much is added to each time, so that many quests do not move in step.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// A round of punching takes this much longer than a dial, so that the next finds both sides done with the one before.
+const ROUND_SLACK: Duration = Duration::from_secs(1);
+
 /// What is being tried.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Stage {
@@ -74,8 +77,13 @@ impl Node {
     }
 
     fn begin_quest(&mut self, peer: PeerId, stage: Stage, introducers: BTreeSet<PeerId>) {
+        let wait = match stage {
+            Stage::Dialing(_) | Stage::Relaying(_) => self.config.reach_patience,
+            Stage::Punching(_) => self.config.reach_patience + ROUND_SLACK,
+            Stage::Upgrading(_) => self.config.reach_upgrade_after,
+        };
         if self.reaching.quests.len() < QUESTS_MAX && !self.finish.is_begun() {
-            let at = self.after(self.config.reach_patience);
+            let at = self.after(wait);
             self.reaching.quests.insert(peer, Quest { stage, at, introducers });
         }
     }
@@ -99,10 +107,6 @@ impl Node {
         self.reaching.quests.remove(&peer);
         if let Reach::Relayed { by } = reach {
             self.begin_quest(peer, Stage::Upgrading(0), BTreeSet::from([by]));
-            let at = self.after(self.config.reach_upgrade_after);
-            if let Some(quest) = self.reaching.quests.get_mut(&peer) {
-                quest.at = at;
-            }
         }
     }
 

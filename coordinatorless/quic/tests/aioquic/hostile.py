@@ -44,7 +44,7 @@ def configuration(alpn=ALPN, with_key=True, key=None, algorithm=None):
 
 async def attack(name, port, act, **how):
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(5):
             async with connect("127.0.0.1", port, configuration=configuration(**how)) as client:
                 await client.wait_connected()
                 await act(client)
