@@ -53,6 +53,14 @@ pub struct Config {
     pub lonely_after: Duration,
     /// Whether addresses that peers tell are dialed only if they are loopback addresses.
     pub loopback_only: bool,
+    /// Whether this peer tells its neighbours that it passes packets on between peers that cannot reach each other. The
+    /// transport's limits must allow it, too; volunteer only where anyone can dial in.
+    pub relay: bool,
+    /// How long a dial may take until another way is tried. Longer than the transport's own limit for a handshake.
+    pub reach_patience: Duration,
+    /// The first attempt to replace a relayed connection by a straight one comes after this long, each further one after twice the
+    /// time, up to 32 times.
+    pub reach_upgrade_after: Duration,
 }
 
 impl Default for Config {
@@ -81,6 +89,9 @@ impl Default for Config {
             checkpoint_every_tokens: 0,
             lonely_after: Duration::from_secs(5),
             loopback_only: true,
+            relay: false,
+            reach_patience: Duration::from_secs(6),
+            reach_upgrade_after: Duration::from_secs(30),
         }
     }
 }

@@ -16,8 +16,11 @@ pub enum Input {
     Connected {
         /// The other side, proven by its key.
         peer: PeerId,
-        /// Where it is.
+        /// Where it is; a stand-in that nobody else can dial if it is relayed.
         address: SocketAddr,
+        /// How its packets travel: [`Reach::Direct`] or [`Reach::Relayed`]. Whether a direct one had to be punched, the
+        /// node knows itself.
+        reach: Reach,
     },
     /// A datagram came in.
     Datagram {
@@ -66,10 +69,31 @@ pub enum Input {
         /// Its bytes, at most as long as the transport allows.
         bytes: Vec<u8>,
     },
+    /// A relayed connection was replaced by one that goes straight; nothing was lost.
+    Moved {
+        /// The other side.
+        peer: PeerId,
+        /// Where it is.
+        address: SocketAddr,
+    },
     /// An audit could not be replayed here; forget it.
     Unjudged {
         /// The update.
         update: EntryName,
+    },
+}
+
+/// How the packets of a connection travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Straight, after one side simply dialed the other.
+    Direct,
+    /// Straight, through holes that both sides made in their address translators at the same moment.
+    Punched,
+    /// Through a third peer, encrypted end to end.
+    Relayed {
+        /// The third peer.
+        by: PeerId,
     },
 }
 
@@ -136,6 +160,13 @@ pub enum Output {
         address: SocketAddr,
         /// Who must be there, if that is known; another peer there is a failed dial.
         expect: Option<PeerId>,
+    },
+    /// Open a connection through a neighbour that volunteers to pass packets on.
+    DialThrough {
+        /// The neighbour.
+        relay: PeerId,
+        /// Who must be at the other end.
+        peer: PeerId,
     },
     /// Tell the trainer or the user.
     Event(Event),

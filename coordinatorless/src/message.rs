@@ -10,7 +10,10 @@
 //! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
 //! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
 //! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
-//! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 24 |
+//! | `Meet` | asker → mutual neighbour | a peer cannot be dialed: bring us together | 32 B |
+//! | `Observed` | any → neighbour | on connecting: where I see you, whether I relay | 60 B |
+//! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 64 |
+//! | `Punch` | mutual neighbour → both | answers `Meet`: dial each other now | 50 B |
 //! | `Want` | asker → holder | an entry is missing | 44 B |
 //! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
 //! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
@@ -146,6 +149,9 @@ pub enum Message {
     WantChunkList { root: Hash },
     WantChunks { root: Hash, indices: Vec<u32> },
     WantManifest { run: Hash },
+    Meet { peer: PeerId },
+    Observed { address: Option<PeerAddress>, relay: bool },
+    Punch { peer: PeerAddress },
 }
 
 /// What a message is about: for priorities and for counting bytes.
@@ -207,6 +213,7 @@ impl Message {
             Self::Absent { .. } | Self::Announce { .. } | Self::Digest(_) | Self::Goodbye | Self::Peers { .. } => {
                 Kind::Control
             }
+            Self::Meet { .. } | Self::Observed { .. } | Self::Punch { .. } => Kind::Control,
             Self::Entries { items } if items.iter().any(|item| item.payload.is_some()) => Kind::Payload,
             Self::Entries { .. } | Self::Manifest { .. } | Self::Want(_) => Kind::Header,
             Self::WantChunkList { .. } | Self::WantChunks { .. } | Self::WantManifest { .. } => Kind::Header,

@@ -20,6 +20,8 @@ mod membership;
 mod neighbours;
 mod pending;
 mod pull;
+mod quest;
+mod reach;
 mod serving;
 mod view;
 
@@ -35,7 +37,10 @@ pub use blobs::Checkpoint;
 pub use chain::Snapshot;
 pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
-use {address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, view::View};
+pub use reach::Mapping;
+use {
+    address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, reach::Reaching, view::View,
+};
 use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
 
 /// What a peer brings into a run.
@@ -99,6 +104,7 @@ pub struct Node {
     dialing: Dialing,
     view: View,
     conduct: Conduct,
+    reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
     catch_up: CatchUp,
@@ -132,6 +138,7 @@ impl Node {
             dialing: Dialing::default(),
             view: View::default(),
             conduct: Conduct::default(),
+            reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
             catch_up,
@@ -154,7 +161,7 @@ impl Node {
         match input {
             Input::Author(_) if self.membership.is_second() => {}
             Input::Author(draft) => self.author_update(*draft),
-            Input::Connected { peer, address } => self.on_connected(peer, address),
+            Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => return self.on_datagram(from, &bytes),
             Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
             Input::Disconnected { peer } => self.on_disconnected(peer),
@@ -162,6 +169,7 @@ impl Node {
             Input::Introduce { address } => self.on_introduced(address),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
             Input::Leave => self.leave(),
+            Input::Moved { peer, address } => self.on_moved(peer, address),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
@@ -174,6 +182,7 @@ impl Node {
         self.membership_due();
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.now) {
             self.dials_due();
+            self.quests_due();
             self.view_due();
             self.serving_due();
             self.requests_due();
@@ -195,6 +204,7 @@ impl Node {
             self.dialing.next_deadline(self.config.dials_at_once),
             Some(self.view.next_deadline(self.address_book.has_changes())),
             self.next_serving(),
+            self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             Some(self.gossip.anti_entropy_at),
@@ -254,6 +264,9 @@ impl Node {
             Message::Entries { items } => self.on_entries(from, items),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
+            Message::Meet { peer } => self.on_meet(from, peer),
+            Message::Observed { address, relay } => self.on_observed(from, address, relay),
+            Message::Punch { peer } => self.on_punch(from, peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
             request @ (Message::Want(_)
             | Message::WantChunkList { .. }
@@ -277,7 +290,10 @@ impl Node {
             | Message::Entries { .. }
             | Message::Goodbye
             | Message::Manifest { .. }
-            | Message::Peers { .. } => {}
+            | Message::Meet { .. }
+            | Message::Observed { .. }
+            | Message::Peers { .. }
+            | Message::Punch { .. } => {}
         }
     }
 

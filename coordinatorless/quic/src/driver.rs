@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, PeerAddress, StoredEntry, Time};
+use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, PeerAddress, Reach, StoredEntry, Time};
 use tokio::sync::mpsc;
 
 use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
@@ -119,8 +119,14 @@ async fn sleep(due: Option<Duration>) {
 
 fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host: &mut H) {
     match event {
-        TransportEvent::Connected { peer, addr, dialed: _ } => {
-            node.handle(now, Input::Connected { peer, address: addr });
+        TransportEvent::Connected { peer, addr, dialed: _, relay } => {
+            let reach = relay.map_or(Reach::Direct, |by| Reach::Relayed { by });
+            node.handle(now, Input::Connected { peer, address: addr, reach });
+        }
+        TransportEvent::Moved { peer, addr } => node.handle(now, Input::Moved { peer, address: addr }),
+        TransportEvent::Datagram { from, bytes } => {
+            host.count(false, "datagram", bytes.len());
+            node.handle(now, Input::Datagram { from, bytes: bytes.into() });
         }
         TransportEvent::Message { from, bytes } => {
             host.count(false, Kind::peek(&bytes).name(), bytes.len());
@@ -139,6 +145,9 @@ fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host
                 host.told_off(ToldOff::SameIdentity);
             }
             node.handle(now, Input::DialFailed { address: addr, retry: is_worth_retrying(&reason) });
+        }
+        TransportEvent::DialThroughFailed { relay, peer, reason } => {
+            tracing::debug!(relay = %relay.petname(), peer = %peer.petname(), %reason, "no way through a relay");
         }
         TransportEvent::Refused { addr, reason: reason @ (Refusal::AlreadyConnected(_) | Refusal::Aborted(_)) } => {
             tracing::debug!(%addr, %reason, "a connection too many");
@@ -173,9 +182,12 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
             Output::Datagram { to, bytes } => {
-                tracing::trace!(peer = %to.petname(), bytes = bytes.len(), "this transport carries no datagrams");
+                host.count(true, "datagram", bytes.len());
+                // A datagram may be lost anywhere, so also here; the transport counts it.
+                let _ = transport.send_datagram(to, bytes.into());
             }
             Output::Dial { address, expect } => transport.dial(address, expect),
+            Output::DialThrough { relay, peer } => transport.dial_through(relay, peer),
             Output::Event(event) => host.event(event, node),
             Output::Reset => host.reset()?,
             Output::Send { to, kind, bytes } => {

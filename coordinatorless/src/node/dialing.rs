@@ -164,15 +164,22 @@ impl Node {
             self.address_book.fail(address, self.now);
         }
         if let Some(dial) = self.dialing.dials.remove(&address) {
-            if let Some(peer) = dial.expect {
-                self.dialing.held.remove(&peer);
-                self.on_unreachable(peer);
+            if let Some(peer) = dial.expect
+                && !self.begin_search(peer, dial.purpose)
+            {
+                self.give_up_reaching(peer);
             }
             if retry && dial.purpose >= Purpose::Lost {
                 self.redial_later(address, dial);
             }
         }
         self.begin_dials();
+    }
+
+    /// There is no way to `peer` now: what waited for it is dropped.
+    pub(super) fn give_up_reaching(&mut self, peer: PeerId) {
+        self.dialing.held.remove(&peer);
+        self.on_unreachable(peer);
     }
 
     fn redial_later(&mut self, address: SocketAddr, failed: Dial) {
@@ -207,7 +214,9 @@ impl Node {
             return self.outputs.push_back(Output::Datagram { to, bytes });
         }
         self.seek(to, Purpose::Contact);
-        if self.dialing.seeks(&to) && (self.dialing.held.len() < HELD_MAX.1 || self.dialing.held.contains_key(&to)) {
+        if (self.dialing.seeks(&to) || self.reaching.seeks(&to))
+            && (self.dialing.held.len() < HELD_MAX.1 || self.dialing.held.contains_key(&to))
+        {
             let held = self.dialing.held.entry(to).or_default();
             held.push_back(bytes);
             while held.len() > HELD_MAX.0 {
@@ -225,8 +234,7 @@ impl Node {
 
     /// Somebody says where a peer is.
     pub(super) fn hear_of(&mut self, peer: PeerId, address: SocketAddr) {
-        let allowed = !self.config.loopback_only || address.ip().is_loopback();
-        if allowed && peer != self.id() && address.port() != 0 {
+        if self.is_allowed(address) && peer != self.id() {
             self.address_book.hear(peer, address);
         }
     }
@@ -237,7 +245,7 @@ impl Node {
             .neighbours
             .iter()
             .filter(|(peer, neighbour)| *peer != to && neighbour.is_near())
-            .map(|(peer, neighbour)| PeerAddress::new(peer, neighbour.address))
+            .filter_map(|(peer, _)| Some(PeerAddress::new(peer, self.address_of(&peer)?)))
             .collect();
         while known.len() > self.config.neighbours_target.min(TOLD_MAX) {
             let at = self.below(known.len());
@@ -256,6 +264,7 @@ impl Node {
         for told in peers {
             if self.neighbours.entry(&from).is_some_and(|neighbour| neighbour.intake.admits_address(now)) {
                 self.hear_of(told.peer, told.address());
+                self.reaching.note_introducer(told.peer, from);
             }
         }
         self.look_around();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
 use super::{Node, dialing::Purpose, serving::Intake};
-use crate::{Closing, Event, Output, Time};
+use crate::{Closing, Event, Output, Reach, Time};
 
 /// What is known of a connected peer.
 #[derive(Debug)]
@@ -77,8 +77,10 @@ pub(super) struct Neighbours {
 pub struct NeighbourView {
     /// Who.
     pub peer: PeerId,
-    /// Where the other end of the connection is.
+    /// Where the other end of the connection is; a stand-in if it is relayed.
     pub address: SocketAddr,
+    /// How its packets travel.
+    pub reach: Reach,
     /// Whether entries are exchanged; otherwise the connection serves one purpose.
     pub near: bool,
     /// What membership says of it.
@@ -149,6 +151,7 @@ impl Node {
         let view = |(peer, neighbour): (PeerId, &Neighbour)| NeighbourView {
             peer,
             address: neighbour.address,
+            reach: self.reach_of(&peer).unwrap_or(Reach::Direct),
             near: neighbour.is_near(),
             state: state(&peer),
             requests: neighbour.asked,
@@ -156,8 +159,9 @@ impl Node {
         self.neighbours.iter().map(view).collect()
     }
 
-    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr) {
-        let purpose = self.dialing.done(&peer, address);
+    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
+        let dialed = self.dialing.done(&peer, address);
+        let purpose = dialed.max(self.quest_purpose(&peer));
         let banned = self.conduct.is_banned(&peer, self.now);
         let full = self.neighbours.len() >= self.config.neighbours_max && !self.neighbours.is_connected(&peer);
         let unwelcome =
@@ -169,8 +173,8 @@ impl Node {
         if self.neighbours.is_connected(&peer) {
             self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
         }
-        self.address_book.succeed(peer, address);
         self.neighbours.connected.insert(peer, Neighbour::new(address, &self.config, self.now));
+        self.reached(peer, address, reach);
         if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
             self.invite(peer);
         }
@@ -207,8 +211,10 @@ impl Node {
 
     pub(super) fn on_disconnected(&mut self, peer: PeerId) {
         let was_neighbour = self.forget(peer);
+        let reach = self.reaching.paths.remove(&peer).map(|path| path.reach);
         if was_neighbour && self.is_full_mesh() {
             self.redial_lost(peer);
+            reach.into_iter().for_each(|reach| self.lost_quest(peer, reach));
         }
         self.look_around_soon();
     }
@@ -216,6 +222,7 @@ impl Node {
     pub(super) fn on_goodbye(&mut self, from: PeerId) {
         self.address_book.forget(&from);
         self.forget(from);
+        self.reaching.forget(&from);
         self.member_left(from);
         self.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
     }
@@ -224,6 +231,7 @@ impl Node {
     pub(super) fn send_away(&mut self, peer: PeerId, reason: Closing) {
         self.address_book.forget(&peer);
         self.dialing.cancel(&peer);
+        self.reaching.forget(&peer);
         self.part(peer, reason);
     }
 
@@ -231,13 +239,14 @@ impl Node {
     pub(super) fn part(&mut self, peer: PeerId, reason: Closing) {
         if self.neighbours.is_connected(&peer) {
             self.forget(peer);
+            self.reaching.forget(&peer);
             self.outputs.push_back(Output::Close { peer, reason });
         }
     }
 
-    /// Where the other end of the connection with `peer` is.
+    /// Where the other end of the connection with `peer` is, unless others are in between.
     pub(super) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
-        self.neighbours.look(peer).map(|neighbour| neighbour.address)
+        self.reaching.straight(peer).map(|path| path.address)
     }
 
     /// Whether `peer` is connected and has said something in the last `duration`.

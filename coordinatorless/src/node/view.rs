@@ -85,7 +85,7 @@ impl Node {
 
     /// Dials random peers until there are neighbours enough.
     pub(super) fn look_around(&mut self) {
-        let coming = self.neighbours.near_count() + self.dialing.count_for_view();
+        let coming = self.neighbours.near_count() + self.dialing.count_for_view() + self.reaching.count_for_view();
         let lacking = self.neighbours_wanted().0.saturating_sub(coming);
         if lacking == 0 || self.finish.is_begun() {
             return;
@@ -99,7 +99,9 @@ impl Node {
     }
 
     fn candidates(&self) -> Vec<PeerId> {
-        let free = |peer: &PeerId| !self.neighbours.is_connected(peer) && !self.dialing.seeks(peer);
+        let free = |peer: &PeerId| {
+            !self.neighbours.is_connected(peer) && !self.dialing.seeks(peer) && !self.reaching.seeks(peer)
+        };
         self.address_book.ready(self.now).filter(|peer| *peer != self.id() && free(peer)).collect()
     }
 

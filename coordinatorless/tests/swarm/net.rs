@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{
-    Config, Draft, Event, Input, Node, Output, PeerAddress, Setup, Stored, StoredEntry, Time,
+    Config, Draft, Event, Input, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
 };
 use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
@@ -59,7 +59,7 @@ enum Mail {
 impl From<Mail> for Input {
     fn from(mail: Mail) -> Self {
         match mail {
-            Mail::Connected(peer, address) => Self::Connected { peer, address },
+            Mail::Connected(peer, address) => Self::Connected { peer, address, reach: Reach::Direct },
             Mail::Disconnected(peer) => Self::Disconnected { peer },
             Mail::DialFailed(address) => Self::DialFailed { address, retry: true },
             Mail::Message(from, bytes) => Self::Message { from, bytes },
@@ -269,6 +269,7 @@ impl Net {
                         self.post(peer, &Mail::DialFailed(address));
                     }
                 }
+                Output::DialThrough { .. } => {} // nobody volunteers here
                 Output::Event(event) => self.on_event(peer, &event),
             }
         }

@@ -21,7 +21,7 @@ impl Node {
         let read = match bytes.split_first() {
             _ if bytes.len() > crate::DATAGRAM_BYTES_MAX => Err("a datagram too long"),
             Some((&SWIM, frame)) => self.on_swim_frame(from, frame),
-            Some((&CARD, card)) => self.on_card_frame(card),
+            Some((&CARD, card)) => self.on_card_frame(from, card),
             Some(_) | None => Err("a datagram of an unknown kind"),
         };
         if let Err(reason) = read {
@@ -42,10 +42,10 @@ impl Node {
             return Ok(());
         }
         frame.header.src = frame.header.src.seen_at(self.address_of(&from));
-        self.learn(frame.header.src);
+        self.learn(frame.header.src, from);
         let updates = core::mem::take(&mut frame.updates);
         for update in updates {
-            if self.believes(&update)? {
+            if self.believes(&update, from)? {
                 frame.updates.push(update);
             }
         }
@@ -61,10 +61,11 @@ impl Node {
     }
 
     /// Keeps a proven card and the address in it.
-    fn learn(&mut self, card: Card) {
+    fn learn(&mut self, card: Card, from: PeerId) {
         self.membership.keep(card);
         if let Some(address) = card.address {
             self.hear_of(card.peer, address);
+            self.reaching.note_introducer(card.peer, from);
         }
     }
 
@@ -80,16 +81,16 @@ impl Node {
         newer.is_some()
     }
 
-    fn on_card_frame(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+    fn on_card_frame(&mut self, from: PeerId, mut bytes: &[u8]) -> Result<(), &'static str> {
         let card = Card::take(&mut bytes).map_err(|_| "a malformed member card")?;
         if card.peer != self.id() || !bytes.is_empty() {
             return Err("a card that concerns somebody else");
         }
-        self.believes(&Member::alive(card)).map(|_| ())
+        self.believes(&Member::alive(card), from).map(|_| ())
     }
 
     /// Whether an update may reach the library.
-    fn believes(&mut self, update: &Member<Card>) -> Result<bool, &'static str> {
+    fn believes(&mut self, update: &Member<Card>, from: PeerId) -> Result<bool, &'static str> {
         let card = *update.id();
         if card == self.membership.own {
             return Ok(true);
@@ -109,7 +110,7 @@ impl Node {
         }
         let believed = self.membership.knows(&card.peer) || (alive && self.membership.has_room(0));
         if believed {
-            self.learn(card);
+            self.learn(card, from);
         }
         Ok(believed)
     }
