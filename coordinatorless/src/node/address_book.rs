@@ -19,6 +19,9 @@ const KEPT_MAX: usize = 256;
 /// A place that only others told of is forgotten after this many failed dials in a row.
 const HEARSAY_FAILURES_MAX: u32 = 3;
 
+/// A connection that ends sooner than this was not wanted.
+const BRIEF: Duration = Duration::from_secs(10);
+
 /// The longest pause between dials of one place.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -29,6 +32,8 @@ struct Place {
     /// Rank of the newest success, greater is newer; 0: only hearsay.
     success: u64,
     failures: u32,
+    /// Connections in a row that ended soon after they began.
+    brief: u32,
     retry_at: Time,
 }
 
@@ -66,7 +71,7 @@ impl AddressBook {
             let Some(worst) = worst else { return };
             places.swap_remove(worst);
         }
-        places.push(Place { address, success: 0, failures: 0, retry_at: Time::default() });
+        places.push(Place { address, success: 0, failures: 0, brief: 0, retry_at: Time::default() });
     }
 
     /// A connection with `peer` came about at `address`.
@@ -78,7 +83,7 @@ impl AddressBook {
             // Full of places that were right once: the one right longest ago gives way.
             places.sort_by_key(|place| core::cmp::Reverse(place.success));
             places.truncate(PLACES_MAX - 1);
-            places.push(Place { address, success: 0, failures: 0, retry_at: Time::default() });
+            places.push(Place { address, success: 0, failures: 0, brief: 0, retry_at: Time::default() });
         }
         for place in places.iter_mut().filter(|place| place.address == address) {
             self.changed |= place.success == 0;
@@ -96,6 +101,15 @@ impl AddressBook {
             places.retain(|place| place.success > 0 || place.failures < HEARSAY_FAILURES_MAX);
         }
         self.places.retain(|_, places| !places.is_empty());
+    }
+
+    /// A connection to `address` ended. One that did not last is not tried again at once: the other side may not want it.
+    pub(super) fn ended(&mut self, peer: &PeerId, address: SocketAddr, lasted: Duration, now: Time) {
+        let places = self.places.get_mut(peer).into_iter().flatten();
+        for place in places.filter(|place| place.address == address) {
+            place.brief = if lasted < BRIEF { place.brief.saturating_add(1) } else { 0 };
+            place.retry_at = now + if place.brief > 0 { pause(place.brief) } else { Duration::ZERO };
+        }
     }
 
     /// Nothing more is to be had from `peer`.

@@ -26,6 +26,8 @@ pub(super) struct Neighbour {
     pub(super) checkpoint: Option<crate::CheckpointName>,
     /// Where the other end of the connection is.
     pub(super) address: SocketAddr,
+    /// When the connection came up.
+    since: Time,
     /// When it last said anything.
     pub(super) heard_at: Time,
     /// When a datagram was last sent to it.
@@ -48,6 +50,7 @@ impl Neighbour {
             finishing: false,
             checkpoint: None,
             address,
+            since: now,
             heard_at: now,
             used_at: now,
             intake: Intake::new(config, now),
@@ -203,6 +206,7 @@ impl Node {
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         self.forget_requests_to(peer);
+        self.address_book.ended(&peer, neighbour.address, self.now.since(neighbour.since), self.now);
         if neighbour.greeted {
             self.tell(Event::Departed { peer });
         }

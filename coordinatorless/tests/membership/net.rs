@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{
-    Closing, Config, DownReason, Event, Input, Kind, Message, Node, Output, PeerAddress, Setup, Stored, Time,
+    Closing, Config, DownReason, Event, Input, Kind, Message, Node, Output, PeerAddress, Reach, Setup, Stored, Time,
 };
 use murmur_kernels::from_f32;
 use rand_chacha::{
@@ -206,7 +206,11 @@ impl Net {
                 // The transport keeps the newer of two connections with one key; the older one's far end is cut off.
                 self.lose(other, here);
             }
-            self.post(here, Duration::ZERO, Mail::Alone(Input::Connected { peer, address: address(there) }));
+            self.post(
+                here,
+                Duration::ZERO,
+                Mail::Alone(Input::Connected { peer, address: address(there), reach: Reach::Direct }),
+            );
         }
     }
 
@@ -228,6 +232,7 @@ impl Net {
                 Output::AddressBook { peers } => drop(self.books.insert(place, peers)),
                 Output::Close { peer, reason } => self.close(place, peer, reason),
                 Output::Datagram { to, bytes } => self.send(place, to, None, bytes),
+                Output::DialThrough { .. } => {} // nobody volunteers here
                 Output::Dial { address, expect } => {
                     let to = usize::from(address.port()) - 1;
                     self.post(to, DELAY, Mail::Dialed { by: place, address, expect });
