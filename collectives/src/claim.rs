@@ -47,7 +47,8 @@ impl Equivocation {
     /// The evidence that two entries of one author make, if they make any.
     pub fn of(one: &Entry, other: &Entry) -> Self {
         let (one, other, author) = (one.claim(), other.claim(), one.author());
-        let (first, second) = if (one.seq, one.entry) <= (other.seq, other.entry) { (one, other) } else { (other, one) };
+        let (first, second) =
+            if (one.seq, one.entry) <= (other.seq, other.entry) { (one, other) } else { (other, one) };
         Self { author, first, second }
     }
 

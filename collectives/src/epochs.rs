@@ -74,6 +74,13 @@ impl Epochs {
         self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at)).map(|known| &known.view)
     }
 
+    /// The rows of the frontier of `epoch`, if it is one of the newest three and was not pruned when this peer began.
+    pub fn rows(&self, epoch: u32) -> Option<&[Row]> {
+        let back = (self.number().checked_sub(epoch)?) as usize;
+        let known = self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at))?;
+        (!known.rows.is_empty()).then_some(known.rows.as_slice())
+    }
+
     /// What the weight of an entry that knows `epoch` looks back to, at most.
     pub fn horizon(&self, epoch: u32) -> Option<&VersionVector> {
         self.view(epoch.saturating_sub(1))

@@ -62,6 +62,11 @@ impl Fold {
         &self.epochs
     }
 
+    /// All records that are not pruned, each after its causal past.
+    pub fn in_order(&self) -> impl Iterator<Item = &Record> {
+        self.order.iter().filter_map(|(author, seq)| self.log.record(author, *seq))
+    }
+
     /// θ in fixed point, `[parameters]`.
     pub fn state(&self) -> &[i64] {
         &self.state
@@ -199,7 +204,7 @@ impl Fold {
     /// # Errors
     /// [`RebuildError`] if the view is not held, or a payload in between is not.
     pub fn state_at(&self, view: &VersionVector) -> Result<Vec<i64>, RebuildError> {
-        if !self.log.version().includes(view) {
+        if !self.log.version().includes(view) || !view.includes(&self.epochs.pruned()) {
             return Err(RebuildError::NotHeld);
         }
         let mut state = self.state.clone();

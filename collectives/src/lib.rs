@@ -23,8 +23,7 @@ mod weigh;
 
 pub use claim::{Claim, Equivocation};
 pub use entry::{
-    BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Stage, Update, Verdict,
-    WireEntry,
+    BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Stage, Update, Verdict, WireEntry,
 };
 pub use epochs::{Epochs, Final};
 pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption};

@@ -163,6 +163,11 @@ impl Log {
         view.iter().map(|(author, count)| self.tokens(&author, count)).sum()
     }
 
+    /// Tokens that count of all updates of `author`.
+    pub fn tokens_of(&self, author: &PeerId) -> u64 {
+        self.tokens(author, u32::MAX)
+    }
+
     /// Updates that `view` names.
     pub fn update_count(&self, view: &VersionVector) -> u64 {
         view.iter().map(|(author, count)| u64::from(self.totals(&author, count).updates)).sum()

@@ -148,11 +148,20 @@ impl Rounds {
         named.filter(|name| !self.accepted.contains(name)).collect()
     }
 
+    /// Whether a vote is worth checking: for this epoch, by a voter, and not heard before.
+    pub fn is_news(&self, vote: &Vote) -> bool {
+        let known = self.votes.get(&vote.voter).is_some_and(|votes| votes.contains_key(&(vote.round, vote.ballot)));
+        vote.epoch == self.epoch() && !known && self.may_vote(vote)
+    }
+
+    fn may_vote(&self, vote: &Vote) -> bool {
+        let known = self.frontiers.get(&vote.frontier);
+        self.previous.weight(&vote.voter) > 0 || known.is_some_and(|f| f.weight(&vote.voter) > 0)
+    }
+
     /// Takes a vote whose signature was checked.
     pub fn hear(&mut self, vote: Vote) -> Heard {
-        let known = self.frontiers.get(&vote.frontier);
-        let may = self.previous.weight(&vote.voter) > 0 || known.is_some_and(|f| f.weight(&vote.voter) > 0);
-        if vote.epoch != self.epoch() || !may {
+        if vote.epoch != self.epoch() || !self.may_vote(&vote) {
             return Heard::Refused;
         }
         let votes = self.votes.entry(vote.voter).or_default();
@@ -207,21 +216,27 @@ impl Rounds {
             return None;
         }
         if self.proposed().is_none()
-            && let Some(choice) = self.bound_choice().or_else(|| self.heard_choice())
+            && let Some(choice) = self.bound_choice().or_else(|| self.heard_choice()).filter(|name| self.counts(name))
         {
             return Some(self.sign(Ballot::Propose, choice));
         }
         let gathered = self.gathered(self.round, Ballot::Propose).filter(|name| self.accepted.contains(name));
         match gathered {
-            Some(name) if self.committed().is_none() => Some(self.sign(Ballot::Commit, name)),
+            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Commit, name)),
             Some(_) | None => None,
         }
     }
 
-    /// Offers the own candidate (known and accepted) if nothing was proposed in this round; recorded as signed.
+    /// Offers the own candidate (known and accepted) if nothing acceptable was proposed in this round; recorded as signed.
     pub fn offer(&mut self, candidate: Hash) -> Option<(Ballot, Hash)> {
-        let free = self.may_sign() && self.proposed().is_none() && self.bound_choice().is_none() && self.lock_allows(candidate);
+        let led = self.bound_choice().or_else(|| self.heard_choice()).is_some();
+        let free = self.may_sign() && self.proposed().is_none() && !led && self.lock_allows(candidate);
         (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Propose, candidate))
+    }
+
+    /// Whether this peer's vote for it would count.
+    fn counts(&self, name: &Hash) -> bool {
+        self.frontiers.get(name).is_some_and(|frontier| self.previous.may_vote(frontier, &self.me))
     }
 
     /// Whether this voter has proposed in the present round.
@@ -243,7 +258,8 @@ impl Rounds {
 
     /// The certificate, once the epoch is decided.
     pub fn certificate(&self) -> Option<Certificate> {
-        let rounds: BTreeSet<u32> = self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
+        let rounds: BTreeSet<u32> =
+            self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
         let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Commit)?));
         let (round, name) = rounds.iter().find_map(decided)?;
         let votes = self.votes_for(round, Ballot::Commit, &name);
@@ -292,9 +308,17 @@ impl Rounds {
         locked == name || newer.is_some_and(|best| best.frontier == name)
     }
 
+    /// What others proposed in the present round.
+    pub fn proposed_now(&self) -> impl Iterator<Item = Hash> + '_ {
+        let place = (self.round, Ballot::Propose);
+        let others = self.votes.iter().filter(|(peer, _)| **peer != self.me);
+        others.filter_map(move |(_, votes)| votes.get(&place)).map(|vote| vote.frontier)
+    }
+
     /// What the lowest-ranked voter proposed in this round, of what was accepted.
     fn heard_choice(&self) -> Option<Hash> {
-        let here = self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Propose))?)));
+        let here =
+            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Propose))?)));
         let open = here.filter(|(peer, vote)| {
             **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
         });

@@ -117,7 +117,10 @@ impl Standing {
     /// Verdicts that count in `view`: (passed, failed).
     pub(crate) fn tally(&self, view: &VersionVector) -> (u64, u64) {
         let all = self.rulings.keys().flat_map(|author| self.seen(author, view));
-        all.fold(self.past_tally, |(passed, failed), r| if r.passed { (passed + 1, failed) } else { (passed, failed + 1) })
+        all.fold(
+            self.past_tally,
+            |(passed, failed), r| if r.passed { (passed + 1, failed) } else { (passed, failed + 1) },
+        )
     }
 
     /// Whether anyone in `view` whose verdict counts found update `seq` of `author` false.

@@ -13,9 +13,9 @@ mod node;
 mod time;
 
 pub use config::Config;
-pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
+pub use event::{Closing, Compacted, Draft, Event, Input, Output, StoredEntry};
 pub use message::{
-    CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
+    CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven, Want,
 };
 pub use node::{AuditJob, Checkpoint, Node, Setup, Snapshot, Stored};
 pub use time::Time;

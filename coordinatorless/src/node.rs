@@ -10,10 +10,13 @@ mod anti_entropy;
 mod audits;
 mod blobs;
 mod catch_up;
+mod certificates;
 mod chain;
 mod finish;
+mod frontier;
 mod gossip;
 mod neighbours;
+mod staging;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -25,7 +28,10 @@ use crate::{Closing, Config, Event, Input, Message, Output, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
-use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
+use {
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
+    neighbours::Neighbours,
+};
 
 /// What a peer brings into a run.
 #[derive(Debug)]
@@ -57,6 +63,10 @@ pub struct Stored {
     pub entries: Vec<StoredEntry>,
     /// A state received from others: that of all records stored as contained in it.
     pub adopted: Option<Vec<i64>>,
+    /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
+    pub compacted: Option<(Vec<u8>, Vec<i64>)>,
+    /// The newest [`crate::Output::Signing`].
+    pub signing: Option<Vec<u8>>,
     /// The newest own record, stored apart from the log so that a damaged log cannot fork the own chain.
     pub head: Option<StoredEntry>,
     /// Sealed own carries, oldest first; the one after the newest own update should be among them.
@@ -83,6 +93,7 @@ pub struct Node {
     catch_up: CatchUp,
     audits: Audits,
     finish: Finish,
+    finality: Finality,
 }
 
 impl Node {
@@ -90,6 +101,7 @@ impl Node {
     pub fn new(setup: Setup) -> Self {
         let Setup { manifest, run, rules, genesis, identity, class, config, seed, stored } = setup;
         let lottery = Lottery::of(&identity);
+        let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored, &genesis);
         let mut node = Self {
             manifest,
@@ -109,6 +121,7 @@ impl Node {
             catch_up,
             audits: Audits::default(),
             finish: Finish::default(),
+            finality,
         };
         node.restore(stored);
         node.start();
@@ -146,6 +159,7 @@ impl Node {
         self.fetches_due();
         self.anti_entropy_due();
         self.catch_up_due();
+        self.finality_due();
         self.settle();
     }
 
@@ -158,6 +172,7 @@ impl Node {
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.now),
             self.finish.next_deadline(self.now),
+            self.next_final_deadline().filter(|_| self.catch_up.is_done()),
         ];
         due.into_iter().flatten().min()
     }
@@ -192,6 +207,7 @@ impl Node {
         self.pull();
         self.checkpoint_if_due();
         self.check_caught_up();
+        self.check_final();
         self.check_finished();
     }
 
@@ -206,16 +222,21 @@ impl Node {
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
+            Message::Frontier(proposal) => self.on_frontier(from, proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Peers { peers } => self.on_peers(from, &peers),
+            Message::Votes { votes } => self.on_votes(from, votes),
             Message::Want(want) => self.on_want(from, want),
+            Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
+            Message::WantFrontier { name } => self.on_want_frontier(from, name),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
         }
     }

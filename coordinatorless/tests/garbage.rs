@@ -55,6 +55,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             token_budget: 1_000_000,
             audit_rate_q16: ONE_Q16,
             audit_quorum: 2,
+            frontier_every_tokens: 200,
             founders,
         },
         genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),
@@ -98,7 +99,7 @@ impl Talk {
                     self.handle(peer, Input::Judged { update, passed: true, replay: Hash([5; 32]) });
                 }
                 Output::Adopted { .. } | Output::Append { .. } | Output::Close { .. } | Output::Dial { .. } => {}
-                Output::Event(_) | Output::Reset => {}
+                Output::Compact(_) | Output::Event(_) | Output::Reset | Output::Signing { .. } => {}
             }
         }
     }

@@ -32,6 +32,50 @@ impl Fold {
         if grown { self.proposal(self.log.version(), self.state_root()) } else { None }
     }
 
+    /// The largest closed part of `view` as the next frontier, if enough work in it was done since the last.
+    pub fn candidate_within(&self, view: &VersionVector) -> Option<Proposal> {
+        let every = self.rules.frontier_every_tokens;
+        let view = self.closed_part(view);
+        let due = self.epochs.newest().frontier.clock.saturating_add(every);
+        if every == 0 || self.log.clock(&view) < due {
+            return None;
+        }
+        let state = self.state_at(&view).ok()?;
+        self.proposal(&view, Hash(murmur_kernels::state_root(&state)))
+    }
+
+    /// The largest causally closed set that is part of `view` and contains what is final.
+    fn closed_part(&self, view: &VersionVector) -> VersionVector {
+        let settled = &self.epochs.newest().view;
+        let mut part: VersionVector =
+            self.log.version().iter().map(|(a, held)| (a, view.count(&a).min(held).max(settled.count(&a)))).collect();
+        loop {
+            let before = part.clone();
+            for (author, count) in before.iter() {
+                part.set(author, self.closed_count(&part, &author, count));
+            }
+            if part == before {
+                return part;
+            }
+        }
+    }
+
+    /// How many of the first `count` positions of `author` build on nothing outside `view`.
+    fn closed_count(&self, view: &VersionVector, author: &PeerId, count: u32) -> u32 {
+        let settled = self.epochs.newest().view.count(author);
+        let open = self.log.from(author, settled).iter().take_while(|record| record.entry.seq() < count);
+        let closed = open.take_while(|record| self.builds_on(view, &record.entry));
+        closed.last().map_or(settled, |record| record.entry.seq() + 1)
+    }
+
+    /// Whether what `entry` names, as far as it is in the set, is in `view`.
+    fn builds_on(&self, view: &VersionVector, entry: &Entry) -> bool {
+        entry.base().iter().all(|(author, count)| {
+            let inside = view.count(&author);
+            count <= inside || self.log.from(&author, inside).first().is_none_or(|r| r.entry.seq() >= count)
+        })
+    }
+
     /// `view` as the next frontier.
     fn proposal(&self, view: &VersionVector, state: Hash) -> Option<Proposal> {
         let row = |(author, count)| Some(Row { author, count, head: self.log.head_at(&author, count)? });
@@ -71,9 +115,8 @@ impl Fold {
     /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier.
     fn voters(&self, view: &VersionVector) -> Vec<Voter> {
         let before = &self.epochs.newest().view;
-        let trusted = |peer: &PeerId| {
-            self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view)
-        };
+        let trusted =
+            |peer: &PeerId| self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view);
         let added = |(peer, count)| {
             let weight = self.log.tokens(&peer, count).saturating_sub(self.log.tokens(&peer, before.count(&peer)));
             Voter { peer, weight }
@@ -89,7 +132,9 @@ impl Fold {
     pub fn judge(&self, proposal: &Proposal) -> Judgement {
         let newest = self.epochs.newest();
         let frontier = &proposal.frontier;
-        if !proposal.is_whole() || frontier.epoch != newest.frontier.epoch + 1 || frontier.previous != newest.frontier.name()
+        if !proposal.is_whole()
+            || frontier.epoch != newest.frontier.epoch + 1
+            || frontier.previous != newest.frontier.name()
         {
             return Judgement::Wrong("it does not continue the newest frontier");
         }
@@ -126,15 +171,11 @@ impl Fold {
     /// Whether what the entries of `view` name, as far as it is in the set, is in `view`.
     fn is_closed(&self, view: &VersionVector) -> bool {
         let settled = &self.epochs.newest().view;
-        let within = |author: &PeerId, count: u32| {
-            let inside = view.count(author);
-            count <= inside || self.log.from(author, inside).first().is_none_or(|r| r.entry.seq() >= count)
-        };
         let open = |(author, count): (PeerId, u32)| {
             let records = self.log.from(&author, settled.count(&author)).iter();
             records.take_while(move |record| record.entry.seq() < count)
         };
-        view.iter().flat_map(open).all(|r| r.entry.base().iter().all(|(author, count)| within(&author, count)))
+        view.iter().flat_map(open).all(|record| self.builds_on(view, &record.entry))
     }
 
     /// Says what is about to be final, so that a forked author's entries up to there are taken in.

@@ -65,7 +65,11 @@ impl Fold {
             Body::Equivocation(evidence) => match evidence.accused(self.run) {
                 Ok((accused, kept)) => {
                     self.standing.record_proof(accused, entry.author(), entry.seq());
-                    if self.log.knows_fork(&accused, kept) { Effect::None } else { Effect::Closed(accused, self.close(accused, kept)) }
+                    if self.log.knows_fork(&accused, kept) {
+                        Effect::None
+                    } else {
+                        Effect::Closed(accused, self.close(accused, kept))
+                    }
                 }
                 Err(_) => Effect::None,
             },

@@ -87,7 +87,8 @@ impl Log {
     }
 
     pub(crate) fn has_past(&self, base: &VersionVector) -> bool {
-        let wanted = |author: &crate::PeerId, count: u32| self.allowed(author).map_or(count, |allowed| count.min(allowed));
+        let wanted =
+            |author: &crate::PeerId, count: u32| self.allowed(author).map_or(count, |allowed| count.min(allowed));
         base.iter().all(|(author, count)| self.reach(&author) >= wanted(&author, count))
     }
 

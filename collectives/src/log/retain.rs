@@ -11,7 +11,16 @@ impl Log {
         debug_assert!(chain.count() <= seq, "only an admitted entry is appended");
         let (applied, zero) = (Weight::ZERO, (0, 0, None));
         let (tokens_until, updates_until, latest_norm) = zero;
-        chain.records.push(Record { entry, payload, weight, applied, counts, tokens_until, updates_until, latest_norm });
+        chain.records.push(Record {
+            entry,
+            payload,
+            weight,
+            applied,
+            counts,
+            tokens_until,
+            updates_until,
+            latest_norm,
+        });
         chain.total_up(chain.records.len() - 1);
         self.version.set(author, seq + 1);
     }
@@ -162,10 +171,5 @@ impl Log {
             chain.ledger = Some(ledger);
         }
         self.gaps.retain(|gap| gap.by_epoch + 1 >= oldest_open);
-    }
-
-    /// The totals that were kept of `author`'s pruned entries.
-    pub(crate) fn ledger(&self, author: &PeerId) -> Option<&Ledger> {
-        self.chains.get(author)?.ledger.as_ref()
     }
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, StoredEntry, Time};
+use murmur_coordinatorless::{Closing, Compacted, Event, Input, Kind, Node, Output, StoredEntry, Time};
 use tokio::sync::mpsc;
 
 use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
@@ -25,7 +25,19 @@ pub trait Host {
     /// A sentence; the driver stops.
     fn adopt(&mut self, state: &[i64]) -> Result<(), String>;
 
-    /// Sets the stored log aside.
+    /// Stores a final frontier and the records after it in place of the log so far, whole or not at all.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops.
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), String>;
+
+    /// Replaces what was stored of this peer's votes; returns only when it is on disk.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops, as no vote may be sent that is not stored.
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), String>;
+
+    /// Sets the stored log, the final frontier and the adopted state aside.
     ///
     /// # Errors
     /// A sentence; the driver stops.
@@ -168,9 +180,11 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Append { record, durable } => host.append(&record, durable)?,
             Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
+            Output::Compact(compacted) => host.compact(&compacted)?,
             Output::Dial { address } => transport.dial(address, None),
             Output::Event(event) => host.event(event, node),
             Output::Reset => host.reset()?,
+            Output::Signing { bytes } => host.signing(&bytes)?,
             Output::Send { to, kind, bytes } => {
                 host.count(true, kind.name(), bytes.len());
                 // What does not go out is repaired by anti-entropy or asked for again.

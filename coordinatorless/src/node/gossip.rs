@@ -104,7 +104,8 @@ impl Node {
         let closing = self.is_closing();
         for (peer, neighbour) in self.neighbours.iter().filter(|(_, neighbour)| neighbour.finishing || !closing) {
             for (author, count) in neighbour.known.iter() {
-                if count > self.fold.log().version().count(&author) && !self.fold.log().is_forked(&author) {
+                let reach = self.fold.log().reach(&author);
+                if count > reach && !self.fold.log().is_cut(&author, reach) {
                     missing.entry(author).or_default().push((peer, count));
                 }
             }
@@ -119,7 +120,7 @@ impl Node {
         if self.gossip.requests.contains_key(&author) {
             return;
         }
-        let from = self.gossip.first_missing(&author, self.fold.log().version().count(&author));
+        let from = self.gossip.first_missing(&author, self.fold.log().reach(&author));
         let (until, payloads) = self.catch_up.horizon(&author);
         let useful: Vec<(PeerId, u32)> = holders.iter().copied().filter(|(_, count)| *count > from).collect();
         if useful.is_empty() || from >= until {
@@ -159,7 +160,7 @@ impl Node {
 
     /// Believes of `peer` that it holds no more of `author`'s chain than this peer does.
     fn doubt(&mut self, peer: &PeerId, author: PeerId) {
-        let held = self.fold.log().version().count(&author);
+        let held = self.fold.log().reach(&author);
         if let Some(neighbour) = self.neighbours.entry(peer) {
             neighbour.known.set(author, held);
         }
@@ -177,10 +178,13 @@ impl Node {
         if !self.catch_up.is_done() {
             return; // a newcomer that has not caught up serves nothing
         }
-        let chain = self.fold.log().chain(&want.author);
-        let start = chain.len().min(want.from as usize);
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        for record in chain[start..].iter().take(want.count.min(WANT_MAX) as usize) {
+        let log = self.fold.log();
+        // Of what was excluded the newest is enough: it shows that all before it is out, too.
+        let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
+        let mut items: Vec<Item> =
+            late.map(|entry| Item { entry: entry.wire().clone(), payload: None }).into_iter().collect();
+        let mut bytes = 0;
+        for record in log.from(&want.author, want.from).iter().take(want.count.min(WANT_MAX) as usize) {
             let item = item(record, want.payloads);
             bytes += item.entry.header.len() + item.payload.as_ref().map_or(0, Vec::len);
             if bytes > ANSWER_BYTES && !items.is_empty() {
@@ -205,11 +209,17 @@ impl Node {
         }
         // An empty answer leaves its request to run out, so that the same neighbour is not asked in a loop.
         self.gossip.requests.retain(|author, request| request.to != from || !authors.contains(author));
+        if self.is_staging() {
+            return self.stage_more(from, &authors);
+        }
         self.retry_pending();
     }
 
     /// Looks at one entry that came in: checks it against set, rules and lotteries, and inserts or keeps it.
     fn offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
+        if self.is_staging() {
+            return self.stage(entry, payload);
+        }
         if self.take_payload(&entry, payload.as_ref(), from) {
             return;
         }
@@ -233,7 +243,11 @@ impl Node {
     fn after_offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, inserted: Insertion) {
         let most = self.config.pending_max;
         match inserted {
-            Insertion::Applied { .. } | Insertion::Known => {}
+            Insertion::Applied { .. } | Insertion::Known | Insertion::Excluded => {}
+            Insertion::Early { epoch } => {
+                from.iter().for_each(|peer| self.seek_epoch(*peer, epoch));
+                self.gossip.hold(entry, payload, from, most);
+            }
             Insertion::Waits { needs, closed } => {
                 if let Some(forger) = closed {
                     self.on_fork_proven(forger, &entry);

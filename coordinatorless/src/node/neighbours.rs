@@ -27,6 +27,8 @@ pub(super) struct Neighbour {
     /// It is about to leave.
     pub(super) finishing: bool,
     pub(super) checkpoint: Option<crate::CheckpointName>,
+    /// The newest epoch that is final there, and the name of its frontier.
+    pub(super) epoch: (u32, Hash),
     strikes: u32,
 }
 
@@ -100,6 +102,7 @@ impl Node {
             idle: false,
             finishing: false,
             checkpoint: None,
+            epoch: (0, Hash::NONE),
             strikes: 0,
         };
         self.neighbours.connected.insert(peer, fresh);
