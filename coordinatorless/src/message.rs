@@ -152,7 +152,7 @@ pub enum Message {
     ChunkList { root: Hash, length: u64, hashes: Vec<Hash> },
     Digest(Digest),
     Entries { items: Vec<Item> },
-    Frontier(Proposal),
+    Frontier(Box<Proposal>),
     Goodbye,
     Manifest { bytes: Vec<u8> },
     Peers { peers: Vec<PeerAddress> },

@@ -227,7 +227,7 @@ impl Node {
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
-            Message::Frontier(proposal) => self.on_frontier(from, proposal),
+            Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Peers { peers } => self.on_peers(from, &peers),

@@ -344,7 +344,7 @@ impl Node {
 
     pub(super) fn on_want_frontier(&mut self, from: PeerId, name: Hash) {
         if let Some(proposal) = self.finality.proposals.get(&name).cloned() {
-            self.send(from, &Message::Frontier(proposal));
+            self.send(from, &Message::Frontier(Box::new(proposal)));
         }
     }
 

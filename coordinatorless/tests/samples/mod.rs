@@ -141,7 +141,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("entries", Message::Entries { items: vec![Item { entry: entry(0), payload: None }] }),
         ("entries-none", Message::Entries { items: Vec::new() }),
         ("entries-with-payload", Message::Entries { items: vec![Item { entry: entry(2), payload: Some(vec![7; 9]) }] }),
-        ("frontier", Message::Frontier(Proposal { frontier: frontier(), rows: rows() })),
+        ("frontier", Message::Frontier(Box::new(Proposal { frontier: frontier(), rows: rows() }))),
         ("goodbye", Message::Goodbye),
         ("manifest", Message::Manifest { bytes: b"name = \"run\"".to_vec() }),
         ("peers", Message::Peers { peers }),
