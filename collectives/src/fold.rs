@@ -235,21 +235,20 @@ impl Fold {
         if norm.0 == update.norm { Ok(()) } else { Err(Refused::Norm) }
     }
 
-    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight that is
-    /// not final.
+    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight.
     fn payloads_needed(&self, entry: &Entry) -> Vec<(PeerId, u32)> {
         let judged = match &entry.header().body {
             Body::Verdict(verdict) if !verdict.passed => Some(verdict.author),
             Body::Equivocation(_) => None,
             Body::Enroll(_) | Body::Update(_) | Body::Verdict(_) => return Vec::new(),
         };
-        let settled = &self.epochs.newest().view;
-        let concerned = |record: &&Record| match judged {
-            Some(author) => author == record.entry.author(),
-            None => !settled.contains(&record.entry.author(), record.entry.seq()),
-        };
+        self.payloads_missing(|record| judged.is_none_or(|author| author == record.entry.author()))
+    }
+
+    /// Updates of which `concerned` holds and whose payload is not held.
+    fn payloads_missing(&self, concerned: impl Fn(&Record) -> bool) -> Vec<(PeerId, u32)> {
         let missing = |record: &&Record| record.entry.update().is_some() && record.payload.is_none();
-        let records = self.log.records().filter(concerned).filter(missing);
+        let records = self.log.records().filter(missing).filter(|record| concerned(record));
         records.map(|record| (record.entry.author(), record.entry.seq())).collect()
     }
 }

@@ -19,6 +19,12 @@ const VOTES_KEPT: usize = 8;
 /// Frontiers that are known but voted for by nobody, at most.
 const UNVOTED_MAX: usize = 16;
 
+/// Frontiers known at a time, at most.
+const FRONTIERS_MAX: usize = 128;
+
+/// Peers whose votes are kept, at most.
+const VOICES_MAX: usize = 4 * crate::VOTERS_MAX;
+
 /// What a voter has signed in an epoch and must not forget.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Signing {
@@ -116,9 +122,25 @@ impl Rounds {
             return false;
         }
         self.forget_unvoted();
+        if self.frontiers.len() >= FRONTIERS_MAX {
+            self.forget_old();
+        }
+        if self.frontiers.len() >= FRONTIERS_MAX {
+            return false;
+        }
         self.frontiers.insert(frontier.name(), Arc::new(frontier));
         self.gather();
         true
+    }
+
+    /// Forgets frontiers of earlier rounds, but for those that bind somebody.
+    fn forget_old(&mut self) {
+        let all = self.votes.values().flat_map(|votes| votes.values());
+        let mut kept: BTreeSet<Hash> =
+            all.filter(|vote| vote.round.saturating_add(1) >= self.round).map(|vote| vote.frontier).collect();
+        kept.extend(self.best.as_ref().map(|best| best.frontier));
+        kept.extend(self.signing.lock.map(|(_, name)| name));
+        self.frontiers.retain(|name, _| kept.contains(name));
     }
 
     fn forget_unvoted(&mut self) {
@@ -161,7 +183,9 @@ impl Rounds {
 
     /// Takes a vote whose signature was checked.
     pub fn hear(&mut self, vote: Vote) -> Heard {
-        if vote.epoch != self.epoch() || !self.may_vote(&vote) {
+        let crowded = self.votes.len() >= VOICES_MAX && !self.votes.contains_key(&vote.voter);
+        let heard_first = self.previous.weight(&vote.voter) > 0;
+        if vote.epoch != self.epoch() || !self.may_vote(&vote) || crowded && !heard_first {
             return Heard::Refused;
         }
         let votes = self.votes.entry(vote.voter).or_default();

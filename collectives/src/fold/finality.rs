@@ -188,13 +188,22 @@ impl Fold {
         self.log.version().includes(&proposal.view()) && self.log.holds(&proposal.rows)
     }
 
+    /// Payloads that must be supplied before `proposal` is made final: what it takes out may change what others weigh.
+    pub fn payloads_to_finalize(&self, proposal: &Proposal) -> Vec<(PeerId, u32)> {
+        let (view, number) = (proposal.view(), self.epochs.number());
+        let late = |r: &Record| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq());
+        let changes = self.log.forked().next().is_some() || self.log.records().any(late);
+        if changes { self.payloads_missing(|_| true) } else { Vec::new() }
+    }
+
     /// Makes a certified frontier final: takes out what came too late for it, and prunes. Returns what was taken out.
     ///
     /// # Errors
     /// [`NotFinal`], and nothing changed.
     pub fn finalize(&mut self, certificate: &Certificate, proposal: Proposal) -> Result<Vec<Record>, NotFinal> {
         certificate.check(self.run, &self.rules, &self.epochs.newest().frontier)?;
-        if proposal.frontier != certificate.frontier || !proposal.is_whole() || !self.holds(&proposal) {
+        let ready = self.holds(&proposal) && self.payloads_to_finalize(&proposal).is_empty();
+        if proposal.frontier != certificate.frontier || !proposal.is_whole() || !ready {
             return Err(NotFinal::Contents);
         }
         let before = self.epochs.newest().view.clone();

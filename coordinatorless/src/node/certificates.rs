@@ -74,7 +74,7 @@ impl Node {
         }
         self.finality.sought_until = self.now;
         match self.first_conflict(&certificates) {
-            Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, chain, at),
+            Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, &chain, at),
             Some(_) => {}
             None => self.learn(from, chain),
         }
@@ -101,7 +101,7 @@ impl Node {
     }
 
     /// Two histories met, and the other one stands: this peer begins again from its newest frontier.
-    fn follow_other(&mut self, from: PeerId, chain: Vec<Proven>, at: usize) {
+    fn follow_other(&mut self, from: PeerId, chain: &[Proven], at: usize) {
         let kept = chain[at].certificate.frontier.epoch as usize - 1;
         let mut certificates: Vec<Certificate> = self.finality.chain[..kept].to_vec();
         certificates.extend(chain[at..].iter().map(|proven| proven.certificate.clone()));

@@ -151,11 +151,11 @@ impl Node {
         if !peers.is_empty() {
             let peer = peers[self.below(peers.len())];
             self.ask_frontiers(peer);
-            self.tell_votes(peer, votes);
+            self.tell_votes(peer, &votes);
         }
     }
 
-    fn tell_votes(&mut self, to: PeerId, votes: Vec<Vote>) {
+    fn tell_votes(&mut self, to: PeerId, votes: &[Vote]) {
         for votes in votes.chunks(VOTES_MAX) {
             self.send(to, &Message::Votes { votes: votes.to_vec() });
         }
@@ -383,7 +383,11 @@ impl Node {
     }
 
     fn finalize_pending(&mut self) {
-        let held = self.finality.pending.as_ref().is_some_and(|(_, proposal)| self.fold.holds(proposal));
+        let Some((_, proposal)) = &self.finality.pending else { return };
+        let (held, missing) = (self.fold.holds(proposal), self.fold.payloads_to_finalize(proposal));
+        if held && !missing.is_empty() {
+            return self.want_payloads(&missing);
+        }
         let Some((certificate, proposal)) = self.finality.pending.take_if(|_| held) else { return };
         let (epoch, clock) = (certificate.frontier.epoch, certificate.frontier.clock);
         match self.fold.finalize(&certificate, proposal) {

@@ -210,7 +210,7 @@ impl Node {
         // An empty answer leaves its request to run out, so that the same neighbour is not asked in a loop.
         self.gossip.requests.retain(|author, request| request.to != from || !authors.contains(author));
         if self.is_staging() {
-            return self.stage_more(from, &authors);
+            return self.stage_more(&authors);
         }
         self.retry_pending();
     }
@@ -291,6 +291,13 @@ impl Node {
             && self.catch_up.is_done()
         {
             self.author_now(Body::Equivocation(evidence.clone()));
+        }
+    }
+
+    /// Asks for payloads of entries that are in the set without them.
+    pub(super) fn want_payloads(&mut self, names: &[(PeerId, u32)]) {
+        for name in names {
+            self.gossip.payloads.entry(*name).or_insert(None);
         }
     }
 

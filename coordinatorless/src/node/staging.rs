@@ -164,7 +164,7 @@ impl Node {
     }
 
     /// An answer came for entries of `authors`.
-    pub(super) fn stage_more(&mut self, _from: PeerId, authors: &[PeerId]) {
+    pub(super) fn stage_more(&mut self, authors: &[PeerId]) {
         if let Some(staging) = self.catch_up.staging_mut() {
             staging.asked.retain(|author, _| !authors.contains(author));
         }
