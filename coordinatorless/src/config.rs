@@ -49,6 +49,11 @@ pub struct Config {
     pub carries_kept: usize,
     /// A checkpoint is taken whenever the token clock has advanced by this much. 0: never.
     pub checkpoint_every_tokens: u64,
+    /// Time between two voters' turns to propose a frontier. A few times the delay between any two peers.
+    pub propose_stagger: Duration,
+    /// How long the first round of deciding a frontier takes at most; each next one takes as much longer. Must leave time
+    /// to pull an update that some lack.
+    pub round_timeout: Duration,
     /// A restarted peer that finds nobody trains on alone after this long.
     pub lonely_after: Duration,
     /// Whether addresses that peers tell are dialed only if they are loopback addresses.
@@ -87,6 +92,8 @@ impl Default for Config {
             audits_max: 8,
             carries_kept: 8,
             checkpoint_every_tokens: 0,
+            propose_stagger: Duration::from_millis(500),
+            round_timeout: Duration::from_secs(3),
             lonely_after: Duration::from_secs(5),
             loopback_only: true,
             relay: false,

@@ -154,6 +154,9 @@ pub enum Output {
         /// At most [`crate::DATAGRAM_BYTES_MAX`].
         bytes: Vec<u8>,
     },
+    /// A frontier became final: store all of this in place of the log so far, whole or not at all. It stands for every
+    /// record appended before.
+    Compact(Box<Compacted>),
     /// Open a connection.
     Dial {
         /// Where to.
@@ -170,6 +173,12 @@ pub enum Output {
     },
     /// Tell the trainer or the user.
     Event(Event),
+    /// Store what this peer signed in the present epoch, in place of what was stored before. It must be on disk before the
+    /// next output is looked at: it keeps the peer from voting twice.
+    Signing {
+        /// To be given back at the next start.
+        bytes: Vec<u8>,
+    },
     /// Set the stored log aside: it is fetched again from its first entry.
     Reset,
     /// Send a message.
@@ -181,6 +190,19 @@ pub enum Output {
         /// The wire form.
         bytes: Vec<u8>,
     },
+}
+
+/// What a peer keeps on its disk from a final frontier on. A log stored after it holds what was appended since.
+#[derive(Clone, Debug)]
+pub struct Compacted {
+    /// The epoch.
+    pub epoch: u32,
+    /// The proof: certificates, rows and foundation, as [`crate::Node::new`] reads them.
+    pub proof: Vec<u8>,
+    /// The state of the final frontier, `[parameters]`.
+    pub state: Arc<Vec<i64>>,
+    /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
+    pub records: Vec<StoredEntry>,
 }
 
 /// Why a connection is ended.
@@ -279,6 +301,15 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// A frontier became final.
+    Final {
+        /// Its number.
+        epoch: u32,
+        /// Its tokens.
+        clock: u64,
+        /// Entries that came too late for it and left the set.
+        excluded: u64,
+    },
     /// The peer may leave now. Told again if the set grows afterwards and agreement is reached again.
     Finished {
         /// Whether every neighbour that also finished holds the same set and state.
@@ -287,6 +318,11 @@ pub enum Event {
     /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
     /// stop: it authors nothing from now on.
     IdentityInUse,
+    /// So much work is not final that this peer adds none until that changes.
+    Stalled {
+        /// Tokens since the newest final frontier.
+        tokens: u64,
+    },
     /// A neighbour came.
     Joined {
         /// Who.

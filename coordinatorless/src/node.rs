@@ -11,10 +11,12 @@ mod anti_entropy;
 mod audits;
 mod blobs;
 mod catch_up;
+mod certificates;
 mod chain;
 mod conduct;
 mod dialing;
 mod finish;
+mod frontier;
 mod gossip;
 mod membership;
 mod neighbours;
@@ -23,6 +25,7 @@ mod pull;
 mod quest;
 mod reach;
 mod serving;
+mod staging;
 mod view;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -41,7 +44,10 @@ pub use reach::Mapping;
 use {
     address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, reach::Reaching, view::View,
 };
-use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
+use {
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
+    neighbours::Neighbours,
+};
 
 /// What a peer brings into a run.
 #[derive(Debug)]
@@ -78,6 +84,10 @@ pub struct Stored {
     pub entries: Vec<StoredEntry>,
     /// A state received from others: that of all records stored as contained in it.
     pub adopted: Option<Vec<i64>>,
+    /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
+    pub compacted: Option<(Vec<u8>, Vec<i64>)>,
+    /// The newest [`crate::Output::Signing`].
+    pub signing: Option<Vec<u8>>,
     /// The newest own record, stored apart from the log so that a damaged log cannot fork the own chain.
     pub head: Option<StoredEntry>,
     /// Sealed own carries, oldest first; the one after the newest own update should be among them.
@@ -110,6 +120,7 @@ pub struct Node {
     catch_up: CatchUp,
     audits: Audits,
     finish: Finish,
+    finality: Finality,
 }
 
 impl Node {
@@ -118,6 +129,7 @@ impl Node {
         let Setup { manifest, run, rules, genesis, identity, class, config, seed, incarnation, address_book, stored } =
             setup;
         let lottery = Lottery::of(&identity);
+        let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored, &genesis);
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
@@ -144,6 +156,7 @@ impl Node {
             catch_up,
             audits: Audits::default(),
             finish: Finish::default(),
+            finality,
         };
         node.restore(stored);
         node.start();
@@ -189,6 +202,7 @@ impl Node {
             self.fetches_due();
             self.anti_entropy_due();
             self.catch_up_due();
+            self.finality_due();
             self.settle();
         }
     }
@@ -210,6 +224,7 @@ impl Node {
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.now),
             self.finish.next_deadline(self.now),
+            self.next_final_deadline().filter(|_| self.catch_up.is_done()),
         ];
         due.into_iter().flatten().min()
     }
@@ -244,6 +259,7 @@ impl Node {
         self.pull();
         self.checkpoint_if_due();
         self.check_caught_up();
+        self.check_final();
         self.check_finished();
     }
 
@@ -258,19 +274,24 @@ impl Node {
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
+            Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Meet { peer } => self.on_meet(from, peer),
             Message::Observed { address, relay } => self.on_observed(from, address, relay),
             Message::Punch { peer } => self.on_punch(from, peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
+            Message::Votes { votes } => self.on_votes(from, votes),
             request @ (Message::Want(_)
+            | Message::WantCertificates { .. }
             | Message::WantChunkList { .. }
             | Message::WantChunks { .. }
+            | Message::WantFrontier { .. }
             | Message::WantManifest { .. }) => self.serve(from, request),
         }
     }
@@ -279,10 +300,15 @@ impl Node {
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
             Message::Want(want) => self.on_want(from, want),
+            Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
+            Message::WantFrontier { name } => self.on_want_frontier(from, name),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }
+            | Message::Certificates { .. }
+            | Message::Frontier(_)
+            | Message::Votes { .. }
             | Message::Announce { .. }
             | Message::Chunk { .. }
             | Message::ChunkList { .. }

@@ -55,6 +55,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             token_budget: 1_000_000,
             audit_rate_q16: ONE_Q16,
             audit_quorum: 2,
+            frontier_every_tokens: 200,
             founders,
         },
         genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),
@@ -103,9 +104,10 @@ impl Talk {
                 | Output::Adopted { .. }
                 | Output::Append { .. }
                 | Output::Close { .. }
+                | Output::Compact(_)
                 | Output::Dial { .. }
                 | Output::DialThrough { .. } => {}
-                Output::Datagram { .. } | Output::Event(_) | Output::Reset => {}
+                Output::Datagram { .. } | Output::Event(_) | Output::Reset | Output::Signing { .. } => {}
             }
         }
     }

@@ -72,6 +72,12 @@ impl Node {
         self.audits.open.retain(|(audited, _), _| *audited != author);
     }
 
+    /// What left the set is not judged any more.
+    pub(super) fn forget_audits_of_the_excluded(&mut self) {
+        let log = self.fold.log();
+        self.audits.open.retain(|(author, seq), _| log.record(author, *seq).is_some());
+    }
+
     fn hold_lottery(&mut self, name: EntryName, stage: Stage) {
         let Some(record) = self.fold.log().record(&name.author, name.seq) else { return };
         let entry = record.entry.clone();
@@ -152,6 +158,9 @@ impl Node {
     pub fn audit_job(&self, update: EntryName) -> Option<AuditJob> {
         let audit = self.audits.open.get(&(update.author, update.seq))?;
         let entry = self.fold.log().record(&update.author, update.seq)?.entry.clone();
+        if !self.fold.log().is_past_whole(&entry) {
+            return None; // parts of what its author had seen were excluded since
+        }
         let parameters = self.fold.parameters_at(entry.base()).ok()?;
         let clock = self.fold.log().clock(entry.base());
         let carry = match &audit.carry {
@@ -166,6 +175,11 @@ impl Node {
         let EntryName { author, seq } = update;
         let Some(audit) = self.audits.open.remove(&(author, seq)) else { return };
         let Some(record) = self.fold.log().record(&author, seq) else { return };
+        let settled = self.fold.epochs().horizon(self.epoch_to_say()).is_some_and(|view| view.contains(&author, seq));
+        if settled || !self.fold.log().is_past_whole(&record.entry) {
+            self.audits.missed += 1;
+            return;
+        }
         let update = record.entry.hash();
         let Audit { stage, draw, .. } = audit;
         self.author_verdict(Verdict { author, seq, update, passed, replay, stage, draw });

@@ -98,10 +98,13 @@ impl Node {
         if !self.catch_up.is_done() {
             return; // a newcomer that has not caught up serves nothing
         }
-        let chain = self.fold.log().chain(&want.author);
-        let start = chain.len().min(want.from as usize);
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        for record in chain[start..].iter().take(want.count.min(WANT_MAX) as usize) {
+        let log = self.fold.log();
+        // Of what was excluded the newest is enough: it shows that all before it is out, too.
+        let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
+        let mut items: Vec<Item> =
+            late.map(|entry| Item { entry: entry.wire().clone(), payload: None }).into_iter().collect();
+        let mut bytes = 0;
+        for record in log.from(&want.author, want.from).iter().take(want.count.min(WANT_MAX) as usize) {
             let item = item(record, want.payloads);
             bytes += item.entry.header.len() + item.payload.as_ref().map_or(0, Vec::len);
             if bytes > ANSWER_BYTES && !items.is_empty() {
@@ -125,16 +128,22 @@ impl Node {
             }
         }
         // An empty answer leaves its request to run out, so that the same neighbour is not asked in a loop.
-        for author in authors {
-            if self.gossip.requests.get(&author).is_some_and(|request| request.to == from) {
-                self.close_request(&author, true);
+        for author in &authors {
+            if self.gossip.requests.get(author).is_some_and(|request| request.to == from) {
+                self.close_request(author, true);
             }
+        }
+        if self.is_staging() {
+            return self.stage_more(&authors);
         }
         self.retry_pending();
     }
 
     /// Looks at one entry that came in: checks it against set, rules and lotteries, and inserts or keeps it.
     fn offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
+        if self.is_staging() {
+            return self.stage(entry, payload);
+        }
         if self.take_payload(&entry, payload.as_ref(), from) {
             return;
         }
@@ -161,7 +170,12 @@ impl Node {
     fn after_offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, inserted: Insertion) {
         let room = self.room();
         match inserted {
-            Insertion::Applied { .. } | Insertion::Known => {}
+            Insertion::Applied { .. } | Insertion::Known | Insertion::Excluded => {}
+            Insertion::Early { epoch } => {
+                from.iter().for_each(|peer| self.seek_epoch(*peer, epoch));
+                let on = entry.author();
+                self.gossip.pending.hold(entry, payload, from, on, room);
+            }
             Insertion::Waits { needs, closed } => {
                 if let Some(forger) = closed {
                     self.on_fork_proven(forger, &entry);
@@ -208,6 +222,13 @@ impl Node {
             && self.catch_up.is_done()
         {
             self.author_now(Body::Equivocation(evidence.clone()));
+        }
+    }
+
+    /// Asks for payloads of entries that are in the set without them.
+    pub(super) fn want_payloads(&mut self, names: &[(PeerId, u32)]) {
+        for name in names {
+            self.gossip.payloads.entry(*name).or_insert(None);
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Neighbour {
     /// It is about to leave.
     pub(super) finishing: bool,
     pub(super) checkpoint: Option<crate::CheckpointName>,
+    /// The newest epoch that is final there, and the name of its frontier.
+    pub(super) epoch: (u32, Hash),
     /// Where the other end of the connection is.
     pub(super) address: SocketAddr,
     /// When the connection came up.
@@ -49,6 +51,7 @@ impl Neighbour {
             idle: false,
             finishing: false,
             checkpoint: None,
+            epoch: (0, Hash::NONE),
             address,
             since: now,
             heard_at: now,

@@ -32,6 +32,11 @@ pub(super) struct Room {
     pub(super) bytes: usize,
 }
 
+impl Room {
+    /// For what was held already, on disk or in the set.
+    pub(super) const BOUNDLESS: Self = Self { entries: usize::MAX, bytes: usize::MAX };
+}
+
 /// All that waits, bounded; what one neighbour brought fills no more than half.
 #[derive(Default, Debug)]
 pub(super) struct Pending {
@@ -123,7 +128,10 @@ mod tests {
         let identity = Identity::from_secret(&[author; 32]);
         let body = Body::Enroll(Enroll { vrf_key: [0; 32] });
         let (run, previous, base) = (Hash([9; 32]), Hash([1; 32]), Vec::new());
-        Entry::sign(&identity, Header { run, author: identity.peer_id(), seq, previous, base, body })
+        Entry::sign(
+            &identity,
+            Header { run, author: identity.peer_id(), seq, previous, base, body, epoch: 0, frontier: Hash([0; 32]) },
+        )
     }
 
     fn id(author: u8) -> PeerId {

@@ -41,15 +41,15 @@ impl Node {
     /// `peer` holds the first `count` entries of `author`. If that is more than there is here, it is to be pulled.
     pub(super) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
         self.neighbours.note(peer, author, count);
-        if count > self.fold.log().version().count(&author) && !self.gossip.requests.contains_key(&author) {
+        if count > self.fold.log().reach(&author) && !self.gossip.requests.contains_key(&author) {
             self.gossip.lacking.insert(author);
         }
     }
 
     /// The same for everything a digest names.
     pub(super) fn note_all(&mut self, vector: &VersionVector) {
-        let version = self.fold.log().version();
-        let more = vector.iter().filter(|(author, count)| *count > version.count(author)).map(|(author, _)| author);
+        let log = self.fold.log();
+        let more = vector.iter().filter(|(author, count)| *count > log.reach(author)).map(|(author, _)| author);
         let more = more.filter(|author| !self.gossip.requests.contains_key(author));
         self.gossip.lacking.extend(more);
     }
@@ -70,9 +70,9 @@ impl Node {
 
     /// Asks one of those that hold more of `author`'s chain: one that owes the fewest answers, and of these the least busy.
     fn pull_author(&mut self, author: PeerId) {
-        let held = self.fold.log().version().count(&author);
+        let held = self.fold.log().reach(&author);
         let holders: Vec<(PeerId, u32)> = self.holders(&author, held);
-        if holders.is_empty() || self.fold.log().is_forked(&author) {
+        if holders.is_empty() || self.fold.log().is_cut(&author, held) {
             self.gossip.lacking.remove(&author);
             return;
         }
@@ -148,7 +148,7 @@ impl Node {
 
     /// Believes of `peer` that it holds no more of `author`'s chain than this peer does.
     pub(super) fn doubt(&mut self, peer: &PeerId, author: PeerId) {
-        let held = self.fold.log().version().count(&author);
+        let held = self.fold.log().reach(&author);
         if let Some(neighbour) = self.neighbours.entry(peer) {
             neighbour.known.set(author, held);
         }
