@@ -284,7 +284,7 @@ impl Node {
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Meet { peer } => self.on_meet(from, peer),
             Message::Observed { address, relay } => self.on_observed(from, address, relay),
-            Message::Punch { peer } => self.on_punch(from, peer),
+            Message::Punch { peer } => self.on_punch(peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
             Message::Votes { votes } => self.on_votes(from, votes),
             request @ (Message::Want(_)

@@ -144,14 +144,11 @@ impl Transport {
     /// # Errors
     ///
     /// The datagram is dropped: see [`SendError`].
-    pub fn send_datagram(&self, to: PeerId, datagram: Bytes) -> Result<(), SendError> {
-        let sent = datagram::send(self.shared(), to, &datagram);
+    pub fn send_datagram(&self, to: PeerId, datagram: &[u8]) -> Result<(), SendError> {
+        let sent = datagram::send(self.shared(), to, datagram);
         let counters = &self.shared().counters;
-        if sent.is_ok() {
-            counters.datagrams_tx.one()
-        } else {
-            counters.datagrams_tx_lost.one()
-        }
+        let counter = if sent.is_ok() { &counters.datagrams_tx } else { &counters.datagrams_tx_lost };
+        counter.one();
         sent
     }
 

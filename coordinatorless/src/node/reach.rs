@@ -201,7 +201,7 @@ impl Node {
     }
 
     /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
-    pub(super) fn on_punch(&mut self, _from: PeerId, told: PeerAddress) {
+    pub(super) fn on_punch(&mut self, told: PeerAddress) {
         let (peer, address, now) = (told.peer, told.address(), self.now);
         let known = self.reaching.straight(&peer).is_some() || self.reaching.punching.get(&peer) > Some(&now);
         let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.config.neighbours_max;

@@ -25,15 +25,15 @@ async fn next_datagram(peer: &mut Peer) -> (PeerId, Bytes) {
 #[tokio::test]
 async fn datagrams_of_every_allowed_size_arrive_in_both_directions() {
     let (mut alice, mut bob) = (Peer::start(1), Peer::start(2));
-    assert_eq!(alice.transport.send_datagram(bob.id, "hi".into()), Err(SendError::NotConnected));
+    assert_eq!(alice.transport.send_datagram(bob.id, b"hi"), Err(SendError::NotConnected));
     connect(&mut alice, &mut bob).await;
     for size in [0, 1, 500, DATAGRAM_BYTES_MAX] {
-        alice.transport.send_datagram(bob.id, vec![7; size].into()).unwrap();
+        alice.transport.send_datagram(bob.id, &vec![7; size]).unwrap();
         assert_eq!(next_datagram(&mut bob).await, (alice.id, vec![7; size].into()));
-        bob.transport.send_datagram(alice.id, vec![8; size].into()).unwrap();
+        bob.transport.send_datagram(alice.id, &vec![8; size]).unwrap();
         assert_eq!(next_datagram(&mut alice).await, (bob.id, vec![8; size].into()));
     }
-    let long = alice.transport.send_datagram(bob.id, vec![0; DATAGRAM_BYTES_MAX + 1].into());
+    let long = alice.transport.send_datagram(bob.id, &vec![0; DATAGRAM_BYTES_MAX + 1]);
     assert_eq!(long, Err(SendError::TooLong { bytes: DATAGRAM_BYTES_MAX + 1, limit: DATAGRAM_BYTES_MAX }));
     assert_eq!(alice.transport.traffic().datagrams_tx, 4);
     assert_eq!((bob.transport.traffic().datagrams_rx, alice.transport.traffic().datagrams_tx_lost), (4, 2));
@@ -47,7 +47,7 @@ async fn a_caller_who_is_behind_with_messages_hears_datagrams_first() {
         alice.transport.send(sleepy.id, Priority::Payload, vec![1; 100 * KIB].into()).unwrap();
     }
     until("messages wait", || sleepy.transport.traffic().messages_rx >= 2).await;
-    alice.transport.send_datagram(sleepy.id, "alive?".into()).unwrap();
+    alice.transport.send_datagram(sleepy.id, b"alive?").unwrap();
     until("the datagram has come", || sleepy.transport.traffic().datagrams_rx == 1).await;
     assert_eq!(next_datagram(&mut sleepy).await, (alice.id, "alive?".into()));
 }
@@ -116,7 +116,7 @@ async fn cross(alice: &mut Peer, bob: &mut Peer, payloads: usize) -> Crossing {
                 other => panic!("unexpected {other:?}"),
             },
             _ = tick.tick() => {
-                alice.transport.send_datagram(bob.id, crossing.datagrams_sent.to_le_bytes().to_vec().into()).unwrap();
+                alice.transport.send_datagram(bob.id, &crossing.datagrams_sent.to_le_bytes()).unwrap();
                 crossing.datagrams_sent += 1;
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use murmur_collectives::PeerId;
 use murmur_quic::{DialError, Priority, TransportEvent};
 
-use crate::peer::{Peer, connect, until};
+use crate::peer::{Peer, connect};
 
 const KIB: usize = 1024;
 
@@ -49,7 +49,7 @@ async fn messages_of_every_size_cross_a_relay_in_both_directions() {
         assert_eq!(bob.next_message().await, (alice.id, message(size).to_vec()), "size {size}");
         assert_eq!(alice.next_message().await, (bob.id, message(size).to_vec()), "size {size}");
     }
-    alice.transport.send_datagram(bob.id, "alive?".into()).unwrap();
+    alice.transport.send_datagram(bob.id, b"alive?").unwrap();
     assert!(matches!(bob.next().await, TransportEvent::Datagram { from, .. } if from == alice.id));
     let relayed = relay.transport.traffic();
     assert!(relayed.relayed_bytes > 2 * 1024 * KIB as u64, "{relayed:?}");
@@ -85,8 +85,7 @@ async fn a_straight_connection_takes_over_and_nothing_is_lost() {
             other => panic!("unexpected {other:?}"),
         }
     }
-    // What follows goes straight.
-    until("the relayed connection is closed", || relay.transport.traffic().relayed > 0).await;
+    // What follows goes straight. (Acknowledgements of what went before may still pass the relay.)
     let before = relay.transport.traffic().relayed_bytes;
     bob.transport.send(alice.id, Priority::Payload, message(1024 * KIB)).unwrap();
     assert_eq!(alice.next_message().await.1.len(), 1024 * KIB);
