@@ -76,6 +76,7 @@ impl Net {
             clip_q16: ONE_Q16,
             tokens_per_step: 10,
             steps_max: 10,
+            frontier_every_tokens: 0,
             token_budget: 1_000_000,
             audit_rate_q16: 0,
             audit_quorum: 2,
@@ -240,6 +241,7 @@ impl Net {
                 Output::Event(event) => self.events.push((place, event)),
                 Output::Send { to, kind, bytes } => self.send(place, to, Some(kind), bytes),
                 Output::Append { .. } | Output::Adopted { .. } | Output::Reset => {}
+                Output::Compact(_) | Output::Signing { .. } => {} // no work, so nothing becomes final
             }
         }
         match self.nodes.get(&place).and_then(Node::poll_timeout) {
