@@ -246,9 +246,11 @@ impl Node {
         true
     }
 
-    /// Tries what waited for chains that have grown, until nothing more fits.
+    /// Tries what waited for chains that have grown, until nothing more fits. While a final set is fetched everything waits.
     pub(super) fn retry_pending(&mut self) {
-        while let Some(waiting) = self.gossip.pending.next_grown() {
+        while !self.is_staging()
+            && let Some(waiting) = self.gossip.pending.next_grown()
+        {
             for Waiting { entry, payload, from, .. } in waiting {
                 self.gossip.lacking.insert(entry.author());
                 self.offer(entry, payload, from);

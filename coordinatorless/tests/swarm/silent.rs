@@ -127,6 +127,8 @@ fn a_self_declared_epoch_or_priority_moves_nobody() {
         idle: false,
         finishing: false,
         reply: true,
+        epoch: 0,
+        frontier: murmur_collectives::Hash::NONE,
         checkpoint: None,
     };
     for honest in [0, 1, 2] {
