@@ -23,6 +23,7 @@ mod carry;
 mod compress;
 mod digest;
 mod error;
+pub mod exact;
 mod fixed;
 mod fold;
 mod layout;
