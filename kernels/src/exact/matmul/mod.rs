@@ -53,21 +53,21 @@ pub fn matmul(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) -> Result<(), ShapeError> {
-    matmul_then(pool, a, b, start, out, scratch, |_, _| ())
+    matmul_then(pool, [a, b], start, [out, &mut []], scratch, |_, _, _| ())
 }
 
-/// As [`matmul`]; then `finish(first_row, rows)` is called once for each group of finished rows, while they are in cache.
+/// As [`matmul`]; then `finish(first_row, rows, rows of beside)` is called once for each group of finished rows, while they are in
+/// cache. `beside` is empty or as long as `out`.
 ///
 /// # Errors
 /// The shapes do not fit.
 pub(crate) fn matmul_then(
     pool: &Pool,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    [a, b]: [Matrix<'_>; 2],
     start: Start,
-    out: &mut [f32],
+    [out, beside]: [&mut [f32]; 2],
     scratch: &mut Scratch,
-    finish: impl Fn(usize, &mut [f32]) + Sync + Send,
+    finish: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
 ) -> Result<(), ShapeError> {
     let ([m, k], [depth, n]) = (a.shape(), b.shape());
     ShapeError::unless_equal("matmul", &[k], &[depth])?;
@@ -87,13 +87,18 @@ pub(crate) fn matmul_then(
         part.pack_right(pool, right);
         part.pack_left(pool, left);
         let (fresh, last) = (start == Start::Zero && first == 0, part.steps.end == k);
-        pool.chunks(out, rows * n, |task, chunk| {
+        let work = |task: usize, chunk: &mut [f32], beside: &mut [f32]| {
             let first_row = task * rows;
             part.rows(pool, first_row, left, right, fresh, chunk);
             if last {
-                finish(first_row, chunk);
+                finish(first_row, chunk, beside);
             }
-        });
+        };
+        if beside.is_empty() {
+            pool.chunks(out, rows * n, |task, chunk| work(task, chunk, &mut []));
+        } else {
+            pool.pairs([(&mut *out, rows * n), (&mut *beside, rows * n)], work);
+        }
     }
     Ok(())
 }

@@ -102,6 +102,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         values.copy_from_slice(&row[..values.len()]);
     }
 
+    /// Sixteen numbers, or the last few of a row.
+    #[inline(always)]
+    fn get(self, values: &[f32]) -> Self::V {
+        match values.first_chunk() {
+            Some(row) => self.load(row),
+            None => self.load_head(values),
+        }
+    }
+
+    /// Writes sixteen numbers, or the last few of a row.
+    #[inline(always)]
+    fn put(self, v: Self::V, values: &mut [f32]) {
+        match values.first_chunk_mut() {
+            Some(row) => self.store(v, row),
+            None => self.store_head(v, values),
+        }
+    }
+
     /// The lanes added as a tree: eight apart, then four, two, one.
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
