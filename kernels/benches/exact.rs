@@ -82,7 +82,9 @@ fn peak() -> f64 {
     if is_x86_feature_detected!("avx512f") {
         const ROUNDS: usize = 100_000;
         // SAFETY: the CPU has the instructions.
-        let seconds = fastest(3, || unsafe { black_box(registers(ROUNDS)); });
+        let seconds = fastest(3, || unsafe {
+            black_box(registers(ROUNDS));
+        });
         return 2e-9 * (24 * 16 * ROUNDS) as f64 / seconds;
     }
     f64::NAN
@@ -114,7 +116,14 @@ fn turns(pool: &Pool) {
         };
         let (left, right) = (stored(&a, n[0], n[2], n[3]), stored(&b, n[2], n[1], n[4]));
         let calls = n[5];
-        let mut times: Vec<f64> = (0..calls + 1).map(|_| { let start = computed(); matmul(pool, left, right, Start::Zero, black_box(&mut out), &mut scratch).unwrap(); computed() - start }).skip(1).collect();
+        let mut times: Vec<f64> = (0..calls + 1)
+            .map(|_| {
+                let start = computed();
+                matmul(pool, left, right, Start::Zero, black_box(&mut out), &mut scratch).unwrap();
+                computed() - start
+            })
+            .skip(1)
+            .collect();
         times.sort_by(f64::total_cmp);
         println!("{} {}", times[0], times[calls / 2]);
     }

@@ -37,8 +37,17 @@ fn check(pool: &Pool, [m, n, k]: [usize; 3], flip: [bool; 2], start: Start) {
 
 #[test]
 fn every_shape_and_transpose_equals_the_plain_loop() {
-    let shapes =
-        [[1, 1, 1], [12, 32, 8], [13, 33, 7], [5, 17, 300], [100, 70, 257], [0, 3, 4], [3, 0, 4], [3, 4, 0], [97, 96, 513]];
+    let shapes = [
+        [1, 1, 1],
+        [12, 32, 8],
+        [13, 33, 7],
+        [5, 17, 300],
+        [100, 70, 257],
+        [0, 3, 4],
+        [3, 0, 4],
+        [3, 4, 0],
+        [97, 96, 513],
+    ];
     for pool in pools() {
         for shape in shapes {
             for flip in [[false, false], [true, false], [false, true], [true, true]] {

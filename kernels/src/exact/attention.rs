@@ -131,7 +131,12 @@ impl<'a> Rows<'a> {
 }
 
 /// A factor `[depth, columns]`, packed for the tiles.
-fn packed<'r, S: Simd>(rows: Rows<'_>, [depth, columns]: [usize; 2], turned: bool, room: &mut &'r mut [f32]) -> &'r [f32] {
+fn packed<'r, S: Simd>(
+    rows: Rows<'_>,
+    [depth, columns]: [usize; 2],
+    turned: bool,
+    room: &mut &'r mut [f32],
+) -> &'r [f32] {
     let wide = S::TILE[1];
     let place = take(room, columns.div_ceil(wide) * wide * depth);
     let stored = if turned { [columns, depth] } else { [depth, columns] };
@@ -193,7 +198,13 @@ impl Kernel for Forward<'_> {
 
 /// `out = left · values`, where each panel of values holds `depth` steps and the first `steps` count.
 #[inline(always)]
-fn mix<S: Simd>(s: S, left: Left<'_>, values: &[f32], out: &mut [f32], [rows, width, stride, steps, depth]: [usize; 5]) {
+fn mix<S: Simd>(
+    s: S,
+    left: Left<'_>,
+    values: &[f32],
+    out: &mut [f32],
+    [rows, width, stride, steps, depth]: [usize; 5],
+) {
     let wide = S::TILE[1];
     for (panel, values) in values.chunks_exact(wide * depth).enumerate() {
         let columns = wide.min(width - panel * wide);
@@ -260,7 +271,8 @@ impl Kernel for Backward<'_> {
                 let right = packed::<S>(rows_of.from(first), [rows, width], false, &mut rest);
                 let left = packed_left::<S>(weights, rows, columns, rest);
                 let out = &mut self.grad_qkv[part * d + at..];
-                Block { left, right, out, rows: columns, columns: width, stride: 3 * d, depth: rows, fresh: false }.run(s);
+                Block { left, right, out, rows: columns, columns: width, stride: 3 * d, depth: rows, fresh: false }
+                    .run(s);
             }
         }
     }

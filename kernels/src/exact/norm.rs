@@ -193,7 +193,9 @@ impl Kernel for Backward<'_> {
             let (mean, inverse) = (s.splat(kept[0]), s.splat(kept[1]));
             let (mut pulls, mut along) = (s.splat(0.0), s.splat(0.0));
             let places = gains.chunks_mut(LANES).zip(biases.chunks_mut(LANES));
-            for (i, ((x, grad), (gain_sum, bias_sum))) in x.chunks(LANES).zip(grad.chunks(LANES)).zip(places).enumerate() {
+            for (i, ((x, grad), (gain_sum, bias_sum))) in
+                x.chunks(LANES).zip(grad.chunks(LANES)).zip(places).enumerate()
+            {
                 let (normed, grad) = (s.mul(s.sub(s.get(x), mean), inverse), s.get(grad));
                 let pull = s.mul(grad, s.get(lanes(self.gain, i)));
                 pulls = s.add(pulls, pull);

@@ -80,12 +80,7 @@ impl Kernel for Rows<'_> {
 ///
 /// # Errors
 /// The shapes do not fit.
-pub fn cross_entropy(
-    pool: &Pool,
-    scores: &mut [f32],
-    targets: &[u8],
-    losses: &mut [f32],
-) -> Result<f32, ShapeError> {
+pub fn cross_entropy(pool: &Pool, scores: &mut [f32], targets: &[u8], losses: &mut [f32]) -> Result<f32, ShapeError> {
     let rows = targets.len();
     ShapeError::unless_equal("cross_entropy", &[rows], &[losses.len()])?;
     if rows == 0 {

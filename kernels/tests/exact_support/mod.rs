@@ -4,13 +4,13 @@
 use murmur_kernels::exact::{Level, Pool};
 
 /// Every instruction set of this machine, on one thread and on three.
-pub fn pools() -> Vec<Pool> {
+pub(crate) fn pools() -> Vec<Pool> {
     let both = |level| [Pool::single(level), Pool::new(level, 3).unwrap()];
     Level::available().into_iter().flat_map(both).collect()
 }
 
 /// `len` numbers between −2 and 2 that follow from `seed`.
-pub fn numbers(seed: u32, len: usize) -> Vec<f32> {
+pub(crate) fn numbers(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) ^ 0x85eb_ca6b;
     let mut next = || {
         state ^= state << 13;

@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use murmur_model::{Batch, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError};
 use super::fused;
 use super::gpt;
+use murmur_model::{Batch, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError};
 
 /// A byte-level GPT computed by burn.
 ///

@@ -6,7 +6,8 @@ mod gpt;
 
 pub use burn_replica::BurnReplica;
 pub use murmur_model::{
-    Batch, Entry, ExactReplica, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError, Role, VOCAB, initial_params,
+    Batch, Entry, ExactReplica, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError, Role, VOCAB,
+    initial_params,
 };
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ impl Block<'_> {
     fn check(&self, [tall, wide]: [usize; 2]) {
         let last = |stride: usize, width: usize| (self.rows - 1) * stride + width;
         let fits = match self.left {
-            Left::Rows { values, stride } => self.depth <= stride.max(self.depth) && last(stride, self.depth) <= values.len(),
+            Left::Rows { values, stride } => {
+                self.depth <= stride.max(self.depth) && last(stride, self.depth) <= values.len()
+            }
             Left::Panels(values) => self.rows.div_ceil(tall) * tall * self.depth <= values.len(),
         };
         assert!(fits, "a left factor shorter than its shape");

@@ -64,4 +64,10 @@ impl<'a> Matrix<'a> {
     pub fn shape(&self) -> [usize; 2] {
         if self.transposed { [self.columns, self.rows] } else { [self.rows, self.columns] }
     }
+
+    /// One value.
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
+        let [line, place] = if self.transposed { [column, row] } else { [row, column] };
+        self.values[line * self.stride + place]
+    }
 }

@@ -65,8 +65,9 @@ unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
     let mut sums = [[s.splat(0.0); WIDE]; ROWS];
     // SAFETY: the caller's promise: rows and columns of the tile are inside `c`.
     unsafe {
-        for i in 0..ROWS {
-            for j in 0..WIDE {
+        for (i, row) in sums.iter().enumerate() {
+            for j in 0..row.len() {
+                // The result is asked for now, so that its lines are there when the sums are done.
                 s.prefetch(at(job.c, i * job.c_row + j * LANES));
             }
         }
@@ -91,6 +92,9 @@ unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
 }
 
 const UNROLLED: usize = 4;
+
+/// How many steps ahead the panel is asked for.
+const AHEAD: usize = 8;
 
 /// The steps of a left factor whose rows are contiguous.
 #[inline(always)]
@@ -139,6 +143,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
 ) {
     let mut right = [s.splat(0.0); W];
     for (j, right) in right.iter_mut().enumerate() {
+        s.prefetch_read(b.wrapping_add((j + AHEAD * W) * LANES));
         // SAFETY: the panel has `W` rows of sixteen at each step.
         *right = s.load(unsafe { &*at(b, j * LANES) });
     }

@@ -110,10 +110,12 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn if_less(self, a: Pair, b: Pair, yes: Pair, no: Pair) -> Pair {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { [
+        unsafe {
+            [
                 _mm256_blendv_ps(no[0], yes[0], _mm256_cmp_ps::<_CMP_LT_OQ>(a[0], b[0])),
                 _mm256_blendv_ps(no[1], yes[1], _mm256_cmp_ps::<_CMP_LT_OQ>(a[1], b[1])),
-            ] }
+            ]
+        }
     }
 
     #[inline(always)]
@@ -131,22 +133,34 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn add_bits(self, a: Pair, b: Pair) -> Pair {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { [_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a[0]), _mm256_castps_si256(b[0]))), _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a[1]), _mm256_castps_si256(b[1])))] }
+        unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a[0]), _mm256_castps_si256(b[0]))),
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a[1]), _mm256_castps_si256(b[1]))),
+            ]
+        }
     }
 
     #[inline(always)]
     fn up_23(self, a: Pair) -> Pair {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { [_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[0]))), _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[1])))] }
+        unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[0]))),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(a[1]))),
+            ]
+        }
     }
 
     #[inline(always)]
     fn exponent(self, a: Pair) -> Pair {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe { [
+        unsafe {
+            [
                 _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(_mm256_castps_si256(a[0]))),
                 _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(_mm256_castps_si256(a[1]))),
-            ] }
+            ]
+        }
     }
 
     #[inline(always)]

@@ -151,6 +151,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch_read(self, row: *const f32) {
+        // SAFETY: a hint; it cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.cast()) };
+    }
+
+    #[inline(always)]
     unsafe fn tile(self, job: Tile) {
         // SAFETY: the caller's promise, passed on.
         unsafe { tile::<Self, 8, 3>(self, job) }

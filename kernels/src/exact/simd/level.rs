@@ -4,9 +4,9 @@ use core::fmt;
 
 use thiserror::Error;
 
+use super::{Kernel, Simd, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
-use super::{Kernel, Simd, scalar::Scalar};
 
 /// An instruction set that this CPU has. The results do not depend on it, only the time they take.
 #[derive(Clone, Copy)]

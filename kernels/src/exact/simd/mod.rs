@@ -72,6 +72,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the cache line of a row that will be written.
     #[inline(always)]
     fn prefetch(self, _row: *const Row) {}
+    /// Asks for a cache line that will be read; any address will do.
+    #[inline(always)]
+    fn prefetch_read(self, _row: *const f32) {}
     /// Computes the register tile that this instruction set is best at.
     ///
     /// # Safety

@@ -20,7 +20,8 @@ pub(super) fn backward(
 ) -> Result<(), ShapeError> {
     let ([batch, seq], d, places) = (state.shape, config.d_model, weights.places);
     let sizes = Attention { batch, seq, heads: config.heads, width: d / config.heads };
-    let Activations { blocks, exit, moments, normed, scores, stream, narrow, wide, groups, attention, scratch, .. } = state;
+    let Activations { blocks, exit, moments, normed, scores, stream, narrow, wide, groups, attention, scratch, .. } =
+        state;
     let mut step = Step { pool, weights, d, rows: batch * seq, stream, narrow, wide, groups, scratch, grad };
     step.head(&places.head, scores, normed)?;
     step.stream.fill(0.0);

@@ -1,7 +1,8 @@
 //! From tokens to scores.
 
 use murmur_kernels::exact::{
-    Activation, After, Attention, Buffer, Matrix, Norm, Pool, Scratch, ShapeError, embed, linear, linear_activated, norm,
+    Activation, After, Attention, Buffer, Matrix, Norm, Pool, Scratch, ShapeError, embed, linear, linear_activated,
+    norm,
 };
 
 use super::activations::{Activations, BlockState};
