@@ -136,7 +136,17 @@ impl Part<'_> {
         pool.chunks(panels, wide * depth, |panel, place| pack::right(self.b, self.steps.clone(), panel * wide, place));
     }
 
+    /// Rows are read where they are, unless they lie whole pages apart: then all rows of a tile want the same few places of the
+    /// first-level cache.
+    fn packs_left(&self) -> bool {
+        const PAGE: usize = 1024;
+        self.a.transposed || self.a.stride.is_multiple_of(PAGE)
+    }
+
     fn pack_left(&self, pool: &Pool, panels: &mut Buffer) {
+        if !self.packs_left() {
+            return;
+        }
         let (tall, rows, depth) = (self.tile[0], self.a.shape()[0], self.steps.len());
         let panels = panels.fit(rows.div_ceil(tall) * tall * depth);
         pool.chunks(panels, tall * depth, |panel, place| {
@@ -147,7 +157,12 @@ impl Part<'_> {
     /// The rows of `out`, which begin at `first_row`, a whole number of tiles.
     fn rows(&self, pool: &Pool, first_row: usize, left: &[f32], right: &[f32], fresh: bool, out: &mut [f32]) {
         let (columns, depth) = (self.b.shape()[1], self.steps.len());
-        let left = Left::Panels(&left[first_row * depth..]);
+        let left = if self.packs_left() {
+            Left::Panels(&left[first_row * depth..])
+        } else {
+            let stride = self.a.stride;
+            Left::Rows { values: &self.a.values[first_row * stride + self.steps.start..], stride }
+        };
         let rows = out.len() / columns;
         pool.level().run(Block { left, right, out, rows, columns, stride: columns, depth, fresh });
     }
