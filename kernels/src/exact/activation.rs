@@ -17,7 +17,7 @@ pub enum Activation {
     Silu,
 }
 
-const RATE: f32 = 1.595_769_1;
+const RATE: f32 = 1.595_769;
 const CUBE: f32 = 0.044_715;
 
 impl Activation {

@@ -147,14 +147,15 @@ pub fn norm_backward(
     scratch: &mut [f32],
 ) -> Result<(), ShapeError> {
     let op = "norm_backward";
-    check(op, x, gain, grads.bias, moments)?;
+    let NormGrads { x: grad_x, gain: grad_gain, bias: grad_bias } = grads;
+    check(op, x, gain, grad_bias, moments)?;
     let (d, rows) = (gain.len(), moments.len() / MOMENTS);
-    ShapeError::unless_equal(op, &[x.len(), x.len(), d], &[grad.len(), grads.x.len(), grads.gain.len()])?;
+    ShapeError::unless_equal(op, &[x.len(), x.len(), d], &[grad.len(), grad_x.len(), grad_gain.len()])?;
     ShapeError::unless_equal(op, &[norm_scratch(rows, d)], &[scratch.len()])?;
     if x.is_empty() {
         return Ok(());
     }
-    pool.pairs([(grads.x, GROUP * d), (&mut *scratch, 2 * d)], |group, grad_x, sums| {
+    pool.pairs([(grad_x, GROUP * d), (&mut *scratch, 2 * d)], |group, grad_x, sums| {
         let (x, grad) = (&x[group * GROUP * d..], &grad[group * GROUP * d..]);
         let moments = &moments[group * GROUP * MOMENTS..];
         pool.level().run(Backward { which, x, gain, moments, grad, grad_x, sums });
@@ -164,9 +165,9 @@ pub fn norm_backward(
     for group in rest.chunks_exact(2 * d) {
         first.iter_mut().zip(group).for_each(|(sum, part)| *sum += part);
     }
-    grads.gain.copy_from_slice(&first[..d]);
-    let bias = grads.bias.len();
-    grads.bias.copy_from_slice(&first[d..d + bias]);
+    grad_gain.copy_from_slice(&first[..d]);
+    let bias = grad_bias.len();
+    grad_bias.copy_from_slice(&first[d..d + bias]);
     Ok(())
 }
 

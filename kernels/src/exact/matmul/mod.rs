@@ -133,7 +133,9 @@ impl Part<'_> {
     fn pack_right(&self, pool: &Pool, panels: &mut Buffer) {
         let (wide, columns, depth) = (self.tile[1], self.b.shape()[1], self.steps.len());
         let panels = panels.fit(columns.div_ceil(wide) * wide * depth);
-        pool.chunks(panels, wide * depth, |panel, place| pack::right(self.b, self.steps.clone(), panel * wide, place));
+        pool.chunks(panels, wide * depth, |panel, place| {
+            pack::right(self.b, self.steps.clone(), panel * wide, place);
+        });
     }
 
     /// Rows are read where they are, unless they lie whole pages apart: then all rows of a tile want the same few places of the
@@ -150,7 +152,7 @@ impl Part<'_> {
         let (tall, rows, depth) = (self.tile[0], self.a.shape()[0], self.steps.len());
         let panels = panels.fit(rows.div_ceil(tall) * tall * depth);
         pool.chunks(panels, tall * depth, |panel, place| {
-            pack::left(self.a, self.steps.clone(), panel * tall, tall, place)
+            pack::left(self.a, self.steps.clone(), panel * tall, tall, place);
         });
     }
 

@@ -73,19 +73,21 @@ impl ExactReplica {
         let Self { config, places, vocab, pool, state, .. } = self;
         state.fit(config, *vocab, shape);
         let weights = Weights { params, places };
-        pool.install(|| forward::forward(pool, config, &weights, tokens, state)).map_err(shape_error)
+        pool.install(|| forward::forward(pool, config, &weights, tokens, state)).map_err(ReplicaError::from)
     }
 
     /// The mean loss; the scores become their gradient.
     fn loss_of_scores(&mut self, targets: &[u8]) -> Result<f32, ReplicaError> {
         let Self { pool, state, .. } = self;
         let Activations { scores, losses, .. } = state;
-        cross_entropy(pool, scores, targets, losses).map_err(shape_error)
+        cross_entropy(pool, scores, targets, losses).map_err(ReplicaError::from)
     }
 }
 
-fn shape_error(error: ShapeError) -> ReplicaError {
-    ReplicaError::Backend(error.to_string())
+impl From<ShapeError> for ReplicaError {
+    fn from(error: ShapeError) -> Self {
+        Self::Backend(error.to_string())
+    }
 }
 
 impl Replica for ExactReplica {
@@ -102,7 +104,7 @@ impl Replica for ExactReplica {
         let Self { config, places, pool, state, .. } = self;
         let weights = Weights { params, places };
         let backward = || backward::backward(pool, config, &weights, &batch.inputs, state, grad);
-        pool.install(backward).map_err(shape_error)?;
+        pool.install(backward).map_err(ReplicaError::from)?;
         Ok(loss)
     }
 
