@@ -9,7 +9,7 @@ use std::hint::black_box;
 use murmur_kernels::exact::{Level, Matrix, Pool, Scratch, Start, matmul};
 
 fn main() {
-    let level = std::env::var("MURMUR_SIMD").map_or_else(|_| Level::best(), |name| Level::named(&name).unwrap());
+    let level = Level::active();
     let threads = std::env::var("MURMUR_THREADS").map_or(1, |count| count.parse().unwrap());
     let pool = Pool::new(level, threads).unwrap();
     if std::env::args().any(|argument| argument == "turns") {

@@ -55,7 +55,7 @@ pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul};
 pub use norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
 pub use pool::{Pool, PoolError};
 pub use rope::{Rope, Turn};
-pub use simd::{Level, UnknownLevel};
+pub use simd::Level;
 pub use softmax::{cross_entropy, softmax};
 
 /// Name and version of the profile. Two machines that report it give the same bits.

@@ -17,8 +17,7 @@ fn main() {
     let n: Vec<usize> = std::env::args().skip(1).map(|word| word.parse().unwrap()).collect();
     let [vocab, context, d_model, layers, heads, size, threads] = n[..] else { panic!("seven numbers") };
     let config = ModelConfig { layers, heads, d_model, context };
-    let level = std::env::var("MURMUR_SIMD").map_or_else(|_| Level::best(), |name| Level::named(&name).unwrap());
-    let pool = Pool::new(level, threads).unwrap();
+    let pool = Pool::new(Level::active(), threads).unwrap();
     let params = initial_params_of(&Layout::with_vocab(&config, vocab), &config, &[0; 32]);
     let zeros = vec![0.0; params.len()];
     let tokens: Vec<u8> = (0..=size * context).map(|i| (i * i + 7 * i) as u8 % vocab as u8).collect();

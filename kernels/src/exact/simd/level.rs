@@ -2,13 +2,14 @@
 
 use core::fmt;
 
-use thiserror::Error;
+use crate::simd;
 
 use super::{Kernel, Simd, scalar::Scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
-/// An instruction set that this CPU has. The results do not depend on it, only the time they take.
+/// The proof that this CPU has an instruction set; [`simd::Level`] is only its name. The results do not depend on it, only the
+/// time they take.
 #[derive(Clone, Copy)]
 pub struct Level(Proof);
 
@@ -19,16 +20,6 @@ enum Proof {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
-}
-
-/// The name is of no instruction set, or of one that this CPU lacks.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no instruction set {name:?} here; there are {available}")]
-pub struct UnknownLevel {
-    /// What was asked for.
-    pub name: String,
-    /// What this CPU has, separated by commas.
-    pub available: String,
 }
 
 impl Level {
@@ -51,20 +42,18 @@ impl Level {
         Self::available().pop().unwrap_or(Self::SCALAR)
     }
 
-    /// The instruction set called `scalar`, `avx2` or `avx512`.
-    ///
-    /// # Errors
-    /// The name is another, or this CPU lacks it.
-    pub fn named(name: &str) -> Result<Self, UnknownLevel> {
-        let available = Self::available();
-        let unknown = || UnknownLevel {
-            name: name.to_owned(),
-            available: available.iter().map(|level| level.name()).collect::<Vec<_>>().join(", "),
-        };
-        available.iter().copied().find(|level| level.name() == name).ok_or_else(unknown)
+    /// The instruction set that this process uses, which the environment can cap: see [`simd::Level::active`].
+    pub fn active() -> Self {
+        Self::at_most(simd::Level::active())
     }
 
-    /// Its name, as [`named`](Self::named) takes it.
+    /// The fastest that is not above `level`.
+    pub fn at_most(level: simd::Level) -> Self {
+        let below = |own: &Self| own.name().parse::<simd::Level>().is_ok_and(|own| own <= level);
+        Self::available().into_iter().rfind(below).unwrap_or(Self::SCALAR)
+    }
+
+    /// Its name, as [`simd::Level`] has it.
     pub fn name(self) -> &'static str {
         match self.0 {
             Proof::Scalar(_) => "scalar",
@@ -99,11 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_level_is_found_by_its_name_and_no_other() {
+    fn a_cap_is_kept_and_every_level_is_reached_by_its_own_name() {
         for level in Level::available() {
-            assert_eq!(Level::named(level.name()).unwrap().name(), level.name());
+            assert_eq!(Level::at_most(level.name().parse().unwrap()).name(), level.name());
         }
-        let unknown = Level::named("mmx").unwrap_err();
-        assert!(unknown.to_string().contains("\"mmx\"") && unknown.available.starts_with("scalar"));
+        assert_eq!(Level::at_most(simd::Level::Avx512).name(), Level::best().name());
     }
 }

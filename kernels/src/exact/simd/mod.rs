@@ -11,7 +11,7 @@ mod avx512;
 mod level;
 mod scalar;
 
-pub use level::{Level, UnknownLevel};
+pub use level::Level;
 
 /// Numbers in a vector, on every CPU.
 pub(crate) const LANES: usize = 16;
