@@ -16,12 +16,13 @@ pub struct Layer {
 }
 
 /// The crates from the bottom up. Each may use those before it and none after it.
-pub const LAYERS: [Layer; 6] = [
+pub const LAYERS: [Layer; 7] = [
     Layer { package: "murmur-kernels", folder: "kernels", sans_io: true },
     Layer { package: "murmur-collectives", folder: "collectives", sans_io: true },
     Layer { package: "murmur-verification", folder: "verification", sans_io: true },
     Layer { package: "murmur-coordinatorless", folder: "coordinatorless", sans_io: true },
     Layer { package: "murmur-quic", folder: "coordinatorless/quic", sans_io: false },
+    Layer { package: "murmur-model", folder: "trainer/model", sans_io: false },
     Layer { package: TRAINER, folder: "trainer", sans_io: false },
 ];
 
@@ -173,7 +174,8 @@ mod tests {
             ("murmur-verification", vec!["murmur-collectives"]),
             ("murmur-coordinatorless", vec!["murmur-verification", "murmur-collectives"]),
             ("murmur-quic", vec!["murmur-coordinatorless", "quinn"]),
-            ("murmur", vec!["murmur-quic", "burn", "clap"]),
+            ("murmur-model", vec!["murmur-kernels"]),
+            ("murmur", vec!["murmur-quic", "murmur-model", "burn", "clap"]),
             ("murmur-ci", vec!["serde_json"]),
             // From here on, packages from elsewhere.
             ("criterion", vec!["clap"]),

@@ -136,7 +136,9 @@ mod tests {
         let mut tree = Tree::default();
         tree.folders.extend(FOLDERS.map(str::to_owned));
         tree.lint_settings.insert("clippy.toml".to_owned(), ROOT.to_owned());
-        tree.lint_settings.insert("coordinatorless/quic/clippy.toml".to_owned(), ROOT.to_owned());
+        for layer in LAYERS.iter().filter(|layer| !layer.sans_io && layer.folder.contains('/')) {
+            tree.lint_settings.insert(settings_path(layer.folder), ROOT.to_owned());
+        }
         for layer in LAYERS.iter().filter(|layer| layer.sans_io) {
             tree.lint_settings.insert(settings_path(layer.folder), CORE.to_owned());
         }

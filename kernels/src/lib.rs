@@ -9,12 +9,15 @@
 //! 6. [`state_root`] names the state: the same set of updates gives the same 32 bytes. [`StateDigest`] remembers what of it
 //!    has not changed.
 //!
-//! Every function gives the same bits on every CPU, at every level of [`simd`] and with any number of threads: no fused
-//! multiply-add, no library transcendental functions, and each sum in a stated order. [`mod@reference`] holds a slow,
-//! readable twin of each operation.
+//! Every function gives the same bits on every CPU, at every level of [`simd`] and with any number of threads: no library
+//! transcendental functions, and each sum in a stated order. [`mod@reference`] holds a slow, readable twin of each
+//! operation above, none of which fuses a multiply with an add.
+//!
+//! [`exact`] is the arithmetic of the model itself, forward and backward: the *exact* numeric profile.
 //!
 //! The crate reads no clock and draws no randomness, and it asks for threads only where a result cannot show them. Unsafe
-//! code is allowed line by line, where a CPU's instructions are used that the compiler does not find.
+//! code is allowed line by line, where a CPU's instructions are used that the compiler does not find; in `exact`, file by
+//! file.
 #![deny(unsafe_code)]
 
 mod adamw;
@@ -23,6 +26,7 @@ mod carry;
 mod compress;
 mod digest;
 mod error;
+pub mod exact;
 mod fixed;
 mod fold;
 mod layout;

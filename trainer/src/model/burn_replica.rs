@@ -2,11 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::config::{ModelConfig, ModelConfigError};
 use super::fused;
 use super::gpt;
-use super::layout::Layout;
-use super::replica::{Batch, Replica, ReplicaError};
+use murmur_model::{Batch, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError};
 
 /// A byte-level GPT computed by burn.
 ///

@@ -3,9 +3,8 @@
 use burn::tensor::module::{embedding, linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::config::ModelConfig;
 use super::fused;
-use super::layout::Layout;
+use murmur_model::{Layout, ModelConfig};
 
 /// The tensors of a layout, handed out in its order.
 struct Weights<'a> {

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::config::ModelConfig;
+use crate::config::ModelConfig;
 
 /// What a tensor is for; the optimizer and the initialization follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,15 +66,20 @@ pub struct Layout {
 impl Layout {
     /// The layout that follows from a model's configuration.
     pub fn of(config: &ModelConfig) -> Self {
+        Self::with_vocab(config, config.vocab())
+    }
+
+    /// The same with another size of the vocabulary: for comparisons with models that are not byte-level.
+    pub fn with_vocab(config: &ModelConfig, vocab: usize) -> Self {
         let mut layout = Self { entries: Vec::new(), params: 0 };
         let d = config.d_model;
-        layout.push("embedding.token.weight", &[config.vocab(), d], Role::Embedding);
+        layout.push("embedding.token.weight", &[vocab, d], Role::Embedding);
         layout.push("embedding.position.weight", &[config.context, d], Role::Embedding);
         for block in 0..config.layers {
             layout.push_block(block, d);
         }
         layout.push_norm("norm", d);
-        layout.push("head.weight", &[d, config.vocab()], Role::Matrix);
+        layout.push("head.weight", &[d, vocab], Role::Matrix);
         layout
     }
 

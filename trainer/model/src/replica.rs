@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::layout::Layout;
+use crate::layout::Layout;
 
 /// Sequences and, for each position, the byte that follows.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::config::ModelConfig;
-use super::layout::{Entry, Layout, Role};
+use crate::config::ModelConfig;
+use crate::layout::{Entry, Layout, Role};
 
 /// Standard deviation of embeddings.
 const EMBEDDING_DEVIATION: f32 = 0.02;
@@ -16,7 +16,11 @@ const EMBEDDING_DEVIATION: f32 = 0.02;
 /// Normal deviates are sums of eight uniform 16-bit integers (Irwin–Hall): exact, needing no `ln` or `cos`, whose
 /// last bit differs between platforms; the tails end at ±4.9 deviations.
 pub fn initial_params(config: &ModelConfig, seed: &[u8; 32]) -> Vec<f32> {
-    let layout = Layout::of(config);
+    initial_params_of(&Layout::of(config), config, seed)
+}
+
+/// The same for a layout of `config` with another vocabulary.
+pub fn initial_params_of(layout: &Layout, config: &ModelConfig, seed: &[u8; 32]) -> Vec<f32> {
     let mut params = vec![0.0; layout.params()];
     for entry in layout.entries() {
         fill(entry, config, seed, &mut params[entry.range()]);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::layout::Layout;
+use crate::layout::Layout;
 
 /// Tokens are bytes.
 pub const VOCAB: usize = 256;

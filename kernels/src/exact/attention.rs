@@ -1,0 +1,296 @@
+//! Causal attention of all heads, forward and backward, without a sequence-by-sequence matrix.
+//!
+//! Queries go in blocks of 64. The scores of a block against the keys up to its end are products in ascending order of the
+//! head's width; each row's softmax (scale inside the exponent) covers the keys up to its own position, and the shares of
+//! later keys are `+0`; the block's shares times the values are products in ascending order of keys. The backward pass computes
+//! the shares again. Its sums over queries ascend, too; so does everything, for any number of threads: a sequence is one task.
+//! Masked keys of a block take part with a share of zero: a NaN or infinity in them spoils the whole block.
+
+use super::buffer::Buffer;
+use super::matmul::block::{Block, Left};
+use super::matmul::{Matrix, ShapeError, pack};
+use super::pool::Pool;
+use super::rows::dot;
+use super::simd::{Kernel, LANES, Simd};
+use super::softmax::{scaled, weights};
+
+/// Queries in a block.
+const QUERIES: usize = 64;
+
+/// Sizes of an attention: queries, keys and values lie side by side, `[batch, seq, 3 · heads · width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Sequences.
+    pub batch: usize,
+    /// Positions of each.
+    pub seq: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub width: usize,
+}
+
+impl Attention {
+    fn d(self) -> usize {
+        self.heads * self.width
+    }
+
+    fn check(self, qkv: &[f32], mixed: &[f32]) -> Result<(), ShapeError> {
+        let tokens = self.batch * self.seq;
+        let expected = [tokens * 3 * self.d(), tokens * self.d()];
+        ShapeError::unless_equal("attention", &[qkv.len(), mixed.len()], &expected)
+    }
+
+    /// Numbers of scratch for one sequence: two blocks of scores, packed once more, and five packed factors.
+    fn room(self) -> usize {
+        let wide = |n: usize| n.next_multiple_of(64);
+        2 * QUERIES * self.seq + QUERIES * (self.seq + 64) + 5 * (wide(self.seq) + 64) * (wide(self.width) + 64)
+    }
+
+    /// The mixed values `[batch, seq, heads · width]`.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    pub fn forward(self, pool: &Pool, qkv: &[f32], mixed: &mut [f32], scratch: &mut Buffer) -> Result<(), ShapeError> {
+        self.check(qkv, mixed)?;
+        if mixed.is_empty() {
+            return Ok(());
+        }
+        let (one, room) = (self.seq * self.d(), self.room());
+        let scratch = scratch.fit(self.batch * room);
+        pool.pairs([(mixed, one), (scratch, room)], |i, mixed, room| {
+            let qkv = &qkv[i * 3 * one..][..3 * one];
+            for head in 0..self.heads {
+                pool.level().run(Forward { sizes: self, head, qkv, mixed: &mut *mixed, room: &mut *room });
+            }
+        });
+        Ok(())
+    }
+
+    /// The gradient of `qkv`, written over `grad_qkv`, from that of the mixed values.
+    ///
+    /// # Errors
+    /// The shapes do not fit.
+    pub fn backward(
+        self,
+        pool: &Pool,
+        [qkv, grad]: [&[f32]; 2],
+        grad_qkv: &mut [f32],
+        scratch: &mut Buffer,
+    ) -> Result<(), ShapeError> {
+        self.check(qkv, grad)?;
+        self.check(grad_qkv, grad)?;
+        if grad.is_empty() {
+            return Ok(());
+        }
+        let (one, room) = (self.seq * self.d(), self.room());
+        let scratch = scratch.fit(self.batch * room);
+        pool.pairs([(grad_qkv, 3 * one), (scratch, room)], |i, grad_qkv, room| {
+            let (qkv, grad) = (&qkv[i * 3 * one..][..3 * one], &grad[i * one..][..one]);
+            grad_qkv.fill(0.0);
+            for head in 0..self.heads {
+                pool.level().run(Backward { sizes: self, head, qkv, grad, grad_qkv: &mut *grad_qkv, room: &mut *room });
+            }
+        });
+        Ok(())
+    }
+
+    /// Queries, keys or values of one head: `[seq, width]`.
+    fn part(self, qkv: &[f32], part: usize, head: usize) -> Rows<'_> {
+        Rows { values: &qkv[part * self.d() + head * self.width..], stride: 3 * self.d() }
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+
+    /// The blocks: where each begins, how many queries it has, and how many keys they look at.
+    fn blocks(self) -> impl Iterator<Item = [usize; 3]> {
+        (0..self.seq).step_by(QUERIES).map(move |first| {
+            let end = self.seq.min(first + QUERIES);
+            [first, end - first, end]
+        })
+    }
+}
+
+/// Rows somewhere in a slice.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    values: &'a [f32],
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn from(self, row: usize) -> Self {
+        Self { values: &self.values[row * self.stride..], ..self }
+    }
+
+    fn left(self) -> Left<'a> {
+        Left::Rows { values: self.values, stride: self.stride }
+    }
+}
+
+/// A factor `[depth, columns]`, packed for the tiles.
+fn packed<'r, S: Simd>(
+    rows: Rows<'_>,
+    [depth, columns]: [usize; 2],
+    turned: bool,
+    room: &mut &'r mut [f32],
+) -> &'r [f32] {
+    let wide = S::TILE[1];
+    let place = take(room, columns.div_ceil(wide) * wide * depth);
+    let stored = if turned { [columns, depth] } else { [depth, columns] };
+    let factor = Matrix::strided(rows.values, stored[0], stored[1], rows.stride);
+    let factor = factor.expect("a head's rows are inside the slice whose size was checked");
+    let factor = if turned { factor.transposed() } else { factor };
+    for (panel, place) in place.chunks_exact_mut(wide * depth).enumerate() {
+        pack::right(factor, 0..depth, panel * wide, place);
+    }
+    place
+}
+
+/// The transpose of `[steps, rows]` shares as a left factor, packed for the tiles.
+fn packed_left<'r, S: Simd>(shares: &[f32], steps: usize, rows: usize, room: &'r mut [f32]) -> Left<'r> {
+    let tall = S::TILE[0];
+    let factor = Matrix::strided(shares, steps, rows, rows).expect("a block of shares is as long as its shape");
+    let place = &mut room[..rows.div_ceil(tall) * tall * steps];
+    for (panel, place) in place.chunks_exact_mut(tall * steps).enumerate() {
+        pack::left(factor.transposed(), 0..steps, panel * tall, tall, place);
+    }
+    Left::Panels(place)
+}
+
+fn take<'r>(room: &mut &'r mut [f32], len: usize) -> &'r mut [f32] {
+    let (taken, rest) = core::mem::take(room).split_at_mut(len);
+    *room = rest;
+    taken
+}
+
+struct Forward<'a> {
+    sizes: Attention,
+    head: usize,
+    qkv: &'a [f32],
+    mixed: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Attention { seq, width, .. } = self.sizes;
+        let [query, key, value] = [0, 1, 2].map(|part| self.sizes.part(self.qkv, part, self.head));
+        let mut room = self.room;
+        let keys = packed::<S>(key, [width, seq], true, &mut room);
+        let values = packed::<S>(value, [seq, width], false, &mut room);
+        let (shares, d) = (take(&mut room, QUERIES * seq), self.sizes.d());
+        for [first, rows, columns] in self.sizes.blocks() {
+            let shares = &mut shares[..rows * columns];
+            block_shares(s, self.sizes, query.from(first), keys, [first, columns], shares);
+            let out = &mut self.mixed[first * d + self.head * width..];
+            let left = Left::Rows { values: shares, stride: columns };
+            // The panels of the values are as deep as the sequence; a block reads the first rows of each.
+            mix(s, left, values, out, [rows, width, d, columns, seq]);
+        }
+    }
+}
+
+/// `out = left · values`, where each panel of values holds `depth` steps and the first `steps` count.
+#[inline(always)]
+fn mix<S: Simd>(
+    s: S,
+    left: Left<'_>,
+    values: &[f32],
+    out: &mut [f32],
+    [rows, width, stride, steps, depth]: [usize; 5],
+) {
+    let wide = S::TILE[1];
+    for (panel, values) in values.chunks_exact(wide * depth).enumerate() {
+        let columns = wide.min(width - panel * wide);
+        let (right, out) = (&values[..wide * steps], &mut out[panel * wide..]);
+        Block { left, right, out, rows, columns, stride, depth: steps, fresh: true }.run(s);
+    }
+}
+
+/// The shares of some queries, of which the first is at position `first`, in the keys before `columns`.
+#[inline(always)]
+fn block_shares<S: Simd>(
+    s: S,
+    sizes: Attention,
+    query: Rows<'_>,
+    keys: &[f32],
+    [first, columns]: [usize; 2],
+    shares: &mut [f32],
+) {
+    let rows = shares.len() / columns;
+    let (left, depth) = (query.left(), sizes.width);
+    Block { left, right: keys, out: shares, rows, columns, stride: columns, depth, fresh: true }.run(s);
+    for (i, row) in shares.chunks_exact_mut(columns).enumerate() {
+        let (past, future) = row.split_at_mut(first + i + 1);
+        let (_, mass) = weights(s, past, sizes.scale());
+        scaled(s, past, 1.0 / mass);
+        future.fill(0.0);
+    }
+}
+
+struct Backward<'a> {
+    sizes: Attention,
+    head: usize,
+    qkv: &'a [f32],
+    grad: &'a [f32],
+    grad_qkv: &'a mut [f32],
+    room: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Attention { seq, width, .. } = self.sizes;
+        let (d, at) = (self.sizes.d(), self.head * self.sizes.width);
+        let [query, key, value] = [0, 1, 2].map(|part| self.sizes.part(self.qkv, part, self.head));
+        let grad = Rows { values: &self.grad[at..], stride: d };
+        let mut room = self.room;
+        let keys = packed::<S>(key, [width, seq], true, &mut room);
+        let values = packed::<S>(value, [width, seq], true, &mut room);
+        let rows_of_keys = packed::<S>(key, [seq, width], false, &mut room);
+        let (shares, slopes) = (take(&mut room, QUERIES * seq), take(&mut room, QUERIES * seq));
+        for [first, rows, columns] in self.sizes.blocks() {
+            let (shares, slopes) = (&mut shares[..rows * columns], &mut slopes[..rows * columns]);
+            block_shares(s, self.sizes, query.from(first), keys, [first, columns], shares);
+            let (left, out) = (grad.from(first).left(), &mut *slopes);
+            Block { left, right: values, out, rows, columns, stride: columns, depth: width, fresh: true }.run(s);
+            score_slopes(s, self.sizes, first, columns, shares, slopes);
+            let left = Left::Rows { values: slopes, stride: columns };
+            let out = &mut self.grad_qkv[first * 3 * d + at..];
+            mix(s, left, rows_of_keys, out, [rows, width, 3 * d, columns, seq]);
+            for (part, weights, rows_of) in [(1, &*slopes, query), (2, &*shares, grad)] {
+                let mut rest = &mut *room;
+                let right = packed::<S>(rows_of.from(first), [rows, width], false, &mut rest);
+                let left = packed_left::<S>(weights, rows, columns, rest);
+                let out = &mut self.grad_qkv[part * d + at..];
+                Block { left, right, out, rows: columns, columns: width, stride: 3 * d, depth: rows, fresh: false }
+                    .run(s);
+            }
+        }
+    }
+}
+
+/// `share · (slope − Σ share·slope) · scale` in place of the slopes of the shares; zero for later keys.
+#[inline(always)]
+fn score_slopes<S: Simd>(s: S, sizes: Attention, first: usize, columns: usize, shares: &[f32], slopes: &mut [f32]) {
+    let scale = s.splat(sizes.scale());
+    let rows = slopes.chunks_exact_mut(columns).zip(shares.chunks_exact(columns));
+    for (i, (slopes, shares)) in rows.enumerate() {
+        let (past, future) = slopes.split_at_mut(first + i + 1);
+        let shares = &shares[..past.len()];
+        let mean = s.splat(dot(s, past, shares));
+        for (slope, share) in past.chunks_mut(LANES).zip(shares.chunks(LANES)) {
+            let off = s.mul(s.sub(s.get(slope), mean), scale);
+            s.put(s.mul(s.get(share), off), slope);
+        }
+        future.fill(0.0);
+    }
+}

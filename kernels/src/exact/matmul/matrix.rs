@@ -1,0 +1,73 @@
+//! A matrix somewhere in a slice.
+
+use thiserror::Error;
+
+/// Two operands that do not fit each other.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{op}: {left:?} does not fit {right:?}")]
+pub struct ShapeError {
+    /// The operation that refused.
+    pub op: &'static str,
+    /// Shape of one operand.
+    pub left: Vec<usize>,
+    /// Shape of the other.
+    pub right: Vec<usize>,
+}
+
+impl ShapeError {
+    /// `Ok` if the two are equal.
+    pub(crate) fn unless_equal(op: &'static str, left: &[usize], right: &[usize]) -> Result<(), Self> {
+        if left == right { Ok(()) } else { Err(Self { op, left: left.to_vec(), right: right.to_vec() }) }
+    }
+}
+
+/// A row-major matrix in a slice, or its transpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    pub(crate) values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    /// Distance between the stored rows.
+    pub(crate) stride: usize,
+    pub(crate) transposed: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// The rows one after the other.
+    ///
+    /// # Errors
+    /// The slice is not exactly as long.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Result<Self, ShapeError> {
+        ShapeError::unless_equal("matrix", &[values.len()], &[rows * columns])?;
+        Ok(Self { values, rows, columns, stride: columns, transposed: false })
+    }
+
+    /// The rows `stride` apart.
+    ///
+    /// # Errors
+    /// A row is longer than the stride, or the slice ends before the last row does.
+    pub fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Result<Self, ShapeError> {
+        let needed = rows.checked_sub(1).map_or(0, |last| last * stride + columns);
+        if columns <= stride && needed <= values.len() {
+            return Ok(Self { values, rows, columns, stride, transposed: false });
+        }
+        Err(ShapeError { op: "matrix", left: vec![values.len()], right: vec![rows, columns, stride] })
+    }
+
+    /// Rows become columns; nothing is moved.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    /// `[rows, columns]`.
+    pub fn shape(&self) -> [usize; 2] {
+        if self.transposed { [self.columns, self.rows] } else { [self.rows, self.columns] }
+    }
+
+    /// One value.
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
+        let [line, place] = if self.transposed { [column, row] } else { [row, column] };
+        self.values[line * self.stride + place]
+    }
+}

@@ -1,0 +1,169 @@
+//! The register tile: where a step spends nine tenths of its time.
+#![allow(unsafe_code)]
+
+use super::super::simd::{LANES, Row, Simd};
+
+/// One tile's work: `c += a · b`, or `c = a · b`.
+///
+/// `b` is a packed panel: for each of the `depth` steps as many numbers as the tile has columns, one step after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    /// Length of the sums.
+    pub(crate) depth: usize,
+    /// First number of the left factor.
+    pub(crate) a: *const f32,
+    /// Distance between its rows.
+    pub(crate) a_row: usize,
+    /// Distance between its steps.
+    pub(crate) a_step: usize,
+    /// The panel of the right factor.
+    pub(crate) b: *const f32,
+    /// First number of the result.
+    pub(crate) c: *mut f32,
+    /// Distance between its rows.
+    pub(crate) c_row: usize,
+    /// Rows to compute, at most what the tile has.
+    pub(crate) rows: usize,
+    /// The sums start from zero, not from what the result holds.
+    pub(crate) fresh: bool,
+}
+
+impl Tile {
+    /// The same tile, `rows` further down.
+    unsafe fn below(self, rows: usize) -> Self {
+        // SAFETY: the caller has rows left, so both places are inside what `tile` was promised.
+        let (a, c) = unsafe { (self.a.add(rows * self.a_row), self.c.add(rows * self.c_row)) };
+        Self { a, c, rows: self.rows - rows, ..self }
+    }
+}
+
+/// Computes up to `ROWS × (16 · WIDE)` sums, each in its own accumulator, by fused multiply-add in ascending order of steps.
+///
+/// # Safety
+/// For each row `i < job.rows` and step `s < job.depth`, `a[i · a_row + s · a_step]` and the panel's columns at `s` are readable; the
+/// result's rows are writable over all columns of the tile, and nothing else refers to them.
+#[inline(always)]
+pub(crate) unsafe fn tile<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, mut job: Tile) {
+    // SAFETY: the caller's promise; each call takes no more rows than are left.
+    unsafe {
+        if job.rows >= ROWS {
+            return sums::<S, ROWS, WIDE>(s, job);
+        }
+        while job.rows >= 4 {
+            sums::<S, 4, WIDE>(s, job);
+            job = job.below(4);
+        }
+        while job.rows > 0 {
+            sums::<S, 1, WIDE>(s, job);
+            job = job.below(1);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
+    let mut sums = [[s.splat(0.0); WIDE]; ROWS];
+    // SAFETY: the caller's promise: rows and columns of the tile are inside `c`.
+    unsafe {
+        for (i, row) in sums.iter().enumerate() {
+            for j in 0..row.len() {
+                // The result is asked for now, so that its lines are there when the sums are done.
+                s.prefetch(at(job.c, i * job.c_row + j * LANES));
+            }
+        }
+        if !job.fresh {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (j, sum) in row.iter_mut().enumerate() {
+                    *sum = s.load(&*at(job.c, i * job.c_row + j * LANES));
+                }
+            }
+        }
+        if job.a_step == 1 {
+            along_rows(s, job, &mut sums);
+        } else {
+            along_columns(s, job, &mut sums);
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (j, sum) in row.iter().enumerate() {
+                s.store(*sum, &mut *at_mut(job.c, i * job.c_row + j * LANES));
+            }
+        }
+    }
+}
+
+const UNROLLED: usize = 4;
+
+/// How many steps ahead the panel is asked for.
+const AHEAD: usize = 8;
+
+/// The steps of a left factor whose rows are contiguous.
+#[inline(always)]
+unsafe fn along_rows<S: Simd, const R: usize, const W: usize>(s: S, job: Tile, sums: &mut [[S::V; W]; R]) {
+    let mut step = 0;
+    while step + UNROLLED <= job.depth {
+        for _ in 0..UNROLLED {
+            // SAFETY: `step` is below the depth.
+            unsafe { multiply(s, job.a.add(step), job.a_row, job.b.add(step * W * LANES), sums) }
+            step += 1;
+        }
+    }
+    while step < job.depth {
+        // SAFETY: `step` is below the depth.
+        unsafe { multiply(s, job.a.add(step), job.a_row, job.b.add(step * W * LANES), sums) }
+        step += 1;
+    }
+}
+
+/// The steps of a left factor whose columns are contiguous, as `pack` leaves it.
+#[inline(always)]
+unsafe fn along_columns<S: Simd, const R: usize, const W: usize>(s: S, job: Tile, sums: &mut [[S::V; W]; R]) {
+    let mut step = 0;
+    while step + UNROLLED <= job.depth {
+        for _ in 0..UNROLLED {
+            // SAFETY: `step` is below the depth.
+            unsafe { multiply(s, job.a.add(step * job.a_step), 1, job.b.add(step * W * LANES), sums) }
+            step += 1;
+        }
+    }
+    while step < job.depth {
+        // SAFETY: `step` is below the depth.
+        unsafe { multiply(s, job.a.add(step * job.a_step), 1, job.b.add(step * W * LANES), sums) }
+        step += 1;
+    }
+}
+
+/// One step of every sum.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
+    s: S,
+    a: *const f32,
+    a_row: usize,
+    b: *const f32,
+    sums: &mut [[S::V; W]; R],
+) {
+    let mut right = [s.splat(0.0); W];
+    for (j, right) in right.iter_mut().enumerate() {
+        s.prefetch_read(b.wrapping_add((j + AHEAD * W) * LANES));
+        // SAFETY: the panel has `W` rows of sixteen at each step.
+        *right = s.load(unsafe { &*at(b, j * LANES) });
+    }
+    for (i, row) in sums.iter_mut().enumerate() {
+        // SAFETY: row `i` of the left factor is readable at this step.
+        let left = s.splat(unsafe { *a.add(i * a_row) });
+        for (sum, right) in row.iter_mut().zip(right) {
+            *sum = s.fma(left, right, *sum);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn at(base: *const f32, offset: usize) -> *const Row {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { base.add(offset).cast() }
+}
+
+#[inline(always)]
+unsafe fn at_mut(base: *mut f32, offset: usize) -> *mut Row {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { base.add(offset).cast() }
+}

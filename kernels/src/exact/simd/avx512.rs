@@ -1,0 +1,164 @@
+//! Sixteen lanes in one register.
+#![allow(unsafe_code)]
+
+use core::arch::x86_64::*;
+
+use super::super::matmul::tile::{Tile, tile};
+use super::{Kernel, LANES, Row, Simd};
+
+/// The proof that this CPU has AVX-512F.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The proof, if this CPU has the instructions.
+    pub(crate) fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")).then_some(Self(()))
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn with_avx512<K: Kernel>(s: Avx512, kernel: K) -> K::Out {
+    kernel.run(s)
+}
+
+// SAFETY of every block below: a value of the type exists only where the CPU has the instructions.
+impl Simd for Avx512 {
+    type V = __m512;
+
+    const TILE: [usize; 2] = [8, 48];
+
+    #[inline(always)]
+    fn enter<K: Kernel>(self, kernel: K) -> K::Out {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { with_avx512(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn load(self, row: &Row) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions; a row is sixteen readable numbers, alignment is not needed.
+        unsafe { _mm512_loadu_ps(row.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m512, row: &mut Row) {
+        // SAFETY: `self` proves that the CPU has the instructions; a row is sixteen writable numbers.
+        unsafe { _mm512_storeu_ps(row.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn if_less(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+    }
+
+    #[inline(always)]
+    fn add_bits(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+    }
+
+    #[inline(always)]
+    fn up_23(self, a: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))) }
+    }
+
+    #[inline(always)]
+    fn exponent(self, a: __m512) -> __m512 {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { _mm512_cvtepi32_ps(_mm512_srai_epi32::<23>(_mm512_castps_si512(a))) }
+    }
+
+    #[inline(always)]
+    fn load_head(self, values: &[f32]) -> __m512 {
+        let lanes = values.len().min(LANES);
+        // SAFETY: `self` proves that the CPU has the instructions; the mask keeps the read within the slice.
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << lanes) - 1) as u16, values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_head(self, v: __m512, values: &mut [f32]) {
+        let lanes = values.len().min(LANES);
+        // SAFETY: `self` proves that the CPU has the instructions; the mask keeps the write within the slice.
+        unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), ((1u32 << lanes) - 1) as u16, v) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, row: *const Row) {
+        // SAFETY: a hint; it cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(row.cast()) };
+    }
+
+    #[inline(always)]
+    fn prefetch_read(self, row: *const f32) {
+        // SAFETY: a hint; it cannot fault, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.cast()) };
+    }
+
+    #[inline(always)]
+    unsafe fn tile(self, job: Tile) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { tile::<Self, 8, 3>(self, job) }
+    }
+}

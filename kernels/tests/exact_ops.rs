@@ -1,0 +1,175 @@
+//! Every operation of the exact profile gives one hash everywhere, and is what its formula says.
+#![allow(clippy::unwrap_used)]
+
+mod exact_support;
+
+use exact_support::{numbers, pools};
+use murmur_kernels::exact::conformance::{EXPECTED, conformance, vectors};
+use murmur_kernels::exact::{
+    Conv, ConvScratch, Level, MOMENTS, Norm, NormGrads, Pool, Rope, ShapeError, Turn, norm, norm_backward,
+    norm_scratch, swiglu, swiglu_backward,
+};
+
+#[test]
+fn one_hash_on_every_instruction_set_and_number_of_threads() {
+    for pool in pools() {
+        let shown: Vec<_> =
+            vectors(&pool).iter().map(|(name, hash)| format!("{name} {}", &hash.to_hex()[..8])).collect();
+        assert_eq!(conformance(&pool), EXPECTED, "{pool:?}: {shown:?}");
+    }
+}
+
+fn pool() -> Pool {
+    Pool::single(Level::best())
+}
+
+fn close(got: &[f32], expected: impl Iterator<Item = f64>, what: &str) {
+    let mut count = 0;
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!(
+            (f64::from(*got) - expected).abs() <= 1e-5 * (1.0 + expected.abs()),
+            "{what} {i}: {got}, not {expected}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, got.len(), "{what}");
+}
+
+fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+fn slope(f: impl Fn(f64) -> f64, x: f64) -> f64 {
+    (f(x + 1e-5) - f(x - 1e-5)) / 2e-5
+}
+
+#[test]
+fn swiglu_and_its_gradient_follow_the_formula() {
+    let [gate, x, grad] = [1, 2, 3].map(|seed| numbers(seed, 101));
+    let (mut out, mut by_gate, mut by_x) = (vec![0.0; 101], vec![0.0; 101], vec![0.0; 101]);
+    swiglu(&pool(), &gate, &x, &mut out).unwrap();
+    swiglu_backward(&pool(), [&gate, &x, &grad], [&mut by_gate, &mut by_x]).unwrap();
+    let at = |i: usize| [f64::from(gate[i]), f64::from(x[i]), f64::from(grad[i])];
+    close(&out, (0..101).map(|i| silu(at(i)[0]) * at(i)[1]), "value");
+    close(&by_x, (0..101).map(|i| silu(at(i)[0]) * at(i)[2]), "slope of x");
+    close(&by_gate, (0..101).map(|i| slope(silu, at(i)[0]) * at(i)[1] * at(i)[2]), "slope of the gate");
+}
+
+fn rms(x: &[f64], gain: &[f32]) -> Vec<f64> {
+    let square = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    x.iter().zip(gain).map(|(x, gain)| x * f64::from(*gain) / (square + 1e-5).sqrt()).collect()
+}
+
+#[test]
+fn rms_norm_and_its_gradient_follow_the_formula() {
+    let (rows, d) = (70, 21);
+    let (x, gain, grad) = (numbers(1, rows * d), numbers(2, d), numbers(3, rows * d));
+    let (mut out, mut moments) = (vec![0.0; rows * d], vec![0.0; rows * MOMENTS]);
+    norm(&pool(), Norm::Rms, &x, [&gain, &[]], &mut out, &mut moments).unwrap();
+    let (mut grad_x, mut grad_gain) = (vec![0.0; rows * d], vec![0.0; d]);
+    let grads = NormGrads { x: &mut grad_x, gain: &mut grad_gain, bias: &mut [] };
+    let mut scratch = vec![0.0; norm_scratch(rows, d)];
+    norm_backward(&pool(), Norm::Rms, [&x, &gain, &moments, &grad], grads, &mut scratch).unwrap();
+    let row = |r: usize| x[r * d..][..d].iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let weight = |i: usize| f64::from(grad[i]);
+    close(&out, (0..rows).flat_map(|r| rms(&row(r), &gain)), "value");
+    let by_x = |place: usize| {
+        let (r, c) = (place / d, place % d);
+        let moved = |to: f64| {
+            let mut row = row(r);
+            row[c] = to;
+            rms(&row, &gain).iter().enumerate().map(|(i, y)| y * weight(r * d + i)).sum::<f64>()
+        };
+        slope(moved, row(r)[c])
+    };
+    close(&grad_x, (0..rows * d).map(by_x), "slope of x");
+    let ones = vec![1.0; d];
+    let by_gain = |c: usize| (0..rows).map(|r| rms(&row(r), &ones)[c] * weight(r * d + c)).sum::<f64>();
+    close(&grad_gain, (0..d).map(by_gain), "slope of the gain");
+}
+
+#[test]
+fn rotary_positions_turn_by_the_angle_and_back() {
+    let (seq, width) = (4096, 10);
+    let x = numbers(1, seq * width);
+    let rope = Rope::new(&pool(), seq, width, 10_000f64.ln()).unwrap();
+    let mut turned = x.clone();
+    rope.turn(&pool(), Turn::Forward, &mut turned, seq, width).unwrap();
+    let expected = |place: usize| {
+        let (position, c) = (place / width, place % width);
+        let (pair, half) = (c % 5, place - c);
+        let angle = position as f64 * 10_000f64.powf(-2.0 * pair as f64 / width as f64);
+        let (first, second) = (f64::from(x[half + pair]), f64::from(x[half + pair + 5]));
+        let (sin, cos) = angle.sin_cos();
+        if c < 5 { first * cos - second * sin } else { first * sin + second * cos }
+    };
+    close(&turned, (0..seq * width).map(expected), "turned");
+    rope.turn(&pool(), Turn::Back, &mut turned, seq, width).unwrap();
+    close(&turned, x.iter().map(|&x| f64::from(x)), "back");
+    assert!(Rope::new(&pool(), 4, 3, 1.0).is_err());
+    assert!(rope.turn(&pool(), Turn::Forward, &mut turned, seq, 7).is_err());
+}
+
+/// A convolution by its definition, in `f64`.
+fn convolved(conv: &Conv, x: &[f32], weight: &[f32]) -> Vec<f64> {
+    let [high, wide] = conv.out();
+    let mut out = Vec::new();
+    for place in 0..conv.batch * high * wide * conv.filters {
+        let (f, place) = (place % conv.filters, place / conv.filters);
+        let (image, y, across) = (place / (high * wide), place / wide % high, place % wide);
+        let mut sum = 0.0;
+        for tap in 0..conv.kernel[0] * conv.kernel[1] * conv.channels {
+            let (c, tap_at) = (tap % conv.channels, tap / conv.channels);
+            let row = (y * conv.stride[0] + tap_at / conv.kernel[1]).wrapping_sub(conv.padding[0]);
+            let column = (across * conv.stride[1] + tap_at % conv.kernel[1]).wrapping_sub(conv.padding[1]);
+            if row < conv.size[0] && column < conv.size[1] {
+                let at = ((image * conv.size[0] + row) * conv.size[1] + column) * conv.channels + c;
+                sum += f64::from(x[at]) * f64::from(weight[tap * conv.filters + f]);
+            }
+        }
+        out.push(sum);
+    }
+    out
+}
+
+#[test]
+fn convolution_and_its_gradient_follow_the_definition() {
+    for (size, kernel, stride, padding) in
+        [([5, 6], [3, 3], [1, 1], [1, 1]), ([1, 17], [1, 4], [1, 2], [0, 3]), ([7, 4], [2, 3], [3, 1], [0, 0])]
+    {
+        let conv = Conv { batch: 2, size, channels: 3, filters: 2, kernel, stride, padding };
+        let (x, weight) = (numbers(1, 2 * size[0] * size[1] * 3), numbers(2, kernel[0] * kernel[1] * 6));
+        let expected = convolved(&conv, &x, &weight);
+        let (mut out, mut scratch) = (vec![0.0; expected.len()], ConvScratch::default());
+        conv.forward(&pool(), [&x, &weight], &mut out, &mut scratch).unwrap();
+        close(&out, expected.iter().copied(), "value");
+        let grad = numbers(3, out.len());
+        let (mut grad_x, mut grad_weight) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
+        conv.backward(&pool(), [&x, &weight, &grad], [&mut grad_x, &mut grad_weight], &mut scratch).unwrap();
+        let pulled = |x: &[f32], weight: &[f32]| -> f64 {
+            convolved(&conv, x, weight).iter().zip(&grad).map(|(y, grad)| y * f64::from(*grad)).sum()
+        };
+        // The result is linear in each factor, so a step of one gives the slope.
+        let moved = |values: &[f32], i: usize| {
+            let mut values = values.to_vec();
+            values[i] += 1.0;
+            values
+        };
+        let start = pulled(&x, &weight);
+        let close_enough = |got: f32, expected: f64| (f64::from(got) - expected).abs() < 1e-3;
+        for (i, &got) in grad_x.iter().enumerate() {
+            assert!(close_enough(got, pulled(&moved(&x, i), &weight) - start), "{conv:?} image {i}");
+        }
+        for (i, &got) in grad_weight.iter().enumerate() {
+            assert!(close_enough(got, pulled(&x, &moved(&weight, i)) - start), "{conv:?} weight {i}");
+        }
+    }
+}
+
+#[test]
+fn operations_refuse_shapes_that_do_not_fit_by_name() {
+    let refused: ShapeError = swiglu(&pool(), &[0.0; 3], &[0.0; 4], &mut [0.0; 4]).unwrap_err();
+    assert_eq!(refused.to_string(), "swiglu: [3, 4] does not fit [4, 4]");
+    let short = norm(&pool(), Norm::Layer, &[0.0; 6], [&[1.0; 4], &[]], &mut [0.0; 6], &mut [0.0; 2]);
+    assert_eq!(short.unwrap_err().op, "norm");
+}
