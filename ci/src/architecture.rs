@@ -16,8 +16,9 @@ pub struct Layer {
 }
 
 /// The crates from the bottom up. Each may use those before it and none after it.
-pub const LAYERS: [Layer; 7] = [
+pub const LAYERS: [Layer; 8] = [
     Layer { package: "murmur-kernels", folder: "kernels", sans_io: true },
+    Layer { package: GPU, folder: "kernels/gpu", sans_io: false },
     Layer { package: "murmur-collectives", folder: "collectives", sans_io: true },
     Layer { package: "murmur-verification", folder: "verification", sans_io: true },
     Layer { package: "murmur-coordinatorless", folder: "coordinatorless", sans_io: true },
@@ -30,6 +31,7 @@ pub const LAYERS: [Layer; 7] = [
 pub const RUNNER: &str = "murmur-ci";
 
 const TRAINER: &str = "murmur";
+const GPU: &str = "murmur-gpu";
 
 /// Heavy or user-facing packages that only the binary may use, so that every other crate compiles in seconds.
 /// `burn*` stands for `burn` and every `burn-…`.
@@ -48,6 +50,9 @@ const TRAINER_ONLY: [&str; 13] = [
     "safetensors",
     "tracing-subscriber",
 ];
+
+/// The one crate beside the trainer that may use one of these: its kernels are CubeCL, behind features that are off.
+const TRAINER_ONLY_BUT: (&str, &str) = (GPU, "cubecl*");
 
 /// Packages that bring sockets, clocks or a runtime; none may be reached from the sans-IO core.
 const OUTSIDE_WORLD: [&str; 14] = [
@@ -117,7 +122,9 @@ fn trainer_only(graph: &Graph, package: &str, found: &mut Vec<String>) {
     let declared = graph.declared(package).iter().map(|declared| declared.package.as_str());
     let mut reached = graph.closure(package);
     reached.extend(declared);
-    for name in reached.into_iter().filter(|name| matches_any(name, &TRAINER_ONLY)) {
+    let (exception, its_own) = TRAINER_ONLY_BUT;
+    let allowed = |name: &str| package == exception && matches_any(name, &[its_own]);
+    for name in reached.into_iter().filter(|name| matches_any(name, &TRAINER_ONLY) && !allowed(name)) {
         found.push(format!("{package} reaches {name}, which only the trainer may use: the others compile in seconds"));
     }
 }
@@ -170,6 +177,7 @@ mod tests {
     fn house() -> House {
         BTreeMap::from([
             ("murmur-kernels", vec!["rayon", "~criterion"]),
+            ("murmur-gpu", vec!["murmur-kernels", "cubecl"]),
             ("murmur-collectives", vec!["murmur-kernels"]),
             ("murmur-verification", vec!["murmur-collectives"]),
             ("murmur-coordinatorless", vec!["murmur-verification", "murmur-collectives"]),
@@ -248,6 +256,15 @@ mod tests {
         refused("murmur-quic", "~burn-flex", "murmur-quic reaches burn-flex");
         let hidden = broken(|house| house.entry("quinn").or_default().push("axum"));
         assert_eq!(hidden.len(), 1, "{hidden:?}");
+    }
+
+    #[test]
+    fn cubecl_is_for_the_gpu_kernels_and_nothing_else_of_the_trainer_s_is() {
+        refused("murmur-quic", "cubecl-core", "murmur-quic reaches cubecl-core");
+        refused("murmur-gpu", "burn", "murmur-gpu reaches burn");
+        refused("murmur-gpu", "murmur-collectives", "murmur-gpu uses murmur-collectives");
+        // Whoever uses the GPU kernels reaches CubeCL through them.
+        refused("murmur-quic", "murmur-gpu", "murmur-quic reaches cubecl");
     }
 
     #[test]

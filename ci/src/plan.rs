@@ -26,6 +26,8 @@ pub enum Step {
     Doc,
     /// The README's own test command.
     Test,
+    /// The GPU kernels on whatever device there is.
+    Gpu,
 }
 
 /// What a step does.
@@ -61,9 +63,11 @@ impl Command {
 
 impl Step {
     /// Every step, cheapest first. From nothing, on two cores: seconds up to the bans, about 5 CPU-minutes for the
-    /// metadata that lints and documentation share, and 13 to 17 for the tests, which reuse a part of that. When only
-    /// the workspace changed, lints and documentation take seconds.
-    pub const ALL: [Self; 7] = [Self::Fmt, Self::Deps, Self::Tidy, Self::Deny, Self::Clippy, Self::Doc, Self::Test];
+    /// metadata that lints and documentation share, 13 to 17 for the tests, which reuse a part of that, and 11 for the
+    /// GPU kernels, whose compiler nothing else needs. When only the workspace changed, lints and documentation take
+    /// seconds.
+    pub const ALL: [Self; 8] =
+        [Self::Fmt, Self::Deps, Self::Tidy, Self::Deny, Self::Clippy, Self::Doc, Self::Test, Self::Gpu];
 
     /// The step a user means by `name`.
     #[must_use]
@@ -80,6 +84,7 @@ impl Step {
             Self::Tidy => "tidy",
             Self::Deny => "deny",
             Self::Test => "test",
+            Self::Gpu => "gpu",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
         }
@@ -94,6 +99,7 @@ impl Step {
             Self::Tidy => "folders, file sizes, headers, unfinished work, sleeping tests, clippy.toml files",
             Self::Deny => "cargo-deny accepts licences, advisories and sources; skipped where not installed",
             Self::Test => "the test command of README.md, word for word",
+            Self::Gpu => "every GPU kernel equals the CPU's, bit for bit; its tests say so where there is no device",
             Self::Clippy => "no lint fires in any target of the workspace",
             Self::Doc => "rustdoc has nothing to complain about",
         }
@@ -116,6 +122,10 @@ impl Step {
                 words: readme::test_command(&root.join("README.md"))?,
                 runs_tests: true,
                 ..Command::new("")
+            }),
+            Self::Gpu => Action::Command(Command {
+                runs_tests: true,
+                ..Command::new("cargo test --release -p murmur-gpu --features wgpu")
             }),
             Self::Clippy => {
                 Action::Command(Command::new("cargo clippy --release --workspace --all-targets -- -D warnings"))

@@ -148,7 +148,7 @@ fn feed_all_body(beta: f32, start: &[f32], end: &[f32], residual: &mut [f32], ma
 }
 
 /// Chooses the two levels, sets the entries' bits, and subtracts what is sent from the residual.
-fn quantize(indices: &[u16], residual: &mut [f32], squares: &mut SquareSum) -> Entries {
+pub(crate) fn quantize(indices: &[u16], residual: &mut [f32], squares: &mut SquareSum) -> Entries {
     let (split, levels) = choose_levels(indices, residual);
     let mut entries = Entries { levels, signs: [0; CHUNK / 64], sizes: [0; CHUNK / 64] };
     // Written without branches: signs and sizes are coin flips, which no CPU predicts.

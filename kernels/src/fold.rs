@@ -126,7 +126,7 @@ impl Folding {
 }
 
 /// What an entry adds to the state, by its sign bit and size bit: `[negative][large]`.
-fn steps(levels: Levels, weight: Weight, direction: Direction) -> [[i64; 2]; 2] {
+pub(crate) fn steps(levels: Levels, weight: Weight, direction: Direction) -> [[i64; 2]; 2] {
     let up = [levels.small, levels.large()].map(|code| weight.apply(level_fixed(code)));
     let down = up.map(|step| -step);
     match direction {

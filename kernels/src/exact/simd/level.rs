@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::simd;
 
-use super::{Kernel, Simd, scalar::Scalar};
+use super::{Kernel, Simd, scalar::Scalar, unfused::Unfused};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
 
@@ -16,6 +16,7 @@ pub struct Level(Proof);
 #[derive(Clone, Copy)]
 enum Proof {
     Scalar(Scalar),
+    Unfused(Unfused),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -25,6 +26,10 @@ enum Proof {
 impl Level {
     /// No vector instructions; every CPU has it.
     pub const SCALAR: Self = Self(Proof::Scalar(Scalar));
+
+    /// Not of the profile: scalar, and each multiply-add rounded twice. For comparison with devices that cannot fuse; it is not
+    /// available, and no cap leads to it.
+    pub const UNFUSED: Self = Self(Proof::Unfused(Unfused));
 
     /// Every instruction set of this CPU, the slowest first.
     pub fn available() -> Vec<Self> {
@@ -57,6 +62,7 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self.0 {
             Proof::Scalar(_) => "scalar",
+            Proof::Unfused(_) => "unfused",
             #[cfg(target_arch = "x86_64")]
             Proof::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -69,6 +75,7 @@ impl Level {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Out {
         match self.0 {
             Proof::Scalar(s) => s.enter(kernel),
+            Proof::Unfused(s) => s.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Proof::Avx2(s) => s.enter(kernel),
             #[cfg(target_arch = "x86_64")]

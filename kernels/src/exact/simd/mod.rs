@@ -10,6 +10,7 @@ mod avx2;
 mod avx512;
 mod level;
 mod scalar;
+mod unfused;
 
 pub use level::Level;
 
