@@ -12,7 +12,7 @@ use std::{
 };
 
 use murmur_collectives::{Hash, Identity, ONE_Q16, PeerId, Rules};
-use murmur_coordinatorless::{Config, Event, Input, Node, PeerAddress, Reach, Setup, Stored, StoredEntry};
+use murmur_coordinatorless::{Compacted, Config, Event, Input, Node, PeerAddress, Reach, Setup, Stored, StoredEntry};
 use murmur_quic::{Host, Request, ToldOff, Transport, TransportConfig, drive};
 use tokio::{sync::mpsc, time::sleep};
 
@@ -68,6 +68,14 @@ impl Host for Witness {
 
     fn address_book(&mut self, _: &[PeerAddress]) {}
 
+    fn compact(&mut self, _: &Compacted) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn signing(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
     fn reset(&mut self) -> Result<(), String> {
         Ok(())
     }
@@ -102,6 +110,7 @@ fn node(arguments: &Arguments) -> Node {
         tokens_per_step: 10,
         steps_max: 10,
         token_budget: 1000,
+        frontier_every_tokens: 0,
         audit_rate_q16: 0,
         audit_quorum: 2,
         founders: vec![Node::founder(&identity(1))],
