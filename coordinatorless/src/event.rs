@@ -19,6 +19,13 @@ pub enum Input {
         /// Where it is.
         address: SocketAddr,
     },
+    /// A datagram came in.
+    Datagram {
+        /// From whom, proven by its key.
+        from: PeerId,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// A dial failed.
     DialFailed {
         /// Where to.
@@ -108,6 +115,14 @@ pub enum Output {
         peer: PeerId,
         /// Why.
         reason: Closing,
+    },
+    /// Send a datagram over a connection that is up: at once, past every queue, at most once. Without a connection it is
+    /// dropped silently.
+    Datagram {
+        /// To whom.
+        to: PeerId,
+        /// At most [`crate::DATAGRAM_BYTES_MAX`].
+        bytes: Vec<u8>,
     },
     /// Open a connection.
     Dial {

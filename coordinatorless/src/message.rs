@@ -28,6 +28,9 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 /// The longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 
+/// The longest datagram, in bytes: fits the smallest path that QUIC allows, with room for its own headers.
+pub const DATAGRAM_BYTES_MAX: usize = 1000;
+
 /// The most that a compressed message may unpack to, in bytes.
 const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -126,6 +126,7 @@ impl Node {
         match input {
             Input::Author(draft) => self.author_update(*draft),
             Input::Connected { peer, address } => self.on_connected(peer, address),
+            Input::Datagram { from, bytes } => self.on_datagram(from, &bytes),
             Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
             Input::Disconnected { peer } => self.on_disconnected(peer),
             Input::Finish { patience } => self.begin_finish(patience),
@@ -217,6 +218,13 @@ impl Node {
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
+        }
+    }
+
+    /// Membership alone travels by datagram.
+    fn on_datagram(&mut self, from: PeerId, bytes: &[u8]) {
+        if self.neighbours.is_connected(&from) && bytes.len() > crate::DATAGRAM_BYTES_MAX {
+            self.strike(from, format!("datagram of {} bytes", bytes.len()));
         }
     }
 

@@ -168,6 +168,9 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Append { record, durable } => host.append(&record, durable)?,
             Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
+            Output::Datagram { to, bytes } => {
+                tracing::trace!(peer = %to.petname(), bytes = bytes.len(), "this transport carries no datagrams");
+            }
             Output::Dial { address } => transport.dial(address, None),
             Output::Event(event) => host.event(event, node),
             Output::Reset => host.reset()?,

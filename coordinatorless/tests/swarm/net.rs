@@ -49,6 +49,7 @@ enum Mail {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
     Message(PeerId, Vec<u8>),
+    Datagram(PeerId, Vec<u8>),
 }
 
 impl From<Mail> for Input {
@@ -57,6 +58,7 @@ impl From<Mail> for Input {
             Mail::Connected(peer, address) => Self::Connected { peer, address },
             Mail::Disconnected(peer) => Self::Disconnected { peer },
             Mail::Message(from, bytes) => Self::Message { from, bytes },
+            Mail::Datagram(from, bytes) => Self::Datagram { from, bytes },
         }
     }
 }
@@ -195,7 +197,7 @@ impl Net {
     }
 
     fn post(&mut self, to: usize, mail: &Mail) {
-        let lossy = matches!(mail, Mail::Message(..));
+        let lossy = matches!(mail, Mail::Message(..) | Mail::Datagram(..));
         let copies = match self.rng.next_u64() % 100 {
             roll if lossy && roll < self.world.loss_percent => 0,
             roll if lossy && roll < self.world.loss_percent + self.world.double_percent => 2,
@@ -240,6 +242,14 @@ impl Net {
                     let from = self.id(peer);
                     if self.links.contains(&(peer.min(to), peer.max(to))) {
                         self.post(to, &Mail::Message(from, bytes));
+                    }
+                }
+                Output::Datagram { to, bytes } => {
+                    self.bytes += bytes.len() as u64;
+                    let to = self.index(to);
+                    let from = self.id(peer);
+                    if self.links.contains(&(peer.min(to), peer.max(to))) {
+                        self.post(to, &Mail::Datagram(from, bytes));
                     }
                 }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
