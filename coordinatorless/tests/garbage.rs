@@ -98,7 +98,7 @@ impl Talk {
                     self.handle(peer, Input::Judged { update, passed: true, replay: Hash([5; 32]) });
                 }
                 Output::Adopted { .. } | Output::Append { .. } | Output::Close { .. } | Output::Dial { .. } => {}
-                Output::Event(_) | Output::Reset => {}
+                Output::Datagram { .. } | Output::Event(_) | Output::Reset => {}
             }
         }
     }
