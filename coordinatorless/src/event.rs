@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId, VersionVector, WireEntry};
 
-use crate::{EntryName, Kind};
+use crate::{EntryName, Kind, PeerAddress};
 
 /// What can happen to a peer.
 #[derive(Debug)]
@@ -102,6 +102,12 @@ pub enum Output {
         /// Whether losing it would fork the own chain.
         durable: bool,
     },
+    /// Store the address book in place of the one before: peers this one was connected to, newest success first, several
+    /// addresses a peer, a few hundred lines at most. Comes back as [`crate::Setup::address_book`].
+    AddressBook {
+        /// The whole book.
+        peers: Vec<PeerAddress>,
+    },
     /// Store a state received from others; the headers before it in the log are contained in it.
     Adopted {
         /// Its root.
@@ -128,6 +134,8 @@ pub enum Output {
     Dial {
         /// Where to.
         address: SocketAddr,
+        /// Who must be there, if that is known; another peer there is a failed dial.
+        expect: Option<PeerId>,
     },
     /// Tell the trainer or the user.
     Event(Event),
@@ -151,6 +159,8 @@ pub enum Closing {
     Evicted,
     /// Enough others are connected.
     Full,
+    /// The connection served a single purpose, and nothing was said on it for a while.
+    Idle,
     /// The peer said goodbye.
     Goodbye,
     /// The peer broke the protocol too often.
@@ -203,6 +213,15 @@ pub enum Event {
         /// What.
         reason: String,
     },
+    /// A peer is not listened to for a while.
+    Banned {
+        /// Who.
+        peer: PeerId,
+        /// For how long; twice as long each time.
+        lasts: Duration,
+        /// Its last offence.
+        reason: String,
+    },
     /// The set and the state equal a neighbour's: training may start.
     CaughtUp,
     /// A checkpoint was taken; see [`crate::Node::checkpoint`].
@@ -234,9 +253,35 @@ pub enum Event {
         /// Whether every neighbour that also finished holds the same set and state.
         agreed: bool,
     },
+    /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
+    /// stop: it authors nothing from now on.
+    IdentityInUse,
     /// A neighbour came.
     Joined {
         /// Who.
         peer: PeerId,
     },
+    /// A member of the swarm is no longer there.
+    MemberDown {
+        /// Who.
+        peer: PeerId,
+        /// Why it is believed.
+        reason: DownReason,
+    },
+    /// The swarm has a new member, or one that was down is back.
+    MemberUp {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Another process that started with this peer's key *after* this one has been heard of, and was told to stop.
+    Usurped,
+}
+
+/// Why a member is no longer counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DownReason {
+    /// It said goodbye.
+    Left,
+    /// It did not answer, and did not deny it in time.
+    Silent,
 }

@@ -13,9 +13,10 @@ mod node;
 mod time;
 
 pub use config::Config;
-pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
+pub use event::{Closing, DownReason, Draft, Event, Input, Output, StoredEntry};
 pub use message::{
-    CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
+    CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError,
+    PeerAddress, Want,
 };
 pub use node::{AuditJob, Checkpoint, Node, Setup, Snapshot, Stored};
 pub use time::Time;

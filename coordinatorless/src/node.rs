@@ -21,7 +21,7 @@ use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId
 use murmur_verification::Lottery;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use crate::{Closing, Config, Event, Input, Message, Output, StoredEntry, Time};
+use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
@@ -46,6 +46,11 @@ pub struct Setup {
     pub config: Config,
     /// Seed of its choices among neighbours; a different one for each peer.
     pub seed: u64,
+    /// Which start of this identity this is: greater than at any earlier one, with or without the same disk. Unix time in
+    /// milliseconds does. Of two processes with one identity the one with the greater number has to stop.
+    pub incarnation: u64,
+    /// Where others were last time, as [`Output::AddressBook`] gave it, and the addresses of a ticket.
+    pub address_book: Vec<PeerAddress>,
     /// What it has on disk.
     pub stored: Stored,
 }
@@ -88,7 +93,19 @@ pub struct Node {
 impl Node {
     /// A peer with what it has on disk. Nothing is sent before the first input or timeout.
     pub fn new(setup: Setup) -> Self {
-        let Setup { manifest, run, rules, genesis, identity, class, config, seed, stored } = setup;
+        let Setup {
+            manifest,
+            run,
+            rules,
+            genesis,
+            identity,
+            class,
+            config,
+            seed,
+            incarnation: _,
+            address_book: _,
+            stored,
+        } = setup;
         let lottery = Lottery::of(&identity);
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored, &genesis);
         let mut node = Self {

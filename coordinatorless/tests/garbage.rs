@@ -62,6 +62,8 @@ fn node(peer: usize, founders: &[usize]) -> Node {
         class: Hash([7; 32]),
         config: Config { checkpoint_every_tokens: 300, ..Config::default() },
         seed: peer as u64,
+        incarnation: 1,
+        address_book: Vec::new(),
         stored: Stored::default(),
     })
 }
@@ -97,7 +99,11 @@ impl Talk {
                 Output::Event(Event::AuditReady { update }) if peer != VICTIM => {
                     self.handle(peer, Input::Judged { update, passed: true, replay: Hash([5; 32]) });
                 }
-                Output::Adopted { .. } | Output::Append { .. } | Output::Close { .. } | Output::Dial { .. } => {}
+                Output::AddressBook { .. }
+                | Output::Adopted { .. }
+                | Output::Append { .. }
+                | Output::Close { .. }
+                | Output::Dial { .. } => {}
                 Output::Datagram { .. } | Output::Event(_) | Output::Reset => {}
             }
         }

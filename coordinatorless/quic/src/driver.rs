@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, StoredEntry, Time};
+use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, PeerAddress, StoredEntry, Time};
 use tokio::sync::mpsc;
 
 use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
@@ -24,6 +24,9 @@ pub trait Host {
     /// # Errors
     /// A sentence; the driver stops.
     fn adopt(&mut self, state: &[i64]) -> Result<(), String>;
+
+    /// Stores the address book in place of the one before. Losing it costs a slower start, so nothing fails.
+    fn address_book(&mut self, peers: &[PeerAddress]);
 
     /// Sets the stored log aside.
     ///
@@ -166,12 +169,13 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
     while let Some(output) = node.poll_output() {
         match output {
             Output::Append { record, durable } => host.append(&record, durable)?,
+            Output::AddressBook { peers } => host.address_book(&peers),
             Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
             Output::Datagram { to, bytes } => {
                 tracing::trace!(peer = %to.petname(), bytes = bytes.len(), "this transport carries no datagrams");
             }
-            Output::Dial { address } => transport.dial(address, None),
+            Output::Dial { address, expect } => transport.dial(address, expect),
             Output::Event(event) => host.event(event, node),
             Output::Reset => host.reset()?,
             Output::Send { to, kind, bytes } => {
@@ -198,7 +202,7 @@ fn priority(kind: Kind) -> Priority {
 fn close_reason(reason: Closing) -> CloseReason {
     match reason {
         Closing::Evicted => CloseReason::Evicted,
-        Closing::Full => CloseReason::Full,
+        Closing::Full | Closing::Idle => CloseReason::Full,
         Closing::Goodbye => CloseReason::Leaving,
         Closing::Misbehaved => CloseReason::Misbehaved,
         Closing::OtherRun => CloseReason::Incompatible,

@@ -148,13 +148,13 @@ impl Node {
             let allowed = !self.config.loopback_only || address.ip().is_loopback();
             let wanted = peer != self.id() && !self.neighbours.is_connected(&peer) && !self.fold.is_evicted(&peer);
             if allowed && wanted && self.neighbours.len() < self.config.neighbours_max {
-                self.outputs.push_back(Output::Dial { address });
+                self.outputs.push_back(Output::Dial { address, expect: None });
             }
         }
     }
 
     pub(super) fn on_introduced(&mut self, address: SocketAddr) {
-        self.outputs.push_back(Output::Dial { address });
+        self.outputs.push_back(Output::Dial { address, expect: None });
     }
 
     pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
@@ -197,7 +197,7 @@ impl Node {
             if let Some(redial) = self.neighbours.redials.get_mut(&address) {
                 redial.at = Time(u64::MAX); // until the dial succeeds or fails
             }
-            self.outputs.push_back(Output::Dial { address });
+            self.outputs.push_back(Output::Dial { address, expect: None });
         }
     }
 

@@ -8,7 +8,9 @@ use std::{
 };
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
-use murmur_coordinatorless::{Config, Draft, Event, Input, Node, Output, Setup, Stored, StoredEntry, Time};
+use murmur_coordinatorless::{
+    Config, Draft, Event, Input, Node, Output, PeerAddress, Setup, Stored, StoredEntry, Time,
+};
 use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
@@ -41,6 +43,7 @@ pub(crate) struct Disk {
     head: Option<StoredEntry>,
     adopted: Option<Vec<i64>>,
     carries: Vec<Arc<[u8]>>,
+    address_book: Vec<PeerAddress>,
 }
 
 /// What is on its way to a peer.
@@ -48,6 +51,7 @@ pub(crate) struct Disk {
 enum Mail {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
+    DialFailed(SocketAddr),
     Message(PeerId, Vec<u8>),
     Datagram(PeerId, Vec<u8>),
 }
@@ -57,6 +61,7 @@ impl From<Mail> for Input {
         match mail {
             Mail::Connected(peer, address) => Self::Connected { peer, address },
             Mail::Disconnected(peer) => Self::Disconnected { peer },
+            Mail::DialFailed(address) => Self::DialFailed { address, retry: true },
             Mail::Message(from, bytes) => Self::Message { from, bytes },
             Mail::Datagram(from, bytes) => Self::Datagram { from, bytes },
         }
@@ -152,6 +157,8 @@ impl Net {
             class: Hash([7; 32]),
             config,
             seed: peer as u64,
+            incarnation: self.now.0 + 1,
+            address_book: disk.address_book,
             stored: Stored { entries: disk.entries, adopted: disk.adopted, head: disk.head, carries: disk.carries },
         });
         node.handle_timeout(self.now);
@@ -253,10 +260,13 @@ impl Net {
                     }
                 }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
-                Output::Dial { address } => {
+                Output::AddressBook { peers } => disk.address_book = peers,
+                Output::Dial { address, .. } => {
                     let other = usize::from(address.port());
                     if self.nodes.contains_key(&other) && !self.cut {
                         self.connect(peer, other);
+                    } else {
+                        self.post(peer, &Mail::DialFailed(address));
                     }
                 }
                 Output::Event(event) => self.on_event(peer, &event),
