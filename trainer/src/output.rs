@@ -85,6 +85,13 @@ impl Output {
         }
     }
 
+    /// The result of a command as text for people, or an object for programs; nothing follows it on stdout.
+    pub fn result(&mut self, text: &str, object: &Value) {
+        self.bar = None;
+        self.concluded = true;
+        self.page(text, object);
+    }
+
     /// How a command failed: text on stderr, and for programs one last object on stdout unless the result is there.
     pub fn failure(&mut self, failure: Failure) {
         self.bar = None;

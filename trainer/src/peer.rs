@@ -9,6 +9,7 @@ mod bootstrap;
 mod host;
 mod learner;
 mod link;
+mod pace;
 mod report;
 mod store;
 
@@ -29,11 +30,13 @@ use crate::explain::Exit;
 use crate::identity_file::HeldIdentity;
 use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
-use crate::model::{BurnReplica, Replica};
+use crate::model::BurnReplica;
 use crate::protocol::{Command, Started};
-use crate::segment::Misbehave;
+use crate::segment::{Misbehave, Worker};
 use crate::ticket::Ticket;
 
+pub use pace::{NotAPace, Pace};
+pub(crate) use store::stored_names;
 use {
     host::PeerHost,
     learner::Learner,
@@ -57,6 +60,10 @@ pub struct PeerOptions {
     pub data: Option<PathBuf>,
     /// For demonstrations and tests: how to cheat.
     pub misbehave: Option<Misbehave>,
+    /// For benchmarks: train nothing, at this pace.
+    pub stand_in: Option<Pace>,
+    /// For benchmarks: report each update that is folded.
+    pub tells_folds: bool,
     /// How long to wait, when asked to drain, for neighbours that still train.
     pub patience: Duration,
 }
@@ -94,9 +101,8 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let commands = link::read_commands();
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
-    let corpus = load_corpus(&options, &manifest)?;
-    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    let class = replica.class();
+    let worker = worker(&options, &manifest)?;
+    let class = worker.class();
     let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), reporter)?;
     let genesis = genesis(&manifest)?;
     let (transport, events) = bind(&identity, options.listen)?;
@@ -110,10 +116,10 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         metrics: format!("http://{metrics_address}/metrics"),
         state_dir: options.state_dir.display().to_string(),
         params: manifest.rules.parameters,
-        train_bytes: corpus.train().len() as u64,
-        validation_bytes: corpus.validation().len() as u64,
+        train_bytes: worker.text_bytes().0,
+        validation_bytes: worker.text_bytes().1,
         data: options.data.as_ref().map_or("cargo registry sources".to_owned(), |path| path.display().to_string()),
-        device: "cpu (burn flex)".to_owned(),
+        device: worker.device().to_owned(),
         class: class.clone(),
         run_id: Manifest::run_id(&manifest_bytes).to_string(),
         step_tokens: u64::from(manifest.rules.tokens_per_step),
@@ -132,7 +138,7 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         stored,
     });
     reporter.started(started);
-    let parts = Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands };
+    let parts = Parts { node, transport, events, manifest, worker, store, metrics, commands };
     run_parts(parts, options, reporter).await
 }
 
@@ -142,21 +148,21 @@ struct Parts {
     transport: Transport,
     events: Events,
     manifest: Manifest,
-    corpus: Corpus,
-    replica: BurnReplica,
+    worker: Worker,
     store: Store,
     metrics: Metrics,
     commands: tokio::sync::mpsc::Receiver<Command>,
 }
 
 async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
-    let Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands } = parts;
+    let Parts { node, transport, events, manifest, worker, store, metrics, commands } = parts;
     let (requests, inbox) = tokio::sync::mpsc::channel(64);
     let (notices, noticed) = mpsc::channel();
     let shared = Arc::new(Shared::default());
     let link = Link { requests: requests.clone(), me: node.id() };
     let carries = store.carries();
-    let mut host = PeerHost::new(store, notices.clone(), shared.clone(), metrics.clone(), *reporter, &manifest);
+    let host_parts = (notices.clone(), shared.clone(), metrics.clone());
+    let mut host = PeerHost::new(store, host_parts, *reporter, &manifest, options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
     tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
     let learner = Learner {
@@ -164,8 +170,8 @@ async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> R
         notices: noticed,
         shared,
         manifest,
-        corpus,
-        replica: Box::new(replica),
+        worker,
+        pace: options.stand_in,
         carries,
         metrics,
         reporter: *reporter,
@@ -214,6 +220,15 @@ fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
         return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
     }
     Ok(manifest)
+}
+
+fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
+    if options.stand_in.is_some() {
+        return Ok(Worker::StandIn);
+    }
+    let corpus = load_corpus(options, manifest)?;
+    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    Ok(Worker::Train { replica: Box::new(replica), corpus })
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {

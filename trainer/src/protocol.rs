@@ -4,12 +4,12 @@
 //! file there means the launcher is gone, and the peer exits at once. In order, a peer's life is:
 //!
 //! 1. `started`, once: it knows its manifest, its data and its model, and listens.
-//! 2. `segment` after each of its own segments, `event` whenever something happened, in any order.
+//! 2. `segment` after each of its own segments, `folded` after each update in a benchmark, `event` whenever something happened, in any order.
 //! 3. `finished`, when the token budget is reached or after `drain`. It keeps serving what others still miss, and
 //!    may send `finished` again if its set grew since: the last one counts. It exits on `halt` or end of file.
 //! 4. `error`, at any time: the reason why it is about to exit with `code`.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -23,6 +23,9 @@ pub enum Report {
     /// The peer added one update of its own.
     #[serde(rename = "murmur.peer.segment/1")]
     Segment(Segment),
+    /// An update joined the set; told only by peers of a benchmark.
+    #[serde(rename = "murmur.peer.folded/1")]
+    Folded(Folded),
     /// Something happened that a reader may want to know.
     #[serde(rename = "murmur.peer.event/1")]
     Event(Event),
@@ -232,8 +235,22 @@ pub struct Finished {
     pub roots_matched: u64,
     /// Neighbours' roots that differed although both held the same set: a bug or an attack.
     pub roots_differed: u64,
+    /// Entries of each author in the set, by the author's 64 hex digits.
+    #[serde(default)]
+    pub chains: BTreeMap<String, u32>,
     /// Why it stopped: `budget`, `drained` or `evicted`.
     pub reason: String,
+}
+
+/// An update that joined the set of a peer: for its author, the moment before it is announced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folded {
+    /// The author, 64 hex digits.
+    pub author: String,
+    /// Its position in the author's chain.
+    pub seq: u32,
+    /// When, by the machine's clock: microseconds since 1970.
+    pub at_us: u64,
 }
 
 /// Why a peer is about to exit.
@@ -259,6 +276,8 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 pub enum Command {
     /// Dial this address, now and again whenever the connection is lost.
     Connect(SocketAddr),
+    /// Start working: only a stand-in waits for it.
+    Begin,
     /// Finish the segment at hand, settle with the neighbours, report `finished`.
     Drain,
     /// Exit now.
@@ -269,6 +288,7 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(address) => write!(f, "connect {address}"),
+            Self::Begin => f.write_str("begin"),
             Self::Drain => f.write_str("drain"),
             Self::Halt => f.write_str("halt"),
         }
@@ -277,7 +297,7 @@ impl fmt::Display for Command {
 
 /// A line that is no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a command; expected `connect ADDRESS`, `drain` or `halt`")]
+#[error("`{0}` is not a command; expected `connect ADDRESS`, `begin`, `drain` or `halt`")]
 pub struct NotACommand(String);
 
 impl FromStr for Command {
@@ -286,6 +306,7 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, NotACommand> {
         let unknown = || NotACommand(line.chars().take(80).collect());
         match line.trim() {
+            "begin" => Ok(Self::Begin),
             "drain" => Ok(Self::Drain),
             "halt" => Ok(Self::Halt),
             other => {

@@ -82,6 +82,7 @@ pub(crate) fn finished(index: usize) -> Finished {
         payload_bits_per_param: 0.15,
         roots_matched: 12,
         roots_differed: 0,
+        chains: std::collections::BTreeMap::from([(peer_id(index), 41)]),
         reason: "budget".to_owned(),
     }
 }

@@ -33,6 +33,8 @@ pub struct Plan {
 pub struct PeerPlan {
     /// Arguments for the program.
     pub arguments: Vec<OsString>,
+    /// Variables of its environment, beside this process's own.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// Threads it computes with.
     pub threads: usize,
     /// Where its stderr goes.
@@ -66,7 +68,7 @@ impl PeerPlan {
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
         arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));
         arguments.extend(misbehave.into_iter().flat_map(|mode| ["--misbehave".into(), mode.into()]));
-        Self { arguments, threads, log }
+        Self { arguments, environment: Vec::new(), threads, log }
     }
 }
 

@@ -33,7 +33,7 @@ const LAST_WORDS: usize = 5;
 
 /// What the launcher's loop hears.
 #[derive(Debug)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// A peer reported.
     Report(usize, Box<Report>),
     /// A peer wrote a line that is no report.
@@ -166,6 +166,8 @@ impl Swarm<'_> {
             // Nothing comes before the first screen.
             Report::Event(event) if self.phase == Phase::Starting => self.early.push((index, event)),
             Report::Event(event) => self.event(index, event),
+            // Only peers of a benchmark tell, and this launcher starts none.
+            Report::Folded(_) => {}
             Report::Finished(finished) => self.board.finished(index, finished),
             Report::Error(fault) => self.board.fault(index, fault),
         }

@@ -1,6 +1,7 @@
 //! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use super::learner::{Learner, Progress, bits_per_parameter, failed};
 use crate::error::Failure;
 use crate::metrics::Direction;
 use crate::protocol::{Finished, Segment};
-use crate::segment::{SegmentResult, validation_loss};
+use crate::segment::SegmentResult;
 
 /// A peer measures the validation loss after every so many of its segments.
 const VALIDATE_EVERY: u32 = 8;
@@ -38,7 +39,7 @@ impl Learner {
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
         let start = first.saturating_mul(batches).min(u32::MAX - batches);
         let numbers = start..start + batches;
-        let loss = validation_loss(self.replica.as_mut(), &self.corpus, parameters, numbers, batch, context);
+        let loss = self.worker.validation_loss(parameters, numbers, batch, context);
         let loss = loss.map_err(|error| failed(&error.into()))?;
         Ok((loss, u64::from(batches) * (batch * context) as u64))
     }
@@ -82,8 +83,10 @@ impl Learner {
     }
 
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
-        let Some((snapshot, view)) = self.link.ask(|node| {
-            if node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
+        // Nobody will write with what a stand-in made.
+        let keeps = self.pace.is_none();
+        let Some((snapshot, view)) = self.link.ask(move |node| {
+            if keeps && node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
                 node.take_checkpoint();
             }
             (node.snapshot(), view(node))
@@ -119,6 +122,7 @@ impl Learner {
             payload_bits_per_param: progress.payload_bits / f64::from(progress.segments.max(1)),
             roots_matched: view.compared.0,
             roots_differed: view.compared.1,
+            chains: view.chains,
             reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
         });
         Ok(())
@@ -134,6 +138,7 @@ struct View {
     audits: (u64, u64),
     evicted: Vec<PeerId>,
     compared: (u64, u64),
+    chains: BTreeMap<String, u32>,
 }
 
 fn view(node: &mut Node) -> View {
@@ -147,5 +152,6 @@ fn view(node: &mut Node) -> View {
         audits: node.fold().audits(),
         evicted: node.fold().evicted(),
         compared: node.roots_compared(),
+        chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
     }
 }

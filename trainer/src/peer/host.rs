@@ -33,6 +33,8 @@ pub(super) struct PeerHost {
     dir: PathBuf,
     evictors: BTreeSet<PeerId>,
     quorum: u32,
+    /// Whether each fold is reported, for a benchmark.
+    tells_folds: bool,
     /// Updates folded since the node was last settled.
     applied: u32,
 }
@@ -40,14 +42,14 @@ pub(super) struct PeerHost {
 impl PeerHost {
     pub(super) fn new(
         store: Store,
-        notices: mpsc::Sender<Notice>,
-        shared: Arc<Shared>,
-        metrics: Metrics,
+        (notices, shared, metrics): (mpsc::Sender<Notice>, Arc<Shared>, Metrics),
         reporter: Reporter,
         manifest: &Manifest,
+        tells_folds: bool,
     ) -> Self {
         let (dir, model, quorum) = (store.dir().to_owned(), manifest.model(), manifest.rules.audit_quorum);
-        Self { store, notices, shared, metrics, reporter, model, dir, evictors: BTreeSet::new(), quorum, applied: 0 }
+        let (evictors, applied) = (BTreeSet::new(), 0);
+        Self { store, notices, shared, metrics, reporter, model, dir, evictors, quorum, tells_folds, applied }
     }
 
     fn notice(&self, notice: Notice) {
@@ -128,7 +130,12 @@ impl Host for PeerHost {
         self.shared.clock.store(node.fold().clock(), Relaxed);
         self.metrics.set_peers(node.neighbours().len());
         match event {
-            Event::Applied { .. } => self.applied += 1,
+            Event::Applied { update, .. } => {
+                self.applied += 1;
+                if self.tells_folds {
+                    self.reporter.folded(update);
+                }
+            }
             Event::AuditReady { update } => self.notice(Notice::Audit(update)),
             Event::Audited { update, auditor, passed } => {
                 let kind = if passed { EventKind::AuditPassed } else { EventKind::AuditFailed };

@@ -12,14 +12,12 @@ use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
 
-use super::{Link, Notice, Reporter, Shared, store::Carries};
-use crate::data::Corpus;
+use super::{Link, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
-use crate::model::Replica;
-use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, misbehave, run_segment};
+use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, Worker};
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,8 +34,9 @@ pub(super) struct Learner {
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) shared: Arc<Shared>,
     pub(super) manifest: Manifest,
-    pub(super) corpus: Corpus,
-    pub(super) replica: Box<dyn Replica + Send>,
+    pub(super) worker: Worker,
+    /// When a stand-in works; a peer that trains always does.
+    pub(super) pace: Option<Pace>,
     pub(super) carries: Carries,
     pub(super) metrics: Metrics,
     pub(super) reporter: Reporter,
@@ -90,6 +89,8 @@ impl Learner {
                 self.wait(&mut progress, begun)?;
             } else if self.is_over() {
                 self.begin_finish(&mut progress);
+            } else if let Some(rest) = self.pace.as_mut().and_then(|pace| pace.rest(&self.shared, Instant::now())) {
+                self.rest(rest, &mut progress, begun)?;
             } else {
                 self.segment(&mut progress)?;
             }
@@ -142,6 +143,19 @@ impl Learner {
         Ok(())
     }
 
+    /// Waits for one notice, at most for `rest`.
+    fn rest(&mut self, rest: Duration, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
+        let flow = match self.notices.recv_timeout(rest) {
+            Ok(notice) => self.obey(notice, progress, begun)?,
+            Err(mpsc::RecvTimeoutError::Timeout) => Flow::Go,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Flow::Stop,
+        };
+        if let Flow::Stop = flow {
+            self.shared.halt.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
     fn obey(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
         match notice {
             Notice::Audit(update) => progress.audits.push_back(update),
@@ -168,6 +182,7 @@ impl Learner {
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(()) };
         let begun = Instant::now();
+        self.pace.iter_mut().for_each(|pace| pace.worked(begun));
         let (carry_before, carry) = self.continue_carry(progress, &snapshot);
         let spec = self.spec(&snapshot);
         let result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
@@ -205,7 +220,7 @@ impl Learner {
         if let Some(how) = self.misbehave {
             let me = self.link.me;
             let stolen = self.link.ask(move |node| another_payload(node, me)).flatten();
-            return misbehave(how, self.replica.as_mut(), &self.corpus, spec, start, carry, stolen.as_deref());
+            return self.worker.misbehave(how, spec, start, carry, stolen.as_deref());
         }
         let (shared, manifest) = (self.shared.clone(), &self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
@@ -214,7 +229,7 @@ impl Learner {
             let tokens = shared.clock.load(Relaxed) + u64::from(done) * step_tokens;
             tokens >= budget || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
         };
-        run_segment(self.replica.as_mut(), &self.corpus, spec, start, carry, &stop)
+        self.worker.segment(spec, start, carry, &stop)
     }
 
     fn remember(&mut self, progress: &mut Progress, result: &SegmentResult, took: Duration) {

@@ -37,6 +37,8 @@ pub(super) enum Notice {
 /// Flags and counters that a running segment looks at between steps.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// A stand-in may begin; a peer that trains does not wait for it.
+    pub(super) begun: AtomicBool,
     /// Stop training at the next step and finish.
     pub(super) drain: AtomicBool,
     /// Stop at the next step and leave.
@@ -101,6 +103,10 @@ pub(super) async fn obey(
         match command {
             Command::Connect(address) => {
                 let _ = requests.send(Request::Input(Input::Introduce { address })).await;
+            }
+            Command::Begin => {
+                shared.begun.store(true, Relaxed);
+                let _ = notices.send(Notice::Wake);
             }
             Command::Drain => {
                 shared.drain.store(true, Relaxed);

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Entry, PeerId, WireEntry};
+use murmur_collectives::{Entry, Hash, PeerId, WireEntry};
 use murmur_coordinatorless::{Stored, StoredEntry};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -127,6 +127,16 @@ impl Carries {
         let path = self.0.join(CARRIES[segment as usize % CARRIES.len()]);
         replace(&path, sealed).map_err(|error| Failure::io(Exit::Checkpoint, "write", &path, &error))
     }
+}
+
+/// Author, position and hash of every good entry in the log of a peer's folder, for looking at it from outside. The own
+/// newest entry is among them.
+pub(crate) fn stored_names(dir: &Path) -> Vec<(PeerId, u32, Hash)> {
+    let mut records = read(&dir.join(LOG)).map(|bytes| parse(&bytes).0).unwrap_or_default();
+    let head = fs::read(dir.join(HEAD)).unwrap_or_default();
+    records.extend(unframe(&head).ok().and_then(|(body, _)| decode(body)));
+    let entries = records.into_iter().filter_map(|record| Entry::check(record.entry).ok());
+    entries.map(|entry| (entry.author(), entry.seq(), entry.hash())).collect()
 }
 
 fn open_log(path: &Path) -> Result<File, Failure> {
