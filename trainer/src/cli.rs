@@ -8,6 +8,7 @@ mod pages;
 mod peer;
 mod run;
 mod sample;
+mod status;
 
 use std::{
     ffi::OsString,
@@ -27,7 +28,7 @@ use crate::{
 
 pub use arguments::{
     BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, ExchangeArgs, ExplainArgs, JoinArgs,
-    PeerArgs, RunArgs, SampleArgs, SettingArgs,
+    PeerArgs, RunArgs, SampleArgs, SettingArgs, StatusArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -58,6 +59,8 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Run(_)
         | Command::Join(_)
         | Command::Sample(_)
+        | Command::Status(_)
+        | Command::Peers(_)
         | Command::Bench(_)
         | Command::Config(_)
         | Command::Explain(_)
@@ -71,6 +74,8 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(arguments, output),
         Command::Join(arguments) => join::join(arguments, output),
         Command::Sample(arguments) => sample::sample(arguments, output),
+        Command::Status(arguments) => status::status(arguments, output),
+        Command::Peers(arguments) => status::peers(arguments, output),
         Command::Bench(arguments) => bench::bench(arguments, output),
         Command::Config(arguments) => pages::config(arguments, output),
         Command::Explain(arguments) => pages::explain(arguments, output),
@@ -115,6 +120,7 @@ impl Command {
             Self::Sample(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json(),
             Self::Config(arguments) => arguments.json(),
+            Self::Status(arguments) | Self::Peers(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
             Self::Completions { .. } | Self::Peer(_) => false,
         };

@@ -26,4 +26,5 @@ mod sample_reports;
 pub mod schedule;
 pub mod segment;
 pub mod state_dir;
+pub mod status;
 pub mod ticket;

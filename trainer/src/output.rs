@@ -4,6 +4,8 @@ mod bar;
 mod json;
 mod text;
 
+pub(crate) use text::{bytes, short};
+
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;

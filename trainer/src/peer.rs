@@ -4,6 +4,7 @@
 //! learner together; `host` serves the node; `learner` trains, audits and finishes; `report` talks to the launcher.
 
 mod account;
+mod address_book;
 mod auditing;
 mod bootstrap;
 mod host;
@@ -11,6 +12,7 @@ mod learner;
 mod link;
 mod pace;
 mod report;
+mod status;
 mod store;
 
 use std::{
@@ -33,15 +35,18 @@ use crate::metrics::{self, Metrics};
 use crate::model::BurnReplica;
 use crate::protocol::{Command, Started};
 use crate::segment::{Misbehave, Worker};
+use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
 
 pub use pace::{NotAPace, Pace};
 pub(crate) use store::stored_names;
 use {
+    address_book::AddressBookFile,
     host::PeerHost,
     learner::Learner,
     link::{Link, Notice, Shared},
     report::Reporter,
+    status::StatusSource,
     store::Store,
 };
 
@@ -60,6 +65,8 @@ pub struct PeerOptions {
     pub data: Option<PathBuf>,
     /// For demonstrations and tests: how to cheat.
     pub misbehave: Option<Misbehave>,
+    /// Threads it computes with, as the launcher arranged; for its status only.
+    pub threads: usize,
     /// For benchmarks: train nothing, at this pace.
     pub stand_in: Option<Pace>,
     /// For benchmarks: report each update that is folded.
@@ -70,6 +77,9 @@ pub struct PeerOptions {
 
 /// Bytes that the headers of an answer may take beside a payload.
 const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
+
+/// Memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+const CARRY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
 ///
@@ -107,13 +117,13 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let genesis = genesis(&manifest)?;
     let (transport, events) = bind(&identity, options.listen)?;
     let metrics = Metrics::new();
-    let metrics_address = metrics::serve(options.metrics, metrics.clone()).await?;
+    let listener = metrics::listen(options.metrics).await?;
     let started = Started {
         peer_id: identity.peer_id().to_string(),
         petname: identity.peer_id().petname(),
         pid: std::process::id(),
         address: transport.local_addr(),
-        metrics: format!("http://{metrics_address}/metrics"),
+        metrics: format!("http://{}/metrics", listener.address()),
         state_dir: options.state_dir.display().to_string(),
         params: manifest.rules.parameters,
         train_bytes: worker.text_bytes().0,
@@ -134,12 +144,27 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         class: Hash::of("murmuration numeric class v1", class.as_bytes()),
         config: node_config(&manifest, &options),
         seed: choice_seed(&identity.peer_id()),
+        incarnation: incarnation(),
+        address_book: AddressBookFile::of(&options.state_dir).read(),
         identity,
         stored,
     });
-    reporter.started(started);
-    let parts = Parts { node, transport, events, manifest, worker, store, metrics, commands };
-    run_parts(parts, options, reporter).await
+    reporter.started(started.clone());
+    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+    let shared = Arc::new(Shared::default());
+    let source = StatusSource {
+        started,
+        begun: std::time::Instant::now(),
+        limits: limits(&options),
+        metrics: metrics.clone(),
+        transport: transport.clone(),
+        shared: shared.clone(),
+        requests: requests.clone(),
+    };
+    let _endpoint = Endpoint::leave(&options.state_dir, listener.address())?;
+    listener.serve(metrics.clone(), move || source.clone().now());
+    let parts = Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox };
+    run_parts(parts, (options, requests), reporter).await
 }
 
 /// All that a running peer is made of.
@@ -152,13 +177,17 @@ struct Parts {
     store: Store,
     metrics: Metrics,
     commands: tokio::sync::mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+    inbox: tokio::sync::mpsc::Receiver<Request>,
 }
 
-async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
-    let Parts { node, transport, events, manifest, worker, store, metrics, commands } = parts;
-    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+async fn run_parts(
+    parts: Parts,
+    (options, requests): (PeerOptions, tokio::sync::mpsc::Sender<Request>),
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox } = parts;
     let (notices, noticed) = mpsc::channel();
-    let shared = Arc::new(Shared::default());
     let link = Link { requests: requests.clone(), me: node.id() };
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
@@ -255,10 +284,27 @@ fn genesis(manifest: &Manifest) -> Result<Vec<i64>, Failure> {
 
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let listens_locally = options.listen.ip().is_loopback();
+    let sealed_bytes = usize::try_from(3 * manifest.rules.parameters).unwrap_or(usize::MAX);
     Config {
+        carries_kept: (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8),
         checkpoint_every_tokens: manifest.checkpoint_every_tokens,
         loopback_only: listens_locally,
         ..Config::default()
+    }
+}
+
+/// Which start of this identity this is: the time, which no earlier start can exceed unless the clock was set back.
+fn incarnation() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
+}
+
+fn limits(options: &PeerOptions) -> Limits {
+    let transport = TransportConfig::new(options.listen);
+    Limits {
+        threads: options.threads as u64,
+        connections: transport.connections_max as u64,
+        message_bytes: transport.message_bytes_max as u64,
     }
 }
 

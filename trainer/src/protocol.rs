@@ -123,8 +123,6 @@ pub struct Segment {
     pub audits_failed: u64,
     /// Loss on held-out text at the newest fold, nats per byte; absent when it was not measured this time.
     pub validation_loss: Option<f64>,
-    /// Root of the state after this update was folded, hex.
-    pub state_root: String,
     /// Hash of the base version vector, hex.
     pub base: String,
 }
@@ -165,6 +163,10 @@ pub enum EventKind {
     Checkpoint,
     /// A file failed its hash and was set aside.
     SetAside,
+    /// A peer broke the protocol too often and is not listened to for a while.
+    Banned,
+    /// Another process has this peer's identity.
+    Usurped,
 }
 
 impl EventKind {
@@ -181,6 +183,8 @@ impl EventKind {
             Self::BadInput => "bad_input",
             Self::Checkpoint => "checkpoint",
             Self::SetAside => "set_aside",
+            Self::Banned => "banned",
+            Self::Usurped => "usurped",
         }
     }
 }

@@ -47,7 +47,6 @@ pub(crate) fn segment(seq: u64) -> Segment {
         audits_passed: seq,
         audits_failed: 0,
         validation_loss: seq.is_multiple_of(2).then_some(4.5),
-        state_root: "aa".repeat(32),
         base: "bb".repeat(32),
     }
 }

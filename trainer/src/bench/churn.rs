@@ -231,7 +231,7 @@ impl Story<'_> {
             Metric::count("folds", self.fleet.tally.folded_by(1), "updates that anybody folded"),
             Metric::new(
                 "longest_pause_seconds",
-                check::longest_pause(&self.fleet),
+                check::longest_pause(&self.fleet, survivors),
                 "s, of a peer that was never frozen",
             ),
             Metric::new("memory_resident_mib", mean(&resident).map(mib), "MiB, one process on average"),

@@ -21,6 +21,9 @@ use crate::{
 /// How often memory is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
+/// After this many looks shared memory is told apart, which is a longer look.
+const PROPORTIONAL_EVERY: u32 = 8;
+
 /// How long a process may take to exit once told.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,7 @@ pub(super) struct Memory {
     pub(super) resident_peak: u64,
     pub(super) proportional_peak: u64,
     pub(super) series: BTreeMap<usize, Vec<f64>>,
+    samples: u32,
     next: Option<Instant>,
 }
 
@@ -288,15 +292,18 @@ impl Fleet {
             return;
         }
         self.memory.next = Some(now + SAMPLE_EVERY);
-        let (mut resident, mut proportional) = (0, 0);
+        self.memory.samples += 1;
+        let mut resident = 0;
         for index in self.alive() {
-            let Some(taken) = footprint::of(self.processes[index].pid()) else { continue };
-            resident += taken.resident_bytes;
-            proportional += taken.proportional_bytes;
-            self.memory.series.entry(index).or_default().push(taken.resident_bytes as f64);
+            let Some(bytes) = footprint::resident_bytes(self.processes[index].pid()) else { continue };
+            resident += bytes;
+            self.memory.series.entry(index).or_default().push(bytes as f64);
         }
         self.memory.resident_peak = self.memory.resident_peak.max(resident);
-        self.memory.proportional_peak = self.memory.proportional_peak.max(proportional);
+        if self.memory.samples.is_multiple_of(PROPORTIONAL_EVERY) {
+            let proportional = self.living().filter_map(|process| footprint::proportional_bytes(process.pid())).sum();
+            self.memory.proportional_peak = self.memory.proportional_peak.max(proportional);
+        }
     }
 }
 

@@ -5,19 +5,15 @@ use std::fs;
 /// Clock ticks per second in `/proc`: the kernel's interface fixes it at 100 whatever its own timer does (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process takes now.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Footprint {
-    /// Pages in memory. Those shared with other processes count in each.
-    pub(super) resident_bytes: u64,
-    /// The same with shared pages divided among those who share them.
-    pub(super) proportional_bytes: u64,
+/// Pages of `pid` in memory, in bytes, those shared with others included; nothing when it is gone or the system does not
+/// say.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
-/// What `pid` takes; nothing when it is gone or the system does not say.
-pub(super) fn of(pid: u32) -> Option<Footprint> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    Some(Footprint { resident_bytes: kilobytes(&rollup, "Rss:")?, proportional_bytes: kilobytes(&rollup, "Pss:")? })
+/// The same with shared pages divided among those who share them. The system walks all pages for it: not to be asked often.
+pub(super) fn proportional_bytes(pid: u32) -> Option<u64> {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }
 
 /// Processor seconds `pid` has used, its own and the system's for it.
@@ -51,16 +47,16 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_bytes() {
-        let text = "00400000-7fff [rollup]\nRss:     2048 kB\nPss:   1024 kB\n";
-        assert_eq!((kilobytes(text, "Rss:"), kilobytes(text, "Pss:")), (Some(2 << 20), Some(1 << 20)));
+        let text = "Name: x\nVmRSS:     2048 kB\nPss:   1024 kB\n";
+        assert_eq!((kilobytes(text, "VmRSS:"), kilobytes(text, "Pss:")), (Some(2 << 20), Some(1 << 20)));
         assert_eq!(kilobytes(text, "Swap:"), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_takes_something() {
-        let footprint = of(std::process::id()).unwrap_or_default();
-        assert!(footprint.resident_bytes >= footprint.proportional_bytes && footprint.proportional_bytes > 0);
-        assert!(cpu_seconds(std::process::id()).is_some());
+        let me = std::process::id();
+        assert!(resident_bytes(me) > Some(0) && proportional_bytes(me) > Some(0));
+        assert!(cpu_seconds(me).is_some());
     }
 }

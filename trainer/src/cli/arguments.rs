@@ -31,6 +31,10 @@ pub enum Command {
     Run(RunArgs),
     /// Take part in a run with the ticket it printed
     Join(JoinArgs),
+    /// Say what the peers on this machine are doing
+    Status(StatusArgs),
+    /// List who the peers on this machine are connected to, and how
+    Peers(StatusArgs),
     /// Write text with a trained model
     Sample(SampleArgs),
     /// Measure: what it costs to exchange updates, and what it takes to survive churn
@@ -107,6 +111,17 @@ pub struct JoinArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `murmur status` and `murmur peers`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StatusArgs {
+    /// Only the peers in this folder [default: all runs of this account]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print one JSON object for programs
     #[arg(long)]
     pub json: bool,
 }
@@ -360,7 +375,7 @@ mod tests {
     #[test]
     fn help_shows_the_commands_but_not_the_hidden_one() {
         let help = Cli::command().render_help().to_string();
-        for name in ["run", "join", "sample", "bench", "config", "explain", "completions"] {
+        for name in ["run", "join", "sample", "status", "peers", "bench", "config", "explain", "completions"] {
             assert!(help.contains(name), "{name}");
         }
         assert!(!help.contains("peer process"));

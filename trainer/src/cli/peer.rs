@@ -44,6 +44,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         ticket,
         listen: settings.net.listen,
         metrics: settings.net.metrics,
+        threads: settings.device.threads,
         data: settings.data.path,
         stand_in: stand_in.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
         tells_folds: arguments.tell_folds,

@@ -41,6 +41,10 @@ pub struct PeerPlan {
     pub log: PathBuf,
 }
 
+/// glibc gives freed blocks of at least this size back to the system at once, instead of learning to keep them: a peer
+/// makes a few vectors of its parameters' size a segment, and what they leave behind doubled its memory.
+const LARGE_BLOCKS: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "2097152");
+
 impl PeerPlan {
     /// The `index`-th of `dir`'s peers: `peer --index … --state-dir … --set …`, with all settings of the machine
     /// spelt out, and then `ticket` and `misbehave` if there are any.
@@ -68,7 +72,7 @@ impl PeerPlan {
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
         arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));
         arguments.extend(misbehave.into_iter().flat_map(|mode| ["--misbehave".into(), mode.into()]));
-        Self { arguments, environment: Vec::new(), threads, log }
+        Self { arguments, environment: vec![LARGE_BLOCKS], threads, log }
     }
 }
 

@@ -47,7 +47,9 @@ impl Presence {
             | EventKind::CaughtUp
             | EventKind::BadInput
             | EventKind::Checkpoint
-            | EventKind::SetAside => self.first_time(about, event),
+            | EventKind::Banned
+            | EventKind::SetAside
+            | EventKind::Usurped => self.first_time(about, event),
         }
     }
 
@@ -64,7 +66,7 @@ impl Presence {
         // A checkpoint is the same news whoever wrote it first.
         let about = if event.kind == EventKind::Checkpoint { "" } else { about };
         let told = self.told.entry((event.kind, about.to_owned())).or_default();
-        let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed);
+        let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed | EventKind::Banned);
         (!limited || told.len() < SHOWN_MAX) && told.insert(event.detail.clone())
     }
 }

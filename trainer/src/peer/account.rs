@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::PeerId;
 use murmur_coordinatorless::{Node, Snapshot};
 
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
@@ -71,7 +71,6 @@ impl Learner {
             audits_passed: view.audits.0,
             audits_failed: view.audits.1,
             validation_loss,
-            state_root: view.root.to_string(),
             base: snapshot.base.digest().to_string(),
         });
     }
@@ -85,11 +84,11 @@ impl Learner {
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
         // Nobody will write with what a stand-in made.
         let keeps = self.pace.is_none();
-        let Some((snapshot, view)) = self.link.ask(move |node| {
+        let Some((snapshot, view, root)) = self.link.ask(move |node| {
             if keeps && node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
                 node.take_checkpoint();
             }
-            (node.snapshot(), view(node))
+            (node.snapshot(), view(node), node.state_root())
         }) else {
             return Ok(());
         };
@@ -106,7 +105,7 @@ impl Learner {
             updates: view.updates,
             tokens_set: view.tokens,
             tokens_self: progress.tokens,
-            state_root: view.root.to_string(),
+            state_root: root.to_string(),
             version: snapshot.base.digest().to_string(),
             val_loss,
             val_bytes,
@@ -129,9 +128,8 @@ impl Learner {
     }
 }
 
-/// What a report says of the set.
+/// What a report says of the set. Without its state's root, which takes a pass over the whole state.
 struct View {
-    root: Hash,
     tokens: u64,
     updates: u64,
     neighbours: u64,
@@ -142,10 +140,8 @@ struct View {
 }
 
 fn view(node: &mut Node) -> View {
-    let root = node.state_root();
     let log = node.fold().log();
     View {
-        root,
         tokens: node.fold().clock(),
         updates: log.update_count(log.version()),
         neighbours: node.neighbours().len() as u64,

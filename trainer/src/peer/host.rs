@@ -8,10 +8,10 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Checkpoint, Event, Node, StoredEntry};
+use murmur_coordinatorless::{Checkpoint, Event, Node, PeerAddress, StoredEntry};
 use murmur_quic::{Host, ToldOff};
 
-use super::{Notice, Reporter, Shared, Store};
+use super::{AddressBookFile, Notice, Reporter, Shared, Store};
 use crate::checkpoint;
 use crate::manifest::Manifest;
 use crate::metrics::{Direction, Metrics};
@@ -122,6 +122,12 @@ impl Host for PeerHost {
         self.store.adopt(state)
     }
 
+    fn address_book(&mut self, peers: &[PeerAddress]) {
+        if let Err(error) = AddressBookFile::of(&self.dir).write(peers) {
+            tracing::warn!(%error, "the address book is not kept");
+        }
+    }
+
     fn reset(&mut self) -> Result<(), String> {
         self.store.reset()
     }
@@ -142,6 +148,10 @@ impl Host for PeerHost {
                 let detail = format!("update {} replayed by {}", update.seq, auditor.petname());
                 self.reporter.event(kind, Some(update.author.to_string()), detail);
             }
+            Event::Banned { peer, lasts, reason } => {
+                let detail = format!("not listened to for {} s: {reason}", lasts.as_secs());
+                self.reporter.event(EventKind::Banned, Some(peer.to_string()), detail);
+            }
             Event::BadInput { peer, reason } => self.on_bad_input(peer, &reason),
             Event::CaughtUp => {
                 self.reporter.event(EventKind::CaughtUp, None, "");
@@ -156,6 +166,13 @@ impl Host for PeerHost {
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
             Event::Evicted { peer } => self.on_evicted(peer, node),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
+            Event::IdentityInUse => self.notice(Notice::IdentityInUse),
+            Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),
+            Event::MemberUp { peer } => tracing::info!(peer = %peer.petname(), "member up"),
+            Event::Usurped => {
+                let detail = "another process that started later has this peer's identity, and was told to stop";
+                self.reporter.event(EventKind::Usurped, None, detail);
+            }
             Event::Joined { peer } => self.reporter.event(EventKind::Joined, Some(peer.to_string()), ""),
         }
     }

@@ -107,6 +107,7 @@ impl Learner {
                 Ok(Notice::Audit(update)) => progress.audits.push_back(update),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
                 Ok(Notice::Evicted) => return Err(evicted()),
+                Ok(Notice::IdentityInUse) => return Err(identity_in_use()),
                 Ok(Notice::Finished | Notice::Wake) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Flow::Stop),
             }
@@ -161,6 +162,7 @@ impl Learner {
             Notice::Audit(update) => progress.audits.push_back(update),
             Notice::CaughtUp | Notice::Wake => {}
             Notice::Evicted => return Err(evicted()),
+            Notice::IdentityInUse => return Err(identity_in_use()),
             Notice::Finished => self.report_finished(progress, begun)?,
             Notice::Halt => return Ok(Flow::Stop),
         }
@@ -185,10 +187,10 @@ impl Learner {
         self.pace.iter_mut().for_each(|pace| pace.worked(begun));
         let (carry_before, carry) = self.continue_carry(progress, &snapshot);
         let spec = self.spec(&snapshot);
-        let result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
+        let mut result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
         let took = begun.elapsed();
         self.carries.save(snapshot.segment, &result.sealed_carry)?;
-        self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &result))));
+        self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &mut result))));
         self.remember(progress, &result, took);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, &snapshot, &result, took, validation);
@@ -253,7 +255,8 @@ fn another_payload(node: &mut murmur_coordinatorless::Node, me: PeerId) -> Optio
     others.filter_map(|author| log.last_update(&author)?.payload.as_deref().map(<[u8]>::to_vec)).next()
 }
 
-fn draft(snapshot: &Snapshot, carry_before: Hash, result: &SegmentResult) -> Draft {
+/// Takes the sealed carry out of `result`: it is large, and only the node needs it from here on.
+fn draft(snapshot: &Snapshot, carry_before: Hash, result: &mut SegmentResult) -> Draft {
     Draft {
         base: snapshot.base.clone(),
         steps: result.steps,
@@ -261,7 +264,7 @@ fn draft(snapshot: &Snapshot, carry_before: Hash, result: &SegmentResult) -> Dra
         loss_micronats: (f64::from(result.loss_mean) * 1e6) as u32,
         trace: Hash(result.trace_root),
         carry_before,
-        carry: result.sealed_carry.clone().into(),
+        carry: core::mem::take(&mut result.sealed_carry).into(),
     }
 }
 
@@ -272,6 +275,12 @@ pub(super) fn bits_per_parameter(result: &SegmentResult) -> f64 {
 fn evicted() -> Failure {
     Failure::new(Exit::Evicted, "other peers replayed this peer's work and found something else")
         .hint("Its updates were removed. If the machine is honest, its memory or processor may be faulty.")
+}
+
+fn identity_in_use() -> Failure {
+    Failure::new(Exit::IdentityInUse, "another process that started earlier takes part as this same peer").hint(
+        "Stop that one, or pass --state-dir with another folder to take part with a new identity. Never copy one.",
+    )
 }
 
 pub(super) fn failed(error: &SegmentError) -> Failure {

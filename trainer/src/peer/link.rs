@@ -30,6 +30,8 @@ pub(super) enum Notice {
     Finished,
     /// Stop at once.
     Halt,
+    /// Another process took part as this peer before this one did.
+    IdentityInUse,
     /// Look at the flags again.
     Wake,
 }

@@ -90,9 +90,9 @@ pub(super) fn disks(ground: &Ground, folders: usize) -> Vec<String> {
     forked
 }
 
-/// The longest time between two own updates of a process that lives and was never frozen.
-pub(super) fn longest_pause(fleet: &Fleet) -> Option<f64> {
-    let undisturbed = fleet.living().filter(|process| !process.was_frozen);
+/// The longest time between two own updates of a survivor that was never frozen.
+pub(super) fn longest_pause(fleet: &Fleet, survivors: &[usize]) -> Option<f64> {
+    let undisturbed = survivors.iter().map(|index| &fleet.processes[*index]).filter(|process| !process.was_frozen);
     let pauses =
         undisturbed.flat_map(|process| process.segments.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()));
     pauses.max_by(f64::total_cmp)
