@@ -8,6 +8,7 @@ mod addresses;
 mod board;
 mod child;
 mod dense;
+mod interfaces;
 mod plan;
 mod presence;
 mod signals;

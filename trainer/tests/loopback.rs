@@ -128,6 +128,13 @@ fn run<'a>(dir: &'a str, text: &'a str, more: &[&'a str]) -> Murmur {
     Murmur::start(&[&base[..], &TINY, more].concat())
 }
 
+/// What a command that ends at once prints with `--json`.
+fn page(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_murmur")).args(arguments).arg("--json").output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one object")
+}
+
 fn path(dir: &Path, name: &str) -> String {
     dir.join(name).to_str().expect("a plain path").to_owned()
 }
@@ -149,6 +156,16 @@ fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
     joiner.until("event", |event| event["kind"] == "caught_up");
     swarm.until("event", |event| event["kind"] == "joined" && event["peer_id"] == newcomer);
     joiner.until("round", |round| round["peers"] == 4 && round["audits"]["passed"].as_u64() >= Some(1));
+
+    let status = page(&["status", "--state-dir", &dir]);
+    assert_eq!(status["schema"], "murmur.status/1");
+    let seen: Vec<&Value> = status["peers"].as_array().expect("peers").iter().map(|peer| &peer["peer_id"]).collect();
+    assert_eq!(seen, peers.iter().map(|peer| &peer["peer_id"]).collect::<Vec<_>>(), "all run and answer");
+    assert_eq!(status["peers"][0]["phase"], "training");
+    let neighbours = page(&["peers", "--state-dir", &dir]);
+    let met =
+        |peer: &Value| peer["neighbours"].as_array().is_some_and(|list| list.iter().any(|n| n["peer_id"] == newcomer));
+    assert!(neighbours["peers"].as_array().expect("peers").iter().any(met), "the newcomer is seen: {neighbours:#}");
 
     signal(peers[0]["pid"].as_u64().expect("a pid"), "KILL");
     swarm.until("event", |event| event["kind"] == "departed" && event["peer_id"] == peers[0]["peer_id"]);

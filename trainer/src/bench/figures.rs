@@ -29,7 +29,7 @@ pub(super) fn interval(groups: &[Vec<f64>]) -> Option<(f64, f64)> {
         return None;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut draw = || means[(u64::from(rng.next_u32()) * means.len() as u64 >> 32) as usize];
+    let mut draw = || means[((u64::from(rng.next_u32()) * means.len() as u64) >> 32) as usize];
     let resample = |_| (0..means.len()).map(|_| draw()).sum::<f64>() / means.len() as f64;
     let resampled: Vec<f64> = (0..RESAMPLES).map(resample).collect();
     Some((percentile(&resampled, 0.025)?, percentile(&resampled, 0.975)?))

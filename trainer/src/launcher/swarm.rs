@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Plan,
-    addresses::for_neighbour,
+    addresses::{explanation, for_neighbour},
     board::Board,
     child::{Peer, describe},
     signals,
@@ -193,6 +193,9 @@ impl Swarm<'_> {
             addresses.into_iter().for_each(|address| self.tell(*index, Command::Connect(address)));
         }
         let started: Vec<_> = up.into_iter().map(|(_, started)| started).collect();
+        let listening: Vec<_> = started.iter().map(|started| started.address).collect();
+        let why = explanation(&listening, self.plan.announce);
+        why.iter().for_each(|why| self.output.note(why));
         let opening = opening(self.plan, started)?;
         self.output.opening(&opening);
         self.board.begin(self.clock.elapsed());
