@@ -13,6 +13,7 @@ pub mod data;
 pub mod error;
 pub mod explain;
 pub mod identity_file;
+pub mod lan;
 pub mod launcher;
 pub mod manifest;
 pub mod metrics;

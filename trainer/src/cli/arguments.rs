@@ -85,6 +85,9 @@ pub struct RunArgs {
     /// Probability that an update is audited, 0 to 1
     #[arg(long, value_name = "R")]
     pub audit_rate: Option<String>,
+    /// Announce the run on the local network (multicast DNS), for `murmur join --lan`
+    #[arg(long)]
+    pub lan: bool,
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
@@ -97,7 +100,11 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct JoinArgs {
     /// The ticket, as printed by the run
-    pub ticket: String,
+    #[arg(required_unless_present = "lan")]
+    pub ticket: Option<String>,
+    /// Look for runs on the local network (multicast DNS); without a ticket, join the one that is there
+    #[arg(long)]
+    pub lan: bool,
     /// The folder of this peer [default: one in this account's data folder]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -346,7 +353,7 @@ mod tests {
     #[test]
     fn every_flag_of_run_is_there() {
         let line = "murmur run my.toml --local 2 --tokens 500k --seconds 30 --seed 7 --data /text --set train.lr=1e-3 \
-            --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
+            --lan --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
         let Command::Run(arguments) = parse(line).unwrap().command else { panic!("not run") };
         assert_eq!(arguments.file, Some("my.toml".into()));
         assert_eq!((arguments.local, arguments.seconds), (Some(2), Some(30.0)));

@@ -26,6 +26,8 @@ pub struct Plan {
     pub limit: Option<Duration>,
     /// Whether this machine came with a ticket.
     pub joined: bool,
+    /// Whether the run is announced on the local network.
+    pub lan: bool,
 }
 
 /// One peer process.

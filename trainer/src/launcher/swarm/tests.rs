@@ -104,6 +104,7 @@ fn plan(dir: &Path, scripts: &[String], limit: Option<Duration>) -> Plan {
         announce: None,
         limit,
         joined: false,
+        lan: false,
     }
 }
 
