@@ -16,8 +16,11 @@ pub enum Input {
     Connected {
         /// The other side, proven by its key.
         peer: PeerId,
-        /// Where it is.
+        /// Where it is; a stand-in that nobody else can dial if it is relayed.
         address: SocketAddr,
+        /// How its packets travel: [`Reach::Direct`] or [`Reach::Relayed`]. Whether a direct one had to be punched, the
+        /// node knows itself.
+        reach: Reach,
     },
     /// A datagram came in.
     Datagram {
@@ -66,10 +69,31 @@ pub enum Input {
         /// Its bytes, at most as long as the transport allows.
         bytes: Vec<u8>,
     },
+    /// A relayed connection was replaced by one that goes straight; nothing was lost.
+    Moved {
+        /// The other side.
+        peer: PeerId,
+        /// Where it is.
+        address: SocketAddr,
+    },
     /// An audit could not be replayed here; forget it.
     Unjudged {
         /// The update.
         update: EntryName,
+    },
+}
+
+/// How the packets of a connection travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Straight, after one side simply dialed the other.
+    Direct,
+    /// Straight, through holes that both sides made in their address translators at the same moment.
+    Punched,
+    /// Through a third peer, encrypted end to end.
+    Relayed {
+        /// The third peer.
+        by: PeerId,
     },
 }
 
@@ -130,6 +154,9 @@ pub enum Output {
         /// At most [`crate::DATAGRAM_BYTES_MAX`].
         bytes: Vec<u8>,
     },
+    /// A frontier became final: store all of this in place of the log so far, whole or not at all. It stands for every
+    /// record appended before.
+    Compact(Box<Compacted>),
     /// Open a connection.
     Dial {
         /// Where to.
@@ -137,8 +164,21 @@ pub enum Output {
         /// Who must be there, if that is known; another peer there is a failed dial.
         expect: Option<PeerId>,
     },
+    /// Open a connection through a neighbour that volunteers to pass packets on.
+    DialThrough {
+        /// The neighbour.
+        relay: PeerId,
+        /// Who must be at the other end.
+        peer: PeerId,
+    },
     /// Tell the trainer or the user.
     Event(Event),
+    /// Store what this peer signed in the present epoch, in place of what was stored before. It must be on disk before the
+    /// next output is looked at: it keeps the peer from voting twice.
+    Signing {
+        /// To be given back at the next start.
+        bytes: Vec<u8>,
+    },
     /// Set the stored log aside: it is fetched again from its first entry.
     Reset,
     /// Send a message.
@@ -150,6 +190,19 @@ pub enum Output {
         /// The wire form.
         bytes: Vec<u8>,
     },
+}
+
+/// What a peer keeps on its disk from a final frontier on. A log stored after it holds what was appended since.
+#[derive(Clone, Debug)]
+pub struct Compacted {
+    /// The epoch.
+    pub epoch: u32,
+    /// The proof: certificates, rows and foundation, as [`crate::Node::new`] reads them.
+    pub proof: Vec<u8>,
+    /// The state of the final frontier, `[parameters]`.
+    pub state: Arc<Vec<i64>>,
+    /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
+    pub records: Vec<StoredEntry>,
 }
 
 /// Why a connection is ended.
@@ -248,6 +301,15 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// A frontier became final.
+    Final {
+        /// Its number.
+        epoch: u32,
+        /// Its tokens.
+        clock: u64,
+        /// Entries that came too late for it and left the set.
+        excluded: u64,
+    },
     /// The peer may leave now. Told again if the set grows afterwards and agreement is reached again.
     Finished {
         /// Whether every neighbour that also finished holds the same set and state.
@@ -256,6 +318,11 @@ pub enum Event {
     /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
     /// stop: it authors nothing from now on.
     IdentityInUse,
+    /// So much work is not final that this peer adds none until that changes.
+    Stalled {
+        /// Tokens since the newest final frontier.
+        tokens: u64,
+    },
     /// A neighbour came.
     Joined {
         /// Who.
