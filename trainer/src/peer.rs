@@ -59,6 +59,8 @@ pub struct PeerOptions {
     pub ticket: Option<Ticket>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Pairs of other peers between whom packets are passed on at once.
+    pub relay: usize,
     /// Where to serve metrics.
     pub metrics: SocketAddr,
     /// A file or folder of text instead of the built-in data.
@@ -113,9 +115,9 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let manifest = read_manifest(&manifest_bytes)?;
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
-    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), reporter)?;
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), manifest.rules.parameters, reporter)?;
     let genesis = genesis(&manifest)?;
-    let (transport, events) = bind(&identity, options.listen)?;
+    let (transport, events) = bind(&identity, options.listen, options.relay)?;
     let metrics = Metrics::new();
     let listener = metrics::listen(options.metrics).await?;
     let started = Started {
@@ -227,8 +229,12 @@ async fn run_parts(
     }
 }
 
-fn bind(identity: &murmur_collectives::Identity, listen: SocketAddr) -> Result<(Transport, Events), Failure> {
-    let mut config = TransportConfig::new(listen);
+fn bind(
+    identity: &murmur_collectives::Identity,
+    listen: SocketAddr,
+    relay: usize,
+) -> Result<(Transport, Events), Failure> {
+    let mut config = TransportConfig { relay_sessions_max: relay, ..TransportConfig::new(listen) };
     if listen.ip().is_loopback() {
         config.connections_per_ip_max = config.connections_max; // all peers of this machine share one address
     }
@@ -289,7 +295,8 @@ fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
         carries_kept: (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8),
         checkpoint_every_tokens: manifest.checkpoint_every_tokens,
         loopback_only: listens_locally,
-        ..Config::default()
+        relay: options.relay > 0,
+        ..if listens_locally { Config::default() } else { Config::wan() }
     }
 }
 

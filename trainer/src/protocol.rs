@@ -167,6 +167,10 @@ pub enum EventKind {
     Banned,
     /// Another process has this peer's identity.
     Usurped,
+    /// A frontier became final: nothing before it changes any more.
+    Final,
+    /// So much work is not final that the peer adds none until that changes.
+    Stalled,
 }
 
 impl EventKind {
@@ -185,6 +189,8 @@ impl EventKind {
             Self::SetAside => "set_aside",
             Self::Banned => "banned",
             Self::Usurped => "usurped",
+            Self::Final => "final",
+            Self::Stalled => "stalled",
         }
     }
 }
@@ -242,6 +248,12 @@ pub struct Finished {
     /// Entries of each author in the set, by the author's 64 hex digits.
     #[serde(default)]
     pub chains: BTreeMap<String, u32>,
+    /// Entries of authors up to here may be missing from the set because they came too late for a final frontier.
+    #[serde(default)]
+    pub excluded: BTreeMap<String, u32>,
+    /// The newest final frontier.
+    #[serde(default)]
+    pub final_epoch: u32,
     /// Why it stopped: `budget`, `drained` or `evicted`.
     pub reason: String,
 }

@@ -47,6 +47,9 @@ pub struct Status {
     pub evicted: Vec<String>,
     /// Who it is connected to.
     pub neighbours: Vec<Neighbour>,
+    /// The address at which most neighbours see it, or `varies` if each sees it elsewhere; absent when too few have said.
+    #[serde(default)]
+    pub seen_from_outside: Option<String>,
     /// Bytes at the UDP socket since its process started.
     pub bytes_sent: u64,
     /// The same for what came in.
@@ -95,6 +98,12 @@ pub struct SetStatus {
     pub roots_matched: u64,
     /// The same; anything but zero is a bug or an attack.
     pub roots_differed: u64,
+    /// The newest final frontier; 0 before the first.
+    #[serde(default)]
+    pub final_epoch: u32,
+    /// Its tokens.
+    #[serde(default)]
+    pub final_tokens: u64,
 }
 
 /// Verdicts in a set.
@@ -117,6 +126,9 @@ pub struct Neighbour {
     pub address: Option<String>,
     /// How its packets travel: `direct`, `punched` or `relayed`.
     pub reach: Option<String>,
+    /// The peer that passes its packets on, if one does.
+    #[serde(default)]
+    pub relay: Option<String>,
     /// What membership says of it: `alive`, `suspected` or `unknown`.
     pub member: Option<String>,
 }

@@ -27,6 +27,12 @@ use crate::{
 /// The data root of a run without data.
 const NO_DATA: &str = "murmuration no data v1";
 
+/// Updates of each founder from one final frontier to the next. A run of 4096 frontiers, the most there can be, ends long
+/// after any benchmark.
+const UPDATES_PER_FRONTIER: u64 = 20;
+
+const BATCH: u64 = 2;
+
 /// What the peers of a benchmark work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
@@ -69,7 +75,7 @@ impl Ground {
     pub(super) fn new(name: &str, founders: usize, work: Work, sets: &[&str]) -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("murmur-bench-{name}-{}", std::process::id()));
         let cleanup = Cleanup(path.clone());
-        let settings = settings(work, sets)?;
+        let settings = settings(work, founders, sets)?;
         let data_root = data_root(work)?;
         let identities = (0..founders).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
         let parts = Parts { founders: identities.iter().map(founder).collect(), data_root, genesis: None };
@@ -125,20 +131,22 @@ fn founder(identity: &Identity) -> Founder {
     Founder { peer: identity.peer_id(), vrf_key: Lottery::of(identity).public() }
 }
 
-fn settings(work: Work, sets: &[&str]) -> Result<Settings, Failure> {
+fn settings(work: Work, founders: usize, sets: &[&str]) -> Result<Settings, Failure> {
     let ModelConfig { layers, heads, d_model, context } = match work {
         Work::StandIn { params } => nearest_model(params),
         Work::Tiny => ModelConfig { layers: 1, heads: 2, d_model: 16, context: 32 },
     };
     let steps = if work == Work::Tiny { 5 } else { 1 };
+    let every = UPDATES_PER_FRONTIER * founders as u64 * steps * BATCH * context as u64;
     let mut given = vec![
         format!("model.layers={layers}"),
         format!("model.heads={heads}"),
         format!("model.d_model={d_model}"),
         format!("model.context={context}"),
         format!("train.steps={steps}"),
-        "train.batch=2".to_owned(),
-        "run.tokens=1000000000000".to_owned(),
+        format!("train.batch={BATCH}"),
+        format!("finality.every={every}"),
+        format!("run.tokens={}", 4096 * every),
     ];
     given.extend(sets.iter().map(|&set| set.to_owned()));
     Resolved::new(&Inputs { sets: given, ..Inputs::default() })?.settings()

@@ -48,9 +48,16 @@ impl Tally {
     }
 
     /// Updates that two processes held while both lived and that are not in a set with `chains` entries of each author.
-    /// `ended` says when each process was killed.
-    pub(super) fn lost(&self, ended: &BTreeMap<usize, u64>, chains: &BTreeMap<String, u32>) -> BTreeSet<Name> {
-        let kept = |(author, seq): &Name| chains.get(author).is_some_and(|count| seq < count);
+    /// `ended` says when each process was killed. Positions of an author below its number in `excluded` are not lost: by
+    /// the rules what came too late for a final frontier is void.
+    pub(super) fn lost(
+        &self,
+        ended: &BTreeMap<usize, u64>,
+        chains: &BTreeMap<String, u32>,
+        excluded: &BTreeMap<String, u32>,
+    ) -> BTreeSet<Name> {
+        let below = |counts: &BTreeMap<String, u32>, (author, seq): &Name| counts.get(author).is_some_and(|n| seq < n);
+        let kept = |name: &Name| below(chains, name) || below(excluded, name);
         let held = self.folds.iter().filter(|(_, folds)| held_by_two(folds, ended));
         held.map(|(name, _)| name).filter(|name| !kept(name)).cloned().collect()
     }
@@ -89,9 +96,12 @@ mod tests {
         let folds = [(0, "a", 0, 10), (1, "a", 0, 20), (0, "a", 1, 30), (1, "a", 1, 50)];
         let tally = tally(&folds);
         let ended = BTreeMap::from([(0, 40)]);
-        let none = BTreeMap::new();
-        assert_eq!(tally.lost(&ended, &none), BTreeSet::from([("a".to_owned(), 0)]));
-        assert_eq!(tally.lost(&BTreeMap::new(), &none).len(), 2);
-        assert!(tally.lost(&BTreeMap::new(), &BTreeMap::from([("a".to_owned(), 2)])).is_empty());
+        let (none, none_ended) = (BTreeMap::new(), BTreeMap::new());
+        assert_eq!(tally.lost(&ended, &none, &none), BTreeSet::from([("a".to_owned(), 0)]));
+        assert_eq!(tally.lost(&none_ended, &none, &none).len(), 2);
+        let (one, two) = (BTreeMap::from([("a".to_owned(), 1)]), BTreeMap::from([("a".to_owned(), 2)]));
+        assert!(tally.lost(&none_ended, &two, &none).is_empty());
+        assert!(tally.lost(&none_ended, &none, &two).is_empty());
+        assert_eq!(tally.lost(&none_ended, &none, &one), BTreeSet::from([("a".to_owned(), 1)]));
     }
 }

@@ -88,6 +88,9 @@ pub struct RunArgs {
     /// Announce the run on the local network (multicast DNS), for `murmur join --lan`
     #[arg(long)]
     pub lan: bool,
+    /// Pass packets on between peers that cannot reach each other: N pairs at once
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
+    pub relay: Option<String>,
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
@@ -105,6 +108,9 @@ pub struct JoinArgs {
     /// Look for runs on the local network (multicast DNS); without a ticket, join the one that is there
     #[arg(long)]
     pub lan: bool,
+    /// Pass packets on between peers that cannot reach each other: N pairs at once
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
+    pub relay: Option<String>,
     /// The folder of this peer [default: one in this account's data folder]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

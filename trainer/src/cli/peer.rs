@@ -43,6 +43,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         patience: if ticket.is_some() { PATIENCE_OF_A_VOLUNTEER } else { PATIENCE_OF_A_RUN },
         ticket,
         listen: settings.net.listen,
+        relay: settings.net.relay,
         metrics: settings.net.metrics,
         threads: settings.device.threads,
         data: settings.data.path,

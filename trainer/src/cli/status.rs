@@ -81,7 +81,7 @@ fn table(header: &[&str]) -> Table {
 
 fn status_table(peers: &[Status]) -> String {
     let mut table =
-        table(&["peer", "run", "doing", "loss", "held out", "own", "set", "neighbours", "sent", "received"]);
+        table(&["peer", "run", "doing", "loss", "held out", "own", "set", "final", "neighbours", "sent", "received"]);
     for peer in peers {
         table.add_row([
             peer.petname.clone(),
@@ -91,6 +91,7 @@ fn status_table(peers: &[Status]) -> String {
             loss(peer.validation_loss),
             short(peer.tokens_self as f64),
             format!("{} of {} tokens", short(peer.set.tokens as f64), short(peer.set.tokens_budget as f64)),
+            format!("{} (epoch {})", short(peer.set.final_tokens as f64), peer.set.final_epoch),
             neighbours(&peer.neighbours),
             bytes(peer.bytes_sent),
             bytes(peer.bytes_received),
@@ -108,12 +109,20 @@ fn peers_table(peers: &[Status]) -> String {
                 peer.petname.clone(),
                 neighbour.petname.clone(),
                 known(&neighbour.address),
-                known(&neighbour.reach),
+                way(neighbour),
                 known(&neighbour.member),
             ]);
         }
     }
     if peers.is_empty() { String::new() } else { table.to_string() }
+}
+
+fn way(neighbour: &Neighbour) -> String {
+    match (&neighbour.reach, &neighbour.relay) {
+        (Some(reach), Some(relay)) => format!("{reach} by {relay}"),
+        (Some(reach), None) => reach.clone(),
+        (None, _) => "-".to_owned(),
+    }
 }
 
 fn loss(loss: Option<f64>) -> String {
@@ -141,6 +150,7 @@ mod tests {
             petname: String::new(),
             address: None,
             reach: reach.map(str::to_owned),
+            relay: None,
             member: None,
         };
         assert_eq!(neighbours(&[one(None), one(None)]), "2");

@@ -69,6 +69,7 @@ impl PeerPlan {
             data_argument,
             format!("net.listen={}", nth(settings.net.listen, index)).into(),
             format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
+            format!("net.relay={}", settings.net.relay).into(),
             format!("device.threads={threads}").into(),
         ];
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
@@ -94,7 +95,9 @@ mod tests {
     fn a_peer_is_told_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
-        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b"].map(str::to_owned).to_vec();
+        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b", "net.relay=3"]
+            .map(str::to_owned)
+            .to_vec();
         let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
         let ticket = Ticket::new([1; 32], &["127.0.0.1:9".parse().unwrap()]).unwrap();
         let plan = PeerPlan::new(&dir, 0, &settings, Some(&ticket), Some("noise"));
@@ -105,6 +108,7 @@ mod tests {
             ["--set", "net.listen=0.0.0.0:4500"],
             ["--set", "data.path=/a b"],
             ["--set", "device.threads=3"],
+            ["--set", "net.relay=3"],
             ["--ticket", &ticket.to_string()],
             ["--misbehave", "noise"],
         ] {

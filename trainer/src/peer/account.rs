@@ -1,7 +1,7 @@
 //! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -52,7 +52,7 @@ impl Learner {
         took: Duration,
         validation_loss: Option<f64>,
     ) {
-        let Some(view) = self.link.ask(view) else { return };
+        let Some(view) = self.link.ask(|node| view(node, &BTreeSet::new())) else { return };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.segment(Segment {
@@ -84,11 +84,12 @@ impl Learner {
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
         // Nobody will write with what a stand-in made.
         let keeps = self.pace.is_none();
+        let seen = self.shared.authors();
         let Some((snapshot, view, root)) = self.link.ask(move |node| {
             if keeps && node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
                 node.take_checkpoint();
             }
-            (node.snapshot(), view(node), node.state_root())
+            (node.snapshot(), view(node, &seen), node.state_root())
         }) else {
             return Ok(());
         };
@@ -122,6 +123,8 @@ impl Learner {
             roots_matched: view.compared.0,
             roots_differed: view.compared.1,
             chains: view.chains,
+            excluded: view.excluded,
+            final_epoch: view.final_epoch,
             reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
         });
         Ok(())
@@ -137,10 +140,16 @@ struct View {
     evicted: Vec<PeerId>,
     compared: (u64, u64),
     chains: BTreeMap<String, u32>,
+    excluded: BTreeMap<String, u32>,
+    final_epoch: u32,
 }
 
-fn view(node: &mut Node) -> View {
+/// `seen` are authors that were in the set at some time.
+fn view(node: &mut Node, seen: &BTreeSet<PeerId>) -> View {
     let log = node.fold().log();
+    let authors: BTreeSet<PeerId> =
+        log.version().iter().map(|(author, _)| author).chain(seen.iter().copied()).collect();
+    let excluded = authors.iter().filter_map(|author| Some((author.to_string(), log.excluded(author)?.seq() + 1)));
     View {
         tokens: node.fold().clock(),
         updates: log.update_count(log.version()),
@@ -149,5 +158,7 @@ fn view(node: &mut Node) -> View {
         evicted: node.fold().evicted(),
         compared: node.roots_compared(),
         chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
+        excluded: excluded.collect(),
+        final_epoch: node.fold().epochs().number(),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Checkpoint, Event, Node, PeerAddress, StoredEntry};
+use murmur_coordinatorless::{Checkpoint, Compacted, Event, Node, PeerAddress, StoredEntry};
 use murmur_quic::{Host, ToldOff};
 
 use super::{AddressBookFile, Notice, Reporter, Shared, Store};
@@ -66,6 +66,21 @@ impl PeerHost {
     fn on_diverged(&self, peer: PeerId, theirs: Hash, ours: Hash) {
         let detail = format!("same set, other state: {theirs:?} there, {ours:?} here");
         self.reporter.event(EventKind::Diverged, Some(peer.to_string()), detail);
+    }
+
+    fn on_final(&self, epoch: u32, clock: u64, excluded: u64) {
+        self.shared.stalled.store(false, Relaxed);
+        self.notice(Notice::Wake);
+        if excluded > 0 {
+            tracing::warn!(epoch, excluded, "entries came too late for a final frontier and left the set");
+        }
+        self.reporter.event(EventKind::Final, None, format!("epoch {epoch} at {clock} tokens"));
+    }
+
+    fn on_stalled(&self, tokens: u64) {
+        self.shared.stalled.store(true, Relaxed);
+        let detail = format!("{tokens} tokens are not final; training goes on when more peers are back to agree");
+        self.reporter.event(EventKind::Stalled, None, detail);
     }
 
     fn on_bad_input(&self, peer: PeerId, reason: &str) {
@@ -128,6 +143,14 @@ impl Host for PeerHost {
         }
     }
 
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), String> {
+        self.store.compact(compacted)
+    }
+
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.store.signing(bytes)
+    }
+
     fn reset(&mut self) -> Result<(), String> {
         self.store.reset()
     }
@@ -139,6 +162,7 @@ impl Host for PeerHost {
             Event::Applied { update, .. } => {
                 self.applied += 1;
                 if self.tells_folds {
+                    self.shared.saw(update.author);
                     self.reporter.folded(update);
                 }
             }
@@ -154,6 +178,7 @@ impl Host for PeerHost {
             }
             Event::BadInput { peer, reason } => self.on_bad_input(peer, &reason),
             Event::CaughtUp => {
+                self.shared.stalled.store(false, Relaxed);
                 self.reporter.event(EventKind::CaughtUp, None, "");
                 self.notice(Notice::CaughtUp);
             }
@@ -165,6 +190,8 @@ impl Host for PeerHost {
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
             Event::Evicted { peer } => self.on_evicted(peer, node),
+            Event::Final { epoch, clock, excluded } => self.on_final(epoch, clock, excluded),
+            Event::Stalled { tokens } => self.on_stalled(tokens),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
             Event::IdentityInUse => self.notice(Notice::IdentityInUse),
             Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),

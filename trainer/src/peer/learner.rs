@@ -28,6 +28,9 @@ const PROBATION_FRACTION: u32 = 3;
 /// How long a joiner may take to find anyone and catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a learner that may not train looks whether it may again, if nobody tells it.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// All that the learner's thread owns.
 pub(super) struct Learner {
     pub(super) link: Link,
@@ -89,6 +92,8 @@ impl Learner {
                 self.wait(&mut progress, begun)?;
             } else if self.is_over() {
                 self.begin_finish(&mut progress);
+            } else if !self.may_train() {
+                self.rest(PAUSE, &mut progress, begun)?;
             } else if let Some(rest) = self.pace.as_mut().and_then(|pace| pace.rest(&self.shared, Instant::now())) {
                 self.rest(rest, &mut progress, begun)?;
             } else {
@@ -172,6 +177,12 @@ impl Learner {
     pub(super) fn is_over(&self) -> bool {
         let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
         spent || self.shared.drain.load(Relaxed)
+    }
+
+    /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
+    fn may_train(&self) -> bool {
+        let caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
+        caught_up && !self.shared.stalled.load(Relaxed)
     }
 
     fn begin_finish(&mut self, progress: &mut Progress) {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use murmur_collectives::PeerId;
-use murmur_coordinatorless::Node;
+use murmur_coordinatorless::{Mapping, MemberState, NeighbourView, Node, Reach};
 use murmur_quic::{Request, Transport};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,6 +36,7 @@ struct Seen {
     evicted: Vec<PeerId>,
     neighbours: Vec<Neighbour>,
     caught_up: bool,
+    mapping: Mapping,
 }
 
 impl StatusSource {
@@ -49,7 +50,7 @@ impl StatusSource {
         self.requests.send(Request::Look(look)).await.ok()?;
         let seen = answered.await.ok()?;
         let traffic = self.transport.traffic();
-        let Seen { set, audits, evicted, neighbours, caught_up } = seen;
+        let Seen { set, audits, evicted, neighbours, caught_up, mapping } = seen;
         Some(Status {
             phase: self.phase(caught_up),
             seconds: self.begun.elapsed().as_secs_f64(),
@@ -60,6 +61,7 @@ impl StatusSource {
             audits: Verdicts { passed: audits.0, failed: audits.1 },
             evicted: evicted.iter().map(PeerId::to_string).collect(),
             neighbours,
+            seen_from_outside: seen_from_outside(mapping),
             bytes_sent: traffic.udp_tx_bytes,
             bytes_received: traffic.udp_rx_bytes,
             limits: self.limits,
@@ -94,18 +96,47 @@ fn look(node: &mut Node, tokens_budget: u64) -> Seen {
         version: log.version().digest().to_string().chars().take(16).collect(),
         roots_matched,
         roots_differed,
+        final_epoch: node.fold().epochs().number(),
+        final_tokens: node.fold().epochs().newest().frontier.clock,
     };
     Seen {
         set,
         audits: node.fold().audits(),
         evicted: node.fold().evicted(),
-        neighbours: node.neighbours().into_iter().map(neighbour).collect(),
+        neighbours: node.neighbour_list().into_iter().map(neighbour).collect(),
         caught_up: node.is_caught_up(),
+        mapping: node.mapping(),
     }
 }
 
-fn neighbour(peer: PeerId) -> Neighbour {
-    Neighbour { peer_id: peer.to_string(), petname: peer.petname(), address: None, reach: None, member: None }
+fn neighbour(view: NeighbourView) -> Neighbour {
+    let (reach, relay) = match view.reach {
+        Reach::Direct => ("direct", None),
+        Reach::Punched => ("punched", None),
+        Reach::Relayed { by } => ("relayed", Some(by.petname())),
+    };
+    let member = match view.state {
+        MemberState::Alive => "alive",
+        MemberState::Suspected => "suspected",
+        MemberState::Unknown => "unknown",
+    };
+    Neighbour {
+        peer_id: view.peer.to_string(),
+        petname: view.peer.petname(),
+        // A relayed one has a stand-in for an address.
+        address: relay.is_none().then(|| view.address.to_string()),
+        reach: Some(reach.to_owned()),
+        relay,
+        member: Some(member.to_owned()),
+    }
+}
+
+fn seen_from_outside(mapping: Mapping) -> Option<String> {
+    match mapping {
+        Mapping::Unknown => None,
+        Mapping::Same(address) => Some(address.to_string()),
+        Mapping::Varies => Some("varies".to_owned()),
+    }
 }
 
 /// A loss that is not known yet is NaN among the metrics.
