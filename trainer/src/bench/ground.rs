@@ -29,7 +29,7 @@ const NO_DATA: &str = "murmuration no data v1";
 
 /// Updates of each founder from one final frontier to the next. A run of 4096 frontiers, the most there can be, ends long
 /// after any benchmark.
-const UPDATES_PER_FRONTIER: u64 = 20;
+const UPDATES_PER_FRONTIER: u64 = 5;
 
 const BATCH: u64 = 2;
 

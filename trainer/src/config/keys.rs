@@ -178,7 +178,8 @@ fn exchange() -> Vec<Key> {
             "tokens",
             "Token clock between final frontiers, after which nothing \
             before them can change. Peers keep two to three times this much of the log, and lose what they did while cut \
-            off for longer; 10 to 50 updates a peer are a good choice. 0: nothing becomes final and everything is kept.",
+            off for longer; 10 to 50 updates a peer are a good choice. At least run.tokens / 4096, which the default follows. \
+            0: nothing becomes final and everything is kept.",
         ),
     ]
 }

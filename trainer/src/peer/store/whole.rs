@@ -18,7 +18,9 @@ const HASH_BYTES: usize = 32;
 
 fn hash_of(parts: &[&[u8]]) -> [u8; HASH_BYTES] {
     let mut hasher = blake3::Hasher::new_derive_key(HASH_CONTEXT);
-    parts.iter().for_each(|part| drop(hasher.update(part)));
+    for part in parts {
+        hasher.update(part);
+    }
     *hasher.finalize().as_bytes()
 }
 
