@@ -1,12 +1,14 @@
 //! The command line: from arguments to a command, and from its end to an exit code.
 
 mod arguments;
+mod bench;
 mod inputs;
 mod join;
 mod pages;
 mod peer;
 mod run;
 mod sample;
+mod status;
 
 use std::{
     ffi::OsString,
@@ -25,7 +27,8 @@ use crate::{
 };
 
 pub use arguments::{
-    Cli, Command, ConfigArgs, ConfigCommand, ExplainArgs, JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs,
+    BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, ExchangeArgs, ExplainArgs, JoinArgs,
+    PeerArgs, RunArgs, SampleArgs, SettingArgs, StatusArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -56,6 +59,9 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Run(_)
         | Command::Join(_)
         | Command::Sample(_)
+        | Command::Status(_)
+        | Command::Peers(_)
+        | Command::Bench(_)
         | Command::Config(_)
         | Command::Explain(_)
         | Command::Completions { .. } => output.failure(failure),
@@ -68,6 +74,9 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(arguments, output),
         Command::Join(arguments) => join::join(arguments, output),
         Command::Sample(arguments) => sample::sample(arguments, output),
+        Command::Status(arguments) => status::status(arguments, output),
+        Command::Peers(arguments) => status::peers(arguments, output),
+        Command::Bench(arguments) => bench::bench(arguments, output),
         Command::Config(arguments) => pages::config(arguments, output),
         Command::Explain(arguments) => pages::explain(arguments, output),
         Command::Completions { shell } => {
@@ -109,7 +118,9 @@ impl Command {
             Self::Run(arguments) => arguments.json,
             Self::Join(arguments) => arguments.json,
             Self::Sample(arguments) => arguments.json,
+            Self::Bench(arguments) => arguments.json(),
             Self::Config(arguments) => arguments.json(),
+            Self::Status(arguments) | Self::Peers(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
             Self::Completions { .. } | Self::Peer(_) => false,
         };

@@ -38,7 +38,7 @@ pub enum Exit {
     IdentityInUse = 46,
     /// The loss is not finite or only grows.
     Diverged = 50,
-    /// The run ended above the loss that was asked for.
+    /// A figure that was asked for was not reached.
     TargetMissed = 51,
     /// Nothing is wrong for good: start it again.
     TryAgain = 75,

@@ -8,6 +8,7 @@ mod addresses;
 mod board;
 mod child;
 mod dense;
+mod interfaces;
 mod plan;
 mod presence;
 mod signals;
@@ -21,4 +22,7 @@ pub use summary::{Agreement, Row, Summary};
 pub use swarm::launch;
 pub use views::{Audits, Happening, Opening, Round};
 
+pub(crate) use child::{Peer, describe};
+pub(crate) use signals::listen;
+pub(crate) use swarm::Notice;
 pub(crate) use views::{count, hex_start, petname_of, reduction};

@@ -2,8 +2,10 @@
 //!
 //! The command line and the launcher are one half: [`config`], [`ticket`], [`explain`], [`protocol`], [`metrics`]. What a
 //! peer process does is the other: [`manifest`] and [`schedule`] say what the run is, [`model`], [`data`] and [`segment`]
-//! learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains.
+//! learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains. [`bench`]
+//! measures peers from outside.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -11,6 +13,7 @@ pub mod data;
 pub mod error;
 pub mod explain;
 pub mod identity_file;
+pub mod lan;
 pub mod launcher;
 pub mod manifest;
 pub mod metrics;
@@ -24,4 +27,5 @@ mod sample_reports;
 pub mod schedule;
 pub mod segment;
 pub mod state_dir;
+pub mod status;
 pub mod ticket;

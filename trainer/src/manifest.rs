@@ -276,6 +276,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
         token_budget: settings.run.tokens,
         audit_rate_q16: q16(settings.audit.rate),
         audit_quorum: u32::from(settings.audit.quorum),
+        frontier_every_tokens: settings.finality.every,
         founders,
     })
 }

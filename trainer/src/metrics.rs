@@ -8,7 +8,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
 
-pub use serve::serve;
+pub use serve::{Listener, listen};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,21 @@ impl Metrics {
         inner.loss.set(f64::NAN);
         inner.validation_loss.set(f64::NAN);
         Self(Arc::new(inner))
+    }
+
+    /// Tokens this peer has trained on.
+    pub fn tokens(&self) -> u64 {
+        self.0.tokens.get()
+    }
+
+    /// Training loss of the newest segment, nats per byte; NaN before the first.
+    pub fn loss(&self) -> f64 {
+        self.0.loss.get()
+    }
+
+    /// Loss on held-out text at the last measurement, nats per byte; NaN before the first.
+    pub fn validation_loss(&self) -> f64 {
+        self.0.validation_loss.get()
     }
 
     /// Counts tokens of a finished segment.

@@ -4,6 +4,8 @@ mod bar;
 mod json;
 mod text;
 
+pub(crate) use text::{bytes, short};
+
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -83,6 +85,13 @@ impl Output {
             Format::Text => self.data(&text::summary(summary)),
             Format::Json => self.data(&line(&json::summary(summary))),
         }
+    }
+
+    /// The result of a command as text for people, or an object for programs; nothing follows it on stdout.
+    pub fn result(&mut self, text: &str, object: &Value) {
+        self.bar = None;
+        self.concluded = true;
+        self.page(text, object);
     }
 
     /// How a command failed: text on stderr, and for programs one last object on stdout unless the result is there.

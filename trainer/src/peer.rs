@@ -4,12 +4,15 @@
 //! learner together; `host` serves the node; `learner` trains, audits and finishes; `report` talks to the launcher.
 
 mod account;
+mod address_book;
 mod auditing;
 mod bootstrap;
 mod host;
 mod learner;
 mod link;
+mod pace;
 mod report;
+mod status;
 mod store;
 
 use std::{
@@ -29,16 +32,21 @@ use crate::explain::Exit;
 use crate::identity_file::HeldIdentity;
 use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
-use crate::model::{BurnReplica, Replica};
+use crate::model::BurnReplica;
 use crate::protocol::{Command, Started};
-use crate::segment::Misbehave;
+use crate::segment::{Misbehave, Worker};
+use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
 
+pub use pace::{NotAPace, Pace};
+pub(crate) use store::stored_names;
 use {
+    address_book::AddressBookFile,
     host::PeerHost,
     learner::Learner,
     link::{Link, Notice, Shared},
     report::Reporter,
+    status::StatusSource,
     store::Store,
 };
 
@@ -51,18 +59,29 @@ pub struct PeerOptions {
     pub ticket: Option<Ticket>,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Pairs of other peers between whom packets are passed on at once.
+    pub relay: usize,
     /// Where to serve metrics.
     pub metrics: SocketAddr,
     /// A file or folder of text instead of the built-in data.
     pub data: Option<PathBuf>,
     /// For demonstrations and tests: how to cheat.
     pub misbehave: Option<Misbehave>,
+    /// Threads it computes with, as the launcher arranged; for its status only.
+    pub threads: usize,
+    /// For benchmarks: train nothing, at this pace.
+    pub stand_in: Option<Pace>,
+    /// For benchmarks: report each update that is folded.
+    pub tells_folds: bool,
     /// How long to wait, when asked to drain, for neighbours that still train.
     pub patience: Duration,
 }
 
 /// Bytes that the headers of an answer may take beside a payload.
 const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
+
+/// Memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+const CARRY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
 ///
@@ -94,26 +113,25 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let commands = link::read_commands();
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
-    let corpus = load_corpus(&options, &manifest)?;
-    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    let class = replica.class();
-    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), reporter)?;
+    let worker = worker(&options, &manifest)?;
+    let class = worker.class();
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), manifest.rules.parameters, reporter)?;
     let genesis = genesis(&manifest)?;
-    let (transport, events) = bind(&identity, options.listen)?;
+    let (transport, events) = bind(&identity, options.listen, options.relay)?;
     let metrics = Metrics::new();
-    let metrics_address = metrics::serve(options.metrics, metrics.clone()).await?;
+    let listener = metrics::listen(options.metrics).await?;
     let started = Started {
         peer_id: identity.peer_id().to_string(),
         petname: identity.peer_id().petname(),
         pid: std::process::id(),
         address: transport.local_addr(),
-        metrics: format!("http://{metrics_address}/metrics"),
+        metrics: format!("http://{}/metrics", listener.address()),
         state_dir: options.state_dir.display().to_string(),
         params: manifest.rules.parameters,
-        train_bytes: corpus.train().len() as u64,
-        validation_bytes: corpus.validation().len() as u64,
+        train_bytes: worker.text_bytes().0,
+        validation_bytes: worker.text_bytes().1,
         data: options.data.as_ref().map_or("cargo registry sources".to_owned(), |path| path.display().to_string()),
-        device: "cpu (burn flex)".to_owned(),
+        device: worker.device().to_owned(),
         class: class.clone(),
         run_id: Manifest::run_id(&manifest_bytes).to_string(),
         step_tokens: u64::from(manifest.rules.tokens_per_step),
@@ -128,12 +146,27 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         class: Hash::of("murmuration numeric class v1", class.as_bytes()),
         config: node_config(&manifest, &options),
         seed: choice_seed(&identity.peer_id()),
+        incarnation: incarnation(),
+        address_book: AddressBookFile::of(&options.state_dir).read(),
         identity,
         stored,
     });
-    reporter.started(started);
-    let parts = Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands };
-    run_parts(parts, options, reporter).await
+    reporter.started(started.clone());
+    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+    let shared = Arc::new(Shared::default());
+    let source = StatusSource {
+        started,
+        begun: std::time::Instant::now(),
+        limits: limits(&options),
+        metrics: metrics.clone(),
+        transport: transport.clone(),
+        shared: shared.clone(),
+        requests: requests.clone(),
+    };
+    let _endpoint = Endpoint::leave(&options.state_dir, listener.address())?;
+    listener.serve(metrics.clone(), move || source.clone().now());
+    let parts = Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox };
+    run_parts(parts, (options, requests), reporter).await
 }
 
 /// All that a running peer is made of.
@@ -142,21 +175,25 @@ struct Parts {
     transport: Transport,
     events: Events,
     manifest: Manifest,
-    corpus: Corpus,
-    replica: BurnReplica,
+    worker: Worker,
     store: Store,
     metrics: Metrics,
     commands: tokio::sync::mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+    inbox: tokio::sync::mpsc::Receiver<Request>,
 }
 
-async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
-    let Parts { node, transport, events, manifest, corpus, replica, store, metrics, commands } = parts;
-    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+async fn run_parts(
+    parts: Parts,
+    (options, requests): (PeerOptions, tokio::sync::mpsc::Sender<Request>),
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox } = parts;
     let (notices, noticed) = mpsc::channel();
-    let shared = Arc::new(Shared::default());
     let link = Link { requests: requests.clone(), me: node.id() };
     let carries = store.carries();
-    let mut host = PeerHost::new(store, notices.clone(), shared.clone(), metrics.clone(), *reporter, &manifest);
+    let host_parts = (notices.clone(), shared.clone(), metrics.clone());
+    let mut host = PeerHost::new(store, host_parts, *reporter, &manifest, options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
     tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
     let learner = Learner {
@@ -164,8 +201,8 @@ async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> R
         notices: noticed,
         shared,
         manifest,
-        corpus,
-        replica: Box::new(replica),
+        worker,
+        pace: options.stand_in,
         carries,
         metrics,
         reporter: *reporter,
@@ -192,8 +229,12 @@ async fn run_parts(parts: Parts, options: PeerOptions, reporter: &Reporter) -> R
     }
 }
 
-fn bind(identity: &murmur_collectives::Identity, listen: SocketAddr) -> Result<(Transport, Events), Failure> {
-    let mut config = TransportConfig::new(listen);
+fn bind(
+    identity: &murmur_collectives::Identity,
+    listen: SocketAddr,
+    relay: usize,
+) -> Result<(Transport, Events), Failure> {
+    let mut config = TransportConfig { relay_sessions_max: relay, ..TransportConfig::new(listen) };
     if listen.ip().is_loopback() {
         config.connections_per_ip_max = config.connections_max; // all peers of this machine share one address
     }
@@ -214,6 +255,15 @@ fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
         return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
     }
     Ok(manifest)
+}
+
+fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
+    if options.stand_in.is_some() {
+        return Ok(Worker::StandIn);
+    }
+    let corpus = load_corpus(options, manifest)?;
+    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    Ok(Worker::Train { replica: Box::new(replica), corpus })
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
@@ -240,10 +290,28 @@ fn genesis(manifest: &Manifest) -> Result<Vec<i64>, Failure> {
 
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let listens_locally = options.listen.ip().is_loopback();
+    let sealed_bytes = usize::try_from(3 * manifest.rules.parameters).unwrap_or(usize::MAX);
     Config {
+        carries_kept: (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8),
         checkpoint_every_tokens: manifest.checkpoint_every_tokens,
         loopback_only: listens_locally,
-        ..Config::default()
+        relay: options.relay > 0,
+        ..if listens_locally { Config::default() } else { Config::wan() }
+    }
+}
+
+/// Which start of this identity this is: the time, which no earlier start can exceed unless the clock was set back.
+fn incarnation() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
+}
+
+fn limits(options: &PeerOptions) -> Limits {
+    let transport = TransportConfig::new(options.listen);
+    Limits {
+        threads: options.threads as u64,
+        connections: transport.connections_max as u64,
+        message_bytes: transport.message_bytes_max as u64,
     }
 }
 

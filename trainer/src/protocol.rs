@@ -4,12 +4,12 @@
 //! file there means the launcher is gone, and the peer exits at once. In order, a peer's life is:
 //!
 //! 1. `started`, once: it knows its manifest, its data and its model, and listens.
-//! 2. `segment` after each of its own segments, `event` whenever something happened, in any order.
+//! 2. `segment` after each of its own segments, `folded` after each update in a benchmark, `event` whenever something happened, in any order.
 //! 3. `finished`, when the token budget is reached or after `drain`. It keeps serving what others still miss, and
 //!    may send `finished` again if its set grew since: the last one counts. It exits on `halt` or end of file.
 //! 4. `error`, at any time: the reason why it is about to exit with `code`.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -23,6 +23,9 @@ pub enum Report {
     /// The peer added one update of its own.
     #[serde(rename = "murmur.peer.segment/1")]
     Segment(Segment),
+    /// An update joined the set; told only by peers of a benchmark.
+    #[serde(rename = "murmur.peer.folded/1")]
+    Folded(Folded),
     /// Something happened that a reader may want to know.
     #[serde(rename = "murmur.peer.event/1")]
     Event(Event),
@@ -120,8 +123,6 @@ pub struct Segment {
     pub audits_failed: u64,
     /// Loss on held-out text at the newest fold, nats per byte; absent when it was not measured this time.
     pub validation_loss: Option<f64>,
-    /// Root of the state after this update was folded, hex.
-    pub state_root: String,
     /// Hash of the base version vector, hex.
     pub base: String,
 }
@@ -162,6 +163,14 @@ pub enum EventKind {
     Checkpoint,
     /// A file failed its hash and was set aside.
     SetAside,
+    /// A peer broke the protocol too often and is not listened to for a while.
+    Banned,
+    /// Another process has this peer's identity.
+    Usurped,
+    /// A frontier became final: nothing before it changes any more.
+    Final,
+    /// So much work is not final that the peer adds none until that changes.
+    Stalled,
 }
 
 impl EventKind {
@@ -178,6 +187,10 @@ impl EventKind {
             Self::BadInput => "bad_input",
             Self::Checkpoint => "checkpoint",
             Self::SetAside => "set_aside",
+            Self::Banned => "banned",
+            Self::Usurped => "usurped",
+            Self::Final => "final",
+            Self::Stalled => "stalled",
         }
     }
 }
@@ -232,8 +245,28 @@ pub struct Finished {
     pub roots_matched: u64,
     /// Neighbours' roots that differed although both held the same set: a bug or an attack.
     pub roots_differed: u64,
+    /// Entries of each author in the set, by the author's 64 hex digits.
+    #[serde(default)]
+    pub chains: BTreeMap<String, u32>,
+    /// Entries of authors up to here may be missing from the set because they came too late for a final frontier.
+    #[serde(default)]
+    pub excluded: BTreeMap<String, u32>,
+    /// The newest final frontier.
+    #[serde(default)]
+    pub final_epoch: u32,
     /// Why it stopped: `budget`, `drained` or `evicted`.
     pub reason: String,
+}
+
+/// An update that joined the set of a peer: for its author, the moment before it is announced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folded {
+    /// The author, 64 hex digits.
+    pub author: String,
+    /// Its position in the author's chain.
+    pub seq: u32,
+    /// When, by the machine's clock: microseconds since 1970.
+    pub at_us: u64,
 }
 
 /// Why a peer is about to exit.
@@ -259,6 +292,8 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 pub enum Command {
     /// Dial this address, now and again whenever the connection is lost.
     Connect(SocketAddr),
+    /// Start working: only a stand-in waits for it.
+    Begin,
     /// Finish the segment at hand, settle with the neighbours, report `finished`.
     Drain,
     /// Exit now.
@@ -269,6 +304,7 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(address) => write!(f, "connect {address}"),
+            Self::Begin => f.write_str("begin"),
             Self::Drain => f.write_str("drain"),
             Self::Halt => f.write_str("halt"),
         }
@@ -277,7 +313,7 @@ impl fmt::Display for Command {
 
 /// A line that is no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a command; expected `connect ADDRESS`, `drain` or `halt`")]
+#[error("`{0}` is not a command; expected `connect ADDRESS`, `begin`, `drain` or `halt`")]
 pub struct NotACommand(String);
 
 impl FromStr for Command {
@@ -286,6 +322,7 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, NotACommand> {
         let unknown = || NotACommand(line.chars().take(80).collect());
         match line.trim() {
+            "begin" => Ok(Self::Begin),
             "drain" => Ok(Self::Drain),
             "halt" => Ok(Self::Halt),
             other => {

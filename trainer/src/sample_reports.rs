@@ -47,7 +47,6 @@ pub(crate) fn segment(seq: u64) -> Segment {
         audits_passed: seq,
         audits_failed: 0,
         validation_loss: seq.is_multiple_of(2).then_some(4.5),
-        state_root: "aa".repeat(32),
         base: "bb".repeat(32),
     }
 }
@@ -82,6 +81,9 @@ pub(crate) fn finished(index: usize) -> Finished {
         payload_bits_per_param: 0.15,
         roots_matched: 12,
         roots_differed: 0,
+        chains: std::collections::BTreeMap::from([(peer_id(index), 41)]),
+        excluded: std::collections::BTreeMap::new(),
+        final_epoch: 5,
         reason: "budget".to_owned(),
     }
 }

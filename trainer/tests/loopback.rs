@@ -128,6 +128,13 @@ fn run<'a>(dir: &'a str, text: &'a str, more: &[&'a str]) -> Murmur {
     Murmur::start(&[&base[..], &TINY, more].concat())
 }
 
+/// What a command that ends at once prints with `--json`.
+fn page(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_murmur")).args(arguments).arg("--json").output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one object")
+}
+
 fn path(dir: &Path, name: &str) -> String {
     dir.join(name).to_str().expect("a plain path").to_owned()
 }
@@ -137,18 +144,34 @@ fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
-    let mut swarm = run(&dir, &text, &["--local", "3", "--tokens", "1000M"]);
+    let more = ["--local", "3", "--tokens", "20M", "--set", "finality.every=5k"];
+    let mut swarm = run(&dir, &text, &more);
     let started = swarm.until("started", |_| true);
     let peers: Vec<Value> = started["peers"].as_array().expect("peers").clone();
     let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
     assert_eq!(peers.len(), 3);
-    swarm.until("round", |round| round["round"].as_u64() >= Some(2));
+    swarm.until("event", |event| {
+        event["kind"] == "final" && event["detail"].as_str().is_some_and(|d| d.starts_with("epoch 3 "))
+    });
 
     let mut joiner = Murmur::start(&["join", &ticket, "--state-dir", &elsewhere, "--data", &text]);
     let newcomer = joiner.until("started", |_| true)["peers"][0]["peer_id"].clone();
     joiner.until("event", |event| event["kind"] == "caught_up");
     swarm.until("event", |event| event["kind"] == "joined" && event["peer_id"] == newcomer);
     joiner.until("round", |round| round["peers"] == 4 && round["audits"]["passed"].as_u64() >= Some(1));
+
+    let status = page(&["status", "--state-dir", &dir]);
+    assert_eq!(status["schema"], "murmur.status/1");
+    let seen: Vec<&Value> = status["peers"].as_array().expect("peers").iter().map(|peer| &peer["peer_id"]).collect();
+    assert_eq!(seen, peers.iter().map(|peer| &peer["peer_id"]).collect::<Vec<_>>(), "all run and answer");
+    assert_eq!(status["peers"][0]["phase"], "training");
+    assert!(status["peers"][0]["set"]["final_epoch"].as_u64() >= Some(3), "{status:#}");
+    let neighbours = page(&["peers", "--state-dir", &dir]);
+    let met =
+        |peer: &Value| peer["neighbours"].as_array().is_some_and(|list| list.iter().any(|n| n["peer_id"] == newcomer));
+    assert!(neighbours["peers"].as_array().expect("peers").iter().any(met), "the newcomer is seen: {neighbours:#}");
+    let near = &neighbours["peers"][0]["neighbours"][0];
+    assert_eq!((&near["reach"], &near["member"]), (&"direct".into(), &"alive".into()), "{neighbours:#}");
 
     signal(peers[0]["pid"].as_u64().expect("a pid"), "KILL");
     swarm.until("event", |event| event["kind"] == "departed" && event["peer_id"] == peers[0]["peer_id"]);
@@ -180,13 +203,15 @@ fn a_run_ends_by_itself_can_be_resumed_and_sampled_from() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let dir = path(temp.path(), "run");
-    let mut first = run(&dir, &text, &["--local", "2", "--tokens", "1000M"]);
-    first.until("round", |round| round["round"].as_u64() >= Some(3));
+    let mut first = run(&dir, &text, &["--local", "2", "--tokens", "20M", "--set", "finality.every=5k"]);
+    first.until("event", |event| event["kind"] == "final");
+    first.until("round", |_| true);
     first.signal("INT");
     let (before, code) = first.finish();
     assert_eq!((code, &before["state_roots_equal"]), (0, &Value::Bool(true)), "{before:#}");
 
     let mut second = Murmur::start(&["run", "--resume", &dir]);
+    second.until("event", |event| event["kind"] == "final");
     second.until("round", |_| true);
     second.signal("INT");
     let (after, code) = second.finish();

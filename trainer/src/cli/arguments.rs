@@ -31,8 +31,14 @@ pub enum Command {
     Run(RunArgs),
     /// Take part in a run with the ticket it printed
     Join(JoinArgs),
+    /// Say what the peers on this machine are doing
+    Status(StatusArgs),
+    /// List who the peers on this machine are connected to, and how
+    Peers(StatusArgs),
     /// Write text with a trained model
     Sample(SampleArgs),
+    /// Measure: what it costs to exchange updates, and what it takes to survive churn
+    Bench(BenchArgs),
     /// Look at settings
     Config(ConfigArgs),
     /// Say what an exit code means and what to do about it
@@ -79,6 +85,12 @@ pub struct RunArgs {
     /// Probability that an update is audited, 0 to 1
     #[arg(long, value_name = "R")]
     pub audit_rate: Option<String>,
+    /// Announce the run on the local network (multicast DNS), for `murmur join --lan`
+    #[arg(long)]
+    pub lan: bool,
+    /// Pass packets on between peers that cannot reach each other: N pairs at once
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
+    pub relay: Option<String>,
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
@@ -91,7 +103,14 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct JoinArgs {
     /// The ticket, as printed by the run
-    pub ticket: String,
+    #[arg(required_unless_present = "lan")]
+    pub ticket: Option<String>,
+    /// Look for runs on the local network (multicast DNS); without a ticket, join the one that is there
+    #[arg(long)]
+    pub lan: bool,
+    /// Pass packets on between peers that cannot reach each other: N pairs at once
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
+    pub relay: Option<String>,
     /// The folder of this peer [default: one in this account's data folder]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -105,6 +124,17 @@ pub struct JoinArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `murmur status` and `murmur peers`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StatusArgs {
+    /// Only the peers in this folder [default: all runs of this account]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print one JSON object for programs
     #[arg(long)]
     pub json: bool,
 }
@@ -136,6 +166,90 @@ pub struct SampleArgs {
     /// Print one JSON object for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `murmur bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+/// What `murmur bench` can measure.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BenchCommand {
+    /// Local peers exchange updates of a model that nobody trains: how many arrive, how fast, at what cost
+    Exchange(ExchangeArgs),
+    /// Local peers are killed, frozen, and started again at random; then they must agree
+    Churn(ChurnArgs),
+}
+
+/// Arguments of `murmur bench exchange`.
+#[derive(Debug, Clone, Args)]
+pub struct ExchangeArgs {
+    /// Peers, each a process
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub peers: u16,
+    /// Parameters of the model, as in 2.4M; the nearest possible shape is taken
+    #[arg(long, value_name = "N", default_value = "2.4M")]
+    pub params: String,
+    /// Updates that each peer makes
+    #[arg(long, value_name = "R", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub rounds: u16,
+    /// Seconds from one update of a peer to its next
+    #[arg(long, value_name = "N", default_value_t = 3.0, value_parser = seconds)]
+    pub every: f64,
+    /// Let all peers work at the same moments instead of spreading them evenly
+    #[arg(long)]
+    pub together: bool,
+    /// Of every 4096 parameters, how many an update carries
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(16..=4096))]
+    pub top: u16,
+    /// Target: mean seconds from announcing an update to its being folded by all
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = seconds)]
+    pub target_seconds: f64,
+    /// Target: memory of all peers together, MiB
+    #[arg(long, value_name = "N", default_value_t = 1536.0, value_parser = seconds)]
+    pub target_mib: f64,
+    /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `murmur bench churn`.
+#[derive(Debug, Clone, Args)]
+pub struct ChurnArgs {
+    /// Peers to begin with, each a process
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(3..=32))]
+    pub peers: u16,
+    /// How long to disturb them
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Where the choice of what happens to whom comes from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Parameters of the model, as in 200k; the nearest possible shape is taken
+    #[arg(long, value_name = "N", default_value = "200k")]
+    pub params: String,
+    /// Seconds from one update of a peer to its next
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = seconds)]
+    pub every: f64,
+    /// Train a tiny model on the built-in text instead of standing in
+    #[arg(long)]
+    pub train: bool,
+    /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl BenchArgs {
+    pub(super) fn json(&self) -> bool {
+        match &self.command {
+            BenchCommand::Exchange(arguments) => arguments.json,
+            BenchCommand::Churn(arguments) => arguments.json,
+        }
+    }
 }
 
 /// Arguments of `murmur config`.
@@ -201,6 +315,12 @@ pub struct PeerArgs {
     /// How to cheat
     #[arg(long)]
     pub misbehave: Option<String>,
+    /// The pace of a stand-in that trains nothing
+    #[arg(long)]
+    pub stand_in: Option<String>,
+    /// Report each update that is folded
+    #[arg(long)]
+    pub tell_folds: bool,
     /// Settings of this machine
     #[arg(long)]
     pub set: Vec<String>,
@@ -239,7 +359,7 @@ mod tests {
     #[test]
     fn every_flag_of_run_is_there() {
         let line = "murmur run my.toml --local 2 --tokens 500k --seconds 30 --seed 7 --data /text --set train.lr=1e-3 \
-            --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
+            --lan --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
         let Command::Run(arguments) = parse(line).unwrap().command else { panic!("not run") };
         assert_eq!(arguments.file, Some("my.toml".into()));
         assert_eq!((arguments.local, arguments.seconds), (Some(2), Some(30.0)));
@@ -268,7 +388,7 @@ mod tests {
     #[test]
     fn help_shows_the_commands_but_not_the_hidden_one() {
         let help = Cli::command().render_help().to_string();
-        for name in ["run", "join", "sample", "config", "explain", "completions"] {
+        for name in ["run", "join", "sample", "status", "peers", "bench", "config", "explain", "completions"] {
             assert!(help.contains(name), "{name}");
         }
         assert!(!help.contains("peer process"));

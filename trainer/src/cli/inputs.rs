@@ -18,6 +18,7 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
         ("--seed", "seed", arguments.seed.clone()),
         ("--data", "data.path", arguments.data.as_deref().map(path_text).transpose()?),
         ("--audit-rate", "audit.rate", arguments.audit_rate.clone()),
+        ("--relay", "net.relay", arguments.relay.clone()),
     ];
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
@@ -33,11 +34,11 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
 /// [`Exit::Config`] when a path is not text.
 pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
     let data = arguments.data.as_deref().map(path_text).transpose()?;
-    let flags = data.map(|path| ("--data", "data.path", path));
+    let flags = [("--data", "data.path", data), ("--relay", "net.relay", arguments.relay.clone())];
     Ok(Inputs {
         environment: environment(),
         sets: arguments.set.clone(),
-        flags: flags.into_iter().collect(),
+        flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
         ..Inputs::default()
     })
 }

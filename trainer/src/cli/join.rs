@@ -7,6 +7,7 @@ use crate::{
     config::Resolved,
     error::Failure,
     explain::Exit,
+    lan,
     launcher::{PeerPlan, Plan, launch},
     output::Output,
     state_dir::{self, Origin, StateDir},
@@ -18,10 +19,13 @@ use crate::{
 /// # Errors
 /// Whatever made it fail, with its exit code.
 pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Failure> {
-    let ticket: Ticket = arguments.ticket.parse().map_err(refused)?;
+    let ticket = ticket(arguments, output)?;
     let resolved = Resolved::new(&inputs::of_join(arguments)?)?;
     resolved.machine_only("joining a run")?;
-    let settings = resolved.settings()?;
+    let mut settings = resolved.settings()?;
+    if arguments.lan {
+        settings.net.listen = lan::listening(settings.net.listen);
+    }
     let default = || state_dir::default_path(Origin::Join, ticket.run_id());
     let path = arguments.state_dir.clone().map_or_else(default, Ok)?;
     let (dir, index) = match StateDir::of_local_peer(&path, ticket.run_id())? {
@@ -36,8 +40,37 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
         announce: settings.net.announce.parse().ok(),
         limit: arguments.seconds.map(Duration::from_secs_f64),
         joined: true,
+        lan: arguments.lan,
     };
     launch(&plan, output)
+}
+
+/// The ticket given, or the one that the local network knows; asked there, with the addresses from both.
+fn ticket(arguments: &JoinArgs, output: &mut Output) -> Result<Ticket, Failure> {
+    let given = arguments.ticket.as_deref().map(|text| text.parse::<Ticket>().map_err(refused)).transpose()?;
+    if !arguments.lan {
+        return given.ok_or_else(|| Failure::new(Exit::Usage, "there is no ticket").hint("Pass one, or --lan."));
+    }
+    output.note("Looking for runs on the local network …");
+    let heard = lan::discover(given.as_ref().map(Ticket::run_id), lan::LISTEN, lan::Interfaces::All)?;
+    match given {
+        Some(ticket) => Ok(lan::extend(&ticket, &heard)),
+        None => only(&heard),
+    }
+}
+
+/// The one run that was heard of.
+fn only(heard: &[Ticket]) -> Result<Ticket, Failure> {
+    match heard {
+        [ticket] => Ok(ticket.clone()),
+        [] => Err(Failure::new(Exit::NoPeers, "no run announces itself on the local network")
+            .hint("Start one with `murmur run --lan`, or ask for its ticket.")),
+        several => {
+            let tickets: Vec<String> = several.iter().map(Ticket::to_string).collect();
+            Err(Failure::new(Exit::Usage, format!("{} runs announce themselves on the local network", several.len()))
+                .hint(format!("Pass the ticket of one of them:\n{}", tickets.join("\n"))))
+        }
+    }
 }
 
 /// What is wrong with a ticket, as a failure of the command.
@@ -68,6 +101,16 @@ mod tests {
         let failure = refused(error);
         assert_eq!(failure.exit(), Exit::Usage);
         assert!(failure.sentence().contains("mistyped"), "{}", failure.sentence());
+    }
+
+    #[test]
+    fn without_a_ticket_exactly_one_run_must_be_there() {
+        let run = |n: u8| Ticket::new([n; 32], &["10.0.0.1:1".parse().unwrap()]).unwrap();
+        assert_eq!(only(&[run(1)]).unwrap(), run(1));
+        assert_eq!(only(&[]).unwrap_err().exit(), Exit::NoPeers);
+        let several = only(&[run(1), run(2)]).unwrap_err();
+        assert_eq!(several.exit(), Exit::Usage);
+        assert!(several.to_fault().hint.contains(&run(2).to_string()));
     }
 
     #[test]

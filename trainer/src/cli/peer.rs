@@ -7,7 +7,7 @@ use crate::{
     config::{Inputs, Resolved},
     error::Failure,
     explain::Exit,
-    peer::{self, PeerOptions},
+    peer::{self, Pace, PeerOptions},
     protocol::Report,
     segment::Misbehave,
 };
@@ -37,13 +37,18 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
     let settings = Resolved::new(&Inputs { sets: arguments.set.clone(), ..Inputs::default() })?.settings()?;
     let ticket = arguments.ticket.as_deref().map(|text| text.parse().map_err(refused)).transpose()?;
     let misbehave = arguments.misbehave.as_deref().map(str::parse::<Misbehave>).transpose();
+    let stand_in = arguments.stand_in.as_deref().map(str::parse::<Pace>).transpose();
     Ok(PeerOptions {
         state_dir: arguments.state_dir.clone(),
         patience: if ticket.is_some() { PATIENCE_OF_A_VOLUNTEER } else { PATIENCE_OF_A_RUN },
         ticket,
         listen: settings.net.listen,
+        relay: settings.net.relay,
         metrics: settings.net.metrics,
+        threads: settings.device.threads,
         data: settings.data.path,
+        stand_in: stand_in.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
+        tells_folds: arguments.tell_folds,
         misbehave: misbehave.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
     })
 }

@@ -11,7 +11,7 @@ use crate::{
     data::{Corpus, DataSource},
     error::Failure,
     explain::Exit,
-    identity_file,
+    identity_file, lan,
     launcher::{PeerPlan, Plan, launch},
     manifest::{Manifest, Parts},
     output::Output,
@@ -24,10 +24,13 @@ use crate::{
 /// # Errors
 /// Whatever made it fail, with its exit code.
 pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failure> {
-    let (dir, settings) = match &arguments.resume {
+    let (dir, mut settings) = match &arguments.resume {
         Some(path) => resume(arguments, path)?,
         None => begin(arguments, output)?,
     };
+    if arguments.lan {
+        settings.net.listen = lan::listening(settings.net.listen);
+    }
     let cheats = cheats(arguments, dir.peers())?;
     let peer = |index| {
         let mode = cheats.iter().find(|(cheat, _)| *cheat == index).map(|(_, mode)| mode.as_str());
@@ -41,6 +44,7 @@ pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failur
         announce: settings.net.announce.parse().ok(),
         limit: arguments.seconds.map(Duration::from_secs_f64),
         joined: false,
+        lan: arguments.lan,
     };
     launch(&plan, output)
 }

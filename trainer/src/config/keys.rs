@@ -171,6 +171,16 @@ fn exchange() -> Vec<Key> {
             "Failed verdicts, by different auditors, after which an \
             author is evicted. 2 protects against one faulty auditor; with two peers only 1 can be reached.",
         ),
+        Key::whole(
+            "finality.every",
+            0..=u64::MAX,
+            "200k",
+            "tokens",
+            "Token clock between final frontiers, after which nothing \
+            before them can change. Peers keep two to three times this much of the log, and lose what they did while cut \
+            off for longer; 10 to 50 updates a peer are a good choice. At least run.tokens / 4096, which the default follows. \
+            0: nothing becomes final and everything is kept.",
+        ),
     ]
 }
 
@@ -225,6 +235,14 @@ fn machine() -> Vec<Key> {
             "127.0.0.1:0",
             "Where a peer serves Prometheus. Anybody who \
             reaches it can read it. The n-th local peer takes PORT + n.",
+        ),
+        Key::machine(
+            "net.relay",
+            Kind::Whole(0..=64),
+            "0",
+            "Pairs of other peers, who cannot reach each other, between whom \
+            this one passes packets on at once: up to 1 MiB a second together, and it cannot read them. Volunteer only \
+            where anyone can dial in. 0: none.",
         ),
         Key::machine(
             "device.threads",

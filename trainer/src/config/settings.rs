@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Key, Resolved, Value, keys::key};
+use super::{Key, Resolved, Source, Value, keys::key};
 use crate::{error::Failure, explain::Exit};
+
+/// Final frontiers of a run, at most: every peer keeps the proofs of all. The same bound is in `Rules::check`.
+const EPOCHS_MAX: u64 = 4096;
 
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +20,7 @@ pub struct Settings {
     pub outer: Outer,
     pub run: RunLength,
     pub audit: Audit,
+    pub finality: Finality,
     pub net: Net,
     pub checkpoint: Checkpoint,
     pub eval: Eval,
@@ -55,7 +59,13 @@ section!(Compress, "compress", { top: u16 = small, beta: f64 = real });
 section!(Outer, "outer", { alpha: f64 = real, alpha_final: f64 = real });
 section!(RunLength, "run", { tokens: u64 = whole });
 section!(Audit, "audit", { rate: f64 = real, quorum: u16 = small });
-section!(Net, "net", { listen: SocketAddr = address, announce: String = text, metrics: SocketAddr = address });
+section!(Finality, "finality", { every: u64 = whole });
+section!(Net, "net", {
+    listen: SocketAddr = address,
+    announce: String = text,
+    metrics: SocketAddr = address,
+    relay: usize = size,
+});
 section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
 section!(Device, "device", { threads: usize = size });
@@ -87,6 +97,7 @@ impl Resolved {
             outer: Outer::read(self),
             run: RunLength::read(self),
             audit: Audit::read(self),
+            finality: self.finality(),
             net: Net::read(self),
             checkpoint: Checkpoint::read(self),
             eval: Eval::read(self),
@@ -94,6 +105,14 @@ impl Resolved {
         };
         self.check(&settings)?;
         Ok(settings)
+    }
+
+    /// What nobody chose follows a long run's length.
+    fn finality(&self) -> Finality {
+        let Finality { every } = Finality::read(self);
+        let chosen = self.entry(key("finality.every").expect("it is in the table")).1 != Source::Default;
+        let least = self.whole("run.tokens") / EPOCHS_MAX;
+        Finality { every: if chosen { every } else { every.max(least) } }
     }
 
     fn check(&self, settings: &Settings) -> Result<(), Failure> {
@@ -105,6 +124,11 @@ impl Resolved {
         if settings.segment_tokens() > settings.run.tokens {
             let message = format!("one segment is {} tokens, more than the whole run", settings.segment_tokens());
             return Err(self.misfit(&message, &["run.tokens", "train.steps", "train.batch", "model.context"]));
+        }
+        let every_min = settings.run.tokens / EPOCHS_MAX;
+        if settings.finality.every != 0 && settings.finality.every < every_min {
+            let message = format!("finality.every must be 0, or at least {every_min} for a run of this length");
+            return Err(self.misfit(&message, &["finality.every", "run.tokens"]));
         }
         if !net.announce.is_empty() && net.announce.parse::<std::net::IpAddr>().is_err() {
             return Err(self.misfit("net.announce is not an IP address", &["net.announce"]));

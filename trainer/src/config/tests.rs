@@ -98,6 +98,12 @@ fn settings_that_do_not_fit_name_each_other() {
     assert!(sentence.contains("model.heads = 5 (--set)"), "{sentence}");
     assert!(sentence.contains("(default)"), "{sentence}");
     assert!(refused(&set(&["run.tokens=10"])).sentence().contains("more than the whole run"));
+    let sentence = refused(&set(&["run.tokens=4096M", "finality.every=999999"])).sentence();
+    assert!(sentence.contains("finality.every must be 0, or at least 1000000"), "{sentence}");
+    let fitting = |every: &str| Resolved::new(&set(&["run.tokens=4096M", every])).unwrap().settings().is_ok();
+    assert!(fitting("finality.every=1M") && fitting("finality.every=0"));
+    let every = |tokens: &str| Resolved::new(&set(&[tokens])).unwrap().settings().unwrap().finality.every;
+    assert_eq!((every("run.tokens=1M"), every("run.tokens=4096M")), (200_000, 1_000_000), "the default follows");
     assert!(refused(&set(&["net.announce=example.org"])).sentence().contains("net.announce"));
 }
 

@@ -146,9 +146,13 @@ const DIVERGED: Explanation = Explanation {
 
 const TARGET_MISSED: Explanation = Explanation {
     name: "target-missed",
-    meaning: "The run ended above the validation loss that was asked for.",
-    causes: &["run.tokens is too small for this model.", "The settings suit another model or text."],
-    fix: "Give it more tokens, or change one setting at a time and compare.",
+    meaning: "A figure that was asked for was not reached; the result names it.",
+    causes: &[
+        "A benchmark ran on a machine that is slower or busier than its targets suppose.",
+        "run.tokens is too small for this model.",
+        "The settings suit another model or text.",
+    ],
+    fix: "Repeat a benchmark on a quiet machine. Give a run more tokens, or change one setting at a time and compare.",
 };
 
 const TRY_AGAIN: Explanation = Explanation {

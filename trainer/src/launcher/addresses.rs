@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use super::interfaces::{Choice, choose, of_this_machine};
 use crate::ticket::ADDRESSES_MAX;
 
 /// Where the `index`-th local peer listens: port 0 stays 0 (any free one), else one port after the other.
@@ -17,12 +18,28 @@ pub(super) fn nth(base: SocketAddr, index: usize) -> SocketAddr {
 /// the rest of the world.
 pub(super) fn for_ticket(listening: &[SocketAddr], announce: Option<IpAddr>) -> Vec<SocketAddr> {
     let dialable = |address: &SocketAddr| {
-        let found = || {
-            if address.ip().is_unspecified() { outward(address.ip()) } else { address.ip() }
-        };
-        SocketAddr::new(announce.unwrap_or_else(found), address.port())
+        let ip =
+            announce.or_else(|| found(address.ip()).map(|choice| choice.ip)).unwrap_or(for_neighbour(*address).ip());
+        SocketAddr::new(ip, address.port())
     };
     listening.iter().take(ADDRESSES_MAX).map(dialable).collect()
+}
+
+/// Which interface a ticket names and why, in words; nothing when there was no choice.
+pub(super) fn explanation(listening: &[SocketAddr], announce: Option<IpAddr>) -> Option<String> {
+    let any = listening.iter().find(|address| address.ip().is_unspecified() && announce.is_none())?;
+    Some(match found(any.ip()) {
+        Some(Choice { ip, reason }) => format!("The ticket names {ip} ({reason}); net.announce names another."),
+        None => "No interface leads out of this machine, so the ticket is good only here.".to_owned(),
+    })
+}
+
+/// For a peer that listens on every interface, the address to name; the address itself for any other.
+fn found(ip: IpAddr) -> Option<Choice> {
+    if ip.is_unspecified() {
+        return choose(&of_this_machine(), ip, outward(ip));
+    }
+    Some(Choice { ip, reason: String::new() })
 }
 
 /// Where a peer on this machine reaches a local peer.
@@ -36,14 +53,14 @@ pub(super) fn for_neighbour(listening: SocketAddr) -> SocketAddr {
 }
 
 /// The address of the interface that leads outside: what the system picks for a datagram to a documentation address
-/// (RFC 5737, RFC 3849). Nothing is sent. Loopback when the machine has no way out.
-fn outward(any: IpAddr) -> IpAddr {
+/// (RFC 5737, RFC 3849). Nothing is sent.
+fn outward(any: IpAddr) -> Option<IpAddr> {
     let (from, to) = match any {
         IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
         IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
     };
     let found = UdpSocket::bind(from).and_then(|socket| socket.connect(to).and_then(|()| socket.local_addr()));
-    found.map_or_else(|_| for_neighbour(SocketAddr::new(any, 0)).ip(), |address| address.ip())
+    found.ok().map(|address| address.ip())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const TAIL_BYTES: u64 = 4096;
 
 /// A peer process. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     process: Child,
     stdin: Option<ChildStdin>,
     log: PathBuf,
@@ -32,11 +32,14 @@ impl Peer {
     ///
     /// # Errors
     /// [`Exit::Device`] when the process cannot be started, [`Exit::Config`] when its log cannot be written.
-    pub(super) fn spawn(program: &Path, plan: &PeerPlan, index: usize, to: Sender<Notice>) -> Result<Self, Failure> {
+    pub(crate) fn spawn(program: &Path, plan: &PeerPlan, index: usize, to: Sender<Notice>) -> Result<Self, Failure> {
         let log = File::options().create(true).append(true).open(&plan.log);
         let log = log.map_err(|error| Failure::io(Exit::Config, "write", &plan.log, &error))?;
         let mut command = std::process::Command::new(program);
-        command.args(&plan.arguments).env("RAYON_NUM_THREADS", plan.threads.to_string());
+        command
+            .args(&plan.arguments)
+            .envs(plan.environment.iter().copied())
+            .env("RAYON_NUM_THREADS", plan.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         own_group(&mut command);
         let mut process = command.spawn().map_err(|error| Failure::io(Exit::Device, "start", program, &error))?;
@@ -46,8 +49,13 @@ impl Peer {
         Ok(Self { process, stdin, log: plan.log.clone() })
     }
 
+    /// The operating system's number for it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Tells the peer something. A peer that is gone hears nothing, and its end is reported elsewhere.
-    pub(super) fn tell(&mut self, command: Command) {
+    pub(crate) fn tell(&mut self, command: Command) {
         let failed = |stdin: &mut ChildStdin| writeln!(stdin, "{command}").and_then(|()| stdin.flush()).is_err();
         if self.stdin.as_mut().is_some_and(failed) {
             self.stdin = None;
@@ -55,13 +63,13 @@ impl Peer {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         // A process that cannot be asked about is not ours any more.
         self.process.try_wait().unwrap_or_default()
     }
 
     /// Ends it now.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.stdin = None;
         // It may have ended by itself; either way it is gone afterwards.
         let _ = self.process.kill();
@@ -69,7 +77,7 @@ impl Peer {
     }
 
     /// The last lines of its log, at most `lines`.
-    pub(super) fn last_words(&self, lines: usize) -> Vec<String> {
+    pub(crate) fn last_words(&self, lines: usize) -> Vec<String> {
         let text = tail(&self.log).unwrap_or_default();
         let words: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         words[words.len().saturating_sub(lines)..].iter().map(|&line| line.to_owned()).collect()
@@ -119,7 +127,7 @@ fn tail(path: &Path) -> std::io::Result<String> {
 }
 
 /// How a process ended, in words.
-pub(super) fn describe(status: ExitStatus) -> String {
+pub(crate) fn describe(status: ExitStatus) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return format!("killed by signal {signal}");

@@ -26,6 +26,8 @@ pub struct Plan {
     pub limit: Option<Duration>,
     /// Whether this machine came with a ticket.
     pub joined: bool,
+    /// Whether the run is announced on the local network.
+    pub lan: bool,
 }
 
 /// One peer process.
@@ -33,11 +35,17 @@ pub struct Plan {
 pub struct PeerPlan {
     /// Arguments for the program.
     pub arguments: Vec<OsString>,
+    /// Variables of its environment, beside this process's own.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// Threads it computes with.
     pub threads: usize,
     /// Where its stderr goes.
     pub log: PathBuf,
 }
+
+/// glibc gives freed blocks of at least this size back to the system at once, instead of learning to keep them: a peer
+/// makes a few vectors of its parameters' size a segment, and what they leave behind doubled its memory.
+const LARGE_BLOCKS: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "2097152");
 
 impl PeerPlan {
     /// The `index`-th of `dir`'s peers: `peer --index … --state-dir … --set …`, with all settings of the machine
@@ -61,12 +69,13 @@ impl PeerPlan {
             data_argument,
             format!("net.listen={}", nth(settings.net.listen, index)).into(),
             format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
+            format!("net.relay={}", settings.net.relay).into(),
             format!("device.threads={threads}").into(),
         ];
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
         arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));
         arguments.extend(misbehave.into_iter().flat_map(|mode| ["--misbehave".into(), mode.into()]));
-        Self { arguments, threads, log }
+        Self { arguments, environment: vec![LARGE_BLOCKS], threads, log }
     }
 }
 
@@ -86,7 +95,9 @@ mod tests {
     fn a_peer_is_told_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
-        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b"].map(str::to_owned).to_vec();
+        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b", "net.relay=3"]
+            .map(str::to_owned)
+            .to_vec();
         let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
         let ticket = Ticket::new([1; 32], &["127.0.0.1:9".parse().unwrap()]).unwrap();
         let plan = PeerPlan::new(&dir, 0, &settings, Some(&ticket), Some("noise"));
@@ -97,6 +108,7 @@ mod tests {
             ["--set", "net.listen=0.0.0.0:4500"],
             ["--set", "data.path=/a b"],
             ["--set", "device.threads=3"],
+            ["--set", "net.relay=3"],
             ["--ticket", &ticket.to_string()],
             ["--misbehave", "noise"],
         ] {

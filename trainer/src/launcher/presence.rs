@@ -47,7 +47,11 @@ impl Presence {
             | EventKind::CaughtUp
             | EventKind::BadInput
             | EventKind::Checkpoint
-            | EventKind::SetAside => self.first_time(about, event),
+            | EventKind::Banned
+            | EventKind::SetAside
+            | EventKind::Final
+            | EventKind::Stalled
+            | EventKind::Usurped => self.first_time(about, event),
         }
     }
 
@@ -61,10 +65,10 @@ impl Presence {
     }
 
     fn first_time(&mut self, about: &str, event: &Event) -> bool {
-        // A checkpoint is the same news whoever wrote it first.
-        let about = if event.kind == EventKind::Checkpoint { "" } else { about };
+        // A checkpoint is the same news whoever wrote it first, and what is final is so for all.
+        let about = if matches!(event.kind, EventKind::Checkpoint | EventKind::Final) { "" } else { about };
         let told = self.told.entry((event.kind, about.to_owned())).or_default();
-        let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed);
+        let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed | EventKind::Banned);
         (!limited || told.len() < SHOWN_MAX) && told.insert(event.detail.clone())
     }
 }

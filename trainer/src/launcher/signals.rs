@@ -9,7 +9,7 @@ use crate::{error::Failure, explain::Exit};
 ///
 /// # Errors
 /// [`Exit::Bug`] when the operating system refuses; or when this process already did so.
-pub(super) fn listen(to: Sender<Notice>) -> Result<(), Failure> {
+pub(crate) fn listen(to: Sender<Notice>) -> Result<(), Failure> {
     // When the launcher is gone, there is nothing left to stop.
     let tell = move || drop(to.send(Notice::Stop));
     ctrlc::set_handler(tell).map_err(|error| Failure::new(Exit::Bug, "cannot listen for Ctrl-C").because(error))

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Plan,
-    addresses::for_neighbour,
+    addresses::{explanation, for_neighbour},
     board::Board,
     child::{Peer, describe},
     signals,
@@ -18,8 +18,10 @@ use super::{
 };
 use crate::{
     error::Failure,
+    lan,
     output::Output,
     protocol::{Command, Event, Report, Started},
+    ticket::Ticket,
 };
 
 /// How often processes and time limits are looked at when nobody reports anything.
@@ -33,7 +35,7 @@ const LAST_WORDS: usize = 5;
 
 /// What the launcher's loop hears.
 #[derive(Debug)]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// A peer reported.
     Report(usize, Box<Report>),
     /// A peer wrote a line that is no report.
@@ -78,6 +80,7 @@ pub(super) fn launch_with(
         phase: Phase::Starting,
         clock: Instant::now(),
         early: Vec::new(),
+        announcement: None,
         asked: false,
         ended: Vec::new(),
     };
@@ -93,6 +96,8 @@ struct Swarm<'a> {
     clock: Instant,
     /// Events from before the first screen, with who reported them.
     early: Vec<(usize, Event)>,
+    /// Kept for as long as the run is announced on the local network.
+    announcement: Option<lan::Announcement>,
     /// Whether somebody has asked for an end.
     asked: bool,
     /// How peers ended that did not say why, with the last lines of their logs.
@@ -166,6 +171,8 @@ impl Swarm<'_> {
             // Nothing comes before the first screen.
             Report::Event(event) if self.phase == Phase::Starting => self.early.push((index, event)),
             Report::Event(event) => self.event(index, event),
+            // Only peers of a benchmark tell, and this launcher starts none.
+            Report::Folded(_) => {}
             Report::Finished(finished) => self.board.finished(index, finished),
             Report::Error(fault) => self.board.fault(index, fault),
         }
@@ -191,12 +198,25 @@ impl Swarm<'_> {
             addresses.into_iter().for_each(|address| self.tell(*index, Command::Connect(address)));
         }
         let started: Vec<_> = up.into_iter().map(|(_, started)| started).collect();
+        let listening: Vec<_> = started.iter().map(|started| started.address).collect();
+        let why = explanation(&listening, self.plan.announce);
+        why.iter().for_each(|why| self.output.note(why));
         let opening = opening(self.plan, started)?;
         self.output.opening(&opening);
+        self.announce(&opening.ticket);
         self.board.begin(self.clock.elapsed());
         self.phase = Phase::Training;
         std::mem::take(&mut self.early).into_iter().for_each(|(index, event)| self.event(index, event));
         Ok(())
+    }
+
+    /// Announces the run on the local network if that was asked for. The run does not depend on it.
+    fn announce(&mut self, ticket: &str) {
+        let Some(ticket) = ticket.parse::<Ticket>().ok().filter(|_| self.plan.lan) else { return };
+        match lan::announce(&ticket, lan::Interfaces::All) {
+            Ok(announcement) => self.announcement = Some(announcement),
+            Err(failure) => self.output.note(&failure.sentence()),
+        }
     }
 
     fn event(&mut self, index: usize, event: Event) {

@@ -1,7 +1,7 @@
 //! Every metric appears under its documented name with its value, and over HTTP.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -74,16 +74,36 @@ fn socket_totals_never_fall() {
     assert!(metrics.text().contains("murmur_udp_bytes_total{direction=\"received\"} 30"));
 }
 
-#[tokio::test]
-async fn the_endpoint_answers_over_http() {
-    let address = serve(([127, 0, 0, 1], 0).into(), exercised()).await.unwrap();
+/// A listener that serves made-up metrics and no status: its peer has stopped.
+async fn listener() -> SocketAddr {
+    let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.address();
+    listener.serve(exercised(), || async { None });
+    address
+}
+
+async fn answer(address: SocketAddr, page: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let question = format!("GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(question.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.to_lowercase().contains("content-type: text/plain; version=0.0.4"));
-    assert!(answer.contains("murmur_tokens_total 1500"));
-    let taken = serve(address, Metrics::new()).await.unwrap_err();
-    assert_eq!(taken.exit(), crate::explain::Exit::Config);
+    answer
+}
+
+#[tokio::test]
+async fn the_endpoint_answers_over_http() {
+    let address = listener().await;
+    let metrics = answer(address, "/metrics").await;
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    assert!(metrics.to_lowercase().contains("content-type: text/plain; version=0.0.4"));
+    assert!(metrics.contains("murmur_tokens_total 1500"));
+    assert_eq!(listen(address).await.unwrap_err().exit(), crate::explain::Exit::Config);
+}
+
+#[tokio::test]
+async fn a_stopped_peer_has_no_status_and_nothing_else_is_there() {
+    let address = listener().await;
+    assert!(answer(address, "/status").await.starts_with("HTTP/1.1 503"));
+    assert!(answer(address, "/").await.starts_with("HTTP/1.1 404"));
 }

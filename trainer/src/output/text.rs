@@ -148,7 +148,7 @@ fn known<T>(value: Option<T>, show: impl FnOnce(T) -> String) -> String {
 }
 
 /// `950 B`, `1.2 MB`: powers of 1000.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let scaled = |unit: f64, name: &str| format!("{:.1} {name}", bytes as f64 / unit);
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -160,7 +160,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `950`, `1.2 M`.
-pub(super) fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     match number {
         n if n < 1e3 => format!("{n:.0}"),
         n if n < 1e6 => format!("{:.1} k", n / 1e3),

@@ -1,18 +1,19 @@
 //! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::PeerId;
 use murmur_coordinatorless::{Node, Snapshot};
 
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
 use crate::error::Failure;
 use crate::metrics::Direction;
 use crate::protocol::{Finished, Segment};
-use crate::segment::{SegmentResult, validation_loss};
+use crate::segment::SegmentResult;
 
 /// A peer measures the validation loss after every so many of its segments.
 const VALIDATE_EVERY: u32 = 8;
@@ -38,7 +39,7 @@ impl Learner {
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
         let start = first.saturating_mul(batches).min(u32::MAX - batches);
         let numbers = start..start + batches;
-        let loss = validation_loss(self.replica.as_mut(), &self.corpus, parameters, numbers, batch, context);
+        let loss = self.worker.validation_loss(parameters, numbers, batch, context);
         let loss = loss.map_err(|error| failed(&error.into()))?;
         Ok((loss, u64::from(batches) * (batch * context) as u64))
     }
@@ -51,7 +52,7 @@ impl Learner {
         took: Duration,
         validation_loss: Option<f64>,
     ) {
-        let Some(view) = self.link.ask(view) else { return };
+        let Some(view) = self.link.ask(|node| view(node, &BTreeSet::new())) else { return };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.segment(Segment {
@@ -70,7 +71,6 @@ impl Learner {
             audits_passed: view.audits.0,
             audits_failed: view.audits.1,
             validation_loss,
-            state_root: view.root.to_string(),
             base: snapshot.base.digest().to_string(),
         });
     }
@@ -82,11 +82,14 @@ impl Learner {
     }
 
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
-        let Some((snapshot, view)) = self.link.ask(|node| {
-            if node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
+        // Nobody will write with what a stand-in made.
+        let keeps = self.pace.is_none();
+        let seen = self.shared.authors();
+        let Some((snapshot, view, root)) = self.link.ask(move |node| {
+            if keeps && node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
                 node.take_checkpoint();
             }
-            (node.snapshot(), view(node))
+            (node.snapshot(), view(node, &seen), node.state_root())
         }) else {
             return Ok(());
         };
@@ -103,7 +106,7 @@ impl Learner {
             updates: view.updates,
             tokens_set: view.tokens,
             tokens_self: progress.tokens,
-            state_root: view.root.to_string(),
+            state_root: root.to_string(),
             version: snapshot.base.digest().to_string(),
             val_loss,
             val_bytes,
@@ -119,33 +122,43 @@ impl Learner {
             payload_bits_per_param: progress.payload_bits / f64::from(progress.segments.max(1)),
             roots_matched: view.compared.0,
             roots_differed: view.compared.1,
+            chains: view.chains,
+            excluded: view.excluded,
+            final_epoch: view.final_epoch,
             reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
         });
         Ok(())
     }
 }
 
-/// What a report says of the set.
+/// What a report says of the set. Without its state's root, which takes a pass over the whole state.
 struct View {
-    root: Hash,
     tokens: u64,
     updates: u64,
     neighbours: u64,
     audits: (u64, u64),
     evicted: Vec<PeerId>,
     compared: (u64, u64),
+    chains: BTreeMap<String, u32>,
+    excluded: BTreeMap<String, u32>,
+    final_epoch: u32,
 }
 
-fn view(node: &mut Node) -> View {
-    let root = node.state_root();
+/// `seen` are authors that were in the set at some time.
+fn view(node: &mut Node, seen: &BTreeSet<PeerId>) -> View {
     let log = node.fold().log();
+    let authors: BTreeSet<PeerId> =
+        log.version().iter().map(|(author, _)| author).chain(seen.iter().copied()).collect();
+    let excluded = authors.iter().filter_map(|author| Some((author.to_string(), log.excluded(author)?.seq() + 1)));
     View {
-        root,
         tokens: node.fold().clock(),
         updates: log.update_count(log.version()),
         neighbours: node.neighbours().len() as u64,
         audits: node.fold().audits(),
         evicted: node.fold().evicted(),
         compared: node.roots_compared(),
+        chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
+        excluded: excluded.collect(),
+        final_epoch: node.fold().epochs().number(),
     }
 }

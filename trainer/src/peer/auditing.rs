@@ -8,7 +8,7 @@ use murmur_kernels::Carry;
 
 use super::learner::{Learner, failed};
 use crate::error::Failure;
-use crate::segment::{SegmentError, SegmentResult, run_segment};
+use crate::segment::{SegmentError, SegmentResult};
 
 impl Learner {
     /// Replays an update and publishes what came out.
@@ -27,7 +27,7 @@ impl Learner {
         let spec = self.manifest.segment_spec(update.author, claim.segment, job.clock, claim.steps);
         let shared = self.shared.clone();
         let stop = move |_: u32| shared.halt.load(Relaxed);
-        match run_segment(self.replica.as_mut(), &self.corpus, &spec, &job.parameters, carry, &stop) {
+        match self.worker.segment(&spec, &job.parameters, carry, &stop) {
             Ok(_) if self.shared.halt.load(Relaxed) => {}
             Ok(replayed) => {
                 let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);

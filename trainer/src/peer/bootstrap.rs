@@ -45,7 +45,7 @@ fn nobody() -> Failure {
 
 /// Asks over a transport of its own: the node's neighbours greet whoever connects, and the node must hear that.
 async fn fetch(ticket: &Ticket, listen: SocketAddr, identity: &Identity) -> Result<Vec<u8>, Failure> {
-    let (transport, mut events) = super::bind(identity, SocketAddr::new(listen.ip(), 0))?;
+    let (transport, mut events) = super::bind(identity, SocketAddr::new(listen.ip(), 0), 0)?;
     let mut failure = None;
     let asking = ask(ticket.run_id(), ticket.addresses(), &transport, &mut events, &mut failure);
     let answer = tokio::time::timeout(PATIENCE, asking).await.ok().flatten();

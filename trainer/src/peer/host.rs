@@ -8,10 +8,10 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Checkpoint, Event, Node, StoredEntry};
+use murmur_coordinatorless::{Checkpoint, Compacted, Event, Node, PeerAddress, StoredEntry};
 use murmur_quic::{Host, ToldOff};
 
-use super::{Notice, Reporter, Shared, Store};
+use super::{AddressBookFile, Notice, Reporter, Shared, Store};
 use crate::checkpoint;
 use crate::manifest::Manifest;
 use crate::metrics::{Direction, Metrics};
@@ -33,6 +33,8 @@ pub(super) struct PeerHost {
     dir: PathBuf,
     evictors: BTreeSet<PeerId>,
     quorum: u32,
+    /// Whether each fold is reported, for a benchmark.
+    tells_folds: bool,
     /// Updates folded since the node was last settled.
     applied: u32,
 }
@@ -40,14 +42,14 @@ pub(super) struct PeerHost {
 impl PeerHost {
     pub(super) fn new(
         store: Store,
-        notices: mpsc::Sender<Notice>,
-        shared: Arc<Shared>,
-        metrics: Metrics,
+        (notices, shared, metrics): (mpsc::Sender<Notice>, Arc<Shared>, Metrics),
         reporter: Reporter,
         manifest: &Manifest,
+        tells_folds: bool,
     ) -> Self {
         let (dir, model, quorum) = (store.dir().to_owned(), manifest.model(), manifest.rules.audit_quorum);
-        Self { store, notices, shared, metrics, reporter, model, dir, evictors: BTreeSet::new(), quorum, applied: 0 }
+        let (evictors, applied) = (BTreeSet::new(), 0);
+        Self { store, notices, shared, metrics, reporter, model, dir, evictors, quorum, tells_folds, applied }
     }
 
     fn notice(&self, notice: Notice) {
@@ -64,6 +66,21 @@ impl PeerHost {
     fn on_diverged(&self, peer: PeerId, theirs: Hash, ours: Hash) {
         let detail = format!("same set, other state: {theirs:?} there, {ours:?} here");
         self.reporter.event(EventKind::Diverged, Some(peer.to_string()), detail);
+    }
+
+    fn on_final(&self, epoch: u32, clock: u64, excluded: u64) {
+        self.shared.stalled.store(false, Relaxed);
+        self.notice(Notice::Wake);
+        if excluded > 0 {
+            tracing::warn!(epoch, excluded, "entries came too late for a final frontier and left the set");
+        }
+        self.reporter.event(EventKind::Final, None, format!("epoch {epoch} at {clock} tokens"));
+    }
+
+    fn on_stalled(&self, tokens: u64) {
+        self.shared.stalled.store(true, Relaxed);
+        let detail = format!("{tokens} tokens are not final; training goes on when more peers are back to agree");
+        self.reporter.event(EventKind::Stalled, None, detail);
     }
 
     fn on_bad_input(&self, peer: PeerId, reason: &str) {
@@ -120,6 +137,20 @@ impl Host for PeerHost {
         self.store.adopt(state)
     }
 
+    fn address_book(&mut self, peers: &[PeerAddress]) {
+        if let Err(error) = AddressBookFile::of(&self.dir).write(peers) {
+            tracing::warn!(%error, "the address book is not kept");
+        }
+    }
+
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), String> {
+        self.store.compact(compacted)
+    }
+
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.store.signing(bytes)
+    }
+
     fn reset(&mut self) -> Result<(), String> {
         self.store.reset()
     }
@@ -128,15 +159,26 @@ impl Host for PeerHost {
         self.shared.clock.store(node.fold().clock(), Relaxed);
         self.metrics.set_peers(node.neighbours().len());
         match event {
-            Event::Applied { .. } => self.applied += 1,
+            Event::Applied { update, .. } => {
+                self.applied += 1;
+                if self.tells_folds {
+                    self.shared.saw(update.author);
+                    self.reporter.folded(update);
+                }
+            }
             Event::AuditReady { update } => self.notice(Notice::Audit(update)),
             Event::Audited { update, auditor, passed } => {
                 let kind = if passed { EventKind::AuditPassed } else { EventKind::AuditFailed };
                 let detail = format!("update {} replayed by {}", update.seq, auditor.petname());
                 self.reporter.event(kind, Some(update.author.to_string()), detail);
             }
+            Event::Banned { peer, lasts, reason } => {
+                let detail = format!("not listened to for {} s: {reason}", lasts.as_secs());
+                self.reporter.event(EventKind::Banned, Some(peer.to_string()), detail);
+            }
             Event::BadInput { peer, reason } => self.on_bad_input(peer, &reason),
             Event::CaughtUp => {
+                self.shared.stalled.store(false, Relaxed);
                 self.reporter.event(EventKind::CaughtUp, None, "");
                 self.notice(Notice::CaughtUp);
             }
@@ -148,7 +190,16 @@ impl Host for PeerHost {
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
             Event::Evicted { peer } => self.on_evicted(peer, node),
+            Event::Final { epoch, clock, excluded } => self.on_final(epoch, clock, excluded),
+            Event::Stalled { tokens } => self.on_stalled(tokens),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
+            Event::IdentityInUse => self.notice(Notice::IdentityInUse),
+            Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),
+            Event::MemberUp { peer } => tracing::info!(peer = %peer.petname(), "member up"),
+            Event::Usurped => {
+                let detail = "another process that started later has this peer's identity, and was told to stop";
+                self.reporter.event(EventKind::Usurped, None, detail);
+            }
             Event::Joined { peer } => self.reporter.event(EventKind::Joined, Some(peer.to_string()), ""),
         }
     }

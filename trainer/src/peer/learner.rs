@@ -12,14 +12,12 @@ use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
 
-use super::{Link, Notice, Reporter, Shared, store::Carries};
-use crate::data::Corpus;
+use super::{Link, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
-use crate::model::Replica;
-use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, misbehave, run_segment};
+use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, Worker};
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
@@ -30,14 +28,18 @@ const PROBATION_FRACTION: u32 = 3;
 /// How long a joiner may take to find anyone and catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a learner that may not train looks whether it may again, if nobody tells it.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// All that the learner's thread owns.
 pub(super) struct Learner {
     pub(super) link: Link,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) shared: Arc<Shared>,
     pub(super) manifest: Manifest,
-    pub(super) corpus: Corpus,
-    pub(super) replica: Box<dyn Replica + Send>,
+    pub(super) worker: Worker,
+    /// When a stand-in works; a peer that trains always does.
+    pub(super) pace: Option<Pace>,
     pub(super) carries: Carries,
     pub(super) metrics: Metrics,
     pub(super) reporter: Reporter,
@@ -90,6 +92,10 @@ impl Learner {
                 self.wait(&mut progress, begun)?;
             } else if self.is_over() {
                 self.begin_finish(&mut progress);
+            } else if !self.may_train() {
+                self.rest(PAUSE, &mut progress, begun)?;
+            } else if let Some(rest) = self.pace.as_mut().and_then(|pace| pace.rest(&self.shared, Instant::now())) {
+                self.rest(rest, &mut progress, begun)?;
             } else {
                 self.segment(&mut progress)?;
             }
@@ -106,6 +112,7 @@ impl Learner {
                 Ok(Notice::Audit(update)) => progress.audits.push_back(update),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
                 Ok(Notice::Evicted) => return Err(evicted()),
+                Ok(Notice::IdentityInUse) => return Err(identity_in_use()),
                 Ok(Notice::Finished | Notice::Wake) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Flow::Stop),
             }
@@ -142,11 +149,25 @@ impl Learner {
         Ok(())
     }
 
+    /// Waits for one notice, at most for `rest`.
+    fn rest(&mut self, rest: Duration, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
+        let flow = match self.notices.recv_timeout(rest) {
+            Ok(notice) => self.obey(notice, progress, begun)?,
+            Err(mpsc::RecvTimeoutError::Timeout) => Flow::Go,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Flow::Stop,
+        };
+        if let Flow::Stop = flow {
+            self.shared.halt.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
     fn obey(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
         match notice {
             Notice::Audit(update) => progress.audits.push_back(update),
             Notice::CaughtUp | Notice::Wake => {}
             Notice::Evicted => return Err(evicted()),
+            Notice::IdentityInUse => return Err(identity_in_use()),
             Notice::Finished => self.report_finished(progress, begun)?,
             Notice::Halt => return Ok(Flow::Stop),
         }
@@ -156,6 +177,12 @@ impl Learner {
     pub(super) fn is_over(&self) -> bool {
         let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
         spent || self.shared.drain.load(Relaxed)
+    }
+
+    /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
+    fn may_train(&self) -> bool {
+        let caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
+        caught_up && !self.shared.stalled.load(Relaxed)
     }
 
     fn begin_finish(&mut self, progress: &mut Progress) {
@@ -168,12 +195,13 @@ impl Learner {
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(()) };
         let begun = Instant::now();
+        self.pace.iter_mut().for_each(|pace| pace.worked(begun));
         let (carry_before, carry) = self.continue_carry(progress, &snapshot);
         let spec = self.spec(&snapshot);
-        let result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
+        let mut result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
         let took = begun.elapsed();
         self.carries.save(snapshot.segment, &result.sealed_carry)?;
-        self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &result))));
+        self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &mut result))));
         self.remember(progress, &result, took);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, &snapshot, &result, took, validation);
@@ -205,7 +233,7 @@ impl Learner {
         if let Some(how) = self.misbehave {
             let me = self.link.me;
             let stolen = self.link.ask(move |node| another_payload(node, me)).flatten();
-            return misbehave(how, self.replica.as_mut(), &self.corpus, spec, start, carry, stolen.as_deref());
+            return self.worker.misbehave(how, spec, start, carry, stolen.as_deref());
         }
         let (shared, manifest) = (self.shared.clone(), &self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
@@ -214,7 +242,7 @@ impl Learner {
             let tokens = shared.clock.load(Relaxed) + u64::from(done) * step_tokens;
             tokens >= budget || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
         };
-        run_segment(self.replica.as_mut(), &self.corpus, spec, start, carry, &stop)
+        self.worker.segment(spec, start, carry, &stop)
     }
 
     fn remember(&mut self, progress: &mut Progress, result: &SegmentResult, took: Duration) {
@@ -238,7 +266,8 @@ fn another_payload(node: &mut murmur_coordinatorless::Node, me: PeerId) -> Optio
     others.filter_map(|author| log.last_update(&author)?.payload.as_deref().map(<[u8]>::to_vec)).next()
 }
 
-fn draft(snapshot: &Snapshot, carry_before: Hash, result: &SegmentResult) -> Draft {
+/// Takes the sealed carry out of `result`: it is large, and only the node needs it from here on.
+fn draft(snapshot: &Snapshot, carry_before: Hash, result: &mut SegmentResult) -> Draft {
     Draft {
         base: snapshot.base.clone(),
         steps: result.steps,
@@ -246,7 +275,7 @@ fn draft(snapshot: &Snapshot, carry_before: Hash, result: &SegmentResult) -> Dra
         loss_micronats: (f64::from(result.loss_mean) * 1e6) as u32,
         trace: Hash(result.trace_root),
         carry_before,
-        carry: result.sealed_carry.clone().into(),
+        carry: core::mem::take(&mut result.sealed_carry).into(),
     }
 }
 
@@ -257,6 +286,12 @@ pub(super) fn bits_per_parameter(result: &SegmentResult) -> f64 {
 fn evicted() -> Failure {
     Failure::new(Exit::Evicted, "other peers replayed this peer's work and found something else")
         .hint("Its updates were removed. If the machine is honest, its memory or processor may be faulty.")
+}
+
+fn identity_in_use() -> Failure {
+    Failure::new(Exit::IdentityInUse, "another process that started earlier takes part as this same peer").hint(
+        "Stop that one, or pass --state-dir with another folder to take part with a new identity. Never copy one.",
+    )
 }
 
 pub(super) fn failed(error: &SegmentError) -> Failure {

@@ -1,10 +1,11 @@
 //! What the peer's parts say to each other: the learner's thread, the driver's task, and the launcher's commands.
 
 use std::{
+    collections::BTreeSet,
     io::BufRead,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
@@ -30,6 +31,8 @@ pub(super) enum Notice {
     Finished,
     /// Stop at once.
     Halt,
+    /// Another process took part as this peer before this one did.
+    IdentityInUse,
     /// Look at the flags again.
     Wake,
 }
@@ -37,12 +40,30 @@ pub(super) enum Notice {
 /// Flags and counters that a running segment looks at between steps.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// A stand-in may begin; a peer that trains does not wait for it.
+    pub(super) begun: AtomicBool,
     /// Stop training at the next step and finish.
     pub(super) drain: AtomicBool,
     /// Stop at the next step and leave.
     pub(super) halt: AtomicBool,
+    /// Nothing is authored until more work is final.
+    pub(super) stalled: AtomicBool,
     /// Tokens of the set.
     pub(super) clock: AtomicU64,
+    /// For a benchmark: who was in the set at some time.
+    seen: Mutex<BTreeSet<PeerId>>,
+}
+
+impl Shared {
+    /// Notes an author.
+    pub(super) fn saw(&self, author: PeerId) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(author);
+    }
+
+    /// All noted.
+    pub(super) fn authors(&self) -> BTreeSet<PeerId> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The learner's way to the node.
@@ -101,6 +122,10 @@ pub(super) async fn obey(
         match command {
             Command::Connect(address) => {
                 let _ = requests.send(Request::Input(Input::Introduce { address })).await;
+            }
+            Command::Begin => {
+                shared.begun.store(true, Relaxed);
+                let _ = notices.send(Notice::Wake);
             }
             Command::Drain => {
                 shared.drain.store(true, Relaxed);

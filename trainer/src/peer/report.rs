@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use murmur_coordinatorless::EntryName;
+
 use crate::error::Failure;
-use crate::protocol::{Event, EventKind, Finished, Report, Segment, Started};
+use crate::protocol::{Event, EventKind, Finished, Folded, Report, Segment, Started};
 
 /// Writes reports. A launcher that no longer listens is noticed on stdin, so a failed write is not an error here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +22,13 @@ impl Reporter {
 
     pub(super) fn finished(self, finished: Finished) {
         self.write(&Report::Finished(finished));
+    }
+
+    /// Told with the time it is told at, which is at once.
+    pub(super) fn folded(self, update: EntryName) {
+        let at_us = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros());
+        let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
+        self.write(&Report::Folded(Folded { author: update.author.to_string(), seq: update.seq, at_us }));
     }
 
     pub(super) fn event(self, kind: EventKind, peer: Option<String>, detail: impl Into<String>) {

@@ -9,6 +9,7 @@ fn every_report_survives_a_round_trip() {
     let all = [
         (Report::Started(sample::started(0)), "murmur.peer.started/1"),
         (Report::Segment(sample::segment(3)), "murmur.peer.segment/1"),
+        (Report::Folded(Folded { author: sample::peer_id(1), seq: 7, at_us: u64::MAX }), "murmur.peer.folded/1"),
         (Report::Event(sample::event(EventKind::Joined, "ab")), "murmur.peer.event/1"),
         (Report::Finished(sample::finished(0)), "murmur.peer.finished/1"),
         (Report::Error(sample::fault()), "murmur.peer.error/1"),
@@ -41,8 +42,9 @@ fn an_unknown_schema_is_refused() {
 fn every_event_kind_is_written_as_its_name() {
     use EventKind as K;
     let kinds = [K::Joined, K::Departed, K::AuditPassed, K::AuditFailed, K::Evicted];
-    let more = [K::Diverged, K::CaughtUp, K::BadInput, K::Checkpoint, K::SetAside];
-    for kind in kinds.into_iter().chain(more) {
+    let more = [K::Diverged, K::CaughtUp, K::BadInput, K::Checkpoint, K::SetAside, K::Banned, K::Usurped];
+    let finality = [K::Final, K::Stalled];
+    for kind in kinds.into_iter().chain(more).chain(finality) {
         assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
     }
 }
@@ -50,7 +52,7 @@ fn every_event_kind_is_written_as_its_name() {
 #[test]
 fn commands_survive_a_round_trip() {
     let address = "[::1]:4500".parse().unwrap();
-    for command in [Command::Connect(address), Command::Drain, Command::Halt] {
+    for command in [Command::Connect(address), Command::Begin, Command::Drain, Command::Halt] {
         assert_eq!(command.to_string().parse(), Ok(command));
     }
     assert!("connect nowhere".parse::<Command>().is_err());

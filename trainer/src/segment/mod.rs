@@ -2,7 +2,8 @@
 //!
 //! [`run_segment`] is a function of the specification, the parameters it starts from and the author's carry; an auditor
 //! calls [`replay`] with the same arguments and compares what comes out. [`misbehave`] produces what a cheat would send,
-//! for demonstrations and tests of the audits.
+//! for demonstrations and tests of the audits. A [`Worker`] is what a peer has for all of this: a model with its text, or
+//! a stand-in for benchmarks.
 
 mod error;
 mod evaluate;
@@ -10,6 +11,8 @@ mod misbehave;
 mod replay;
 mod run;
 mod spec;
+mod stand_in;
+mod worker;
 
 pub use error::SegmentError;
 pub use evaluate::validation_loss;
@@ -17,3 +20,5 @@ pub use misbehave::{Misbehave, UnknownMisbehaviour, misbehave};
 pub use replay::{Mismatch, replay};
 pub use run::run_segment;
 pub use spec::{SegmentResult, SegmentSpec};
+pub use stand_in::STAND_IN_CLASS;
+pub use worker::Worker;

@@ -92,6 +92,7 @@ impl Launch {
 fn plan(dir: &Path, scripts: &[String], limit: Option<Duration>) -> Plan {
     let peer = |(index, script): (usize, &String)| PeerPlan {
         arguments: ["-c".into(), format!("cd '{}'; {script}", dir.display()).into()].to_vec(),
+        environment: Vec::new(),
         threads: 1,
         log: dir.join(format!("log-{index}")),
     };
@@ -103,6 +104,7 @@ fn plan(dir: &Path, scripts: &[String], limit: Option<Duration>) -> Plan {
         announce: None,
         limit,
         joined: false,
+        lan: false,
     }
 }
 

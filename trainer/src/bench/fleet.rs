@@ -1,0 +1,314 @@
+//! The peer processes of a benchmark: started, heard, frozen, killed, and none left behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    process::Stdio,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{footprint, ground::Ground, tally::Tally};
+use crate::{
+    error::Failure,
+    explain::Exit,
+    launcher::{self, Notice, Peer, describe},
+    peer::Pace,
+    protocol::{Command, EventKind, Fault, Finished, Report, Started},
+    ticket::Ticket,
+};
+
+/// How often memory is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+
+/// After this many looks shared memory is told apart, which is a longer look.
+const PROPORTIONAL_EVERY: u32 = 8;
+
+/// How long a process may take to exit once told.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// All processes, the dead ones included; a process keeps its index.
+pub(super) struct Fleet {
+    pub(super) ground: Ground,
+    pub(super) processes: Vec<Process>,
+    pub(super) tally: Tally,
+    pub(super) memory: Memory,
+    to: Sender<Notice>,
+    from: Receiver<Notice>,
+}
+
+/// One process and what it said.
+pub(super) struct Process {
+    /// Which folder it works in; a later process may continue in it.
+    pub(super) folder: usize,
+    pub(super) life: Life,
+    pub(super) started: Option<Started>,
+    /// Whether its set equals the others': a founder's does from the start.
+    pub(super) ready: bool,
+    /// Whom it is connected to, in hex.
+    pub(super) neighbours: BTreeSet<String>,
+    /// When each of its own segments was reported.
+    pub(super) segments: Vec<Instant>,
+    pub(super) bytes_sent: u64,
+    pub(super) finished: Option<Finished>,
+    pub(super) fault: Option<Fault>,
+    pub(super) was_frozen: bool,
+    peer: Peer,
+}
+
+/// Whether a process lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    /// Stopped by a signal; it can go on.
+    Frozen,
+    /// Killed by this program, at this time in microseconds since 1970.
+    Killed(u64),
+    /// Ended by itself; how.
+    Ended(String),
+}
+
+/// What the processes took together, and each over time.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) resident_peak: u64,
+    pub(super) proportional_peak: u64,
+    pub(super) series: BTreeMap<usize, Vec<f64>>,
+    samples: u32,
+    next: Option<Instant>,
+}
+
+impl Process {
+    pub(super) fn lives(&self) -> bool {
+        matches!(self.life, Life::Running | Life::Frozen)
+    }
+
+    /// Its public key in hex, once it is up.
+    pub(super) fn peer_id(&self) -> Option<&str> {
+        self.started.as_ref().map(|started| started.peer_id.as_str())
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.peer.pid()
+    }
+
+    pub(super) fn tell(&mut self, command: Command) {
+        self.peer.tell(command);
+    }
+
+    /// What was wrong with how it ended, if something was.
+    fn complaint(&self) -> Option<String> {
+        let Life::Ended(how) = &self.life else { return None };
+        let why = self.fault.as_ref().map_or(String::new(), |fault| format!(": {}", fault.message));
+        (how != "exit 0").then(|| format!("the peer of folder {} ended by itself, {how}{why}", self.folder))
+    }
+
+    fn hear(&mut self, report: &Report) {
+        match report {
+            Report::Started(started) => self.started = Some(started.clone()),
+            Report::Segment(segment) => {
+                self.segments.push(Instant::now());
+                self.bytes_sent = segment.bytes_sent;
+            }
+            Report::Event(event) => match (event.kind, &event.peer) {
+                (EventKind::Joined, Some(peer)) => drop(self.neighbours.insert(peer.clone())),
+                (EventKind::Departed, Some(peer)) => drop(self.neighbours.remove(peer)),
+                (EventKind::CaughtUp, _) => self.ready = true,
+                _ => {}
+            },
+            Report::Finished(finished) => {
+                self.bytes_sent = finished.bytes_sent;
+                self.finished = Some(finished.clone());
+            }
+            Report::Error(fault) => self.fault = Some(fault.clone()),
+            Report::Folded(_) => {}
+        }
+    }
+}
+
+impl Fleet {
+    /// No processes yet. Takes over Ctrl-C, so once per process.
+    ///
+    /// # Errors
+    /// As [`launcher::listen`].
+    pub(super) fn new(ground: Ground) -> Result<Self, Failure> {
+        let (to, from) = mpsc::channel();
+        launcher::listen(to.clone())?;
+        let (tally, memory) = (Tally::default(), Memory::default());
+        Ok(Self { ground, processes: Vec::new(), tally, memory, to, from })
+    }
+
+    /// Starts a process in `folder`; one with a ticket has something to catch up with.
+    ///
+    /// # Errors
+    /// As [`Peer::spawn`].
+    pub(super) fn spawn(&mut self, folder: usize, ticket: Option<&Ticket>, pace: Option<Pace>) -> Result<(), Failure> {
+        let plan = self.ground.plan(folder, ticket, pace);
+        let peer = Peer::spawn(self.ground.program(), &plan, self.processes.len(), self.to.clone())?;
+        self.processes.push(Process {
+            folder,
+            life: Life::Running,
+            started: None,
+            ready: ticket.is_none(),
+            neighbours: BTreeSet::new(),
+            segments: Vec::new(),
+            bytes_sent: 0,
+            finished: None,
+            fault: None,
+            was_frozen: false,
+            peer,
+        });
+        Ok(())
+    }
+
+    /// Indices of the processes that live.
+    pub(super) fn alive(&self) -> Vec<usize> {
+        (0..self.processes.len()).filter(|index| self.processes[*index].lives()).collect()
+    }
+
+    /// Processes that live, with their indices.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| process.lives())
+    }
+
+    /// Where the processes that run and are up listen.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let running = self.processes.iter().filter(|process| process.life == Life::Running && process.ready);
+        running.filter_map(|process| Some(process.started.as_ref()?.address)).collect()
+    }
+
+    /// Tells every process that lives.
+    pub(super) fn tell_all(&mut self, command: Command) {
+        self.processes.iter_mut().filter(|process| process.lives()).for_each(|process| process.tell(command));
+    }
+
+    /// Kills a process; what it said before is still heard.
+    pub(super) fn kill(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        process.peer.kill();
+        process.life = Life::Killed(now_us());
+    }
+
+    /// Stops a process where it is, or lets it go on.
+    pub(super) fn freeze(&mut self, index: usize, frozen: bool) {
+        let process = &mut self.processes[index];
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let mut command = std::process::Command::new("kill");
+        command.args([signal, &process.pid().to_string()]).stderr(Stdio::null());
+        // A process that ended by itself in between is heard of elsewhere.
+        if command.status().is_ok_and(|status| status.success()) {
+            process.life = if frozen { Life::Frozen } else { Life::Running };
+            process.was_frozen = true;
+        }
+    }
+
+    /// Takes what comes until `deadline` or until a report came, whichever is first. Says whose report it was.
+    ///
+    /// # Errors
+    /// [`Exit::TryAgain`] when the user stops it.
+    pub(super) fn hear(&mut self, deadline: Instant) -> Result<Option<(usize, Report)>, Failure> {
+        self.sample();
+        let wait = deadline.saturating_duration_since(Instant::now()).min(SAMPLE_EVERY);
+        let notice = match self.from.recv_timeout(wait) {
+            Ok(notice) => notice,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
+        };
+        match notice {
+            Notice::Report(index, report) => {
+                self.processes[index].hear(&report);
+                if let (Report::Folded(folded), Some(peer_id)) = (&*report, self.processes[index].peer_id()) {
+                    self.tally.folded(index, peer_id, folded);
+                }
+                return Ok(Some((index, *report)));
+            }
+            Notice::Noise(index, line) => tracing::warn!(index, line, "a peer said something unreadable"),
+            Notice::Closed(index) => self.closed(index),
+            Notice::Stop => return Err(Failure::new(Exit::TryAgain, "stopped before the benchmark was over")),
+        }
+        Ok(None)
+    }
+
+    /// Hears reports until `done`, at most for `patience`. Says whether it came to that.
+    ///
+    /// # Errors
+    /// As [`Fleet::hear`].
+    pub(super) fn until(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> Result<bool, Failure> {
+        let deadline = Instant::now() + patience;
+        while !done(self) {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.hear(deadline)?;
+        }
+        Ok(true)
+    }
+
+    /// What was wrong with processes that ended by themselves.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        self.processes.iter().filter_map(Process::complaint).collect()
+    }
+
+    /// Tells everybody to exit and waits for it. Those that do not are killed and named.
+    ///
+    /// # Errors
+    /// As [`Fleet::hear`].
+    pub(super) fn dismiss(&mut self) -> Result<Vec<String>, Failure> {
+        self.tell_all(Command::Halt);
+        self.until(EXIT_WITHIN, |fleet| fleet.alive().is_empty())?;
+        let left = self.alive();
+        left.iter().for_each(|index| self.kill(*index));
+        let folder = |index: usize| self.processes[index].folder;
+        Ok(left
+            .into_iter()
+            .map(|index| format!("the peer of folder {} did not exit when told", folder(index)))
+            .collect())
+    }
+
+    /// Processor seconds of the living processes so far, where the system says.
+    pub(super) fn cpu_seconds(&self) -> Option<f64> {
+        self.living().map(|process| footprint::cpu_seconds(process.pid())).sum()
+    }
+
+    /// A process's stdout ended: it is ending.
+    fn closed(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        if !process.lives() {
+            return;
+        }
+        let deadline = Instant::now() + EXIT_WITHIN;
+        let how = loop {
+            match process.peer.ended() {
+                Some(status) => break describe(status),
+                None if Instant::now() >= deadline => break "stdout closed and never exited".to_owned(),
+                None => std::thread::yield_now(),
+            }
+        };
+        process.life = Life::Ended(how);
+    }
+
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if self.memory.next.is_some_and(|next| next > now) {
+            return;
+        }
+        self.memory.next = Some(now + SAMPLE_EVERY);
+        self.memory.samples += 1;
+        let mut resident = 0;
+        for index in self.alive() {
+            let Some(bytes) = footprint::resident_bytes(self.processes[index].pid()) else { continue };
+            resident += bytes;
+            self.memory.series.entry(index).or_default().push(bytes as f64);
+        }
+        self.memory.resident_peak = self.memory.resident_peak.max(resident);
+        if self.memory.samples.is_multiple_of(PROPORTIONAL_EVERY) {
+            let proportional = self.living().filter_map(|process| footprint::proportional_bytes(process.pid())).sum();
+            self.memory.proportional_peak = self.memory.proportional_peak.max(proportional);
+        }
+    }
+}
+
+/// Microseconds since 1970, as peers tell them.
+pub(super) fn now_us() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros());
+    u64::try_from(since).unwrap_or(u64::MAX)
+}

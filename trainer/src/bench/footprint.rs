@@ -1,0 +1,62 @@
+//! What a process takes: memory and processor time as Linux tells it. Elsewhere nothing is known, and nothing is claimed.
+
+use std::fs;
+
+/// Clock ticks per second in `/proc`: the kernel's interface fixes it at 100 whatever its own timer does (proc(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Pages of `pid` in memory, in bytes, those shared with others included; nothing when it is gone or the system does not
+/// say.
+pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
+/// The same with shared pages divided among those who share them. The system walks all pages for it: not to be asked often.
+pub(super) fn proportional_bytes(pid: u32) -> Option<u64> {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
+}
+
+/// Processor seconds `pid` has used, its own and the system's for it.
+pub(super) fn cpu_seconds(pid: u32) -> Option<f64> {
+    ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
+}
+
+fn kilobytes(text: &str, label: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// Fields 14 and 15; the second field, the name in parentheses, may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_parentheses_does_not_confuse() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("nonsense"), None);
+    }
+
+    #[test]
+    fn sizes_are_read_in_bytes() {
+        let text = "Name: x\nVmRSS:     2048 kB\nPss:   1024 kB\n";
+        assert_eq!((kilobytes(text, "VmRSS:"), kilobytes(text, "Pss:")), (Some(2 << 20), Some(1 << 20)));
+        assert_eq!(kilobytes(text, "Swap:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_takes_something() {
+        let me = std::process::id();
+        assert!(resident_bytes(me) > Some(0) && proportional_bytes(me) > Some(0));
+        assert!(cpu_seconds(me).is_some());
+    }
+}

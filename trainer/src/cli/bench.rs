@@ -1,0 +1,77 @@
+//! `murmur bench`: from arguments to what is measured.
+
+use std::time::Duration;
+
+use super::arguments::{BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs};
+use crate::{
+    bench::{
+        churn::{Churn, churn},
+        exchange::{Exchange, exchange},
+    },
+    config::{Kind, Value},
+    error::Failure,
+    explain::Exit,
+    output::Output,
+};
+
+/// Fewest and most parameters of a benchmark's model.
+const PARAMETERS: (u64, u64) = (10_000, 100_000_000);
+
+/// Measures and reports.
+///
+/// # Errors
+/// Whatever keeps it from measuring; [`Exit::TargetMissed`]; [`Exit::Bug`] when a rule was broken.
+pub(super) fn bench(arguments: &BenchArgs, output: &mut Output) -> Result<(), Failure> {
+    match &arguments.command {
+        BenchCommand::Exchange(arguments) => exchange(&of_exchange(arguments)?, output),
+        BenchCommand::Churn(arguments) => churn(&of_churn(arguments)?, output),
+    }
+}
+
+fn of_exchange(arguments: &ExchangeArgs) -> Result<Exchange, Failure> {
+    Ok(Exchange {
+        peers: arguments.peers.into(),
+        params: parameters(&arguments.params)?,
+        rounds: arguments.rounds.into(),
+        every: Duration::from_secs_f64(arguments.every),
+        together: arguments.together,
+        top: arguments.top,
+        target_seconds: arguments.target_seconds,
+        target_mib: arguments.target_mib,
+    })
+}
+
+fn of_churn(arguments: &ChurnArgs) -> Result<Churn, Failure> {
+    Ok(Churn {
+        peers: arguments.peers.into(),
+        duration: Duration::from_secs_f64(arguments.seconds),
+        seed: arguments.seed,
+        params: parameters(&arguments.params)?,
+        every: Duration::from_secs_f64(arguments.every),
+        train: arguments.train,
+    })
+}
+
+/// A number of parameters as settings write numbers.
+fn parameters(text: &str) -> Result<u64, Failure> {
+    let wrong = || Failure::new(Exit::Usage, format!("`{text}` is no number of parameters")).at("--params");
+    let (least, most) = PARAMETERS;
+    match Value::parse(&Kind::Whole(least..=most), text) {
+        Ok(Value::Whole(number)) => Ok(number),
+        Ok(_) | Err(_) => Err(wrong().hint(format!("Write a number from {least} to {most}, as in 200k or 2.4M."))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_written_as_in_settings() {
+        assert_eq!(parameters("2.4M").unwrap(), 2_400_000);
+        for wrong in ["", "many", "5", "1G", "-3k"] {
+            assert_eq!(parameters(wrong).unwrap_err().exit(), Exit::Usage, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `murmur status` and `murmur peers`: the runs of this machine, asked of each peer on loopback.
+
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+
+use super::arguments::StatusArgs;
+use crate::{
+    error::Failure,
+    launcher::{count, hex_start},
+    output::{Output, bytes, short},
+    state_dir,
+    status::{Found, Neighbour, Status, ask, find},
+};
+
+/// What was found: the peers that answered, those that run and did not, and how many do not run.
+struct Census {
+    answered: Vec<Status>,
+    silent: Vec<Found>,
+    idle: usize,
+}
+
+/// One line per peer of this machine that runs.
+///
+/// # Errors
+/// [`Exit::Config`](crate::explain::Exit::Config) when this account has no folder to look in.
+pub(super) fn status(arguments: &StatusArgs, output: &mut Output) -> Result<(), Failure> {
+    let census = census(arguments)?;
+    remark(&census, output);
+    let object = json!({
+        "schema": "murmur.status/1", "peers": census.answered, "not_answering": folders(&census), "idle": census.idle,
+    });
+    output.result(&status_table(&census.answered), &object);
+    Ok(())
+}
+
+/// One line per neighbour of each.
+///
+/// # Errors
+/// As [`status`].
+pub(super) fn peers(arguments: &StatusArgs, output: &mut Output) -> Result<(), Failure> {
+    let census = census(arguments)?;
+    remark(&census, output);
+    let of = |status: &Status| json!({ "peer_id": status.peer_id, "petname": status.petname, "run_id": status.run_id, "neighbours": status.neighbours });
+    let object = json!({ "schema": "murmur.peers/1", "peers": census.answered.iter().map(of).collect::<Vec<_>>() });
+    output.result(&peers_table(&census.answered), &object);
+    Ok(())
+}
+
+fn census(arguments: &StatusArgs) -> Result<Census, Failure> {
+    let root = arguments.state_dir.clone().map_or_else(state_dir::default_root, Ok)?;
+    let (running, idle): (Vec<Found>, Vec<Found>) = find(&root).into_iter().partition(|found| found.runs);
+    let mut census = Census { answered: Vec::new(), silent: Vec::new(), idle: idle.len() };
+    for found in running {
+        match found.http.and_then(|http| ask(http).ok()) {
+            Some(status) => census.answered.push(status),
+            None => census.silent.push(found),
+        }
+    }
+    Ok(census)
+}
+
+fn folders(census: &Census) -> Vec<Value> {
+    census.silent.iter().map(|found| json!(found.folder)).collect()
+}
+
+fn remark(census: &Census, output: &mut Output) {
+    for found in &census.silent {
+        output.note(&format!("The peer in {} runs but does not answer.", found.folder.display()));
+    }
+    if census.answered.is_empty() && census.silent.is_empty() {
+        output.note(&format!("No peer runs here; {} could be started again.", count(census.idle, "peer")));
+    }
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(header);
+    table
+}
+
+fn status_table(peers: &[Status]) -> String {
+    let mut table =
+        table(&["peer", "run", "doing", "loss", "held out", "own", "set", "final", "neighbours", "sent", "received"]);
+    for peer in peers {
+        table.add_row([
+            peer.petname.clone(),
+            hex_start(&peer.run_id).to_owned(),
+            peer.phase.words().to_owned(),
+            loss(peer.loss),
+            loss(peer.validation_loss),
+            short(peer.tokens_self as f64),
+            format!("{} of {} tokens", short(peer.set.tokens as f64), short(peer.set.tokens_budget as f64)),
+            format!("{} (epoch {})", short(peer.set.final_tokens as f64), peer.set.final_epoch),
+            neighbours(&peer.neighbours),
+            bytes(peer.bytes_sent),
+            bytes(peer.bytes_received),
+        ]);
+    }
+    if peers.is_empty() { String::new() } else { table.to_string() }
+}
+
+fn peers_table(peers: &[Status]) -> String {
+    let mut table = table(&["peer", "neighbour", "address", "reached", "membership"]);
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    for peer in peers {
+        for neighbour in &peer.neighbours {
+            table.add_row([
+                peer.petname.clone(),
+                neighbour.petname.clone(),
+                known(&neighbour.address),
+                way(neighbour),
+                known(&neighbour.member),
+            ]);
+        }
+    }
+    if peers.is_empty() { String::new() } else { table.to_string() }
+}
+
+fn way(neighbour: &Neighbour) -> String {
+    match (&neighbour.reach, &neighbour.relay) {
+        (Some(reach), Some(relay)) => format!("{reach} by {relay}"),
+        (Some(reach), None) => reach.clone(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+fn loss(loss: Option<f64>) -> String {
+    loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"))
+}
+
+/// `5: 3 direct, 2 relayed`; only the number where it is not known how they are reached.
+fn neighbours(neighbours: &[Neighbour]) -> String {
+    let ways = ["direct", "punched", "relayed"].map(|way| {
+        let many = neighbours.iter().filter(|neighbour| neighbour.reach.as_deref() == Some(way)).count();
+        (many > 0).then(|| format!("{many} {way}"))
+    });
+    let ways = ways.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if ways.is_empty() { neighbours.len().to_string() } else { format!("{}: {ways}", neighbours.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_are_counted() {
+        let one = |reach: Option<&str>| Neighbour {
+            peer_id: String::new(),
+            petname: String::new(),
+            address: None,
+            reach: reach.map(str::to_owned),
+            relay: None,
+            member: None,
+        };
+        assert_eq!(neighbours(&[one(None), one(None)]), "2");
+        assert_eq!(
+            neighbours(&[one(Some("direct")), one(Some("relayed")), one(Some("direct"))]),
+            "3: 2 direct, 1 relayed"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! The log: records one after the other, each with its length and its hash.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use murmur_collectives::WireEntry;
+use murmur_coordinatorless::StoredEntry;
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+use super::whole::sync_folder_of;
+use crate::error::Failure;
+use crate::explain::Exit;
+
+/// The longest record believed, in bytes.
+const RECORD_BYTES_MAX: usize = 1 << 28;
+
+const HASH_CONTEXT: &str = "murmuration disk record v1";
+
+/// A record as it is written.
+#[derive(Archive, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) entry: WireEntry,
+    payload: Option<Vec<u8>>,
+    contained: bool,
+}
+
+pub(super) fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The whole file; empty without one.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Failure::io(Exit::Checkpoint, "read", path, &error)),
+    }
+}
+
+/// A new log with these records in place of whatever was at `path`. When this returns, it is on disk.
+pub(super) fn write<'a>(path: &Path, records: impl Iterator<Item = &'a StoredEntry>) -> io::Result<File> {
+    let mut file = io::BufWriter::new(File::create(path)?);
+    for record in records {
+        file.write_all(&frame(&encode(record)))?;
+    }
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    sync_folder_of(path)?;
+    append_to(path)
+}
+
+/// Length, hash, bytes.
+pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("records are limited in length");
+    [&length.to_le_bytes()[..], &blake3::derive_key(HASH_CONTEXT, bytes)[..], bytes].concat()
+}
+
+/// A frame's bytes and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// One frame at the start of `bytes` and the rest. `Err` holds what follows a damaged frame of a believable length.
+fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
+    let (head, rest) = bytes.split_at_checked(36).ok_or(None)?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let (body, rest) = rest.split_at_checked(length).filter(|_| length <= RECORD_BYTES_MAX).ok_or(None)?;
+    if blake3::derive_key(HASH_CONTEXT, body) == head[4..] { Ok((body, rest)) } else { Err(Some(rest)) }
+}
+
+/// All good records, and whether anything was damaged.
+pub(super) fn parse(mut bytes: &[u8]) -> (Vec<Record>, bool) {
+    let (mut records, mut damaged) = (Vec::new(), false);
+    while !bytes.is_empty() {
+        match unframe(bytes) {
+            Ok((body, rest)) => {
+                let record = decode(body);
+                damaged |= record.is_none();
+                records.extend(record);
+                bytes = rest;
+            }
+            Err(after) => {
+                damaged = true;
+                bytes = after.unwrap_or(&[]);
+            }
+        }
+    }
+    (records, damaged)
+}
+
+pub(super) fn encode(record: &StoredEntry) -> Vec<u8> {
+    let payload = record.payload.as_ref().map(|bytes| bytes.to_vec());
+    let record = Record { entry: record.entry.clone(), payload, contained: record.contained };
+    rkyv::to_bytes::<rancor::Error>(&record).expect("a record serializes into memory").to_vec()
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
+    rkyv::from_bytes::<Record, rancor::Failure>(bytes).ok()
+}
+
+pub(super) fn stored(record: &Record) -> StoredEntry {
+    let payload = record.payload.clone().map(Arc::from);
+    StoredEntry { entry: record.entry.clone(), payload, contained: record.contained }
+}

@@ -1,0 +1,254 @@
+//! What is stored is read again, and no crash or damage leaves something that reads as whole and is not.
+#![allow(clippy::unwrap_used)]
+
+use murmur_collectives::WireEntry;
+
+use super::*;
+
+const PARAMETERS: u64 = 3;
+
+fn record(n: u8) -> StoredEntry {
+    let entry = WireEntry { header: vec![n; 40], signature: [n; 64] };
+    StoredEntry { entry, payload: Some(Arc::from(vec![n; 9])), contained: false }
+}
+
+fn open(dir: &Path) -> (Store, Stored) {
+    Store::open(dir, PeerId([0; 32]), PARAMETERS, &Reporter).unwrap()
+}
+
+#[test]
+fn what_is_appended_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, empty) = open(dir.path());
+    assert!(empty.entries.is_empty());
+    (0..3).for_each(|n| store.append(&record(n), false).unwrap());
+    store.adopt(&[1, -2, i64::MAX]).unwrap();
+    let (_, stored) = open(dir.path());
+    assert_eq!(stored.entries.len(), 3);
+    assert_eq!(stored.entries[2].entry, record(2).entry);
+    assert_eq!(stored.adopted, Some(vec![1, -2, i64::MAX]));
+}
+
+#[test]
+fn a_damaged_record_is_set_aside_and_the_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    (0..3).for_each(|n| store.append(&record(n), false).unwrap());
+    let path = dir.path().join(log_name(0));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (_, stored) = open(dir.path());
+    assert_eq!(stored.entries.len(), 2);
+    assert!(dir.path().join("log.damaged-0").exists());
+    assert_eq!(open(dir.path()).1.entries.len(), 2, "the rewritten log is whole");
+}
+
+#[test]
+fn a_torn_end_costs_only_the_last_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    (0..3).for_each(|n| store.append(&record(n), false).unwrap());
+    let path = dir.path().join(log_name(0));
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    assert_eq!(open(dir.path()).1.entries.len(), 2);
+}
+
+#[test]
+fn a_damaged_carry_is_no_carry() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.carries().save(0, b"zero").unwrap();
+    store.carries().save(1, b"one").unwrap();
+    assert_eq!(open(dir.path()).1.carries.len(), 2);
+    fs::write(dir.path().join(CARRIES[0]), b"rubbish").unwrap();
+    assert_eq!(open(dir.path()).1.carries, vec![Arc::from(&b"one"[..])]);
+}
+
+fn compacted(epoch: u32, records: &[u8]) -> Compacted {
+    let records = records.iter().map(|n| record(*n)).collect();
+    let state = Arc::new(vec![i64::from(epoch), -2, 3]);
+    Compacted { epoch, proof: vec![epoch as u8; 7], state, records }
+}
+
+/// What a start finds: the epoch of the final frontier and of its proof, first bytes of the records' headers, adopted.
+fn found(dir: &Path) -> (Option<(u8, i64)>, Vec<u8>, bool) {
+    let (_, stored) = open(dir);
+    let settled = stored.compacted.map(|(proof, state)| (proof[0], state[0]));
+    (settled, stored.entries.iter().map(|record| record.entry.header[0]).collect(), stored.adopted.is_some())
+}
+
+#[test]
+fn a_final_frontier_stands_for_the_log_before_it_and_the_log_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    (0..3).for_each(|n| store.append(&record(n), false).unwrap());
+    store.adopt(&[1, 2, 3]).unwrap();
+    store.compact(&compacted(1, &[2])).unwrap();
+    store.append(&record(7), false).unwrap();
+    assert_eq!(found(dir.path()), (Some((1, 1)), vec![2, 7], false));
+    let (mut store, _) = open(dir.path());
+    store.append(&record(8), false).unwrap();
+    store.compact(&compacted(2, &[7, 8])).unwrap();
+    store.compact(&compacted(2, &[8])).unwrap();
+    store.append(&record(9), false).unwrap();
+    assert_eq!(found(dir.path()), (Some((2, 2)), vec![8, 9], false));
+    assert_eq!(settled::logs(dir.path()).len(), 1, "old logs are gone");
+}
+
+#[test]
+fn a_crash_at_any_step_of_compacting_leaves_the_old_or_the_new() {
+    for earlier in [false, true] {
+        let before = |dir: &Path| {
+            let (mut store, _) = open(dir);
+            if earlier {
+                store.compact(&compacted(1, &[1, 2])).unwrap();
+            } else {
+                (1..3).for_each(|n| store.append(&record(n), false).unwrap());
+                store.adopt(&[1, 2, 3]).unwrap();
+            }
+            store
+        };
+        let (old, new) = ((earlier.then_some((1, 1)), vec![1, 2], !earlier), (Some((5, 5)), vec![2, 3], false));
+        let next = compacted(5, &[2, 3]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = before(dir.path());
+        store.begin_log(&next).unwrap();
+        let path = dir.path().join(log_name(store.generation + 1));
+        let bytes = fs::read(&path).unwrap();
+        for written in [0, bytes.len() / 2, bytes.len()] {
+            fs::write(&path, &bytes[..written]).unwrap();
+            assert_eq!(found(dir.path()), old, "the new log is not named yet");
+            assert!(!path.exists());
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = before(dir.path());
+        store.begin_log(&next).unwrap();
+        fs::write(dir.path().join(FINAL).with_extension("new"), b"half of it").unwrap();
+        assert_eq!(found(dir.path()), old, "the new frontier has not its name yet");
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = before(dir.path());
+        store.begin_log(&next).unwrap();
+        store.settle(&next).unwrap();
+        assert!(dir.path().join(log_name(store.generation)).exists());
+        assert_eq!(found(dir.path()), new, "nothing of the old was removed yet");
+        assert_eq!(settled::logs(dir.path()), [log_name(store.generation + 1)]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = before(dir.path());
+        store.begin_log(&next).unwrap();
+        store.settle(&next).unwrap();
+        fs::remove_file(dir.path().join(log_name(store.generation))).unwrap();
+        assert_eq!(found(dir.path()), new, "one of the old was removed");
+        assert_eq!(found(dir.path()), new, "and again");
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_reset_leaves_nothing_that_reads_as_whole_and_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.compact(&compacted(1, &[1, 2])).unwrap();
+    fs::rename(dir.path().join(FINAL), dir.path().join("final.damaged-0")).unwrap();
+    assert_eq!(found(dir.path()), (None, vec![], false), "records after a frontier mean nothing without it");
+
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.append(&StoredEntry { payload: None, contained: true, ..record(1) }, false).unwrap();
+    store.adopt(&[1, 2, 3]).unwrap();
+    fs::rename(dir.path().join(STATE), dir.path().join("state.damaged-0")).unwrap();
+    let (_, stored) = open(dir.path());
+    assert!(stored.adopted.is_none() && stored.entries[0].contained, "the node sees that a state is missing");
+}
+
+#[test]
+fn a_reset_keeps_votes_and_the_own_newest_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.append(&record(1), true).unwrap();
+    store.compact(&compacted(1, &[1])).unwrap();
+    store.signing(b"first").unwrap();
+    store.signing(b"second").unwrap();
+    store.reset().unwrap();
+    store.append(&record(4), false).unwrap();
+    assert_eq!(found(dir.path()), (None, vec![4], false));
+    assert_eq!(open(dir.path()).1.signing.as_deref(), Some(&b"second"[..]));
+    assert!(dir.path().join(HEAD).exists() && dir.path().join("final.damaged-0").exists());
+}
+
+#[test]
+fn a_final_frontier_with_a_spoilt_byte_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.compact(&compacted(1, &[1])).unwrap();
+    let path = dir.path().join(FINAL);
+    let bytes = fs::read(&path).unwrap();
+    let log = fs::read(dir.path().join(log_name(1))).unwrap();
+    for at in (0..bytes.len()).step_by(9) {
+        let mut bent = bytes.clone();
+        bent[at] ^= 0x10;
+        fs::write(&path, &bent).unwrap();
+        fs::write(dir.path().join(log_name(1)), &log).unwrap();
+        assert_eq!(found(dir.path()).0, None);
+        assert!(settled::parse(&bytes[..at]).is_none());
+        fs::remove_file(dir.path().join("final.damaged-0")).unwrap();
+    }
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(found(dir.path()).0, Some((1, 1)));
+}
+
+#[test]
+fn a_frontier_of_another_model_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.compact(&compacted(1, &[1])).unwrap();
+    let (_, stored) = Store::open(dir.path(), PeerId([0; 32]), PARAMETERS + 1, &Reporter).unwrap();
+    assert!(stored.compacted.is_none());
+}
+
+#[test]
+fn damaged_votes_are_an_error_because_a_peer_must_not_vote_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.signing(b"signed").unwrap();
+    let path = dir.path().join(VOTE);
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let failure = Store::open(dir.path(), PeerId([0; 32]), PARAMETERS, &Reporter).unwrap_err();
+    assert_eq!(failure.exit(), Exit::Checkpoint);
+    assert!(failure.sentence().contains("vote.bin"), "{}", failure.sentence());
+}
+
+#[test]
+fn names_are_read_from_the_log_in_use_and_from_one_that_was_left() {
+    use murmur_collectives::{Body, Enroll, Header, Identity};
+    let identity = Identity::from_secret(&[4; 32]);
+    let entry = |seq| {
+        let body = Body::Enroll(Enroll { vrf_key: [0; 32] });
+        let header = Header {
+            run: Hash::NONE,
+            author: identity.peer_id(),
+            seq,
+            previous: Hash::NONE,
+            epoch: 0,
+            frontier: Hash::NONE,
+            base: Vec::new(),
+            body,
+        };
+        StoredEntry { entry: Entry::sign(&identity, header).wire().clone(), payload: None, contained: false }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let first = Compacted { records: vec![entry(0)], ..compacted(1, &[]) };
+    store.compact(&first).unwrap();
+    store.append(&entry(1), true).unwrap();
+    store.begin_log(&first).unwrap();
+    let seqs: Vec<u32> = stored_names(dir.path()).iter().map(|(_, seq, _)| *seq).collect();
+    assert_eq!(seqs, [0, 1, 0, 1], "the log in use, the other, the newest own record");
+}

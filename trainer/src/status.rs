@@ -1,0 +1,145 @@
+//! What a running peer says about itself, and how `murmur status` finds the peers of this machine.
+//!
+//! A peer serves a [`Status`] as JSON at `/status`, beside its metrics, and leaves the address in its folder
+//! ([`Endpoint`]). Whether it still runs is told by the lock on its identity, not by that file. Nothing here asks the network:
+//! a status is what one peer knows.
+
+mod ask;
+mod endpoint;
+mod find;
+
+use serde::{Deserialize, Serialize};
+
+pub use ask::ask;
+pub use endpoint::Endpoint;
+pub use find::{Found, find};
+
+/// One peer, now. Keys are a promise; new ones may be added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its public key, 64 hex digits.
+    pub peer_id: String,
+    /// The name to say.
+    pub petname: String,
+    /// The run, 64 hex digits.
+    pub run_id: String,
+    /// Its operating-system process.
+    pub pid: u32,
+    /// Its folder.
+    pub state_dir: String,
+    /// Where other peers dial it.
+    pub address: String,
+    /// What it does.
+    pub phase: Phase,
+    /// How long its process has run.
+    pub seconds: f64,
+    /// Training loss of its newest segment, nats per byte; absent before the first.
+    pub loss: Option<f64>,
+    /// Loss on held-out text at its last measurement, nats per byte.
+    pub validation_loss: Option<f64>,
+    /// Tokens it has trained on since its process started.
+    pub tokens_self: u64,
+    /// The set it holds.
+    pub set: SetStatus,
+    /// Verdicts in the set.
+    pub audits: Verdicts,
+    /// Peers whose updates are removed, 64 hex digits each.
+    pub evicted: Vec<String>,
+    /// Who it is connected to.
+    pub neighbours: Vec<Neighbour>,
+    /// The address at which most neighbours see it, or `varies` if each sees it elsewhere; absent when too few have said.
+    #[serde(default)]
+    pub seen_from_outside: Option<String>,
+    /// Bytes at the UDP socket since its process started.
+    pub bytes_sent: u64,
+    /// The same for what came in.
+    pub bytes_received: u64,
+    /// What it allows itself.
+    pub limits: Limits,
+}
+
+/// What a peer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It fetches what the others hold.
+    CatchingUp,
+    /// It trains and audits.
+    Training,
+    /// It trains no more and settles with the others.
+    Finishing,
+}
+
+impl Phase {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::CatchingUp => "catching up",
+            Self::Training => "training",
+            Self::Finishing => "finishing",
+        }
+    }
+}
+
+/// A set of updates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetStatus {
+    /// Updates of all authors.
+    pub updates: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Tokens at which the run ends.
+    pub tokens_budget: u64,
+    /// Authors with an entry in it.
+    pub authors: u64,
+    /// Short name of the set: equal for peers that hold the same.
+    pub version: String,
+    /// How often a neighbour with the same set had the same state, and how often another.
+    pub roots_matched: u64,
+    /// The same; anything but zero is a bug or an attack.
+    pub roots_differed: u64,
+    /// The newest final frontier; 0 before the first.
+    #[serde(default)]
+    pub final_epoch: u32,
+    /// Its tokens.
+    #[serde(default)]
+    pub final_tokens: u64,
+}
+
+/// Verdicts in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// The replay gave what the author claimed.
+    pub passed: u64,
+    /// It gave something else.
+    pub failed: u64,
+}
+
+/// A connected peer. What is not known of it is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// Its public key, 64 hex digits.
+    pub peer_id: String,
+    /// The name to say.
+    pub petname: String,
+    /// Where the other end of the connection is.
+    pub address: Option<String>,
+    /// How its packets travel: `direct`, `punched` or `relayed`.
+    pub reach: Option<String>,
+    /// The peer that passes its packets on, if one does.
+    #[serde(default)]
+    pub relay: Option<String>,
+    /// What membership says of it: `alive`, `suspected` or `unknown`.
+    pub member: Option<String>,
+}
+
+/// What a peer allows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Threads it computes with.
+    pub threads: u64,
+    /// Connections at once.
+    pub connections: u64,
+    /// The longest message, bytes.
+    pub message_bytes: u64,
+}
