@@ -16,11 +16,12 @@ pub struct Layer {
 }
 
 /// The crates from the bottom up. Each may use those before it and none after it.
-pub const LAYERS: [Layer; 6] = [
+pub const LAYERS: [Layer; 7] = [
     Layer { package: "murmur-kernels", folder: "kernels", sans_io: true },
     Layer { package: "murmur-collectives", folder: "collectives", sans_io: true },
     Layer { package: "murmur-verification", folder: "verification", sans_io: true },
     Layer { package: "murmur-coordinatorless", folder: "coordinatorless", sans_io: true },
+    Layer { package: "murmur-sim", folder: "coordinatorless/sim", sans_io: true },
     Layer { package: "murmur-quic", folder: "coordinatorless/quic", sans_io: false },
     Layer { package: TRAINER, folder: "trainer", sans_io: false },
 ];
@@ -172,6 +173,7 @@ mod tests {
             ("murmur-collectives", vec!["murmur-kernels"]),
             ("murmur-verification", vec!["murmur-collectives"]),
             ("murmur-coordinatorless", vec!["murmur-verification", "murmur-collectives"]),
+            ("murmur-sim", vec!["murmur-coordinatorless"]),
             ("murmur-quic", vec!["murmur-coordinatorless", "quinn"]),
             ("murmur", vec!["murmur-quic", "burn", "clap"]),
             ("murmur-ci", vec!["serde_json"]),
@@ -255,7 +257,7 @@ mod tests {
             house.entry("murmur-kernels").or_default().push("innocent");
             house.insert("innocent", vec!["socket2"]);
         });
-        assert_eq!(deep.len(), 4, "one sentence for each core crate: {deep:?}");
+        assert_eq!(deep.len(), 5, "one sentence for each core crate: {deep:?}");
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
 pub use message::{
     CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
 };
-pub use node::{AuditJob, Checkpoint, Node, Setup, Snapshot, Stored};
+pub use node::{AuditJob, Checkpoint, Footprint, Node, Setup, Snapshot, Stored};
 pub use time::Time;

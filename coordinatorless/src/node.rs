@@ -12,6 +12,7 @@ mod blobs;
 mod catch_up;
 mod chain;
 mod finish;
+mod footprint;
 mod gossip;
 mod neighbours;
 
@@ -25,6 +26,7 @@ use crate::{Closing, Config, Event, Input, Message, Output, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
+pub use footprint::Footprint;
 use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
 
 /// What a peer brings into a run.

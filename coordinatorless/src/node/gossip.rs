@@ -62,6 +62,13 @@ impl Gossip {
         }
     }
 
+    /// Bytes of what waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        let payload = |pending: &Pending| pending.payload.as_ref().map_or(0, |bytes| bytes.len());
+        let pending: usize = self.pending.values().map(|p| super::footprint::entry_bytes(&p.entry) + payload(p)).sum();
+        pending + (self.requests.len() + self.payloads.len()) * size_of::<(PeerId, u32, Request)>()
+    }
+
     /// The first entry of `author` from `count` on that is neither in the set nor waiting.
     fn first_missing(&self, author: &PeerId, count: u32) -> u32 {
         (count..).find(|seq| !self.pending.contains_key(&(*author, *seq))).unwrap_or(u32::MAX)

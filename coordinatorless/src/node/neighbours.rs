@@ -71,6 +71,18 @@ impl Neighbours {
         }
     }
 
+    /// Bytes of what is known of others.
+    pub(super) fn held_bytes(&self) -> usize {
+        let claims = |neighbour: &Neighbour| {
+            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| super::footprint::vector_bytes(vector));
+            let checkpoint = neighbour.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.vector.len() * 36);
+            super::footprint::vector_bytes(&neighbour.known) + digest + checkpoint
+        };
+        let connected: usize = self.connected.values().map(|n| size_of::<Neighbour>() + claims(n)).sum();
+        let known = self.addresses.len() + self.redials.len() + self.banned_until.len();
+        connected + known * size_of::<(PeerId, SocketAddr)>()
+    }
+
     pub(super) fn next_redial(&self) -> Option<Time> {
         self.redials.values().map(|redial| redial.at).min()
     }
