@@ -111,7 +111,8 @@ impl Node {
         let closing = self.is_closing();
         for (peer, neighbour) in self.neighbours.iter().filter(|(_, neighbour)| neighbour.finishing || !closing) {
             for (author, count) in neighbour.known.iter() {
-                if count > self.fold.log().version().count(&author) && !self.fold.log().is_forked(&author) {
+                let held = self.fold.log().version().count(&author);
+                if count > held && !self.fold.log().is_cut(&author, held) {
                     missing.entry(author).or_default().push((peer, count));
                 }
             }
