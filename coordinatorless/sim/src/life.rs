@@ -47,6 +47,7 @@ impl World {
 
     /// The process ends without a word, and starts again later.
     fn kill(&mut self, at: Place, down: Duration) -> bool {
+        self.write_down(at, "is killed");
         self.end(at);
         self.queue.plan(self.now + down, Happening::Start { at });
         true
@@ -62,6 +63,7 @@ impl World {
             disk.damage(part);
             lost = true;
         }
+        self.write_down(at, &format!("loses power; records lost: {lost}, log damaged: {damages}"));
         if lost {
             self.watch.forgot(at);
         }
@@ -81,6 +83,7 @@ impl World {
     }
 
     fn stop(&mut self, at: Place, lasts: Duration) -> bool {
+        self.write_down(at, &format!("is stopped for {lasts:?}"));
         self.machines[at].is_stopped = true;
         self.listen(Some(at));
         let life = self.machines[at].life;
@@ -100,6 +103,7 @@ impl World {
         if self.network.split_number().is_some() {
             return false;
         }
+        self.write_down(0, &format!("and others are split for {lasts:?}"));
         let side = (0..self.machines.len()).map(|_| self.dice.happens(50)).collect();
         let one_way = self.dice.happens(self.scenario.faults.one_way_percent);
         let number = self.network.split(side, one_way);
@@ -114,6 +118,7 @@ impl World {
     }
 
     fn slow_disk(&mut self, at: Place, lasts: Duration) -> bool {
+        self.write_down(at, &format!("has a slow disk for {lasts:?}"));
         self.machines[at].has_slow_disk = true;
         self.queue.plan(self.now + lasts, Happening::Fault(Fault::Hastens(at)));
         true
@@ -125,6 +130,7 @@ impl World {
         if gone * 4 >= self.machines.len() {
             return false;
         }
+        self.write_down(at, "leaves for good");
         self.tell(at, Word::Leave);
         self.watch.forgot(at);
         self.machines[at].is_gone = true;

@@ -16,6 +16,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Counts and sizes.
     pub figures: Figures,
+    /// Starts, ends and faults, in order: what to read beside a violation. The first thousand.
+    pub chronicle: Vec<String>,
     /// Names everything that happened: the same seed gives the same trace, on every machine.
     pub trace: String,
 }

@@ -128,8 +128,8 @@ impl World {
         self.figures.entries = entries.unwrap_or(0);
         let found = core::mem::take(&mut self.watch.found);
         let violations = found.into_iter().map(|found| Violation::new(&self.scenario, self.seed, found)).collect();
-        let trace = self.trace();
-        Report { seed: self.seed, violations, figures: core::mem::take::<Figures>(&mut self.figures), trace }
+        let (trace, figures) = (self.trace(), core::mem::take::<Figures>(&mut self.figures));
+        Report { seed: self.seed, violations, figures, chronicle: self.chronicle, trace }
     }
 }
 

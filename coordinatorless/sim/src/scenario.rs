@@ -168,7 +168,7 @@ impl Default for Scenario {
         Self {
             name: "mix".to_owned(),
             peers: 16,
-            founders: 6,
+            founders: 8,
             newcomers: 3,
             seconds: 16,
             calm_seconds: 3,
@@ -193,7 +193,7 @@ impl Default for Work {
             segment_spread_percent: 100,
             authors: 0,
             steps: 10,
-            audit_percent: 30,
+            audit_percent: 20,
             checkpoint_every_tokens: 1000,
         }
     }

@@ -22,6 +22,9 @@ use crate::{
 /// A durable write on a disk that is not slow.
 const WRITE: Duration = Duration::from_micros(800);
 
+/// Lines of the chronicle that are kept.
+const CHRONICLE: usize = 1000;
+
 /// A swarm in virtual time.
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
@@ -38,6 +41,7 @@ pub(crate) struct World {
     pub(crate) watch: Watch,
     pub(crate) figures: Figures,
     trace: blake3::Hasher,
+    pub(crate) chronicle: Vec<String>,
     /// Whether segments are begun.
     pub(crate) is_training: bool,
 }
@@ -58,6 +62,7 @@ impl World {
             watch: Watch::new(&scenario.checks),
             figures: Figures::default(),
             trace: blake3::Hasher::new(),
+            chronicle: Vec::new(),
             is_training: true,
             machines,
             run,
@@ -141,6 +146,13 @@ impl World {
         self.tell(at, Word::Mail(mail, sender));
     }
 
+    /// Writes down what happened to a machine, for the reader of a violation.
+    pub(crate) fn write_down(&mut self, at: Place, what: &str) {
+        if self.chronicle.len() < CHRONICLE {
+            self.chronicle.push(format!("{:.3} s: peer {at} {what}", self.now.0 as f64 / 1e6));
+        }
+    }
+
     /// Adds to the name of what has happened.
     fn note(&mut self, at: Place, from: Place, length: usize) {
         let numbers = [self.now.0, at as u64, from as u64, length as u64];
@@ -168,12 +180,14 @@ impl World {
                 self.machines[at].disk.append(record, durable, safe_at);
             }
             Deed::Adopt(state) => {
+                self.write_down(at, "adopts a checkpoint");
                 let safe_at = self.write(at, true);
                 self.machines[at].disk.adopt(state, safe_at);
             }
             Deed::Close { peer, offended } => self.close(at, peer, offended),
             Deed::Dial(address) => self.dial(at, address),
             Deed::Reset => {
+                self.write_down(at, "sets its log aside");
                 self.machines[at].disk.reset();
                 self.watch.forgot(at);
             }
@@ -294,6 +308,9 @@ impl World {
         if *event == Event::CaughtUp {
             self.queue.plan(self.now, Happening::Segment { at, life });
         }
+        if matches!(event, Event::BadInput { .. } | Event::Diverged { .. } | Event::Evicted { .. } | Event::CaughtUp) {
+            self.write_down(at, &format!("tells {event:?}"));
+        }
         self.figures.tell(event);
         let (machines, places) = (&self.machines, &self.places);
         self.watch.heed(&Told { now: self.now, at, event, machines, places });
@@ -347,6 +364,10 @@ impl World {
         let node = seam::awaken(&self.scenario, &self.run, waking);
         self.machines[at].begin(self.now, node);
         self.note(at, at, usize::MAX);
+        let machine = &self.machines[at];
+        let what =
+            format!("starts: {:?}, {}", machine.id, machine.way.map_or("honest".to_owned(), |way| format!("{way:?}")));
+        self.write_down(at, &what);
         self.tell(at, Word::Time);
         for other in self.introductions(at) {
             self.tell(at, Word::Introduce(address(other)));
