@@ -1,4 +1,4 @@
-//! Plays seeds of a scenario: `seeds [SCENARIO [FIRST [COUNT [PEERS]]]]`. Violations go to the screen, then figures.
+//! Plays seeds of a scenario: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Violations go to the screen, then figures.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     scenario.peers = usize::try_from(number(3, scenario.peers as u64)).unwrap_or(scenario.peers);
+    scenario.seconds = number(4, scenario.seconds);
     if let Err(error) = scenario.check() {
         eprintln!("{error}");
         return ExitCode::from(2);

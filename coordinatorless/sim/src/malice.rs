@@ -81,16 +81,24 @@ impl Malice {
     }
 
     fn corrupt(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        let Ok(mut message) = Message::decode(&bytes) else { return bytes };
-        let bent = match &mut message {
-            Message::Chunk { bytes, .. } => Some(bytes),
-            Message::Entries { items } => items.first_mut().and_then(|item| item.payload.as_mut()),
-            _ => None,
-        };
-        let Some(bent) = bent.filter(|bytes| !bytes.is_empty()) else { return bytes };
-        let at = self.dice.index(bent.len());
-        bent[at] ^= 1;
-        message.encode()
+        let Ok(message) = Message::decode(&bytes) else { return bytes };
+        if let Message::Chunk { root, index, bytes: mut chunk } = message {
+            self.bend(&mut chunk);
+            return Message::Chunk { root, index, bytes: chunk }.encode();
+        }
+        let Message::Entries { mut items } = message else { return bytes };
+        if let Some(payload) = items.first_mut().and_then(|item| item.payload.as_mut()) {
+            self.bend(payload);
+        }
+        Message::Entries { items }.encode()
+    }
+
+    /// Turns one bit.
+    fn bend(&mut self, bytes: &mut [u8]) {
+        let at = self.dice.index(bytes.len());
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1;
+        }
     }
 
     fn lie(&mut self, bytes: Vec<u8>) -> Vec<u8> {

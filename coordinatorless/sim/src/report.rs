@@ -80,15 +80,15 @@ impl Figures {
     }
 
     pub(crate) fn tell(&mut self, event: &Event) {
-        let name = match event {
-            Event::Audited { passed: true, .. } => "audit_passed",
-            Event::Audited { .. } => "audit_failed",
-            Event::BadInput { .. } => "bad_input",
-            Event::CaughtUp => "caught_up",
-            Event::Diverged { .. } => "diverged",
-            Event::Evicted { .. } => "evicted",
-            _ => return,
-        };
+        let names = [
+            ("audit_passed", matches!(event, Event::Audited { passed: true, .. })),
+            ("audit_failed", matches!(event, Event::Audited { passed: false, .. })),
+            ("bad_input", matches!(event, Event::BadInput { .. })),
+            ("caught_up", matches!(event, Event::CaughtUp)),
+            ("diverged", matches!(event, Event::Diverged { .. })),
+            ("evicted", matches!(event, Event::Evicted { .. })),
+        ];
+        let Some((name, _)) = names.into_iter().find(|(_, is)| *is) else { return };
         *self.events.entry(name).or_default() += 1;
     }
 }

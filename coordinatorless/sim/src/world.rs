@@ -93,7 +93,7 @@ impl World {
             Happening::Look => self.look(),
             Happening::Start { at } => self.start(at),
             Happening::Send { from, life, to, priority, bytes } if self.machines[from].life == life => {
-                self.transmit(from, to, priority, bytes);
+                self.transmit(from, to, priority, &bytes);
             }
             Happening::Send { .. } => {}
             Happening::Arrive { to: at, life, .. }
@@ -219,13 +219,13 @@ impl World {
             if leaves > self.now {
                 self.queue.plan(leaves, Happening::Send { from: at, life, to, priority, bytes });
             } else {
-                self.transmit(at, to, priority, bytes);
+                self.transmit(at, to, priority, &bytes);
             }
         }
     }
 
     /// A message goes out on the connection, if there is one.
-    fn transmit(&mut self, from: Place, to: PeerId, priority: usize, bytes: Vec<u8>) {
+    fn transmit(&mut self, from: Place, to: PeerId, priority: usize, bytes: &[u8]) {
         let Some(to) = self.places.get(&to).copied() else { return };
         if self.network.connection(from, to).is_none() {
             return;
@@ -236,7 +236,7 @@ impl World {
         }
         let copies = if self.network.doubles() { 2 } else { 1 };
         for _ in 0..copies {
-            self.transmit_once(from, to, priority, bytes.clone());
+            self.transmit_once(from, to, priority, bytes.to_vec());
         }
     }
 

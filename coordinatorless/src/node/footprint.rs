@@ -2,7 +2,7 @@
 //!
 //! Counted are the contents that grow: entries, payloads, states, what waits. Small things of fixed number are not.
 
-use core::mem::size_of;
+use core::mem::{size_of, size_of_val};
 
 use murmur_collectives::{PeerId, Record, VersionVector};
 
@@ -42,9 +42,9 @@ impl Footprint {
 impl Node {
     /// Counts what this peer keeps in memory. Takes time in proportion to the log.
     pub fn footprint(&self) -> Footprint {
-        let parameters = self.fold.state().len() * size_of::<i64>();
+        let state = size_of_val(self.fold.state());
         Footprint {
-            state: parameters,
+            state,
             log: self.fold.log().records().map(record_bytes).sum(),
             checkpoint: self.blobs.checkpoint_bytes(),
             blobs: self.blobs.held_bytes(),

@@ -16,20 +16,26 @@ impl Invariant for Innocence {
     }
 
     fn heed(&mut self, told: &Told<'_>) -> Vec<String> {
-        match told.event {
-            Event::Evicted { peer } if told.is_honest(peer) => {
-                vec![format!("peer {} evicted peer {}, which means well", told.at, told.places[peer])]
-            }
-            Event::Audited { update, auditor, passed: false }
-                if told.is_honest(&update.author) && told.is_honest(auditor) =>
-            {
-                let (author, auditor) = (told.places[&update.author], told.places[auditor]);
-                vec![format!("peer {auditor} found update {} of peer {author} false; both mean well", update.seq)]
-            }
-            Event::BadInput { peer, reason } if told.is_honest(peer) && told.places[peer] != told.at => {
-                vec![format!("peer {} struck peer {}, which means well: {reason}", told.at, told.places[peer])]
-            }
-            _ => Vec::new(),
+        let (at, places) = (told.at, told.places);
+        let mut wrong = Vec::new();
+        if let Event::Evicted { peer } = told.event
+            && told.is_honest(peer)
+        {
+            wrong.push(format!("peer {at} evicted peer {}, which means well", places[peer]));
         }
+        if let Event::Audited { update, auditor, passed: false } = told.event
+            && told.is_honest(&update.author)
+            && told.is_honest(auditor)
+        {
+            let (author, auditor) = (places[&update.author], places[auditor]);
+            wrong.push(format!("peer {auditor} found update {} of peer {author} false; both mean well", update.seq));
+        }
+        if let Event::BadInput { peer, reason } = told.event
+            && told.is_honest(peer)
+            && places[peer] != at
+        {
+            wrong.push(format!("peer {at} struck peer {}, which means well: {reason}", places[peer]));
+        }
+        wrong
     }
 }

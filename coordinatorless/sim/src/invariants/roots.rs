@@ -33,14 +33,13 @@ impl Invariant for EqualSetEqualRoot {
 
     /// Peers notice it themselves, too.
     fn heed(&mut self, told: &Told<'_>) -> Vec<String> {
-        match told.event {
-            Event::Diverged { peer, .. } if told.is_honest(peer) => {
-                let other = told.places[peer];
-                let why = difference(told.machines, told.at, other);
-                vec![format!("peer {} says that peer {other} diverged, and both mean well: {why}", told.at)]
-            }
-            _ => Vec::new(),
+        let Event::Diverged { peer, .. } = told.event else { return Vec::new() };
+        if !told.is_honest(peer) {
+            return Vec::new();
         }
+        let other = told.places[peer];
+        let why = difference(told.machines, told.at, other);
+        vec![format!("peer {} says that peer {other} diverged, and both mean well: {why}", told.at)]
     }
 
     fn conclude(&mut self, sight: &Sight<'_>) -> Vec<String> {
