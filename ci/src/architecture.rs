@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_core_reaches_no_runtime_by_any_path() {
-        refused("murmur-coordinatorless", "tokio-util", "murmur-coordinatorless reaches tokio-util");
+        refused("murmur-sim", "tokio-util", "murmur-sim reaches tokio-util");
         let deep = broken(|house| {
             house.entry("murmur-kernels").or_default().push("innocent");
             house.insert("innocent", vec!["socket2"]);
