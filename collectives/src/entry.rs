@@ -1,14 +1,15 @@
 //! Entries: what a peer says, signed and chained by hash to what it said before.
 //!
-//! An entry travels as its header's bytes and a signature. The bytes are kept as they came: the hash and the
-//! signature are over them, so nothing depends on how a structure would be written again.
+//! An entry travels as its header's bytes and a signature. The bytes are kept as they came: the hash is over them, so
+//! nothing depends on how a structure would be written again. The signature is over a short [`Claim`] that names the
+//! entry by its hash, so that a fork is proven without the headers.
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use crate::{Component, Hash, Identity, PeerId, VersionVector};
+use crate::{Claim, Component, Equivocation, Hash, Identity, PeerId, VersionVector};
 
-/// The longest header accepted, in bytes. An equivocation carries two headers, the longest of all.
-pub const HEADER_BYTES_MAX: usize = 128 * 1024;
+/// The longest header accepted, in bytes: a base of all authors and the longest body.
+pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// The most authors a base may name.
 pub const BASE_AUTHORS_MAX: usize = 1024;
@@ -26,6 +27,10 @@ pub struct Header {
     pub seq: u32,
     /// Hash of the author's previous entry, [`Hash::NONE`] for the first.
     pub previous: Hash,
+    /// The newest final epoch the author knew; never falls along a chain. See [`crate::Frontier`].
+    pub epoch: u32,
+    /// Name of that epoch's frontier, [`Hash::NONE`] for epoch 0.
+    pub frontier: Hash,
     /// What the author had seen: its causal past.
     pub base: Vec<Component>,
     /// What is said.
@@ -37,7 +42,7 @@ pub struct Header {
 pub enum Body {
     /// The first entry of every chain: the author's key for private sortition.
     Enroll(Enroll),
-    /// Two headers one author signed for one place in its chain: proof of a fork, checkable by anyone.
+    /// Two claims of one author that contradict each other: proof of a fork, checkable by anyone.
     Equivocation(Equivocation),
     /// What was learned in one segment.
     Update(Update),
@@ -107,21 +112,12 @@ pub enum Stage {
     Confirm,
 }
 
-/// Two entries, both signed by one author for one position.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Equivocation {
-    /// One of them.
-    pub first: WireEntry,
-    /// The other.
-    pub second: WireEntry,
-}
-
 /// An entry as it travels and as it is stored.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct WireEntry {
     /// The serialized [`Header`].
     pub header: Vec<u8>,
-    /// The author's signature over the entry's hash.
+    /// The author's signature over its [`Claim`].
     pub signature: [u8; 64],
 }
 
@@ -157,7 +153,7 @@ impl Entry {
         debug_assert_eq!(identity.peer_id(), header.author, "an entry is signed by its author");
         let bytes = rkyv::to_bytes::<rancor::Error>(&header).expect("a header serializes into memory").to_vec();
         let hash = Hash::of(ENTRY_CONTEXT, &bytes);
-        let signature = identity.sign(&hash.0);
+        let signature = identity.sign(&Claim::digest(header.run, header.author, header.seq, header.epoch, hash).0);
         let base =
             VersionVector::from_components(&header.base).expect("a base made from a version vector is canonical");
         Self { header, base, wire: WireEntry { header: bytes, signature }, hash }
@@ -177,7 +173,8 @@ impl Entry {
         }
         let base = VersionVector::from_components(&header.base).map_err(|_| EntryError::Base)?;
         let hash = Hash::of(ENTRY_CONTEXT, &wire.header);
-        if !header.author.verifies(&hash.0, &wire.signature) {
+        let claimed = Claim::digest(header.run, header.author, header.seq, header.epoch, hash);
+        if !header.author.verifies(&claimed.0, &wire.signature) {
             return Err(EntryError::Signature);
         }
         Ok(Self { header, base, wire, hash })
@@ -201,6 +198,17 @@ impl Entry {
     /// The entry's name: the hash of its header's bytes.
     pub fn hash(&self) -> Hash {
         self.hash
+    }
+
+    /// The newest final epoch the author knew.
+    pub fn epoch(&self) -> u32 {
+        self.header.epoch
+    }
+
+    /// What the signature says: who, where, when and what, without the contents.
+    pub fn claim(&self) -> Claim {
+        let (seq, epoch) = (self.header.seq, self.header.epoch);
+        Claim { seq, epoch, entry: self.hash, signature: self.wire.signature }
     }
 
     /// The author's causal past.
@@ -227,27 +235,5 @@ impl Entry {
             Body::Verdict(verdict) => Some(verdict),
             Body::Enroll(_) | Body::Equivocation(_) | Body::Update(_) => None,
         }
-    }
-}
-
-impl Equivocation {
-    /// Checks the evidence on its own: two valid entries of `run`, one author, one position, not the same.
-    /// Returns the author and the position.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with it.
-    pub fn accused(&self, run: Hash) -> Result<(PeerId, u32), &'static str> {
-        let first = Entry::check(self.first.clone()).map_err(|_| "first entry is invalid")?;
-        let second = Entry::check(self.second.clone()).map_err(|_| "second entry is invalid")?;
-        if first.header.run != run || second.header.run != run {
-            return Err("evidence from another run");
-        }
-        if first.author() != second.author() || first.seq() != second.seq() {
-            return Err("entries of different authors or positions");
-        }
-        if first.hash == second.hash {
-            return Err("the same entry twice");
-        }
-        Ok((first.author(), first.seq()))
     }
 }

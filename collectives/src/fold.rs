@@ -7,11 +7,16 @@
 
 use std::sync::Arc;
 
-use murmur_kernels::{CodecError, Direction, Weight, fold, state_root, to_f32, validate};
+use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
-use crate::{
-    Admission, Body, Entry, Hash, Invalid, Log, PeerId, Record, Rules, VersionVector, standing::Standing, weigh::weigh,
-};
+use crate::{Admission, Body, Entry, Epochs, Hash, Log, PeerId, Record, Rules, VersionVector, standing::Standing};
+pub use finality::Resumption;
+pub use outcome::{Insertion, Judgement, RebuildError, Refused};
+
+mod finality;
+mod outcome;
+mod resume;
+mod settle;
 
 /// A set of entries and the model it stands for.
 #[derive(Clone, Debug)]
@@ -20,72 +25,10 @@ pub struct Fold {
     rules: Rules,
     log: Log,
     standing: Standing,
+    epochs: Epochs,
     /// Authors and positions in the order of insertion, for computing everything again after a fork.
     order: Vec<(PeerId, u32)>,
     state: Vec<i64>,
-}
-
-/// What became of an entry offered to the fold.
-#[derive(Debug)]
-pub enum Insertion {
-    /// It is in the set now. If verdicts or a fork voided updates with it, their author is named.
-    Applied {
-        /// Author whose updates just became void.
-        voided: Option<PeerId>,
-    },
-    /// Nothing to do.
-    Known,
-    /// Something must come first. Nothing changed, unless it proves a fork.
-    Waits {
-        /// Entries needed.
-        needs: VersionVector,
-        /// The author whose fork it proves: that chain is closed already.
-        closed: Option<PeerId>,
-    },
-    /// These updates' payloads are needed to remove them; nothing changed.
-    NeedsPayloads(Vec<(PeerId, u32)>),
-    /// The author signed two entries for one position; nothing changed. Here is the other one.
-    Forks(Box<Entry>),
-    /// It continues a branch that is not held; nothing changed. Ask for this position to see the fork.
-    OtherBranch {
-        /// The position before the entry's own.
-        seq: u32,
-    },
-    /// It can never be part of the set; nothing changed.
-    Refused(Refused),
-}
-
-/// Why an entry can never be part of the set.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Refused {
-    /// The entry breaks a rule that its author signed up to.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// The payload is not the one committed to, or there should be none: the sender's fault, the entry may be good.
-    #[error("payload does not match its commitment")]
-    WrongPayload,
-    /// The payload is the committed one, and malformed: the author's fault.
-    #[error("payload is malformed: {0}")]
-    Payload(CodecError),
-    /// The committed norm is not the payload's.
-    #[error("claimed norm is not the payload's")]
-    Norm,
-}
-
-/// A past state cannot be rebuilt.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RebuildError {
-    /// The view names entries that the set does not hold.
-    #[error("the view is not a subset of the log")]
-    NotHeld,
-    /// A payload in between is not held.
-    #[error("payload {seq} of {author:?} is not held")]
-    PayloadMissing {
-        /// Whose.
-        author: PeerId,
-        /// Which entry.
-        seq: u32,
-    },
 }
 
 impl Fold {
@@ -95,8 +38,8 @@ impl Fold {
     /// If `genesis` has not the number of parameters that the rules state.
     pub fn new(run: Hash, rules: Rules, genesis: Vec<i64>) -> Self {
         assert_eq!(genesis.len(), rules.parameter_count(), "θ₀ must have the manifest's number of parameters");
-        let (log, standing) = (Log::default(), Standing::default());
-        Self { run, rules, log, standing, order: Vec::new(), state: genesis }
+        let (log, standing, epochs) = (Log::default(), Standing::default(), Epochs::new(&rules));
+        Self { run, rules, log, standing, epochs, order: Vec::new(), state: genesis }
     }
 
     /// The run all entries belong to.
@@ -112,6 +55,16 @@ impl Fold {
     /// The entries.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What is final.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// All records that are not pruned, each after its causal past.
+    pub fn in_order(&self) -> impl Iterator<Item = &Record> {
+        self.order.iter().filter_map(|(author, seq)| self.log.record(author, *seq))
     }
 
     /// θ in fixed point, `[parameters]`.
@@ -165,7 +118,7 @@ impl Fold {
 
     /// Whether `entry` would fit now; see [`Log::admit`].
     pub fn admit(&self, entry: &Entry) -> Admission {
-        self.log.admit(self.run, &self.rules, entry)
+        self.log.admit(self.run, &self.rules, &self.epochs, entry)
     }
 
     /// Adds an entry with its payload (updates only) to the set.
@@ -182,6 +135,11 @@ impl Fold {
                     author
                 });
                 return Insertion::Waits { needs, closed };
+            }
+            Admission::Early { epoch } => return Insertion::Early { epoch },
+            Admission::Excluded => {
+                self.log.shelve(Arc::new(entry), self.epochs.number());
+                return Insertion::Excluded;
             }
             Admission::Forks(other) => return Insertion::Forks(other),
             Admission::OtherBranch { seq } => return Insertion::OtherBranch { seq },
@@ -210,6 +168,11 @@ impl Fold {
                 let closed = self.heed_evidence(&entry).map(|(author, _)| author);
                 Insertion::Waits { needs, closed }
             }
+            Admission::Early { epoch } => Insertion::Early { epoch },
+            Admission::Excluded => {
+                self.log.shelve(Arc::new(entry), self.epochs.number());
+                Insertion::Excluded
+            }
             Admission::Forks(other) => Insertion::Forks(other),
             Admission::OtherBranch { seq } => Insertion::OtherBranch { seq },
             Admission::Invalid(invalid) => Insertion::Refused(invalid.into()),
@@ -220,12 +183,7 @@ impl Fold {
     pub fn adopt(&mut self, state: Vec<i64>) {
         assert_eq!(state.len(), self.state.len(), "a checkpoint has the manifest's number of parameters");
         self.state = state;
-        for (author, seq) in self.order.clone() {
-            let target = self.target_weight(&author, seq, self.log.version());
-            if let Some(record) = self.log.record_mut(&author, seq) {
-                record.applied = target;
-            }
-        }
+        self.mark_applied();
     }
 
     /// Keeps `payload` for an entry that is in the set without it.
@@ -246,7 +204,7 @@ impl Fold {
     /// # Errors
     /// [`RebuildError`] if the view is not held, or a payload in between is not.
     pub fn state_at(&self, view: &VersionVector) -> Result<Vec<i64>, RebuildError> {
-        if !self.log.version().includes(view) {
+        if !self.log.version().includes(view) || !view.includes(&self.epochs.pruned()) {
             return Err(RebuildError::NotHeld);
         }
         let mut state = self.state.clone();
@@ -284,134 +242,15 @@ impl Fold {
             Body::Equivocation(_) => None,
             Body::Enroll(_) | Body::Update(_) | Body::Verdict(_) => return Vec::new(),
         };
-        let concerned = |record: &&Record| judged.is_none_or(|author| author == record.entry.author());
+        self.payloads_missing(|record| judged.is_none_or(|author| author == record.entry.author()))
+    }
+
+    /// Updates of which `concerned` holds and whose payload is not held.
+    fn payloads_missing(&self, concerned: impl Fn(&Record) -> bool) -> Vec<(PeerId, u32)> {
         let missing = |record: &&Record| record.entry.update().is_some() && record.payload.is_none();
-        let records = self.log.records().filter(concerned).filter(missing);
+        let records = self.log.records().filter(missing).filter(|record| concerned(record));
         records.map(|record| (record.entry.author(), record.entry.seq())).collect()
     }
-
-    fn append(&mut self, entry: &Arc<Entry>, payload: Option<Arc<[u8]>>) -> Option<PeerId> {
-        let (author, seq) = (entry.author(), entry.seq());
-        match self.append_header(entry, payload) {
-            Effect::None => {
-                self.settle_one(&author, seq);
-                None
-            }
-            Effect::Voided(author) => {
-                self.settle(&author);
-                Some(author)
-            }
-            Effect::Closed(author, cut) => {
-                self.settle_all(&cut);
-                Some(author)
-            }
-        }
-    }
-
-    /// Proof of a fork holds whoever brings it and whenever: it closes the chain although the entry that carries it must
-    /// still wait. What honest peers said before the proof may name entries of the branches that nobody serves any
-    /// more, and the proof stands behind what they said.
-    fn heed_evidence(&mut self, entry: &Entry) -> Option<(PeerId, Vec<Record>)> {
-        let Body::Equivocation(evidence) = &entry.header().body else { return None };
-        let (accused, kept) = evidence.accused(self.run).ok()?;
-        let known = accused == entry.author() || self.log.is_cut(&accused, kept);
-        (!known).then(|| (accused, self.close(accused, kept)))
-    }
-
-    /// Takes what was cut off out of the state, and brings the rest in line with its weights.
-    fn settle_all(&mut self, cut: &[Record]) {
-        for record in cut {
-            move_weight(&self.rules, record, Weight::ZERO, &mut self.state).expect(PAYLOADS_HELD);
-        }
-        let authors: Vec<PeerId> = self.log.version().iter().map(|(author, _)| author).collect();
-        authors.iter().for_each(|author| self.settle(author));
-    }
-
-    /// Appends to the log and to the standing; leaves the state alone.
-    fn append_header(&mut self, entry: &Arc<Entry>, payload: Option<Arc<[u8]>>) -> Effect {
-        let weight = entry.update().map_or(Weight::ZERO, |u| weigh(&self.rules, &self.log, &self.standing, entry, u));
-        self.order.push((entry.author(), entry.seq()));
-        self.log.append(entry.clone(), payload, weight);
-        match &entry.header().body {
-            Body::Verdict(_) => self.rule(entry).map_or(Effect::None, Effect::Voided),
-            Body::Equivocation(evidence) => match evidence.accused(self.run) {
-                Ok((accused, kept)) => Effect::Closed(accused, self.close(accused, kept)),
-                Err(_) => Effect::None,
-            },
-            Body::Enroll(_) | Body::Update(_) => Effect::None,
-        }
-    }
-
-    /// Counts a verdict if its auditor was trusted in its past and its subject was not cut off by a fork. Names the judged
-    /// author if that voided something.
-    fn rule(&mut self, entry: &Entry) -> Option<PeerId> {
-        let verdict = entry.verdict().filter(|verdict| self.log.holds_subject(verdict))?;
-        if !self.standing.is_trusted(&self.rules, &entry.author(), entry.base()) {
-            return None;
-        }
-        let before = self.standing.void_from(&self.rules, &verdict.author, self.log.version());
-        self.standing.record(verdict.author, verdict.seq, entry.author(), entry.seq(), verdict.passed);
-        let after = self.standing.void_from(&self.rules, &verdict.author, self.log.version());
-        (before != after).then_some(verdict.author)
-    }
-
-    /// Brings the state in line with what each update of `author` should weigh now.
-    fn settle(&mut self, author: &PeerId) {
-        for seq in 0..self.log.version().count(author) {
-            self.settle_one(author, seq);
-        }
-    }
-
-    fn settle_one(&mut self, author: &PeerId, seq: u32) {
-        let target = self.target_weight(author, seq, self.log.version());
-        let Some(record) = self.log.record_mut(author, seq) else { return };
-        move_weight(&self.rules, record, target, &mut self.state).expect(PAYLOADS_HELD);
-        record.applied = target;
-    }
-
-    /// What update `seq` of `author` weighs in the state of `view`.
-    fn target_weight(&self, author: &PeerId, seq: u32, view: &VersionVector) -> Weight {
-        let void = || self.standing.void_from(&self.rules, author, view).is_some_and(|from| seq >= from);
-        match self.log.record(author, seq) {
-            Some(record) if view.contains(author, seq) && !void() => record.weight,
-            Some(_) | None => Weight::ZERO,
-        }
-    }
-
-    /// A proven fork: everything of the author from that position on leaves the set and is returned, and as others may
-    /// have counted those entries in their past, all weights are computed again. Rare, so simple rather than fast.
-    fn close(&mut self, author: PeerId, kept: u32) -> Vec<Record> {
-        let cut = self.log.close(author, kept);
-        self.order.retain(|(a, seq)| *a != author || self.log.version().contains(a, *seq));
-        self.standing = Standing::default();
-        for (author, seq) in self.order.clone() {
-            self.recompute(&author, seq);
-        }
-        cut
-    }
-
-    fn recompute(&mut self, author: &PeerId, seq: u32) {
-        let Some(entry) = self.log.record(author, seq).map(|record| record.entry.clone()) else { return };
-        if let Some(update) = entry.update() {
-            let weight = weigh(&self.rules, &self.log, &self.standing, &entry, update);
-            if let Some(record) = self.log.record_mut(author, seq) {
-                record.weight = weight;
-            }
-        }
-        self.rule(&entry);
-    }
-}
-
-/// Why a payload that is needed is there: [`Fold::insert`] asked for it before it changed anything.
-const PAYLOADS_HELD: &str = "payloads were checked to be held";
-
-/// What an entry did to the standing of others.
-enum Effect {
-    None,
-    /// Updates of this author became void.
-    Voided(PeerId),
-    /// This author's chain was closed, and this was cut off.
-    Closed(PeerId, Vec<Record>),
 }
 
 /// Changes what `state` holds of `record` from what is applied to `target`.

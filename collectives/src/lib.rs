@@ -2,26 +2,38 @@
 //!
 //! In life-cycle order: a peer has an [`Identity`]; what it says is an [`Entry`], signed and chained to its previous
 //! one; entries are admitted to a [`Log`] when their causal past, named by a [`VersionVector`], is there; the [`Fold`]
-//! turns the set into a model, weighing each update by the [`Rules`] and its past alone. Nothing here knows sockets,
-//! clocks or models.
+//! turns the set into a model, weighing each update by the [`Rules`] and its past alone. A [`Frontier`] that two thirds of
+//! the recent work signed is final: what came too late for it leaves the set, and what is long final is pruned to a
+//! [`Foundation`]. Nothing here knows sockets, clocks or models.
 
+mod claim;
 mod entry;
+mod epochs;
 mod fold;
+mod foundation;
+mod frontier;
 mod hash;
 mod identity;
 mod log;
+mod rounds;
 mod rules;
 mod standing;
 mod version;
 mod weigh;
 
+pub use claim::{Claim, Equivocation};
 pub use entry::{
-    BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, Equivocation, HEADER_BYTES_MAX, Header, Stage, Update, Verdict,
-    WireEntry,
+    BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Stage, Update, Verdict, WireEntry,
 };
-pub use fold::{Fold, Insertion, RebuildError, Refused};
+pub use epochs::{Epochs, Final};
+pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption};
+pub use foundation::{FOUNDATION_BYTES_MAX, Foundation, Kept, KeptChain, Ledger};
+pub use frontier::{
+    Ballot, Certificate, Frontier, NotFinal, Proposal, Row, Signed, VOTERS_MAX, Vote, Voter, rows_digest,
+};
 pub use hash::Hash;
 pub use identity::{Identity, PeerId};
-pub use log::{Admission, Invalid, Log, Record};
+pub use log::{Admission, Invalid, Log, Place, Record};
+pub use rounds::{Heard, Rounds, Signing};
 pub use rules::{BadRule, Founder, ONE_Q16, Rules};
 pub use version::{Component, NotCanonical, VersionVector};

@@ -1,32 +1,20 @@
 //! The log: every author's chain of entries, always causally closed.
 //!
 //! Contract: [`Log::admit`] says whether an entry fits; only an entry that is [`Admission::Ready`] may be appended. What
-//! is in the log has its whole causal past in the log, so sums over the past are prefix sums over chains.
+//! is in the log has its whole causal past in the log, so sums over the past are prefix sums over chains. What a final
+//! frontier excluded leaves a gap in its chain; what is long final is pruned to totals.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use murmur_kernels::Weight;
 
-use crate::{Body, Entry, Equivocation, Hash, PeerId, Rules, Update, Verdict, VersionVector};
+use crate::{BASE_AUTHORS_MAX, Entry, Hash, Kept, Ledger, PeerId, Row, Verdict, VersionVector};
+use chain::Chain;
+pub use chain::{Place, Record};
 
-/// One accepted entry and what follows from its place in the chain.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The entry.
-    pub entry: Arc<Entry>,
-    /// The payload, for updates whose payload is held.
-    pub payload: Option<Arc<[u8]>>,
-    /// W(u) for updates, zero for the rest.
-    pub weight: Weight,
-    /// What the state holds of it now: `weight`, or zero when void.
-    pub applied: Weight,
-    /// Tokens of this chain up to and including this entry.
-    pub tokens_until: u64,
-    /// Updates in this chain up to and including this entry.
-    pub updates_until: u32,
-    /// Norm of the chain's newest update up to here.
-    pub latest_norm: Option<u64>,
-}
+mod admit;
+mod chain;
+mod retain;
 
 /// What the log says of an entry before it is appended.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +28,14 @@ pub enum Admission {
         /// For each author, how many entries are needed.
         needs: VersionVector,
     },
-    /// The log holds another entry of this author at this position: a fork, and here is the other branch.
+    /// It knows an epoch that is not final here yet: the certificate must come first.
+    Early {
+        /// Which epoch.
+        epoch: u32,
+    },
+    /// It came too late: a final frontier went by without it, and its author must go on after it.
+    Excluded,
+    /// The log holds an entry of this author that contradicts it: a fork, and here is the other branch.
     Forks(Box<Entry>),
     /// It continues a branch that the log does not hold: the fork is at this position or before.
     OtherBranch {
@@ -63,6 +58,9 @@ pub enum Invalid {
     /// An update's base is smaller than that of the author's previous update, or a base names entries of its own that do not exist yet.
     #[error("the base goes backwards or into the future")]
     Base,
+    /// It names an epoch without having seen it whole, or one before that of the author's previous entry.
+    #[error("the epoch is not one that its past knows")]
+    Epoch,
     /// Steps, tokens or segment number break the rules.
     #[error("steps, tokens or segment number are not allowed")]
     Work,
@@ -80,52 +78,109 @@ pub enum Invalid {
     Evidence,
 }
 
+/// Entries that left the set after others had seen them.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    author: PeerId,
+    from: u32,
+    by_epoch: u32,
+}
+
 /// All chains of a run.
 #[derive(Clone, Default, Debug)]
 pub struct Log {
-    chains: BTreeMap<PeerId, Vec<Record>>,
-    /// Authors with a proven fork, and how many of their entries stay.
+    chains: BTreeMap<PeerId, Chain>,
+    /// Authors with a proven fork, and the position from which their entries contradict each other.
     forked: BTreeMap<PeerId, u32>,
     version: VersionVector,
+    /// What is final.
+    settled: VersionVector,
+    /// What will be final as soon as it is held.
+    target: BTreeMap<PeerId, Row>,
+    /// Each author's newest excluded entry, as long as no final frontier names a later one.
+    excluded: BTreeMap<PeerId, Arc<Entry>>,
+    gaps: Vec<Gap>,
 }
 
 impl Log {
-    /// How many entries of each author the log holds.
+    /// How many positions of each author the log holds or has seen pass.
     pub fn version(&self) -> &VersionVector {
         &self.version
     }
 
-    /// The record of entry `seq` of `author`.
+    /// The record of entry `seq` of `author`, unless it is pruned, excluded or unknown.
     pub fn record(&self, author: &PeerId, seq: u32) -> Option<&Record> {
-        self.chain(author).get(seq as usize)
+        self.chains.get(author)?.record(seq)
     }
 
-    /// All records of `author`, in order.
+    /// All records of `author` that are not pruned, in order. Positions may have gaps: see [`Log::from`].
     pub fn chain(&self, author: &PeerId) -> &[Record] {
-        self.chains.get(author).map_or(&[], Vec::as_slice)
+        self.chains.get(author).map_or(&[], |chain| chain.records.as_slice())
     }
 
-    /// All records, by author, each chain in order.
+    /// Records of `author` from position `seq` on.
+    pub fn from(&self, author: &PeerId, seq: u32) -> &[Record] {
+        self.chains.get(author).map_or(&[], |chain| &chain.records[chain.index(seq)..])
+    }
+
+    /// All records that are not pruned, by author, each chain in order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.chains.values().flatten()
+        self.chains.values().flat_map(|chain| &chain.records)
     }
 
     /// Hash of the newest entry of `author`, [`Hash::NONE`] without one.
     pub fn head(&self, author: &PeerId) -> Hash {
-        self.chain(author).last().map_or(Hash::NONE, |record| record.entry.hash())
+        self.head_at(author, self.version.count(author)).unwrap_or(Hash::NONE)
     }
 
-    /// Tokens of all updates that `view` names: the token clock.
+    /// Hash of the entry at the last of the first `count` positions of `author`, if it is known.
+    pub fn head_at(&self, author: &PeerId, count: u32) -> Option<Hash> {
+        self.chains.get(author)?.head_at(count)
+    }
+
+    /// Where the next entry of `author` goes: behind what it said last, even if that was excluded.
+    pub fn place(&self, author: &PeerId) -> Place {
+        let place = self.chains.get(author).map_or(Place { seq: 0, previous: Hash::NONE, epoch: 0 }, Chain::place);
+        match self.excluded.get(author).filter(|entry| entry.seq() >= place.seq) {
+            Some(entry) => Place { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() },
+            None => place,
+        }
+    }
+
+    /// The newest entry of `author` that a final frontier excluded, as long as that matters.
+    pub fn excluded(&self, author: &PeerId) -> Option<&Arc<Entry>> {
+        self.excluded.get(author)
+    }
+
+    /// Positions of `author` that need not be asked for: held, pruned or excluded.
+    pub fn reach(&self, author: &PeerId) -> u32 {
+        let excluded = self.excluded.get(author).map_or(0, |entry| entry.seq() + 1);
+        self.version.count(author).max(excluded)
+    }
+
+    /// Tokens that count of all updates that `view` names: the token clock. Work on probation does not move it.
     pub fn clock(&self, view: &VersionVector) -> u64 {
         view.iter().map(|(author, count)| self.tokens(&author, count)).sum()
     }
 
+    /// Tokens that count of all updates of `author`.
+    pub fn tokens_of(&self, author: &PeerId) -> u64 {
+        self.tokens(author, u32::MAX)
+    }
+
     /// Updates that `view` names.
     pub fn update_count(&self, view: &VersionVector) -> u64 {
-        view.iter()
-            .filter_map(|(author, count)| self.last_within(&author, count))
-            .map(|r| u64::from(r.updates_until))
-            .sum()
+        view.iter().map(|(author, count)| u64::from(self.totals(&author, count).updates)).sum()
+    }
+
+    /// Updates of `author` so far: the number of its next segment.
+    pub fn segments(&self, author: &PeerId) -> u32 {
+        self.totals(author, u32::MAX).updates
+    }
+
+    /// Root of the carry after the newest update of `author`.
+    pub fn carry(&self, author: &PeerId) -> Option<Hash> {
+        self.chains.get(author)?.carry(u32::MAX)
     }
 
     /// Whether a fork by `author` is proven.
@@ -140,126 +195,34 @@ impl Log {
 
     /// The sortition key `author` enrolled.
     pub fn vrf_key(&self, author: &PeerId) -> Option<[u8; 32]> {
-        match &self.record(author, 0)?.entry.header().body {
-            Body::Enroll(enroll) => Some(enroll.vrf_key),
-            Body::Equivocation(_) | Body::Update(_) | Body::Verdict(_) => None,
-        }
+        self.chains.get(author)?.vrf_key()
     }
 
-    /// The newest update of `author`, void or not.
+    /// The newest update of `author`, void or not, unless it is pruned.
     pub fn last_update(&self, author: &PeerId) -> Option<&Record> {
         self.chain(author).iter().rev().find(|record| record.entry.update().is_some())
     }
 
-    /// Says whether `entry` fits. Looks at the chain, the causal past and the rules; not at payload or lottery.
-    pub fn admit(&self, run: Hash, rules: &Rules, entry: &Entry) -> Admission {
-        if entry.header().run != run {
-            return Admission::Invalid(Invalid::Run);
-        }
-        let (author, seq) = (entry.author(), entry.seq());
-        if self.is_cut(&author, seq) {
-            return Admission::Known;
-        }
-        if entry.base().count(&author) > seq {
-            return Admission::Invalid(Invalid::Base);
-        }
-        if let Some(record) = self.record(&author, seq) {
-            return self.compare(&record.entry, entry);
-        }
-        let length = self.version.count(&author);
-        if seq > length {
-            return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
-        }
-        if entry.header().previous != self.head(&author) {
-            return Self::fork_before(seq);
-        }
-        if !self.has_past(entry.base()) {
-            return Admission::Waits { needs: entry.base().clone() };
-        }
-        if let Some(needs) = self.subject_on_other_branch(entry) {
-            return Admission::Waits { needs };
-        }
-        match self.check(rules, entry) {
-            Ok(()) => Admission::Ready,
-            Err(invalid) => Admission::Invalid(invalid),
-        }
+    /// Whether the causal past that `entry` names is still what its author had seen. Not if parts of it were excluded
+    /// since: then its segment cannot be replayed any more.
+    pub fn is_past_whole(&self, entry: &Entry) -> bool {
+        let touched = |gap: &Gap| gap.by_epoch > entry.epoch() && entry.base().count(&gap.author) > gap.from;
+        !self.gaps.iter().any(touched)
     }
 
-    fn compare(&self, held: &Arc<Entry>, entry: &Entry) -> Admission {
-        if held.hash() == entry.hash() { Admission::Known } else { Admission::Forks(Box::new(held.as_ref().clone())) }
+    fn has_chain(&self, author: &PeerId) -> bool {
+        self.chains.get(author).is_some_and(|chain| chain.ledger.is_some() || !chain.records.is_empty())
     }
 
-    /// `entry` continues a branch we do not hold: the fork is at some earlier position, so that one is asked for.
-    fn fork_before(seq: u32) -> Admission {
-        match seq.checked_sub(1) {
-            Some(before) => Admission::OtherBranch { seq: before },
-            None => Admission::Invalid(Invalid::Enrolment),
-        }
-    }
-
-    fn has_past(&self, base: &VersionVector) -> bool {
-        let wanted = |author: &PeerId, count: u32| self.forked.get(author).map_or(count, |kept| count.min(*kept));
-        base.iter().all(|(author, count)| self.version.count(&author) >= wanted(&author, count))
-    }
-
-    /// A verdict on an entry of which the log holds another branch waits until the fork is proven.
-    fn subject_on_other_branch(&self, entry: &Entry) -> Option<VersionVector> {
-        let verdict = entry.verdict().filter(|verdict| entry.base().contains(&verdict.author, verdict.seq))?;
-        let held = self.record(&verdict.author, verdict.seq)?;
-        (held.entry.hash() != verdict.update).then(|| [(verdict.author, verdict.seq + 1)].into_iter().collect())
-    }
-
-    fn check(&self, rules: &Rules, entry: &Entry) -> Result<(), Invalid> {
-        let first = entry.seq() == 0;
-        match &entry.header().body {
-            Body::Enroll(_) if first => Ok(()),
-            Body::Enroll(_) => Err(Invalid::Enrolment),
-            Body::Equivocation(_) | Body::Update(_) | Body::Verdict(_) if first => Err(Invalid::Enrolment),
-            Body::Equivocation(evidence) => Self::check_evidence(entry, evidence),
-            Body::Update(update) => self.check_update(rules, entry, update),
-            Body::Verdict(_) => self.check_verdict(entry),
-        }
-    }
-
-    /// The base must hold what stays of the forked chain: who has the evidence no longer asks for more of that chain.
-    /// Evidence against its own author would cut itself off.
-    fn check_evidence(entry: &Entry, evidence: &Equivocation) -> Result<(), Invalid> {
-        let (accused, kept) = evidence.accused(entry.header().run).map_err(|_| Invalid::Evidence)?;
-        let allowed = accused != entry.author() && entry.base().count(&accused) >= kept;
-        if allowed { Ok(()) } else { Err(Invalid::Evidence) }
-    }
-
-    fn check_update(&self, rules: &Rules, entry: &Entry, update: &Update) -> Result<(), Invalid> {
-        let chain = self.chain(&entry.author());
-        let segment = chain.last().map_or(0, |record| record.updates_until);
-        let tokens = u64::from(update.steps) * u64::from(rules.tokens_per_step);
-        if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens || update.segment != segment {
-            return Err(Invalid::Work);
-        }
-        let most = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
-        if update.payload_bytes as usize > most {
-            return Err(Invalid::PayloadLength);
-        }
-        let last = self.last_update(&entry.author());
-        if last.is_some_and(|record| !entry.base().includes(record.entry.base())) {
-            return Err(Invalid::Base);
-        }
-        let carried = last.and_then(|record| record.entry.update()).map(|update| update.carry_after);
-        if update.carry_before != Hash::NONE && Some(update.carry_before) != carried {
-            return Err(Invalid::Carry);
-        }
-        Ok(())
-    }
-
-    fn check_verdict(&self, entry: &Entry) -> Result<(), Invalid> {
-        let Some(verdict) = entry.verdict() else { return Err(Invalid::Subject) };
-        let known = entry.base().contains(&verdict.author, verdict.seq);
-        let same = self.holds_subject(verdict) || self.is_cut(&verdict.author, verdict.seq);
-        let again = self.has_judged(&entry.author(), &verdict.author, verdict.seq);
-        if !known || !same || again || verdict.author == entry.author() {
-            return Err(Invalid::Subject);
-        }
-        Ok(())
+    /// Whether something is missing between the newest update of `author` and its next place.
+    fn is_broken(&self, author: &PeerId) -> bool {
+        let Some(chain) = self.chains.get(author) else { return true };
+        let last = chain.records.iter().rposition(|record| record.entry.update().is_some());
+        let (from, held) = match last {
+            Some(at) => (chain.records[at].entry.seq() + 1, chain.records.len() - at - 1),
+            None => (chain.pruned(), chain.records.len()),
+        };
+        (self.place(author).seq - from) as usize != held
     }
 
     /// Whether the update that `verdict` is about is in the log.
@@ -271,7 +234,26 @@ impl Log {
     /// Whether entry `seq` of `author` left the set, or can never enter it, because of a proven fork. What others said
     /// about it when they held it stays in their chains, and counts for nothing.
     pub fn is_cut(&self, author: &PeerId, seq: u32) -> bool {
-        self.forked.get(author).is_some_and(|kept| seq >= *kept)
+        self.allowed(author).is_some_and(|allowed| seq >= allowed)
+    }
+
+    /// Whether entry `seq` of `author` was excluded.
+    pub fn is_left_out(&self, author: &PeerId, seq: u32) -> bool {
+        seq < self.reach(author) && seq >= self.pruned(author) && self.record(author, seq).is_none()
+    }
+
+    /// How many positions of a forked author may be held; `None` for anyone else. Final is final.
+    fn allowed(&self, author: &PeerId) -> Option<u32> {
+        let kept = self.forked.get(author)?;
+        Some((*kept).max(self.settled.count(author)).max(self.target_count(author)))
+    }
+
+    fn target_count(&self, author: &PeerId) -> u32 {
+        self.target.get(author).map_or(0, |row| row.count)
+    }
+
+    fn pruned(&self, author: &PeerId) -> u32 {
+        self.chains.get(author).map_or(0, Chain::pruned)
     }
 
     /// Whether `auditor` has given a verdict on update `seq` of `author`.
@@ -280,49 +262,15 @@ impl Log {
         verdicts.into_iter().any(|verdict| verdict.author == *author && verdict.seq == seq)
     }
 
-    /// Appends an admitted entry.
-    pub(crate) fn append(&mut self, entry: Arc<Entry>, payload: Option<Arc<[u8]>>, weight: Weight) {
-        let (author, seq) = (entry.author(), entry.seq());
-        let chain = self.chains.entry(author).or_default();
-        debug_assert_eq!(chain.len(), seq as usize, "only an admitted entry is appended");
-        let last = chain.last();
-        let (tokens, updates) = last.map_or((0, 0), |record| (record.tokens_until, record.updates_until));
-        let update = entry.update();
-        chain.push(Record {
-            payload,
-            weight,
-            applied: Weight::ZERO,
-            tokens_until: tokens + update.map_or(0, |u| u.tokens),
-            updates_until: updates + u32::from(update.is_some()),
-            latest_norm: update.map(|u| u.norm).or(last.and_then(|record| record.latest_norm)),
-            entry,
-        });
-        self.version.set(author, seq + 1);
-    }
-
-    /// Closes the chain of a forked author after its first `kept` entries and returns what was cut off.
-    pub(crate) fn close(&mut self, author: PeerId, kept: u32) -> Vec<Record> {
-        let kept = self.forked.get(&author).map_or(kept, |before| kept.min(*before));
-        self.forked.insert(author, kept);
-        let Some(chain) = self.chains.get_mut(&author) else { return Vec::new() };
-        let cut = chain.split_off(chain.len().min(kept as usize));
-        self.version.set(author, u32::try_from(chain.len()).unwrap_or(u32::MAX));
-        cut
-    }
-
-    pub(crate) fn record_mut(&mut self, author: &PeerId, seq: u32) -> Option<&mut Record> {
-        self.chains.get_mut(author)?.get_mut(seq as usize)
-    }
-
-    /// The base of the author's update before segment `segment`.
+    /// The base of the author's update before segment `segment`, if that is not pruned.
     pub(crate) fn base_of_last_update(&self, author: &PeerId, segment: u32) -> Option<VersionVector> {
         let chain = self.chain(author);
-        let before = chain.partition_point(|record| record.updates_until < segment);
-        let record = chain.get(before).filter(|record| segment > 0 && record.entry.update().is_some())?;
+        let before = chain.partition_point(|record| record.updates_until <= segment);
+        let record = chain[..before].iter().rev().find(|record| record.entry.update().is_some())?;
         Some(record.entry.base().clone())
     }
 
-    /// Tokens that authors other than `except` added between two views.
+    /// Tokens that count and that authors other than `except` added between two views.
     pub(crate) fn tokens_between(&self, from: Option<&VersionVector>, to: &VersionVector, except: &PeerId) -> u64 {
         let added = |(author, count)| {
             let before = from.map_or(0, |view| self.tokens(&author, view.count(&author)));
@@ -333,18 +281,18 @@ impl Log {
 
     /// Median over authors of the norm of each one's newest update in `view`; the lower of two middles.
     pub(crate) fn median_norm(&self, view: &VersionVector) -> Option<u64> {
-        let newest = |(author, count)| self.last_within(&author, count)?.latest_norm;
+        let newest = |(author, count)| self.totals(&author, count).latest_norm;
         let mut norms: Vec<u64> = view.iter().filter_map(newest).collect();
         norms.sort_unstable();
         norms.get(norms.len().saturating_sub(1) / 2).copied()
     }
 
-    fn tokens(&self, author: &PeerId, count: u32) -> u64 {
-        self.last_within(author, count).map_or(0, |record| record.tokens_until)
+    /// Tokens that count of the first `count` positions of `author`.
+    pub(crate) fn tokens(&self, author: &PeerId, count: u32) -> u64 {
+        self.totals(author, count).tokens
     }
 
-    fn last_within(&self, author: &PeerId, count: u32) -> Option<&Record> {
-        let chain = self.chain(author);
-        chain.get(..chain.len().min(count as usize))?.last()
+    fn totals(&self, author: &PeerId, count: u32) -> chain::Totals {
+        self.chains.get(author).map(|chain| chain.totals(count)).unwrap_or_default()
     }
 }

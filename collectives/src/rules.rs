@@ -17,6 +17,9 @@ pub struct Founder {
     pub vrf_key: [u8; 32],
 }
 
+/// Epochs of a run, at most: certificates of all of them are kept.
+const EPOCHS_MAX: u64 = 4096;
+
 /// The constants of the fold. Integers only, so that every machine computes the same.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
@@ -40,6 +43,9 @@ pub struct Rules {
     pub audit_rate_q16: u32,
     /// How many distinct trusted auditors must find a replay different before an update is voided.
     pub audit_quorum: u32,
+    /// The token clock between two final frontiers, at least a 4096th of the budget. Entries are kept for two to three
+    /// times this, and a peer cut off for longer loses what it did meanwhile. 0: nothing becomes final.
+    pub frontier_every_tokens: u64,
     /// Who starts trusted.
     pub founders: Vec<Founder>,
 }
@@ -79,6 +85,9 @@ impl Rules {
             r if r.token_budget > 1 << 50 => bad("token_budget", r.token_budget, "at most 2^50"),
             r if r.audit_rate_q16 > ONE_Q16 => bad("audit_rate_q16", r.audit_rate_q16.into(), "at most 1.0"),
             r if r.audit_quorum == 0 || r.audit_quorum > 64 => bad("audit_quorum", r.audit_quorum.into(), "1 to 64"),
+            r if r.frontier_every_tokens != 0 && r.frontier_every_tokens < r.token_budget / EPOCHS_MAX => {
+                bad("frontier_every_tokens", r.frontier_every_tokens, "0, or at least token_budget / 4096")
+            }
             r if r.founders.is_empty() || r.founders.len() > 1024 => {
                 bad("founders", r.founders.len() as u64, "1 to 1024")
             }
@@ -126,6 +135,7 @@ pub(crate) fn test_rules(parameters: u64, founders: &[PeerId]) -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16 / 10,
         audit_quorum: 2,
+        frontier_every_tokens: 0,
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),
     }
 }
@@ -148,7 +158,7 @@ mod tests {
         let good = test_rules(1, &[PeerId([1; 32])]);
         good.check().unwrap();
         type Spoil = fn(&mut Rules);
-        let broken: [(&str, Spoil); 11] = [
+        let broken: [(&str, Spoil); 12] = [
             ("parameters", |r| r.parameters = 0),
             ("top", |r| r.top = 5000),
             ("alpha_start_q16", |r| r.alpha_start_q16 = u32::MAX),
@@ -159,6 +169,7 @@ mod tests {
             ("token_budget", |r| r.token_budget = u64::MAX),
             ("audit_rate_q16", |r| r.audit_rate_q16 = ONE_Q16 + 1),
             ("audit_quorum", |r| r.audit_quorum = 0),
+            ("frontier_every_tokens", |r| r.frontier_every_tokens = 1),
             ("founders", |r| r.founders.clear()),
         ];
         for (rule, spoil) in broken {

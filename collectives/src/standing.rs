@@ -1,11 +1,12 @@
 //! Standing: which authors are trusted and which updates are void, as functions of the verdicts in a set.
 //!
 //! Only verdicts that count are kept: their auditor was itself trusted in the verdict's own causal past. So standing
-//! in any view is a pure function of the entries the view names.
+//! in any view is a pure function of the entries the view names. Of verdicts that are pruned only what they came to is
+//! kept; every view that is still asked about contains them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{PeerId, Rules, VersionVector};
+use crate::{Ledger, PeerId, Rules, VersionVector};
 
 /// One verdict that counts.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +17,30 @@ struct Ruling {
     passed: bool,
 }
 
-/// All verdicts that count, by audited author.
+/// What pruned verdicts and proofs came to.
+#[derive(Clone, Copy, Default, Debug)]
+struct Past {
+    vouched: bool,
+    void_from: Option<u32>,
+    forked: bool,
+}
+
+/// An entry that proves a fork.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    accused: PeerId,
+    by: PeerId,
+    by_seq: u32,
+}
+
+/// All verdicts that count, by audited author, and all proofs of forks.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Standing {
     rulings: BTreeMap<PeerId, Vec<Ruling>>,
+    proofs: Vec<Proof>,
+    past: BTreeMap<PeerId, Past>,
+    /// Verdicts that counted and are pruned: passed, failed.
+    past_tally: (u64, u64),
 }
 
 impl Standing {
@@ -29,9 +50,56 @@ impl Standing {
         self.rulings.entry(target).or_default().push(ruling);
     }
 
+    /// Records an entry of `by` (its number `by_seq`) that proves a fork of `accused`.
+    pub(crate) fn record_proof(&mut self, accused: PeerId, by: PeerId, by_seq: u32) {
+        self.proofs.push(Proof { accused, by, by_seq });
+    }
+
+    /// Whether a proof against `author` is in `view`.
+    pub(crate) fn is_forked(&self, author: &PeerId, view: &VersionVector) -> bool {
+        let seen = |proof: &Proof| proof.accused == *author && view.contains(&proof.by, proof.by_seq);
+        self.past(author).forked || self.proofs.iter().any(seen)
+    }
+
+    /// Forgets verdicts and proofs outside `view`.
+    pub(crate) fn keep_within(&mut self, view: &VersionVector) {
+        self.rulings.values_mut().for_each(|all| all.retain(|r| view.contains(&r.auditor, r.auditor_seq)));
+        self.proofs.retain(|proof| view.contains(&proof.by, proof.by_seq));
+    }
+
+    /// Completes totals at `view` with what is known here of their authors.
+    pub(crate) fn complete(&self, rules: &Rules, ledgers: &mut [Ledger], view: &VersionVector) {
+        for ledger in ledgers {
+            ledger.vouched = self.is_vouched(&ledger.author, view);
+            ledger.void_from = self.void_from(rules, &ledger.author, view);
+            ledger.forked = self.is_forked(&ledger.author, view);
+        }
+    }
+
+    /// Keeps only what verdicts and proofs in `view` came to, which the ledgers say.
+    pub(crate) fn prune(&mut self, ledgers: &[Ledger], view: &VersionVector) {
+        let (passed, failed) = self.tally(view);
+        self.past_tally = (passed, failed);
+        for ledger in ledgers {
+            let Ledger { vouched, void_from, forked, .. } = *ledger;
+            self.past.insert(ledger.author, Past { vouched, void_from, forked });
+        }
+        self.rulings.values_mut().for_each(|all| all.retain(|r| !view.contains(&r.auditor, r.auditor_seq)));
+        self.rulings.retain(|_, all| !all.is_empty());
+        self.proofs.retain(|proof| !view.contains(&proof.by, proof.by_seq));
+    }
+
+    fn past(&self, author: &PeerId) -> Past {
+        self.past.get(author).copied().unwrap_or_default()
+    }
+
+    fn is_vouched(&self, author: &PeerId, view: &VersionVector) -> bool {
+        self.past(author).vouched || self.seen(author, view).any(|ruling| ruling.passed)
+    }
+
     /// Whether `author` was trusted in `view`: a founder or audited and passed, and not found cheating.
     pub(crate) fn is_trusted(&self, rules: &Rules, author: &PeerId, view: &VersionVector) -> bool {
-        let vouched = rules.is_founder(author) || self.seen(author, view).any(|ruling| ruling.passed);
+        let vouched = rules.is_founder(author) || self.is_vouched(author, view);
         vouched && self.void_from(rules, author, view).is_none()
     }
 
@@ -42,13 +110,17 @@ impl Standing {
             accusers.entry(ruling.target_seq).or_default().insert(ruling.auditor);
         }
         let quorum = usize::try_from(rules.audit_quorum).unwrap_or(usize::MAX);
-        accusers.into_iter().find(|(_, auditors)| auditors.len() >= quorum).map(|(seq, _)| seq)
+        let found = accusers.into_iter().find(|(_, auditors)| auditors.len() >= quorum).map(|(seq, _)| seq);
+        self.past(author).void_from.into_iter().chain(found).min()
     }
 
     /// Verdicts that count in `view`: (passed, failed).
     pub(crate) fn tally(&self, view: &VersionVector) -> (u64, u64) {
         let all = self.rulings.keys().flat_map(|author| self.seen(author, view));
-        all.fold((0, 0), |(passed, failed), r| if r.passed { (passed + 1, failed) } else { (passed, failed + 1) })
+        all.fold(
+            self.past_tally,
+            |(passed, failed), r| if r.passed { (passed + 1, failed) } else { (passed, failed + 1) },
+        )
     }
 
     /// Whether anyone in `view` whose verdict counts found update `seq` of `author` false.

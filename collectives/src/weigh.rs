@@ -7,31 +7,45 @@
 //!   previous update and this base: "my part of the work done while I worked". Over all peers it sums to about 1 for
 //!   any number of them, with nobody counting peers. Departure from the design's text: the author's own previous update
 //!   is not in T, else a lone peer would weigh ½. With others active, no share passes ½.
+//! - *horizon*: a base before the frontier that is one older than the newest the author knew counts as that frontier, so
+//!   that the weight of what can still come needs nothing that is pruned.
+//! - *tokens and norms* of updates whose author was not trusted in their own past count nowhere: not as work done
+//!   meanwhile, not in the median, not on the clock. Probation has no effect on anyone.
 //! - *first update*: nothing precedes it, so the founders are taken to have worked alongside.
 //! - *clip*: a norm above 1.5× (manifest) the median of each author's latest norm counts as just that.
 
 use murmur_kernels::Weight;
 
-use crate::{Entry, Log, PeerId, Rules, Update, VersionVector, rules::ONE_Q16, standing::Standing};
+use crate::{Entry, Log, Rules, Update, VersionVector, rules::ONE_Q16, standing::Standing};
 
-/// Computes W(u). All of `entry`'s causal past must be in `log`.
-pub(crate) fn weigh(rules: &Rules, log: &Log, standing: &Standing, entry: &Entry, update: &Update) -> Weight {
+/// Computes W(u). All of `entry`'s causal past outside `horizon` must be in `log`.
+pub(crate) fn weigh(
+    rules: &Rules,
+    log: &Log,
+    standing: &Standing,
+    horizon: &VersionVector,
+    entry: &Entry,
+    update: &Update,
+) -> Weight {
     let (author, base) = (entry.author(), entry.base());
     if !standing.is_trusted(rules, &author, base) {
         return Weight::ZERO;
     }
     let alpha = u128::from(rules.alpha_q16(log.clock(base)));
-    let share = u128::from(share_q16(rules, log, &author, base, update));
+    let share = u128::from(share_q16(rules, log, horizon, entry, update));
     let clip = u128::from(clip_q16(rules, log, base, update.norm));
     let weight = (alpha * share * clip) >> 32;
     Weight::new(u32::try_from(weight).unwrap_or(u32::MAX).min(4 * ONE_Q16)).expect("at most 4.0")
 }
 
-fn share_q16(rules: &Rules, log: &Log, author: &PeerId, base: &VersionVector, update: &Update) -> u32 {
-    let before = log.base_of_last_update(author, update.segment);
-    let others = log.tokens_between(before.as_ref(), base, author);
+fn share_q16(rules: &Rules, log: &Log, horizon: &VersionVector, entry: &Entry, update: &Update) -> u32 {
+    let author = entry.author();
+    let first = update.segment == 0;
+    let mut before = log.base_of_last_update(&author, update.segment).unwrap_or_default();
+    horizon.iter().for_each(|(author, count)| before.raise(author, count));
+    let others = log.tokens_between((!first).then_some(&before), entry.base(), &author);
     let mut alongside = u128::from(update.tokens) + u128::from(others);
-    if before.is_none() {
+    if first {
         alongside = alongside.max(u128::from(update.tokens) * rules.founders.len() as u128);
     }
     let cap = if others == 0 { ONE_Q16 } else { ONE_Q16 / 2 };

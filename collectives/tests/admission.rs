@@ -243,7 +243,7 @@ fn a_second_entry_for_a_position_is_a_fork() {
 }
 
 fn accuse(fold: &Fold, swarm: &Swarm, one: &Entry, two: &Entry) -> Header {
-    let evidence = Equivocation { first: one.wire().clone(), second: two.wire().clone() };
+    let evidence = Equivocation::of(one, two);
     next_header(fold, swarm.id(1), Body::Equivocation(evidence))
 }
 
@@ -253,9 +253,8 @@ fn evidence_that_does_not_hold_is_invalid() {
     let (one, two) = fork(&swarm);
     assert!(matches!(offer(&mut swarm.peers[0].fold, &one), Insertion::Applied { .. }));
     let other_run = sign(&swarm, 2, Header { run: Hash([1; 32]), ..two.entry.header().clone() });
-    let mut unsigned = two.entry.wire().clone();
-    unsigned.signature[0] ^= 1;
-    let bent = Equivocation { first: one.entry.wire().clone(), second: unsigned };
+    let mut bent = Equivocation::of(&one.entry, &two.entry);
+    bent.second.signature[0] ^= 1;
     let mut cases: Vec<(&str, Header)> = [
         ("one entry twice", &one.entry),
         ("of two positions", &last_update(&swarm, 2)),
@@ -289,7 +288,7 @@ fn nobody_accuses_itself() {
     // The evidence would cut itself off, and those who come later could not learn of it.
     let mut swarm = trained();
     let (one, two) = fork(&swarm);
-    let evidence = Equivocation { first: one.entry.wire().clone(), second: two.entry.wire().clone() };
+    let evidence = Equivocation::of(&one.entry, &two.entry);
     let entry = sign(&swarm, 2, swarm.header(2, Body::Equivocation(evidence)));
     assert_invalid(&refused(&mut swarm, entry, None), Invalid::Evidence, "accuser and accused are one");
 }
@@ -340,8 +339,10 @@ fn a_base_has_one_form_and_a_bound() {
 
 /// A header whose base [`Entry::sign`] would not write, signed all the same.
 fn signed_by_hand(swarm: &Swarm, base: Vec<Component>) -> WireEntry {
-    let header = Header { base, ..swarm.header(2, Body::Enroll(Enroll { vrf_key: [0; 32] })) };
-    let header = rkyv::to_bytes::<rkyv::rancor::Error>(&header).unwrap().to_vec();
+    let said = Header { base, ..swarm.header(2, Body::Enroll(Enroll { vrf_key: [0; 32] })) };
+    let header = rkyv::to_bytes::<rkyv::rancor::Error>(&said).unwrap().to_vec();
     let hash = Hash::of("murmuration entry v1", &header);
-    WireEntry { signature: swarm.peers[2].identity.sign(&hash.0), header }
+    let (seq, epoch) = (said.seq.to_le_bytes(), said.epoch.to_le_bytes());
+    let claim = Hash::of("murmuration claim v1", &[&said.run.0[..], &said.author.0, &seq, &epoch, &hash.0].concat());
+    WireEntry { signature: swarm.peers[2].identity.sign(&claim.0), header }
 }

@@ -51,7 +51,7 @@ impl Forked {
     }
 
     fn accuse(world: &mut Swarm, half: usize, twins: &[Entry; 2]) -> Said {
-        let evidence = Equivocation { first: twins[0].wire().clone(), second: twins[1].wire().clone() };
+        let evidence = Equivocation::of(&twins[0], &twins[1]);
         world.say(half, Body::Equivocation(evidence), None)
     }
 
@@ -128,7 +128,7 @@ fn an_earlier_fork_closes_the_chain_earlier() {
         let held = swarm.fold(0).log().record(&swarm.id(FORGER), seq).unwrap().entry.clone();
         let body = Body::Update(Update { loss_micronats: 7, ..held.update().unwrap().clone() });
         let other = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..held.header().clone() });
-        Body::Equivocation(Equivocation { first: held.wire().clone(), second: other.wire().clone() })
+        Body::Equivocation(Equivocation::of(&held, &other))
     };
     let say = |peer: usize, body| {
         let header = next_header(swarm.fold(0), swarm.id(peer), body);
@@ -163,10 +163,9 @@ fn a_checkpoint_that_contains_evidence_can_be_adopted() {
     let twins = [1, 2].map(|trace| {
         let (mut update, _) = swarm.draft(FORGER, 1e-3);
         update.trace = Hash([trace; 32]);
-        Entry::sign(&swarm.peers[FORGER].identity, swarm.header(FORGER, Body::Update(update))).wire().clone()
+        Entry::sign(&swarm.peers[FORGER].identity, swarm.header(FORGER, Body::Update(update)))
     });
-    let [first, second] = twins;
-    swarm.say(0, Body::Equivocation(Equivocation { first, second }), None);
+    swarm.say(0, Body::Equivocation(Equivocation::of(&twins[0], &twins[1])), None);
     swarm.share_all();
     let (whole, mut newcomer) = (swarm.fold(0), swarm.fresh());
     headers_of(&mut newcomer, whole);

@@ -55,6 +55,7 @@ fn listener(speaker: &Identity) -> Fold {
         token_budget: 1,
         audit_rate_q16: ONE_Q16,
         audit_quorum: 1,
+        frontier_every_tokens: 0,
         founders: vec![Founder { peer: speaker.peer_id(), vrf_key: [0; 32] }],
     };
     let mut fold = Fold::new(run(), rules, vec![0]);
@@ -63,6 +64,8 @@ fn listener(speaker: &Identity) -> Fold {
         author: speaker.peer_id(),
         seq: 0,
         previous: Hash::NONE,
+        epoch: 0,
+        frontier: Hash::NONE,
         base: Vec::new(),
         body: Body::Enroll(Enroll { vrf_key: [0; 32] }),
     };

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId, VersionVector, WireEntry};
 
-use crate::{EntryName, Kind};
+use crate::{EntryName, Kind, PeerAddress};
 
 /// What can happen to a peer.
 #[derive(Debug)]
@@ -16,8 +16,18 @@ pub enum Input {
     Connected {
         /// The other side, proven by its key.
         peer: PeerId,
-        /// Where it is.
+        /// Where it is; a stand-in that nobody else can dial if it is relayed.
         address: SocketAddr,
+        /// How its packets travel: [`Reach::Direct`] or [`Reach::Relayed`]. Whether a direct one had to be punched, the
+        /// node knows itself.
+        reach: Reach,
+    },
+    /// A datagram came in.
+    Datagram {
+        /// From whom, proven by its key.
+        from: PeerId,
+        /// Its bytes.
+        bytes: Vec<u8>,
     },
     /// A dial failed.
     DialFailed {
@@ -59,10 +69,31 @@ pub enum Input {
         /// Its bytes, at most as long as the transport allows.
         bytes: Vec<u8>,
     },
+    /// A relayed connection was replaced by one that goes straight; nothing was lost.
+    Moved {
+        /// The other side.
+        peer: PeerId,
+        /// Where it is.
+        address: SocketAddr,
+    },
     /// An audit could not be replayed here; forget it.
     Unjudged {
         /// The update.
         update: EntryName,
+    },
+}
+
+/// How the packets of a connection travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Straight, after one side simply dialed the other.
+    Direct,
+    /// Straight, through holes that both sides made in their address translators at the same moment.
+    Punched,
+    /// Through a third peer, encrypted end to end.
+    Relayed {
+        /// The third peer.
+        by: PeerId,
     },
 }
 
@@ -95,6 +126,12 @@ pub enum Output {
         /// Whether losing it would fork the own chain.
         durable: bool,
     },
+    /// Store the address book in place of the one before: peers this one was connected to, newest success first, several
+    /// addresses a peer, a few hundred lines at most. Comes back as [`crate::Setup::address_book`].
+    AddressBook {
+        /// The whole book.
+        peers: Vec<PeerAddress>,
+    },
     /// Store a state received from others; the headers before it in the log are contained in it.
     Adopted {
         /// Its root.
@@ -109,13 +146,39 @@ pub enum Output {
         /// Why.
         reason: Closing,
     },
+    /// Send a datagram over a connection that is up: at once, past every queue, at most once. Without a connection it is
+    /// dropped silently.
+    Datagram {
+        /// To whom.
+        to: PeerId,
+        /// At most [`crate::DATAGRAM_BYTES_MAX`].
+        bytes: Vec<u8>,
+    },
+    /// A frontier became final: store all of this in place of the log so far, whole or not at all. It stands for every
+    /// record appended before.
+    Compact(Box<Compacted>),
     /// Open a connection.
     Dial {
         /// Where to.
         address: SocketAddr,
+        /// Who must be there, if that is known; another peer there is a failed dial.
+        expect: Option<PeerId>,
+    },
+    /// Open a connection through a neighbour that volunteers to pass packets on.
+    DialThrough {
+        /// The neighbour.
+        relay: PeerId,
+        /// Who must be at the other end.
+        peer: PeerId,
     },
     /// Tell the trainer or the user.
     Event(Event),
+    /// Store what this peer signed in the present epoch, in place of what was stored before. It must be on disk before the
+    /// next output is looked at: it keeps the peer from voting twice.
+    Signing {
+        /// To be given back at the next start.
+        bytes: Vec<u8>,
+    },
     /// Set the stored log aside: it is fetched again from its first entry.
     Reset,
     /// Send a message.
@@ -129,6 +192,19 @@ pub enum Output {
     },
 }
 
+/// What a peer keeps on its disk from a final frontier on. A log stored after it holds what was appended since.
+#[derive(Clone, Debug)]
+pub struct Compacted {
+    /// The epoch.
+    pub epoch: u32,
+    /// The proof: certificates, rows and foundation, as [`crate::Node::new`] reads them.
+    pub proof: Vec<u8>,
+    /// The state of the final frontier, `[parameters]`.
+    pub state: Arc<Vec<i64>>,
+    /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
+    pub records: Vec<StoredEntry>,
+}
+
 /// Why a connection is ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
@@ -136,6 +212,8 @@ pub enum Closing {
     Evicted,
     /// Enough others are connected.
     Full,
+    /// The connection served a single purpose, and nothing was said on it for a while.
+    Idle,
     /// The peer said goodbye.
     Goodbye,
     /// The peer broke the protocol too often.
@@ -188,6 +266,15 @@ pub enum Event {
         /// What.
         reason: String,
     },
+    /// A peer is not listened to for a while.
+    Banned {
+        /// Who.
+        peer: PeerId,
+        /// For how long; twice as long each time.
+        lasts: Duration,
+        /// Its last offence.
+        reason: String,
+    },
     /// The set and the state equal a neighbour's: training may start.
     CaughtUp,
     /// A checkpoint was taken; see [`crate::Node::checkpoint`].
@@ -214,14 +301,54 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// A frontier became final.
+    Final {
+        /// Its number.
+        epoch: u32,
+        /// Its tokens.
+        clock: u64,
+        /// Entries that came too late for it and left the set.
+        excluded: u64,
+    },
     /// The peer may leave now. Told again if the set grows afterwards and agreement is reached again.
     Finished {
         /// Whether every neighbour that also finished holds the same set and state.
         agreed: bool,
+    },
+    /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
+    /// stop: it authors nothing from now on.
+    IdentityInUse,
+    /// So much work is not final that this peer adds none until that changes.
+    Stalled {
+        /// Tokens since the newest final frontier.
+        tokens: u64,
     },
     /// A neighbour came.
     Joined {
         /// Who.
         peer: PeerId,
     },
+    /// A member of the swarm is no longer there.
+    MemberDown {
+        /// Who.
+        peer: PeerId,
+        /// Why it is believed.
+        reason: DownReason,
+    },
+    /// The swarm has a new member, or one that was down is back.
+    MemberUp {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Another process that started with this peer's key *after* this one has been heard of, and was told to stop.
+    Usurped,
+}
+
+/// Why a member is no longer counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DownReason {
+    /// It said goodbye.
+    Left,
+    /// It did not answer, and did not deny it in time.
+    Silent,
 }

@@ -12,10 +12,13 @@ mod message;
 mod node;
 mod time;
 
-pub use config::Config;
-pub use event::{Closing, Draft, Event, Input, Output, StoredEntry};
+pub use config::{Config, Swim};
+pub use event::{Closing, Compacted, DownReason, Draft, Event, Input, Output, Reach, StoredEntry};
 pub use message::{
-    CheckpointName, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Want,
+    CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError,
+    PeerAddress, Proven, Want,
 };
-pub use node::{AuditJob, Checkpoint, Footprint, Node, Setup, Snapshot, Stored};
+pub use node::{
+    AuditJob, Checkpoint, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
+};
 pub use time::Time;

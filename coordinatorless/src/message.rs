@@ -8,12 +8,23 @@
 //! | `ChunkList` | server → asker | answers `WantChunkList` | 32 B a chunk |
 //! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing | 48 B an author |
 //! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
+//! | `Certificates` | any → asker | answers `WantCertificates`: proofs of final frontiers, the newest with rows | 1 KB an epoch |
+//! | `Frontier` | holder → asker | answers `WantFrontier` | 68 B an author |
 //! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
 //! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
-//! | `Peers` | member → neighbour | on connecting | 50 B a peer |
+//! | `Meet` | asker → mutual neighbour | a peer cannot be dialed: bring us together | 32 B |
+//! | `Observed` | any → neighbour | on connecting: where I see you, whether I relay | 60 B |
+//! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 64 |
+//! | `Punch` | mutual neighbour → both | answers `Meet`: dial each other now | 50 B |
+//! | `Votes` | voter → neighbours, passed on | an epoch is being decided | 170 B a vote |
 //! | `Want` | asker → holder | an entry is missing | 44 B |
 //! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
+//! | `WantCertificates` | any → neighbour | that one knows a newer epoch | 4 B |
+//! | `WantFrontier` | any → voter | a vote names a frontier that is not known | 32 B |
 //! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
+//!
+//! Membership travels beside these in datagrams: SWIM frames of up to 1000 B and single cards; the table of frames is in
+//! `node/membership/codec.rs`.
 //!
 //! On the wire a message is one byte, then rkyv bytes. Bit 0 of the byte says how they are packed (0 plain, 1 zstd), bits
 //! 1 and 2 what kind of message it is, so that it can be counted unread; the rest is zero. Headers, carries and states
@@ -22,11 +33,14 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use murmur_collectives::{Component, Hash, PeerId, WireEntry};
+use murmur_collectives::{Certificate, Component, Hash, PeerId, Proposal, Row, Vote, WireEntry};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 /// The longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest datagram, in bytes: fits the smallest path that QUIC allows, with room for its own headers.
+pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
 /// The most that a compressed message may unpack to, in bytes.
 const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -97,8 +111,21 @@ pub struct Digest {
     pub finishing: bool,
     /// An answer with the receiver's own digest is wanted.
     pub reply: bool,
+    /// The newest epoch that is final there.
+    pub epoch: u32,
+    /// The name of its frontier.
+    pub frontier: Hash,
     /// The newest checkpoint it serves.
     pub checkpoint: Option<CheckpointName>,
+}
+
+/// A final frontier in an answer.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Proven {
+    /// The proof.
+    pub certificate: Certificate,
+    /// Its rows, if the sender still holds them.
+    pub rows: Vec<Row>,
 }
 
 /// One entry in an answer.
@@ -129,17 +156,25 @@ pub struct Want {
 pub enum Message {
     Absent { root: Hash },
     Announce { entries: Vec<EntryName> },
+    Certificates { chain: Vec<Proven> },
     Chunk { root: Hash, index: u32, bytes: Vec<u8> },
     ChunkList { root: Hash, length: u64, hashes: Vec<Hash> },
     Digest(Digest),
     Entries { items: Vec<Item> },
+    Frontier(Box<Proposal>),
     Goodbye,
     Manifest { bytes: Vec<u8> },
     Peers { peers: Vec<PeerAddress> },
+    Votes { votes: Vec<Vote> },
     Want(Want),
+    WantCertificates { from: u32 },
     WantChunkList { root: Hash },
     WantChunks { root: Hash, indices: Vec<u32> },
+    WantFrontier { name: Hash },
     WantManifest { run: Hash },
+    Meet { peer: PeerId },
+    Observed { address: Option<PeerAddress>, relay: bool },
+    Punch { peer: PeerAddress },
 }
 
 /// What a message is about: for priorities and for counting bytes.
@@ -201,6 +236,10 @@ impl Message {
             Self::Absent { .. } | Self::Announce { .. } | Self::Digest(_) | Self::Goodbye | Self::Peers { .. } => {
                 Kind::Control
             }
+            Self::Meet { .. } | Self::Observed { .. } | Self::Punch { .. } => Kind::Control,
+            Self::Votes { .. } => Kind::Control,
+            Self::Certificates { .. } | Self::Frontier(_) => Kind::Header,
+            Self::WantCertificates { .. } | Self::WantFrontier { .. } => Kind::Header,
             Self::Entries { items } if items.iter().any(|item| item.payload.is_some()) => Kind::Payload,
             Self::Entries { .. } | Self::Manifest { .. } | Self::Want(_) => Kind::Header,
             Self::WantChunkList { .. } | Self::WantChunks { .. } | Self::WantManifest { .. } => Kind::Header,

@@ -6,15 +6,28 @@
 //! - [`Node::poll_timeout`] says when [`Node::handle_timeout`] is due; it may change after every call above.
 //! - Time never goes backwards. The same inputs at the same times give the same outputs, bit for bit.
 
+mod address_book;
 mod anti_entropy;
 mod audits;
 mod blobs;
 mod catch_up;
+mod certificates;
 mod chain;
+mod conduct;
+mod dialing;
 mod finish;
 mod footprint;
+mod frontier;
 mod gossip;
+mod membership;
 mod neighbours;
+mod pending;
+mod pull;
+mod quest;
+mod reach;
+mod serving;
+mod staging;
+mod view;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -22,12 +35,21 @@ use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId
 use murmur_verification::Lottery;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use crate::{Closing, Config, Event, Input, Message, Output, StoredEntry, Time};
+use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
 pub use footprint::Footprint;
-use {audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, gossip::Gossip, neighbours::Neighbours};
+pub use membership::Member;
+pub use neighbours::{MemberState, NeighbourView};
+pub use reach::Mapping;
+use {
+    address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, reach::Reaching, view::View,
+};
+use {
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
+    neighbours::Neighbours,
+};
 
 /// What a peer brings into a run.
 #[derive(Debug)]
@@ -48,6 +70,11 @@ pub struct Setup {
     pub config: Config,
     /// Seed of its choices among neighbours; a different one for each peer.
     pub seed: u64,
+    /// Which start of this identity this is: greater than at any earlier one, with or without the same disk. Unix time in
+    /// milliseconds does. Of two processes with one identity the one with the greater number has to stop.
+    pub incarnation: u64,
+    /// Where others were last time, as [`Output::AddressBook`] gave it, and the addresses of a ticket.
+    pub address_book: Vec<PeerAddress>,
     /// What it has on disk.
     pub stored: Stored,
 }
@@ -59,6 +86,10 @@ pub struct Stored {
     pub entries: Vec<StoredEntry>,
     /// A state received from others: that of all records stored as contained in it.
     pub adopted: Option<Vec<i64>>,
+    /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
+    pub compacted: Option<(Vec<u8>, Vec<i64>)>,
+    /// The newest [`crate::Output::Signing`].
+    pub signing: Option<Vec<u8>>,
     /// The newest own record, stored apart from the log so that a damaged log cannot fork the own chain.
     pub head: Option<StoredEntry>,
     /// Sealed own carries, oldest first; the one after the newest own update should be among them.
@@ -79,20 +110,30 @@ pub struct Node {
     root: Option<Hash>,
     roots_compared: (u64, u64),
     outputs: VecDeque<Output>,
+    membership: Membership,
     neighbours: Neighbours,
+    address_book: AddressBook,
+    dialing: Dialing,
+    view: View,
+    conduct: Conduct,
+    reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
     catch_up: CatchUp,
     audits: Audits,
     finish: Finish,
+    finality: Finality,
 }
 
 impl Node {
     /// A peer with what it has on disk. Nothing is sent before the first input or timeout.
     pub fn new(setup: Setup) -> Self {
-        let Setup { manifest, run, rules, genesis, identity, class, config, seed, stored } = setup;
+        let Setup { manifest, run, rules, genesis, identity, class, config, seed, incarnation, address_book, stored } =
+            setup;
         let lottery = Lottery::of(&identity);
+        let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored, &genesis);
+        let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
             manifest,
             lottery,
@@ -105,12 +146,19 @@ impl Node {
             root: None,
             roots_compared: (0, 0),
             outputs: VecDeque::new(),
+            membership,
             neighbours: Neighbours::default(),
+            address_book: AddressBook::restore(&address_book),
+            dialing: Dialing::default(),
+            view: View::default(),
+            conduct: Conduct::default(),
+            reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
             catch_up,
             audits: Audits::default(),
             finish: Finish::default(),
+            finality,
         };
         node.restore(stored);
         node.start();
@@ -126,14 +174,17 @@ impl Node {
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
         match input {
+            Input::Author(_) if self.membership.is_second() => {}
             Input::Author(draft) => self.author_update(*draft),
-            Input::Connected { peer, address } => self.on_connected(peer, address),
+            Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
+            Input::Datagram { from, bytes } => return self.on_datagram(from, &bytes),
             Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
             Input::Disconnected { peer } => self.on_disconnected(peer),
             Input::Finish { patience } => self.begin_finish(patience),
             Input::Introduce { address } => self.on_introduced(address),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
-            Input::Leave => self.say_goodbye(),
+            Input::Leave => self.leave(),
+            Input::Moved { peer, address } => self.on_moved(peer, address),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
@@ -143,23 +194,39 @@ impl Node {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
-        self.redial_due();
-        self.requests_due();
-        self.fetches_due();
-        self.anti_entropy_due();
-        self.catch_up_due();
-        self.settle();
+        self.membership_due();
+        if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.now) {
+            self.dials_due();
+            self.quests_due();
+            self.view_due();
+            self.serving_due();
+            self.requests_due();
+            self.fetches_due();
+            self.anti_entropy_due();
+            self.catch_up_due();
+            self.finality_due();
+            self.settle();
+        }
     }
 
     /// When [`Node::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Time> {
+        self.membership.next_deadline().into_iter().chain(self.poll_timeout_of_the_rest()).min()
+    }
+
+    /// The same without membership, whose many timers concern nothing else.
+    fn poll_timeout_of_the_rest(&self) -> Option<Time> {
         let due = [
-            self.neighbours.next_redial(),
+            self.dialing.next_deadline(self.config.dials_at_once),
+            Some(self.view.next_deadline(self.address_book.has_changes())),
+            self.next_serving(),
+            self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.now),
             self.finish.next_deadline(self.now),
+            self.next_final_deadline().filter(|_| self.catch_up.is_done()),
         ];
         due.into_iter().flatten().min()
     }
@@ -194,11 +261,12 @@ impl Node {
         self.pull();
         self.checkpoint_if_due();
         self.check_caught_up();
+        self.check_final();
         self.check_finished();
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
-        if !self.neighbours.is_connected(&from) {
+        if !self.accept_message(&from) {
             return;
         }
         let message = match Message::decode(bytes) {
@@ -208,18 +276,58 @@ impl Node {
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
+            Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
+            Message::Meet { peer } => self.on_meet(from, peer),
+            Message::Observed { address, relay } => self.on_observed(from, address, relay),
+            Message::Punch { peer } => self.on_punch(peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
+            Message::Votes { votes } => self.on_votes(from, votes),
+            request @ (Message::Want(_)
+            | Message::WantCertificates { .. }
+            | Message::WantChunkList { .. }
+            | Message::WantChunks { .. }
+            | Message::WantFrontier { .. }
+            | Message::WantManifest { .. }) => self.serve(from, request),
+        }
+    }
+
+    /// Answers a request whose turn has come.
+    fn on_request(&mut self, from: PeerId, request: Message) {
+        match request {
             Message::Want(want) => self.on_want(from, want),
+            Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
+            Message::WantFrontier { name } => self.on_want_frontier(from, name),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
+            Message::Absent { .. }
+            | Message::Certificates { .. }
+            | Message::Frontier(_)
+            | Message::Votes { .. }
+            | Message::Announce { .. }
+            | Message::Chunk { .. }
+            | Message::ChunkList { .. }
+            | Message::Digest(_)
+            | Message::Entries { .. }
+            | Message::Goodbye
+            | Message::Manifest { .. }
+            | Message::Meet { .. }
+            | Message::Observed { .. }
+            | Message::Peers { .. }
+            | Message::Punch { .. } => {}
         }
+    }
+
+    fn leave(&mut self) {
+        self.leave_swarm();
+        self.say_goodbye();
     }
 
     fn send(&mut self, to: PeerId, message: &Message) {
@@ -244,6 +352,7 @@ impl Node {
         let insertion = self.fold.insert(entry, payload);
         if let Insertion::Applied { voided } = &insertion {
             self.root = None;
+            self.gossip.grow(shared.author());
             let record = StoredEntry { entry: shared.wire().clone(), payload: kept, contained: false };
             let durable = shared.author() == self.id();
             self.outputs.push_back(Output::Append { record, durable });

@@ -12,7 +12,7 @@ use std::{
 };
 
 use murmur_collectives::{Body, Entry, Founder, Hash, Header, Identity, ONE_Q16, PeerId, Rules, WireEntry};
-use murmur_coordinatorless::{Config, Draft, Event, Input, Item, Message, Node, Output, Setup, Stored, Time};
+use murmur_coordinatorless::{Config, Draft, Event, Input, Item, Message, Node, Output, Reach, Setup, Stored, Time};
 use murmur_kernels::{TopK, compress, from_f32};
 use proptest::prelude::*;
 
@@ -55,6 +55,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             token_budget: 1_000_000,
             audit_rate_q16: ONE_Q16,
             audit_quorum: 2,
+            frontier_every_tokens: 200,
             founders,
         },
         genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),
@@ -62,6 +63,8 @@ fn node(peer: usize, founders: &[usize]) -> Node {
         class: Hash([7; 32]),
         config: Config { checkpoint_every_tokens: 300, ..Config::default() },
         seed: peer as u64,
+        incarnation: 1,
+        address_book: Vec::new(),
         stored: Stored::default(),
     })
 }
@@ -97,8 +100,14 @@ impl Talk {
                 Output::Event(Event::AuditReady { update }) if peer != VICTIM => {
                     self.handle(peer, Input::Judged { update, passed: true, replay: Hash([5; 32]) });
                 }
-                Output::Adopted { .. } | Output::Append { .. } | Output::Close { .. } | Output::Dial { .. } => {}
-                Output::Event(_) | Output::Reset => {}
+                Output::AddressBook { .. }
+                | Output::Adopted { .. }
+                | Output::Append { .. }
+                | Output::Close { .. }
+                | Output::Compact(_)
+                | Output::Dial { .. }
+                | Output::DialThrough { .. } => {}
+                Output::Datagram { .. } | Output::Event(_) | Output::Reset | Output::Signing { .. } => {}
             }
         }
     }
@@ -137,7 +146,7 @@ fn overheard() -> &'static Overheard {
         let nodes = (0..3).map(|peer| node(peer, &[0, 1, 2])).collect();
         let mut talk = Talk { nodes, mail: VecDeque::new(), heard: Vec::new(), entries: Vec::new() };
         for (one, other) in [(0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1)] {
-            talk.handle(one, Input::Connected { peer: id(other), address: address(other) });
+            talk.handle(one, Input::Connected { peer: id(other), address: address(other), reach: Reach::Direct });
         }
         talk.settle();
         for round in 0..3 {
@@ -299,7 +308,10 @@ impl Scene {
     fn hear(&mut self, from: usize, bytes: Vec<u8>) {
         for peer in 1..3 {
             if !self.node.neighbours().contains(&id(peer)) {
-                self.node.handle(self.now, Input::Connected { peer: id(peer), address: address(peer) });
+                self.node.handle(
+                    self.now,
+                    Input::Connected { peer: id(peer), address: address(peer), reach: Reach::Direct },
+                );
             }
         }
         self.node.handle(self.now, Input::Message { from: id(from), bytes });

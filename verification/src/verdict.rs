@@ -26,8 +26,8 @@ pub enum VerdictError {
 /// # Errors
 /// [`VerdictError`] says why it has none.
 pub fn check_verdict(fold: &Fold, entry: &Entry, verdict: &Verdict) -> Result<(), VerdictError> {
-    if fold.log().is_cut(&verdict.author, verdict.seq) {
-        return Ok(()); // its subject left the set with a proven fork: it counts for nothing, and its chain goes on
+    if fold.log().is_cut(&verdict.author, verdict.seq) || fold.log().is_left_out(&verdict.author, verdict.seq) {
+        return Ok(()); // its subject left the set: it counts for nothing, and its chain goes on
     }
     let record = fold.log().record(&verdict.author, verdict.seq).ok_or(VerdictError::Subject)?;
     let (update, auditor) = (&record.entry, entry.author());

@@ -38,6 +38,7 @@ pub(crate) fn rules(founders: &[PeerId]) -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16,
         audit_quorum: 2,
+        frontier_every_tokens: 0,
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),
     }
 }
@@ -116,8 +117,7 @@ impl Swarm {
     /// The body and payload of an update by `peer` with gradients of about `scale`.
     pub(crate) fn draft(&self, peer: usize, scale: f32) -> (Update, Arc<[u8]>) {
         let log = self.peers[peer].fold.log();
-        let last = log.last_update(&self.id(peer));
-        let segment = last.map_or(0, |record| record.updates_until);
+        let segment = log.segments(&self.id(peer));
         let (payload, norm) = learned(peer as u64 * 1000 + u64::from(segment), scale);
         let update = Update {
             segment,
@@ -128,7 +128,7 @@ impl Swarm {
             norm,
             loss_micronats: 1_000_000,
             trace: Hash([1; 32]),
-            carry_before: last.and_then(|r| r.entry.update()).map_or(Hash::NONE, |update| update.carry_after),
+            carry_before: log.carry(&self.id(peer)).unwrap_or(Hash::NONE),
             carry_after: Hash::of("carry", &[peer as u8, segment as u8]),
             class: Hash([7; 32]),
         };
@@ -202,12 +202,15 @@ impl Swarm {
 
 /// The header of what `author` would say next on top of what `fold` holds.
 pub(crate) fn next_header(fold: &Fold, author: PeerId, body: Body) -> Header {
-    let log = fold.log();
+    let (log, epochs) = (fold.log(), fold.epochs());
+    let place = log.place(&author);
     Header {
         run: run(),
         author,
-        seq: log.version().count(&author),
-        previous: log.head(&author),
+        seq: place.seq,
+        previous: place.previous,
+        epoch: epochs.number(),
+        frontier: epochs.newest().frontier.name(),
         base: log.version().to_components(),
         body,
     }

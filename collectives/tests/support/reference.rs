@@ -18,6 +18,12 @@ impl Reference<'_> {
         self.said.iter().map(|said| &said.entry).filter(|entry| view.contains(&entry.author(), entry.seq()))
     }
 
+    /// Entries whose author was trusted in their own causal past: the others' tokens and norms count nowhere.
+    fn counting<'v>(&'v self, view: &'v VersionVector) -> impl Iterator<Item = &'v Entry> {
+        let trusted = |entry: &&Entry| entry.update().is_some() && self.is_trusted(&entry.author(), entry.base());
+        self.entries(view).filter(trusted)
+    }
+
     /// Whether `author` was a founder, or found honest, and was not voided, in `view`.
     pub(crate) fn is_trusted(&self, author: &PeerId, view: &VersionVector) -> bool {
         let vouched = self.rules.is_founder(author) || self.rulings(author, view).iter().any(|(_, passed, _)| *passed);
@@ -57,7 +63,7 @@ impl Reference<'_> {
         let own = self.said.iter().map(|said| &said.entry).filter(|e| e.author() == author && e.update().is_some());
         let before = own.filter(|e| e.seq() < entry.seq()).max_by_key(|e| e.seq());
         let seen = before.map(|entry| entry.base().clone()).unwrap_or_default();
-        let new = self.entries(base).filter(|e| e.author() != author && !seen.contains(&e.author(), e.seq()));
+        let new = self.counting(base).filter(|e| e.author() != author && !seen.contains(&e.author(), e.seq()));
         let others = Self::tokens(new);
         let founding = if before.is_none() { tokens * self.rules.founders.len() as f64 } else { 0.0 };
         let share = tokens / (tokens + others).max(founding);
@@ -67,13 +73,13 @@ impl Reference<'_> {
 
     fn alpha(&self, base: &VersionVector) -> f64 {
         let (start, end) = (f64::from(self.rules.alpha_start_q16), f64::from(self.rules.alpha_end_q16));
-        let done = (Self::tokens(self.entries(base)) / self.rules.token_budget as f64).min(1.0);
+        let done = (Self::tokens(self.counting(base)) / self.rules.token_budget as f64).min(1.0);
         (start + (end - start) * done) / 65536.0
     }
 
     fn clip(&self, base: &VersionVector, norm: u64) -> f64 {
         let mut newest: BTreeMap<PeerId, (u32, u64)> = BTreeMap::new();
-        for entry in self.entries(base) {
+        for entry in self.counting(base) {
             if let Some(update) = entry.update() {
                 let slot = newest.entry(entry.author()).or_default();
                 *slot = (*slot).max((entry.seq(), update.norm));

@@ -42,7 +42,15 @@ fn receive(shared: &Arc<Shared>, incoming: Incoming) {
 }
 
 async fn answer(shared: Arc<Shared>, incoming: Incoming, addr: SocketAddr, place: Place) {
-    match timeout(shared.config.handshake_timeout, incoming).await {
+    let connecting = match shared.paths.through(addr) {
+        Some(_) => incoming.accept_with(shared.accepting_relayed.clone()),
+        None => incoming.accept(),
+    };
+    let connecting = match connecting {
+        Ok(connecting) => connecting,
+        Err(error) => return refused(&shared, addr, refusal(&error)),
+    };
+    match timeout(shared.config.handshake_timeout, connecting).await {
         Err(_) => refused(&shared, addr, Refusal::TimedOut),
         Ok(Err(error)) => refused(&shared, addr, refusal(&error)),
         Ok(Ok(connection)) => admit(&shared, connection, addr, place).await,
@@ -50,7 +58,8 @@ async fn answer(shared: Arc<Shared>, incoming: Incoming, addr: SocketAddr, place
 }
 
 async fn admit(shared: &Arc<Shared>, connection: Connection, addr: SocketAddr, place: Place) {
-    let candidate = match Candidate::new(connection, false) {
+    let relay = shared.paths.through(addr).map(|(relay, _)| relay);
+    let candidate = match Candidate::new(connection, false, relay) {
         Ok(candidate) => candidate,
         Err(error) => return refused(shared, addr, Refusal::Certificate(error.to_string())),
     };

@@ -23,6 +23,12 @@ const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 /// sender opens (6 MiB), so that these, stalled, leave room for control messages.
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
+/// Bytes of received datagrams that wait for a connection's reader. Older ones are dropped for newer ones.
+const DATAGRAMS_IN_BYTES: usize = 128 * 1024;
+
+/// Bytes of datagrams that wait to be sent. At 10 Mbit/s this much is gone in 50 ms: what waited longer is stale.
+const DATAGRAMS_OUT_BYTES: usize = 64 * 1024;
+
 /// Settings of a [`Transport`](crate::Transport). [`TransportConfig::new`] gives the defaults named on each field.
 ///
 /// Bytes that peers can make a transport hold: `connections_max` × (8 MiB window + 4 MiB of short messages
@@ -56,6 +62,10 @@ pub struct TransportConfig {
     /// How long one message may keep us waiting for its bytes, in sum. Then its stream is stopped and the message is dropped. 30 s:
     /// `message_bytes_max` at 140 kB/s.
     pub message_timeout: Duration,
+    /// Pairs of other peers between whom packets are passed on at once. 0: none, this peer does not volunteer as a relay.
+    pub relay_sessions_max: usize,
+    /// Bytes of packets passed on per second, for all pairs together. 1 MiB. Only used with `relay_sessions_max`.
+    pub relay_bytes_per_s_max: u64,
     /// How long a connection that lost the tie-break is still read, for messages already under way. 3 s.
     pub handover: Duration,
 }
@@ -75,6 +85,8 @@ impl TransportConfig {
             idle_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(2),
             message_timeout: Duration::from_secs(30),
+            relay_sessions_max: 0,
+            relay_bytes_per_s_max: 1024 * 1024,
             handover: Duration::from_secs(3),
         }
     }
@@ -98,18 +110,31 @@ impl TransportConfig {
         self.idle().map(drop)
     }
 
-    /// The QUIC parameters of every connection, dialed or accepted.
+    /// The QUIC parameters of every connection that goes straight, dialed or accepted.
     pub(crate) fn quic(&self) -> Result<Arc<quinn::TransportConfig>, BindError> {
+        self.parameters().map(Arc::new)
+    }
+
+    /// Those of a connection through a relay: its packets stay as short as QUIC allows, because each travels inside a
+    /// datagram of another connection.
+    pub(crate) fn relayed_quic(&self) -> Result<Arc<quinn::TransportConfig>, BindError> {
+        let mut quic = self.parameters()?;
+        quic.mtu_discovery_config(None);
+        Ok(Arc::new(quic))
+    }
+
+    fn parameters(&self) -> Result<quinn::TransportConfig, BindError> {
         let mut quic = quinn::TransportConfig::default();
         quic.max_concurrent_uni_streams(STREAMS_MAX.into())
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .datagram_receive_buffer_size(None)
+            .datagram_receive_buffer_size(Some(DATAGRAMS_IN_BYTES))
+            .datagram_send_buffer_size(DATAGRAMS_OUT_BYTES)
             .stream_receive_window(STREAM_WINDOW_BYTES.into())
             .receive_window(CONNECTION_WINDOW_BYTES.into())
             .send_window(CONNECTION_WINDOW_BYTES.into())
             .max_idle_timeout(Some(self.idle()?))
             .keep_alive_interval(Some(self.keep_alive));
-        Ok(Arc::new(quic))
+        Ok(quic)
     }
 
     fn idle(&self) -> Result<IdleTimeout, BindError> {

@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    datagram,
     error::{CloseReason, Disconnect},
     event::TransportEvent,
     flag::Flag,
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     pub(crate) connection: quinn::Connection,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) dialed: bool,
+    /// Who passes its packets on, if they do not go straight.
+    pub(crate) relay: Option<PeerId>,
     pub(crate) since: Instant,
     pub(crate) queue: Arc<SendQueue>,
     /// It lost the tie-break: nothing new is sent, its end is not reported.
@@ -42,12 +45,13 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(candidate: Candidate, queue: Arc<SendQueue>) -> Self {
-        let Candidate { peer, connection, certificate, dialed } = candidate;
+        let Candidate { peer, connection, certificate, dialed, relay } = candidate;
         Self {
             peer,
             connection,
             certificate,
             dialed,
+            relay,
             since: Instant::now(),
             queue,
             retired: Flag::new(),
@@ -87,7 +91,8 @@ pub(crate) enum Turn {
     First,
     /// The caller hears of the end of this one first.
     After(Arc<Link>),
-    /// The caller knows, or is about to know, that the pair is connected: nothing to say.
+    /// The caller knows, or is about to know, that the pair is connected: nothing to say, unless the connection now goes
+    /// straight where it did not before.
     Silently(Arc<Link>),
 }
 
@@ -98,6 +103,7 @@ pub(crate) async fn run(shared: Arc<Shared>, link: Arc<Link>, turn: Turn, addr: 
     take_turn(&shared, &link, turn, addr).await;
     let writing = tokio::spawn(outbound::write(shared.clone(), link.clone()));
     let retiring = tokio::spawn(retire(shared.clone(), link.clone()));
+    tokio::spawn(datagram::read(shared.clone(), link.clone()));
     let ending = inbound::read(&shared, &link).await;
     retiring.abort();
     if writing.await.is_err() {
@@ -119,7 +125,12 @@ pub(crate) async fn run_out(shared: Arc<Shared>, link: Arc<Link>, winner: Arc<Li
 
 async fn take_turn(shared: &Shared, link: &Link, turn: Turn, addr: SocketAddr) {
     match turn {
-        Turn::Silently(elder) => elder.announced.raised().await,
+        Turn::Silently(elder) => {
+            elder.announced.raised().await;
+            if elder.relay.is_some() && link.relay.is_none() {
+                shared.events.send(TransportEvent::Moved { peer: link.peer, addr }).await;
+            }
+        }
         Turn::First => announce(shared, link, addr).await,
         Turn::After(elder) => {
             elder.ended.raised().await;
@@ -131,7 +142,8 @@ async fn take_turn(shared: &Shared, link: &Link, turn: Turn, addr: SocketAddr) {
 
 async fn announce(shared: &Shared, link: &Link, addr: SocketAddr) {
     tracing::debug!(peer = ?link.peer, %addr, dialed = link.dialed, "connected");
-    shared.events.send(TransportEvent::Connected { peer: link.peer, addr, dialed: link.dialed }).await;
+    let Link { peer, dialed, relay, .. } = *link;
+    shared.events.send(TransportEvent::Connected { peer, addr, dialed, relay }).await;
 }
 
 /// Closes a retired connection once what was under way has had time to arrive.

@@ -20,24 +20,37 @@ use crate::{
 /// The name that TLS wants for a server. It is not sent and nothing depends on it.
 const NO_NAME: &str = "peer.invalid";
 
-/// Dials `addr`. The outcome is one event.
-pub(crate) async fn dial(shared: Arc<Shared>, addr: SocketAddr, expect: Option<PeerId>) {
+/// Dials `addr`, which leads through `relay` if one is given. The outcome is one event.
+pub(crate) async fn dial(shared: Arc<Shared>, addr: SocketAddr, relay: Option<PeerId>, expect: Option<PeerId>) {
     shared.counters.dials.one();
-    if let Err(reason) = attempt(&shared, addr, expect).await {
+    if let Err(reason) = attempt(&shared, addr, relay, expect).await {
         shared.counters.dials_failed.one();
-        tracing::debug!(%addr, %reason, "a dial failed");
-        shared.events.send(TransportEvent::DialFailed { addr, reason }).await;
+        tracing::debug!(%addr, ?relay, %reason, "a dial failed");
+        shared.events.send(failed(addr, relay, expect, reason)).await;
+    }
+}
+
+fn failed(addr: SocketAddr, relay: Option<PeerId>, expect: Option<PeerId>, reason: DialError) -> TransportEvent {
+    match (relay, expect) {
+        (Some(relay), Some(peer)) => TransportEvent::DialThroughFailed { relay, peer, reason },
+        _ => TransportEvent::DialFailed { addr, reason },
     }
 }
 
 /// Ends with a running connection, or with the reason why this dial has none of its own.
-async fn attempt(shared: &Arc<Shared>, addr: SocketAddr, expect: Option<PeerId>) -> Result<(), DialError> {
+async fn attempt(
+    shared: &Arc<Shared>,
+    addr: SocketAddr,
+    relay: Option<PeerId>,
+    expect: Option<PeerId>,
+) -> Result<(), DialError> {
     let place = shared.registry.begin_dial(addr, shared.config.connections_max)?;
-    let verifier = Arc::new(DialVerifier::new(shared.tls.possession(), expect, shared.registry.clone()));
+    let verifier =
+        Arc::new(DialVerifier::new(shared.tls.possession(), expect, relay.is_none(), shared.registry.clone()));
     let claims = Claims { registry: shared.registry.clone(), addr, verifier: verifier.clone() };
     let patience = shared.config.handshake_timeout;
     let candidate =
-        timeout(patience, reach(shared, addr, verifier)).await.map_err(|_| DialError::TimedOut(patience))??;
+        timeout(patience, reach(shared, addr, relay, verifier)).await.map_err(|_| DialError::TimedOut(patience))??;
     let peer = candidate.peer;
     let admission = shared.admit(candidate);
     drop(claims);
@@ -56,13 +69,19 @@ async fn attempt(shared: &Arc<Shared>, addr: SocketAddr, expect: Option<PeerId>)
 }
 
 /// Shakes hands and waits for the welcome.
-async fn reach(shared: &Shared, addr: SocketAddr, verifier: Arc<DialVerifier>) -> Result<Candidate, DialError> {
-    let config = shared.tls.dialing(verifier.clone()).map_err(|e| DialError::Handshake(e.to_string()))?;
+async fn reach(
+    shared: &Shared,
+    addr: SocketAddr,
+    relay: Option<PeerId>,
+    verifier: Arc<DialVerifier>,
+) -> Result<Candidate, DialError> {
+    let config =
+        shared.tls.dialing(verifier.clone(), relay.is_some()).map_err(|e| DialError::Handshake(e.to_string()))?;
     let connecting =
         shared.endpoint.connect_with(config, addr, NO_NAME).map_err(|e| DialError::Address(e.to_string()))?;
     let connection =
         connecting.await.map_err(|error| verifier.failure().unwrap_or_else(|| failure(&error, shared, None)))?;
-    let candidate = Candidate::new(connection, true).map_err(|e| DialError::Certificate(e.to_string()))?;
+    let candidate = Candidate::new(connection, true, relay).map_err(|e| DialError::Certificate(e.to_string()))?;
     match welcomed(&candidate.connection).await {
         Ok(true) => Ok(candidate),
         Ok(false) => {

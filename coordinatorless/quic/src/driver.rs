@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use murmur_coordinatorless::{Closing, Event, Input, Kind, Node, Output, StoredEntry, Time};
+use murmur_coordinatorless::{
+    Closing, Compacted, Event, Input, Kind, Node, Output, PeerAddress, Reach, StoredEntry, Time,
+};
 use tokio::sync::mpsc;
 
 use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
@@ -25,7 +27,22 @@ pub trait Host {
     /// A sentence; the driver stops.
     fn adopt(&mut self, state: &[i64]) -> Result<(), String>;
 
-    /// Sets the stored log aside.
+    /// Stores the address book in place of the one before. Losing it costs a slower start, so nothing fails.
+    fn address_book(&mut self, peers: &[PeerAddress]);
+
+    /// Stores a final frontier and the records after it in place of the log so far, whole or not at all.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops.
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), String>;
+
+    /// Replaces what was stored of this peer's votes; returns only when it is on disk.
+    ///
+    /// # Errors
+    /// A sentence; the driver stops, as no vote may be sent that is not stored.
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), String>;
+
+    /// Sets the stored log, the final frontier and the adopted state aside.
     ///
     /// # Errors
     /// A sentence; the driver stops.
@@ -116,8 +133,14 @@ async fn sleep(due: Option<Duration>) {
 
 fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host: &mut H) {
     match event {
-        TransportEvent::Connected { peer, addr, dialed: _ } => {
-            node.handle(now, Input::Connected { peer, address: addr });
+        TransportEvent::Connected { peer, addr, dialed: _, relay } => {
+            let reach = relay.map_or(Reach::Direct, |by| Reach::Relayed { by });
+            node.handle(now, Input::Connected { peer, address: addr, reach });
+        }
+        TransportEvent::Moved { peer, addr } => node.handle(now, Input::Moved { peer, address: addr }),
+        TransportEvent::Datagram { from, bytes } => {
+            host.count(false, "datagram", bytes.len());
+            node.handle(now, Input::Datagram { from, bytes: bytes.into() });
         }
         TransportEvent::Message { from, bytes } => {
             host.count(false, Kind::peek(&bytes).name(), bytes.len());
@@ -136,6 +159,9 @@ fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host
                 host.told_off(ToldOff::SameIdentity);
             }
             node.handle(now, Input::DialFailed { address: addr, retry: is_worth_retrying(&reason) });
+        }
+        TransportEvent::DialThroughFailed { relay, peer, reason } => {
+            tracing::debug!(relay = %relay.petname(), peer = %peer.petname(), %reason, "no way through a relay");
         }
         TransportEvent::Refused { addr, reason: reason @ (Refusal::AlreadyConnected(_) | Refusal::Aborted(_)) } => {
             tracing::debug!(%addr, %reason, "a connection too many");
@@ -166,11 +192,20 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
     while let Some(output) = node.poll_output() {
         match output {
             Output::Append { record, durable } => host.append(&record, durable)?,
+            Output::AddressBook { peers } => host.address_book(&peers),
             Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
-            Output::Dial { address } => transport.dial(address, None),
+            Output::Compact(compacted) => host.compact(&compacted)?,
+            Output::Datagram { to, bytes } => {
+                host.count(true, "datagram", bytes.len());
+                // A datagram may be lost anywhere, so also here; the transport counts it.
+                let _ = transport.send_datagram(to, &bytes);
+            }
+            Output::Dial { address, expect } => transport.dial(address, expect),
+            Output::DialThrough { relay, peer } => transport.dial_through(relay, peer),
             Output::Event(event) => host.event(event, node),
             Output::Reset => host.reset()?,
+            Output::Signing { bytes } => host.signing(&bytes)?,
             Output::Send { to, kind, bytes } => {
                 host.count(true, kind.name(), bytes.len());
                 // What does not go out is repaired by anti-entropy or asked for again.
@@ -195,7 +230,7 @@ fn priority(kind: Kind) -> Priority {
 fn close_reason(reason: Closing) -> CloseReason {
     match reason {
         Closing::Evicted => CloseReason::Evicted,
-        Closing::Full => CloseReason::Full,
+        Closing::Full | Closing::Idle => CloseReason::Full,
         Closing::Goodbye => CloseReason::Leaving,
         Closing::Misbehaved => CloseReason::Misbehaved,
         Closing::OtherRun => CloseReason::Incompatible,

@@ -10,8 +10,12 @@
 //!    When two peers dial each other at once, the connection dialed by the smaller `PeerId` stays.
 //! 4. [`Transport::send`] queues a message; each is one unidirectional stream, whose end is the message's end.
 //!    Messages between two peers may overtake each other: a more urgent [`Priority`] does so on purpose.
-//! 5. A connection ends by [`Transport::close`], by the other side, by silence, or by breaking a limit: [`TransportEvent::Disconnected`].
-//! 6. [`Transport::shutdown`] sends what is queued, for a bounded time, and says goodbye.
+//!    [`Transport::send_datagram`] goes past every queue, and may be lost.
+//! 5. Two peers that cannot reach each other connect through a third that volunteers: [`Transport::dial_through`]. To both
+//!    ends it is a connection like any other, encrypted end to end; the packets of one travel in the datagrams of others.
+//!    As soon as a straight connection succeeds it takes over: [`TransportEvent::Moved`].
+//! 6. A connection ends by [`Transport::close`], by the other side, by silence, or by breaking a limit: [`TransportEvent::Disconnected`].
+//! 7. [`Transport::shutdown`] sends what is queued, for a bounded time, and says goodbye.
 //!
 //! [`drive`] runs a whole peer, `murmur_coordinatorless::Node`, over a transport.
 //!
@@ -22,9 +26,11 @@
 //! handshakes, streams and bytes per connection. What it sends is given on as bytes, unread.
 
 mod accept;
+mod bucket;
 mod certificate;
 mod config;
 mod connection;
+mod datagram;
 mod dial;
 mod driver;
 mod error;
@@ -32,8 +38,10 @@ mod event;
 mod flag;
 mod inbound;
 mod outbound;
+mod path;
 mod queue;
 mod registry;
+mod relay;
 mod socket;
 mod tls;
 mod traffic;
@@ -41,6 +49,7 @@ mod transport;
 mod verifier;
 
 pub use config::TransportConfig;
+pub use datagram::DATAGRAM_BYTES_MAX;
 pub use driver::{Host, Request, ToldOff, drive};
 pub use error::{BindError, CloseReason, DialError, Disconnect, Refusal, SendError};
 pub use event::{Events, TransportEvent};

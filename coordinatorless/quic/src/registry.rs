@@ -8,6 +8,8 @@
 //! if the connection we hold is old, or was dialed by the same side, or is closed, the other side has lost it, or it
 //! would not have dialed. Then the newcomer *replaces* it, and the caller is told of the loss.
 //!
+//! A connection that goes straight beats one through a relay, whoever dialed and whenever: both sides see the difference.
+//!
 //! Why both sides agree: a peer never finishes a dial to a peer that it is connected to, or is dialing already
 //! ([`Registry::claim_dial`]). So two live connections of one pair were dialed by different sides, each before
 //! its dialer knew of the other, which is within one handshake timeout.
@@ -68,6 +70,7 @@ pub(crate) struct Candidate {
     pub(crate) connection: quinn::Connection,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) dialed: bool,
+    pub(crate) relay: Option<PeerId>,
 }
 
 impl Candidate {
@@ -76,11 +79,15 @@ impl Candidate {
     /// # Errors
     ///
     /// The certificate is not a peer's; the handshake has checked it, so this does not happen.
-    pub(crate) fn new(connection: quinn::Connection, dialed: bool) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        dialed: bool,
+        relay: Option<PeerId>,
+    ) -> Result<Self, rustls::Error> {
         let shown = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
         let certificate =
             shown.and_then(|chain| chain.first().cloned()).ok_or(rustls::Error::NoCertificatesPresented)?;
-        Ok(Self { peer: peer_id_of(&certificate)?, connection, certificate, dialed })
+        Ok(Self { peer: peer_id_of(&certificate)?, connection, certificate, dialed, relay })
     }
 }
 
@@ -92,13 +99,36 @@ enum Verdict {
     Loses,
 }
 
+/// What the tie-break looks at in each of two connections.
+#[derive(Clone, Copy, Debug)]
+struct Trait {
+    dialed: bool,
+    relayed: bool,
+}
+
+/// How much of the connection that is there can still be alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    /// It is closed, or the other side has restarted.
+    Gone,
+    /// It is open, but old: had the other side not lost it, it would not have dialed.
+    Old,
+    /// It may have begun together with the newcomer.
+    Current,
+}
+
 /// The tie-break, as a function of what both sides know.
-fn judge(own: PeerId, peer: PeerId, newcomer_dialed: bool, holder_dialed: bool, holder_is_current: bool) -> Verdict {
-    let newcomer_is_from_smaller = newcomer_dialed == (own < peer);
-    match holder_is_current && newcomer_dialed != holder_dialed {
-        false => Verdict::Replaces,
-        true if newcomer_is_from_smaller => Verdict::Supersedes,
-        true => Verdict::Loses,
+fn judge(own: PeerId, peer: PeerId, newcomer: Trait, held: Trait, holder: Holder) -> Verdict {
+    let newcomer_is_from_smaller = newcomer.dialed == (own < peer);
+    let straighter = held.relayed && !newcomer.relayed;
+    let more_crooked = newcomer.relayed && !held.relayed;
+    match holder {
+        Holder::Old | Holder::Current if straighter => Verdict::Supersedes,
+        Holder::Gone | Holder::Old => Verdict::Replaces,
+        Holder::Current if more_crooked => Verdict::Loses,
+        Holder::Current if newcomer.dialed == held.dialed => Verdict::Replaces,
+        Holder::Current if newcomer_is_from_smaller => Verdict::Supersedes,
+        Holder::Current => Verdict::Loses,
     }
 }
 
@@ -134,8 +164,9 @@ impl Registry {
             state.links.insert(peer, link.clone());
             return Admission::First(link);
         };
-        let current = self.is_current(&holder, &candidate.certificate);
-        match judge(self.own, peer, candidate.dialed, holder.dialed, current) {
+        let newcomer = Trait { dialed: candidate.dialed, relayed: candidate.relay.is_some() };
+        let held = Trait { dialed: holder.dialed, relayed: holder.relay.is_some() };
+        match judge(self.own, peer, newcomer, held, self.state_of(&holder, &candidate.certificate)) {
             Verdict::Replaces => {
                 let link = Arc::new(Link::new(candidate, Arc::new(queue())));
                 state.links.insert(peer, link.clone());
@@ -164,9 +195,13 @@ impl Registry {
         std::mem::take(&mut *link.elders())
     }
 
-    /// Whether `holder` may have begun together with a connection that shows `certificate`.
-    fn is_current(&self, holder: &Link, certificate: &CertificateDer<'_>) -> bool {
-        holder.is_open() && holder.certificate == *certificate && holder.since.elapsed() < self.simultaneous
+    /// What a connection that shows `certificate` says about `holder`.
+    fn state_of(&self, holder: &Link, certificate: &CertificateDer<'_>) -> Holder {
+        match holder.is_open() && holder.certificate == *certificate {
+            false => Holder::Gone,
+            true if holder.since.elapsed() < self.simultaneous => Holder::Current,
+            true => Holder::Old,
+        }
     }
 
     /// Forgets `link`, which has ended, if it is still the pair's connection.
@@ -181,10 +216,17 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// We hold a live connection to the same process, or are dialing it.
-    pub(crate) fn claim_dial(&self, peer: PeerId, certificate: &CertificateDer<'_>) -> Result<(), DialError> {
+    /// We hold a live connection to the same process, or are dialing it. One through a relay does not count for a dial
+    /// that is `straight`.
+    pub(crate) fn claim_dial(
+        &self,
+        peer: PeerId,
+        certificate: &CertificateDer<'_>,
+        straight: bool,
+    ) -> Result<(), DialError> {
         let mut state = self.lock();
-        let connected = |link: &Arc<Link>| link.is_open() && link.certificate == *certificate;
+        let better = |link: &Arc<Link>| straight && link.relay.is_some();
+        let connected = |link: &Arc<Link>| link.is_open() && link.certificate == *certificate && !better(link);
         if state.links.get(&peer).is_some_and(connected) {
             Err(DialError::AlreadyConnected(peer))
         } else if state.dialed_peers.insert(peer) {
@@ -290,9 +332,18 @@ mod tests {
     const SMALL: PeerId = PeerId([1; 32]);
     const LARGE: PeerId = PeerId([2; 32]);
 
+    fn straight(dialed: bool) -> Trait {
+        Trait { dialed, relayed: false }
+    }
+
+    fn relayed(dialed: bool) -> Trait {
+        Trait { dialed, relayed: true }
+    }
+
     /// What each side does with the connection dialed by `dialer` when it holds the one dialed by the other.
     fn both_sides(dialer: PeerId) -> (Verdict, Verdict) {
-        let at = |own: PeerId, peer| judge(own, peer, own == dialer, own != dialer, true);
+        let at =
+            |own: PeerId, peer| judge(own, peer, straight(own == dialer), straight(own != dialer), Holder::Current);
         (at(SMALL, LARGE), at(LARGE, SMALL))
     }
 
@@ -304,8 +355,21 @@ mod tests {
 
     #[test]
     fn a_connection_that_its_dialer_has_lost_is_replaced() {
-        assert_eq!(judge(SMALL, LARGE, false, true, false), Verdict::Replaces);
-        assert_eq!(judge(SMALL, LARGE, false, false, true), Verdict::Replaces);
+        for holder in [Holder::Gone, Holder::Old] {
+            assert_eq!(judge(SMALL, LARGE, straight(false), straight(true), holder), Verdict::Replaces);
+        }
+        assert_eq!(judge(SMALL, LARGE, straight(false), straight(false), Holder::Current), Verdict::Replaces);
+    }
+
+    #[test]
+    fn a_straight_connection_beats_a_relayed_one_whoever_dialed() {
+        for (new, old) in [(true, true), (true, false), (false, true), (false, false)] {
+            for holder in [Holder::Old, Holder::Current] {
+                assert_eq!(judge(SMALL, LARGE, straight(new), relayed(old), holder), Verdict::Supersedes);
+            }
+            assert_eq!(judge(SMALL, LARGE, relayed(new), straight(old), Holder::Current), Verdict::Loses);
+            assert_eq!(judge(SMALL, LARGE, straight(new), relayed(old), Holder::Gone), Verdict::Replaces);
+        }
     }
 
     #[test]

@@ -21,12 +21,13 @@ use rustls::{
 
 use crate::{
     certificate::Credentials,
+    config::TransportConfig,
     error::BindError,
     verifier::{AcceptVerifier, Possession},
 };
 
 /// The protocol and its version, negotiated in the handshake (RFC 7301). Peers of different versions do not connect.
-pub const ALPN: &str = "murmur/1";
+pub const ALPN: &str = "murmur/2";
 
 /// Handshakes that wait, unread, for the accept loop; and bytes kept for each and for all of them.
 const INCOMING_MAX: usize = 256;
@@ -39,13 +40,15 @@ pub(crate) struct Tls {
     credentials: Credentials,
     own: PeerId,
     quic: Arc<quinn::TransportConfig>,
+    relayed_quic: Arc<quinn::TransportConfig>,
 }
 
 impl Tls {
-    pub(crate) fn new(identity: &Identity, quic: Arc<quinn::TransportConfig>) -> Result<Self, BindError> {
+    pub(crate) fn new(identity: &Identity, config: &TransportConfig) -> Result<Self, BindError> {
+        let (quic, relayed_quic) = (config.quic()?, config.relayed_quic()?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let credentials = Credentials::new(identity, provider.secure_random)?;
-        Ok(Self { provider, credentials, own: identity.peer_id(), quic })
+        Ok(Self { provider, credentials, own: identity.peer_id(), quic, relayed_quic })
     }
 
     pub(crate) fn possession(&self) -> Possession {
@@ -53,7 +56,11 @@ impl Tls {
     }
 
     /// The settings of one dial, whose verifier decides whom to accept.
-    pub(crate) fn dialing(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<quinn::ClientConfig, rustls::Error> {
+    pub(crate) fn dialing(
+        &self,
+        verifier: Arc<dyn ServerCertVerifier>,
+        relayed: bool,
+    ) -> Result<quinn::ClientConfig, rustls::Error> {
         let mut tls = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -63,12 +70,16 @@ impl Tls {
         tls.enable_sni = false;
         tls.resumption = Resumption::disabled();
         let mut config = quinn::ClientConfig::new(Arc::new(initial_suite(QuicClientConfig::try_from(tls))?));
-        config.transport_config(self.quic.clone());
+        config.transport_config(self.parameters(relayed));
         Ok(config)
     }
 
-    /// The settings of all accepted connections.
-    pub(crate) fn accepting(&self) -> Result<quinn::ServerConfig, rustls::Error> {
+    fn parameters(&self, relayed: bool) -> Arc<quinn::TransportConfig> {
+        if relayed { self.relayed_quic.clone() } else { self.quic.clone() }
+    }
+
+    /// The settings of all accepted connections that are `relayed`, or of all that are not.
+    pub(crate) fn accepting(&self, relayed: bool) -> Result<quinn::ServerConfig, rustls::Error> {
         let verifier = AcceptVerifier { possession: self.possession(), own: self.own };
         let mut tls = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
@@ -80,7 +91,7 @@ impl Tls {
         let crypto = initial_suite(QuicServerConfig::try_from(tls))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
-            .transport_config(self.quic.clone())
+            .transport_config(self.parameters(relayed))
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES)
             .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);

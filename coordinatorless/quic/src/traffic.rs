@@ -71,6 +71,20 @@ traffic! {
     messages_rx_timed_out,
     /// Messages dropped on the way in because the sender gave them up.
     messages_rx_aborted,
+    /// Datagrams handed to a connection.
+    datagrams_tx,
+    /// Datagrams that did not fit, or whose peer was not connected.
+    datagrams_tx_lost,
+    /// Datagrams given to the caller.
+    datagrams_rx,
+    /// Datagrams dropped on the way in: too many, too long, or of no known kind.
+    datagrams_rx_dropped,
+    /// Packets passed on between two others.
+    relayed,
+    /// Bytes of packets passed on between two others.
+    relayed_bytes,
+    /// Packets not passed on: not asked to, no connection to the receiver, or a limit was reached.
+    relay_refused,
     /// Dials started.
     dials,
     /// Dials that did not end in a connection.

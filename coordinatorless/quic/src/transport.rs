@@ -19,11 +19,13 @@ use tokio::{
 use crate::{
     accept,
     config::TransportConfig,
-    dial,
+    datagram, dial,
     error::{BindError, CloseReason, SendError},
     event::{self, EventSender, Events},
+    path::{PathSocket, Paths},
     queue::{Priority, Pushed, SendQueue},
     registry::{Admission, Candidate, Registry},
+    relay::{self, Switchboard},
     socket::CountingSocket,
     tls::Tls,
     traffic::{Counters, Traffic},
@@ -37,6 +39,11 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) events: EventSender,
     pub(crate) endpoint: Endpoint,
+    /// Ways through relays, and their stand-in addresses.
+    pub(crate) paths: Arc<Paths>,
+    /// What this peer passes on for others.
+    pub(crate) switchboard: Switchboard,
+    pub(crate) accepting_relayed: Arc<quinn::ServerConfig>,
     runtime: Handle,
     addr: SocketAddr,
 }
@@ -82,13 +89,28 @@ impl Transport {
         config.validate()?;
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let counters = Arc::new(Counters::default());
-        let tls = Tls::new(identity, config.quic()?)?;
-        let (endpoint, addr) = open(&tls, &config, counters.clone())?;
+        let tls = Tls::new(identity, &config)?;
+        let (paths, packets) = Paths::new();
+        let (endpoint, addr) = open(&tls, &config, counters.clone(), paths.clone())?;
+        let accepting_relayed = Arc::new(accepting(&tls, true)?);
+        let switchboard = Switchboard::new(config.relay_sessions_max, config.relay_bytes_per_s_max);
         let registry = Arc::new(Registry::new(identity.peer_id(), config.handshake_timeout));
         let (events_in, events) = event::channel(config.events_max);
-        let shared = Shared { config, tls, registry, counters, events: events_in, endpoint, runtime, addr };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            config,
+            tls,
+            registry,
+            counters,
+            events: events_in,
+            endpoint,
+            paths,
+            switchboard,
+            accepting_relayed,
+            runtime,
+            addr,
+        });
         shared.runtime.spawn(accept::accept_all(shared.clone()));
+        shared.runtime.spawn(relay::send_all(Arc::downgrade(&shared), packets));
         Ok((Self(Arc::new(Owner(shared))), events))
     }
 
@@ -106,7 +128,28 @@ impl Transport {
     /// as [`Connected`](crate::TransportEvent::Connected) with `dialed`, or [`DialFailed`](crate::TransportEvent::DialFailed),
     /// within `handshake_timeout`.
     pub fn dial(&self, addr: SocketAddr, expect: Option<PeerId>) {
-        self.shared().runtime.spawn(dial::dial(self.shared().clone(), addr, expect));
+        self.shared().runtime.spawn(dial::dial(self.shared().clone(), addr, None, expect));
+    }
+
+    /// Dials `peer` through `relay`, a connected peer that volunteers and is connected to `peer`. The outcome comes as
+    /// [`Connected`](crate::TransportEvent::Connected), or [`DialThroughFailed`](crate::TransportEvent::DialThroughFailed).
+    pub fn dial_through(&self, relay: PeerId, peer: PeerId) {
+        let shared = self.shared();
+        let addr = shared.paths.to(relay, peer);
+        shared.runtime.spawn(dial::dial(shared.clone(), addr, Some(relay), Some(peer)));
+    }
+
+    /// Sends a datagram over the connection to `to`: ahead of all messages, at most once, in no order.
+    ///
+    /// # Errors
+    ///
+    /// The datagram is dropped: see [`SendError`].
+    pub fn send_datagram(&self, to: PeerId, datagram: &[u8]) -> Result<(), SendError> {
+        let sent = datagram::send(self.shared(), to, datagram);
+        let counters = &self.shared().counters;
+        let counter = if sent.is_ok() { &counters.datagrams_tx } else { &counters.datagrams_tx_lost };
+        counter.one();
+        sent
     }
 
     /// Queues `message` for `to`. Never waits.
@@ -176,16 +219,25 @@ impl fmt::Debug for Transport {
     }
 }
 
+fn accepting(tls: &Tls, relayed: bool) -> Result<quinn::ServerConfig, BindError> {
+    tls.accepting(relayed).map_err(|e| BindError::Certificate(e.to_string()))
+}
+
 /// Opens the counted socket and the QUIC endpoint on it.
-fn open(tls: &Tls, config: &TransportConfig, counters: Arc<Counters>) -> Result<(Endpoint, SocketAddr), BindError> {
-    let accepting = tls.accepting().map_err(|e| BindError::Certificate(e.to_string()))?;
+fn open(
+    tls: &Tls,
+    config: &TransportConfig,
+    counters: Arc<Counters>,
+    paths: Arc<Paths>,
+) -> Result<(Endpoint, SocketAddr), BindError> {
+    let accepting = accepting(tls, false)?;
     let mut endpoint_config = EndpointConfig::default();
     // So that the fixed bit tells QUIC from garbage: see `udp_rx_not_quic`.
     endpoint_config.grease_quic_bit(false);
     let runtime = Arc::new(TokioRuntime);
     let open = || {
         let socket = runtime.wrap_udp_socket(UdpSocket::bind(config.bind)?)?;
-        let socket = Arc::new(CountingSocket::new(socket, counters));
+        let socket = Arc::new(PathSocket::new(Arc::new(CountingSocket::new(socket, counters)), paths));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(accepting), socket, runtime.clone())?;
         let addr = endpoint.local_addr()?;
         Ok((endpoint, addr))

@@ -51,14 +51,16 @@ fn only(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) 
 pub(crate) struct DialVerifier {
     possession: Possession,
     expect: Option<PeerId>,
+    /// Whether the packets of this dial go straight, not through a relay.
+    straight: bool,
     registry: Arc<Registry>,
     /// Whom the dial reached and claimed, or why it was given up. Decided once.
     outcome: OnceLock<Result<PeerId, DialError>>,
 }
 
 impl DialVerifier {
-    pub(crate) fn new(possession: Possession, expect: Option<PeerId>, registry: Arc<Registry>) -> Self {
-        Self { possession, expect, registry, outcome: OnceLock::new() }
+    pub(crate) fn new(possession: Possession, expect: Option<PeerId>, straight: bool, registry: Arc<Registry>) -> Self {
+        Self { possession, expect, straight, registry, outcome: OnceLock::new() }
     }
 
     /// Why the dial was given up here, if it was.
@@ -77,7 +79,7 @@ impl DialVerifier {
         match self.expect {
             _ if found == self.registry.own() => Err(DialError::SelfConnection),
             Some(expected) if found != expected => Err(DialError::WrongPeer { expected, found }),
-            Some(_) | None => self.registry.claim_dial(found, certificate).map(|()| found),
+            Some(_) | None => self.registry.claim_dial(found, certificate, self.straight).map(|()| found),
         }
     }
 }

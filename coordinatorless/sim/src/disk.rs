@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use murmur_coordinatorless::{Stored, StoredEntry, Time};
+use murmur_coordinatorless::{Compacted, PeerAddress, Stored, StoredEntry, Time};
 
 /// One record of the log.
 #[derive(Clone, Debug)]
@@ -20,6 +20,12 @@ pub(crate) struct Disk {
     head: Option<Written>,
     head_before: Option<Written>,
     carries: Vec<Arc<[u8]>>,
+    /// Proof and state of a final frontier; the log begins with what belongs to it.
+    compacted: Option<(Vec<u8>, Arc<Vec<i64>>)>,
+    signing: Option<Vec<u8>>,
+    book: Vec<PeerAddress>,
+    /// What was there before the files were last replaced, and when the new ones are safe.
+    before: Option<(Time, Box<Self>)>,
 }
 
 /// Carries a machine keeps.
@@ -42,9 +48,40 @@ impl Disk {
         self.adopted = Some(state);
     }
 
+    /// Stores a final frontier in place of the log.
+    pub(crate) fn compact(&mut self, compacted: Compacted, now: Time, safe_at: Time) {
+        self.remember(now, safe_at);
+        let safe = |record| Written { record, safe_at: Some(safe_at) };
+        self.log = compacted.records.into_iter().map(safe).collect();
+        (self.adopted, self.compacted) = (None, Some((compacted.proof, compacted.state)));
+    }
+
+    /// Stores what was voted for.
+    pub(crate) fn sign(&mut self, bytes: Vec<u8>, now: Time, safe_at: Time) {
+        self.remember(now, safe_at);
+        self.signing = Some(bytes);
+    }
+
+    /// Files are replaced whole or not at all: keeps the present ones until the new ones are safe.
+    fn remember(&mut self, now: Time, safe_at: Time) {
+        self.before = self.before.take().filter(|(safe_at, _)| *safe_at > now);
+        let before = self.clone();
+        self.before = Some((safe_at, Box::new(before)));
+    }
+
+    /// Stores where others are.
+    pub(crate) fn keep_book(&mut self, book: Vec<PeerAddress>) {
+        self.book = book;
+    }
+
+    /// Where others were.
+    pub(crate) fn book(&self) -> Vec<PeerAddress> {
+        self.book.clone()
+    }
+
     /// Sets the log aside.
     pub(crate) fn reset(&mut self) {
-        (self.log, self.adopted) = (Vec::new(), None);
+        (self.log, self.adopted, self.compacted) = (Vec::new(), None, None);
     }
 
     /// Keeps the newest carries.
@@ -57,6 +94,12 @@ impl Disk {
     /// Power is lost at `now`. Of what is not safe, `keep` says how many records survive, given how many there are.
     /// Returns whether anything was lost.
     pub(crate) fn lose_power(&mut self, now: Time, keep: impl FnOnce(usize) -> usize) -> bool {
+        let mut replaced = false;
+        while let Some((_, before)) = self.before.take().filter(|(safe_at, _)| *safe_at > now) {
+            let carries = core::mem::take(&mut self.carries);
+            *self = Self { carries, ..*before };
+            replaced = true;
+        }
         let is_safe = |written: &Written| written.safe_at.is_some_and(|at| at <= now);
         let safe = self.log.iter().rposition(is_safe).map_or(0, |last| last + 1);
         let before = self.log.len();
@@ -66,7 +109,7 @@ impl Disk {
             self.head = self.head_before.take();
             self.log.truncate(safe);
         }
-        self.log.len() < before
+        replaced || self.log.len() < before
     }
 
     /// The end of the log is damaged: `keep` says how many records are left, given how many there are. The newest own
@@ -81,6 +124,8 @@ impl Disk {
         Stored {
             entries: self.log.iter().map(|written| written.record.clone()).collect(),
             adopted: self.adopted.as_ref().map(|state| state.to_vec()),
+            compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), state.to_vec())),
+            signing: self.signing.clone(),
             head: self.head.as_ref().map(|written| written.record.clone()),
             carries: self.carries.clone(),
         }

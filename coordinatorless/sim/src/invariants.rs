@@ -5,6 +5,7 @@
 
 mod chains;
 mod conservation;
+mod frontiers;
 mod innocence;
 mod liveness;
 mod loss;
@@ -30,7 +31,9 @@ const KEPT_EACH: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Glance {
     pub(crate) at: Place,
-    /// Names the set: every chain's length and newest entry, and the chains that are closed.
+    /// The newest epoch that is final there.
+    pub(crate) epoch: u32,
+    /// Names the set: the newest final frontier, every chain's length and newest entry, and the chains that are closed.
     pub(crate) set: Hash,
     pub(crate) root: Hash,
     pub(crate) clock: u64,
@@ -52,6 +55,12 @@ impl Sight<'_> {
     /// The set of the peer at `at`, which must run.
     pub(crate) fn version(&self, at: Place) -> Option<&VersionVector> {
         self.machines[at].node.as_ref().map(|node| node.fold().log().version())
+    }
+
+    /// The newest final epoch that an entry knows, as held by the peer at `at`.
+    pub(crate) fn epoch_of(&self, at: Place, author: &PeerId, seq: u32) -> Option<u32> {
+        let node = self.machines[at].node.as_ref()?;
+        node.fold().log().record(author, seq).map(|record| record.entry.header().epoch)
     }
 }
 
@@ -116,7 +125,8 @@ impl Watch {
             Box::new(roots::EqualSetEqualRoot),
             Box::new(chains::ChainsNeverFork::default()),
             Box::new(loss::NoUpdateLost::default()),
-            Box::new(memory::MemoryBound { overhead_bytes: checks.overhead_bytes }),
+            Box::new(frontiers::FrontiersNeverConflict::default()),
+            Box::new(memory::MemoryBound { overhead_bytes: checks.overhead_bytes, log_bytes: checks.log_bytes }),
             Box::new(liveness::Liveness::new(checks.liveness_ms)),
             Box::new(innocence::Innocence),
             Box::new(conservation::Conservation),

@@ -3,7 +3,7 @@
 use murmur_collectives::{Body, Entry, Hash, Identity};
 use murmur_coordinatorless::{EntryName, Item, Message, Want};
 
-use crate::{dice::Dice, queue::Place, scenario::Way};
+use crate::{dice::Dice, queue::Place, scenario::Way, seam::DATAGRAM};
 
 /// Messages of others remembered for repeating.
 const OVERHEARD: usize = 32;
@@ -38,6 +38,9 @@ impl Malice {
 
     /// What a peer with this way of doing harm sends to `to` instead of `bytes`.
     pub(crate) fn instead(&mut self, way: Way, me: &Identity, to: Place, priority: usize, bytes: Vec<u8>) -> Outgoing {
+        if priority == DATAGRAM && way != Way::Garbles {
+            return vec![(priority, bytes)];
+        }
         match way {
             Way::Garbles => self.garble(priority, bytes),
             Way::Replays => self.replay(me, priority, bytes),

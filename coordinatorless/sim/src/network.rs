@@ -160,6 +160,13 @@ impl Network {
         self.leaves(now, from, priority, bytes as u64) + self.latency(from, to) + jitter + again
     }
 
+    /// When a datagram that leaves `from` now is there; never, if it is lost.
+    pub(crate) fn datagram_arrival(&mut self, now: Time, from: Place, to: Place) -> Option<Time> {
+        let jitter = Duration::from_micros(self.dice.below(self.settings.jitter_ms * 1000 + 1));
+        let lost = !self.calm && self.dice.happens(self.settings.loss_percent);
+        (!lost).then(|| now + self.latency(from, to) + jitter)
+    }
+
     /// When the last byte of a message has left: urgent messages overtake those that wait.
     fn leaves(&mut self, now: Time, from: Place, priority: usize, bytes: u64) -> Time {
         let rate = self.upload(from);

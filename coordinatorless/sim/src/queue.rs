@@ -15,6 +15,8 @@ pub(crate) type Place = usize;
 pub(crate) enum Mail {
     /// A connection is up.
     Connected { peer: PeerId, address: SocketAddr },
+    /// A datagram came in.
+    Datagram { from: Place, connection: u64, bytes: Vec<u8> },
     /// A dial failed.
     DialFailed { address: SocketAddr, retry: bool },
     /// A connection is gone.
@@ -33,7 +35,7 @@ pub(crate) enum Happening {
     /// A fault begins or ends.
     Fault(Fault),
     /// A dial has had its round trip.
-    Handshake { from: Place, life: u32, to: Place },
+    Handshake { from: Place, life: u32, to: Place, expect: Option<PeerId> },
     /// The invariants are looked at.
     Look,
     /// The trainer of a machine has replayed an update.

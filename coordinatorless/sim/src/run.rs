@@ -141,7 +141,8 @@ fn glance(at: usize, machine: &mut Machine) -> Option<Glance> {
     let node = machine.node.as_mut()?;
     let root = node.state_root();
     let log = node.fold().log();
-    let mut bytes = Vec::new();
+    let epochs = node.fold().epochs();
+    let mut bytes = epochs.names().last().map_or(Vec::new(), |name| name.0.to_vec());
     for (author, count) in log.version().iter() {
         bytes.extend_from_slice(&author.0);
         bytes.extend_from_slice(&count.to_le_bytes());
@@ -150,5 +151,6 @@ fn glance(at: usize, machine: &mut Machine) -> Option<Glance> {
     log.forked().for_each(|author| bytes.extend_from_slice(&author.0));
     let set = Hash::of("murmuration simulated set v1", &bytes);
     let (clock, is_caught_up) = (node.fold().clock(), node.is_caught_up());
-    Some(Glance { at, set, root, clock, is_caught_up, footprint: node.footprint() })
+    let epoch = epochs.number();
+    Some(Glance { at, epoch, set, root, clock, is_caught_up, footprint: node.footprint() })
 }

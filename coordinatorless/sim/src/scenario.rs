@@ -57,6 +57,8 @@ pub struct Work {
     pub audit_percent: u32,
     /// A peer takes a checkpoint whenever the token clock has advanced by this much. 0: never.
     pub checkpoint_every_tokens: u64,
+    /// The token clock between two final frontiers, 0: nothing becomes final; the seed chooses one of these.
+    pub frontier_every_tokens: Vec<u64>,
 }
 
 /// The simulated network.
@@ -153,6 +155,8 @@ pub struct Checks {
     pub liveness_ms: u64,
     /// What a peer keeps in memory beyond its state and its log, at most, bytes.
     pub overhead_bytes: u64,
+    /// What its log takes in memory, at most, if work becomes final. 0: not asked.
+    pub log_bytes: u64,
     /// Tokens folded, at least, in percent of the same seed without faults. 0: not compared.
     pub tokens_percent: u64,
     /// Of the peers that live through a window, those whose work was folded in it, at least, percent. 0: not asked.
@@ -195,6 +199,7 @@ impl Default for Work {
             steps: 10,
             audit_percent: 20,
             checkpoint_every_tokens: 1000,
+            frontier_every_tokens: vec![1500, 1500, 1500, 0],
         }
     }
 }
@@ -246,6 +251,7 @@ impl Default for Checks {
             every_ms: 1000,
             liveness_ms: 20_000,
             overhead_bytes: 4_000_000,
+            log_bytes: 0,
             tokens_percent: 0,
             contributing_percent: 0,
             window_ms: 60_000,
@@ -303,6 +309,8 @@ impl Scenario {
             (self.seconds + self.calm_seconds + self.heal_seconds > 1_000_000, "no more than 1,000,000 seconds"),
             (self.work.parameters.is_empty(), "work.parameters must name a size"),
             (self.work.parameters.iter().any(|size| *size == 0 || *size > 1 << 24), "work.parameters: 1 to 2^24"),
+            (self.work.frontier_every_tokens.is_empty(), "work.frontier_every_tokens must name a number"),
+            (self.work.frontier_every_tokens.iter().any(|tokens| *tokens > 1 << 38), "work.frontier_every_tokens"),
             (!(16..=4096).contains(&self.work.top), "work.top must be 16 to 4096"),
             (self.work.steps == 0 || self.work.steps > 1000, "work.steps must be 1 to 1000"),
             (self.work.segment_ms == 0, "work.segment_ms must not be 0"),

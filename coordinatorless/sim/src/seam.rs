@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId};
 use murmur_coordinatorless::{
-    Closing, Config, Draft, EntryName, Event, Input, Kind, Node, Output, Setup, StoredEntry, Time,
+    Closing, Compacted, Config, Draft, EntryName, Event, Input, Kind, Node, Output, PeerAddress, Reach, Setup,
+    StoredEntry, Swim, Time,
 };
 
 use crate::{queue::Mail, scenario::Scenario, swarm::Run};
@@ -38,24 +39,34 @@ pub(crate) enum Deed {
     Append { record: StoredEntry, durable: bool },
     /// Store a state that came from others.
     Adopt(Arc<Vec<i64>>),
+    /// Store where others are.
+    Book(Vec<PeerAddress>),
     /// End a connection; `offended` if the other side broke the protocol.
     Close { peer: PeerId, offended: bool },
-    /// Open a connection.
-    Dial(SocketAddr),
+    /// Store a final frontier in place of the log.
+    Compact(Box<Compacted>),
+    /// Open a connection, to this peer if it is named.
+    Dial { address: SocketAddr, expect: Option<PeerId> },
+    /// Open a connection through a volunteer. Nobody volunteers here.
+    DialThrough,
     /// Set the stored log aside.
     Reset,
     /// Send a message; the smaller the number, the more urgent.
     Send { to: PeerId, priority: usize, bytes: Vec<u8> },
+    /// Store what was voted for.
+    Sign(Vec<u8>),
     /// Something worth telling.
     Tell(Event),
 }
 
 /// Makes a peer as its machine would on starting it.
 pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
-    let Waking { identity, seed, stored } = setup;
+    let Waking { identity, seed, incarnation, address_book, stored } = setup;
+    let far = scenario.network.latency_ms[1] > FAR_MS;
     let config = Config {
         checkpoint_every_tokens: scenario.work.checkpoint_every_tokens,
         neighbours_max: scenario.neighbours_max,
+        swim: if far { Swim::wan() } else { Swim::lan() },
         ..Config::default()
     };
     Node::new(Setup {
@@ -67,6 +78,8 @@ pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
         class: CLASS,
         config,
         seed,
+        incarnation,
+        address_book,
         stored,
     })
 }
@@ -75,6 +88,8 @@ pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
 pub(crate) struct Waking {
     pub(crate) identity: murmur_collectives::Identity,
     pub(crate) seed: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) address_book: Vec<PeerAddress>,
     pub(crate) stored: murmur_coordinatorless::Stored,
 }
 
@@ -95,7 +110,8 @@ pub(crate) fn tell(node: &mut Node, now: Time, word: Word) {
 
 fn input_of(mail: Mail, from: PeerId) -> Input {
     match mail {
-        Mail::Connected { peer, address } => Input::Connected { peer, address },
+        Mail::Connected { peer, address } => Input::Connected { peer, address, reach: Reach::Direct },
+        Mail::Datagram { bytes, .. } => Input::Datagram { from, bytes },
         Mail::DialFailed { address, retry } => Input::DialFailed { address, retry },
         Mail::Disconnected { peer } => Input::Disconnected { peer },
         Mail::Message { bytes, .. } => Input::Message { from, bytes },
@@ -106,17 +122,28 @@ fn input_of(mail: Mail, from: PeerId) -> Input {
 pub(crate) fn ask(node: &mut Node) -> Option<Deed> {
     Some(match node.poll_output()? {
         Output::Append { record, durable } => Deed::Append { record, durable },
+        Output::AddressBook { peers } => Deed::Book(peers),
         Output::Adopted { state, root: _ } => Deed::Adopt(state),
         Output::Close { peer, reason } => Deed::Close { peer, offended: reason == Closing::Misbehaved },
-        Output::Dial { address } => Deed::Dial(address),
+        Output::Compact(compacted) => Deed::Compact(compacted),
+        Output::Datagram { to, bytes } => Deed::Send { to, priority: DATAGRAM, bytes },
+        Output::Dial { address, expect } => Deed::Dial { address, expect },
+        Output::DialThrough { .. } => Deed::DialThrough,
         Output::Event(event) => Deed::Tell(event),
         Output::Reset => Deed::Reset,
         Output::Send { to, kind, bytes } => Deed::Send { to, priority: priority(kind), bytes },
+        Output::Signing { bytes } => Deed::Sign(bytes),
     })
 }
 
-/// Names of the priorities, most urgent first.
-pub(crate) const PRIORITIES: [&str; 4] = ["control", "header", "payload", "bulk"];
+/// Names of the priorities, most urgent first; then what passes every queue.
+pub(crate) const PRIORITIES: [&str; 5] = ["control", "header", "payload", "bulk", "datagram"];
+
+/// Place of datagrams among the priorities.
+pub(crate) const DATAGRAM: usize = 4;
+
+/// With links longer than this, milliseconds one way, members are probed as is right for a wide area.
+const FAR_MS: u64 = 80;
 
 fn priority(kind: Kind) -> usize {
     match kind {

@@ -158,6 +158,8 @@ impl Run {
         let founders: Vec<Founder> =
             machines[..scenario.founders].iter().map(|machine| Node::founder(&machine.identity)).collect();
         let id = Hash(Dice::new(seed, "run").bytes(32).try_into().unwrap_or([0; 32]));
+        let often = &scenario.work.frontier_every_tokens;
+        let frontier_every_tokens = often[Dice::new(seed, "finality").index(often.len())];
         let floats = vec![0.5; usize::try_from(parameters).unwrap_or(1)];
         let rules = Rules {
             parameters,
@@ -167,9 +169,10 @@ impl Run {
             clip_q16: ONE_Q16 * 3 / 2,
             tokens_per_step: 10,
             steps_max: scenario.work.steps,
-            token_budget: 1 << 40,
+            token_budget: if frontier_every_tokens > 0 { frontier_every_tokens * 4096 } else { 1 << 40 },
             audit_rate_q16: scenario.work.audit_percent * ONE_Q16 / 100,
             audit_quorum: 2,
+            frontier_every_tokens,
             founders,
         };
         Self { id, rules, genesis: from_f32(&floats).expect("a half is finite") }

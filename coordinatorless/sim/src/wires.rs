@@ -10,11 +10,12 @@ use crate::{
 
 impl World {
     /// A dial has had its round trip: either both are connected now, or it fails.
-    pub(crate) fn shake_hands(&mut self, from: Place, life: u32, to: Place) {
+    pub(crate) fn shake_hands(&mut self, from: Place, life: u32, to: Place, expect: Option<PeerId>) {
         if self.machines[from].life != life {
             return;
         }
         let open = self.network.is_open(from, to) && self.machines[to].is_live() && self.machines[from].is_live();
+        let open = open && expect.is_none_or(|peer| peer == self.machines[to].id);
         if !open {
             let rest = self.network.handshake_timeout().saturating_sub(self.network.round_trip(from, to));
             return self.post(self.now + rest, from, Mail::DialFailed { address: address(to), retry: true });

@@ -89,7 +89,7 @@ impl World {
         match happening {
             Happening::Broken { a, b, connection } => self.notice_loss(a, b, connection),
             Happening::Fault(fault) => self.meet(fault),
-            Happening::Handshake { from, life, to } => self.shake_hands(from, life, to),
+            Happening::Handshake { from, life, to, expect } => self.shake_hands(from, life, to, expect),
             Happening::Look => self.look(),
             Happening::Start { at } => self.start(at),
             Happening::Send { from, life, to, priority, bytes } if self.machines[from].life == life => {
@@ -131,13 +131,13 @@ impl World {
 
     fn receive(&mut self, at: Place, mail: Mail) {
         let mut sender = self.machines[at].id;
-        if let Mail::Message { from, connection, bytes } = &mail {
+        if let Mail::Message { from, connection, bytes } | Mail::Datagram { from, connection, bytes } = &mail {
             if self.network.connection(*from, at).is_none_or(|held| held.number != *connection) {
                 return;
             }
             sender = self.machines[*from].id;
             self.note(at, *from, bytes.len());
-            if !self.machines[at].is_honest() {
+            if !self.machines[at].is_honest() && matches!(mail, Mail::Message { .. }) {
                 self.malice[at].overhear(bytes);
             }
         } else {
@@ -184,14 +184,25 @@ impl World {
                 let safe_at = self.write(at, true);
                 self.machines[at].disk.adopt(state, safe_at);
             }
+            Deed::Book(peers) => self.machines[at].disk.keep_book(peers),
+            Deed::Compact(compacted) => {
+                self.write_down(at, &format!("stores final frontier {}", compacted.epoch));
+                let safe_at = self.write(at, true);
+                self.machines[at].disk.compact(*compacted, self.now, safe_at);
+            }
             Deed::Close { peer, offended } => self.close(at, peer, offended),
-            Deed::Dial(address) => self.dial(at, address),
+            Deed::Dial { address, expect } => self.dial(at, address, expect),
+            Deed::DialThrough => {}
             Deed::Reset => {
                 self.write_down(at, "sets its log aside");
                 self.machines[at].disk.reset();
                 self.watch.forgot(at);
             }
             Deed::Send { to, priority, bytes } => self.send(at, to, priority, bytes),
+            Deed::Sign(bytes) => {
+                let safe_at = self.write(at, true);
+                self.machines[at].disk.sign(bytes, self.now, safe_at);
+            }
             Deed::Tell(event) => self.heed(at, &event),
         }
     }
@@ -234,10 +245,22 @@ impl World {
         if self.network.drops() {
             return;
         }
+        if priority == seam::DATAGRAM {
+            return self.transmit_datagram(from, to, bytes.to_vec());
+        }
         let copies = if self.network.doubles() { 2 } else { 1 };
         for _ in 0..copies {
             self.transmit_once(from, to, priority, bytes.to_vec());
         }
+    }
+
+    /// A datagram passes every queue, and comes at once or never.
+    fn transmit_datagram(&mut self, from: Place, to: Place, bytes: Vec<u8>) {
+        let arrives = self.network.datagram_arrival(self.now, from, to);
+        let carrying = self.network.connection(from, to).filter(|connection| connection.silent_since.is_none());
+        let (Some(arrives), Some(connection)) = (arrives, carrying) else { return };
+        let mail = Mail::Datagram { from, connection: connection.number, bytes };
+        self.post(arrives, to, mail);
     }
 
     pub(crate) fn transmit_once(&mut self, from: Place, to: Place, priority: usize, bytes: Vec<u8>) {
@@ -256,12 +279,12 @@ impl World {
         self.queue.plan(at, Happening::Arrive { to, life, mail });
     }
 
-    fn dial(&mut self, at: Place, address: std::net::SocketAddr) {
+    fn dial(&mut self, at: Place, address: std::net::SocketAddr, expect: Option<PeerId>) {
         let life = self.machines[at].life;
         match place_of(address, self.machines.len()).filter(|to| *to != at) {
             Some(to) => {
                 let there = self.now + self.network.round_trip(at, to);
-                self.queue.plan(there, Happening::Handshake { from: at, life, to });
+                self.queue.plan(there, Happening::Handshake { from: at, life, to, expect });
             }
             None => self.post(self.now, at, Mail::DialFailed { address, retry: false }),
         }
@@ -308,7 +331,7 @@ impl World {
         if *event == Event::CaughtUp {
             self.queue.plan(self.now, Happening::Segment { at, life });
         }
-        if matches!(event, Event::BadInput { .. } | Event::Diverged { .. } | Event::Evicted { .. } | Event::CaughtUp) {
+        if matches!(event, Event::BadInput { .. } | Event::Banned { .. } | Event::Diverged { .. } | Event::Evicted { .. } | Event::CaughtUp | Event::Final { .. } | Event::Stalled { .. } | Event::IdentityInUse) {
             self.write_down(at, &format!("tells {event:?}"));
         }
         self.figures.tell(event);
@@ -360,7 +383,13 @@ impl World {
             return;
         }
         let seed = self.seed ^ ((at as u64) << 32) ^ u64::from(machine.life);
-        let waking = seam::Waking { identity: machine.identity.clone(), seed, stored: machine.disk.read() };
+        let waking = seam::Waking {
+            identity: machine.identity.clone(),
+            seed,
+            incarnation: 1 + u64::from(machine.life),
+            address_book: machine.disk.book(),
+            stored: machine.disk.read(),
+        };
         let node = seam::awaken(&self.scenario, &self.run, waking);
         self.machines[at].begin(self.now, node);
         self.note(at, at, usize::MAX);

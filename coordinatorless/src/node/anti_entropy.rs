@@ -15,7 +15,8 @@ impl Node {
         let every = if hurry { self.config.finish_every } else { self.config.anti_entropy_every };
         let jitter = u32::try_from(self.below(256)).unwrap_or(0);
         self.gossip.anti_entropy_at = self.now + every * (896 + jitter) / 1024;
-        let peers = self.neighbours();
+        self.retry_all_pending();
+        let peers: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
         if self.finish.is_begun() {
             peers.into_iter().for_each(|peer| self.send_digest(peer, false));
         } else if !peers.is_empty() {
@@ -29,8 +30,7 @@ impl Node {
             return self.send_empty_digest(to, reply);
         }
         let log = self.fold.log();
-        let head =
-            |(author, count): (PeerId, u32)| log.record(&author, count - 1).map_or([0; 8], |r| r.entry.hash().prefix());
+        let head = |(author, count): (PeerId, u32)| log.head_at(&author, count).map_or([0; 8], |hash| hash.prefix());
         let digest = Digest {
             run: self.fold.run(),
             vector: log.version().to_components(),
@@ -39,6 +39,8 @@ impl Node {
             idle: self.is_idle(),
             finishing: self.finish.is_begun(),
             reply,
+            epoch: self.fold.epochs().number(),
+            frontier: self.fold.epochs().newest().frontier.name(),
             checkpoint: self.catch_up.is_done().then(|| self.blobs.checkpoint_name()).flatten(),
         };
         self.send(to, &Message::Digest(digest));
@@ -54,6 +56,8 @@ impl Node {
             idle: false,
             finishing: false,
             reply,
+            epoch: 0,
+            frontier: Hash::NONE,
             checkpoint: None,
         };
         self.send(to, &Message::Digest(digest));
@@ -73,10 +77,13 @@ impl Node {
             neighbour.idle = digest.idle;
             neighbour.finishing = digest.finishing;
             neighbour.checkpoint.clone_from(&digest.checkpoint);
+            neighbour.epoch = (digest.epoch, digest.frontier);
         }
+        self.note_all(&vector);
         self.on_greeted(from);
         self.look_for_forks(from, digest);
         self.compare_states(from, &vector, digest);
+        self.compare_epochs(from, digest.epoch, digest.frontier);
         if digest.reply {
             self.send_digest(from, false);
         }
@@ -84,8 +91,8 @@ impl Node {
 
     fn look_for_forks(&mut self, from: PeerId, digest: &Digest) {
         for (component, head) in digest.vector.iter().zip(&digest.heads) {
-            let held = self.fold.log().record(&component.author, component.count - 1);
-            if held.is_some_and(|record| record.entry.hash().prefix() != *head) {
+            let held = self.fold.log().head_at(&component.author, component.count);
+            if held.is_some_and(|hash| hash.prefix() != *head && *head != [0; 8]) {
                 let want = Want { author: component.author, from: component.count - 1, count: 1, payloads: false };
                 self.send(from, &Message::Want(want));
             }
@@ -93,7 +100,11 @@ impl Node {
     }
 
     fn compare_states(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) {
-        if vector.is_empty() || vector != self.fold.log().version() || self.catch_up.is_fetching() {
+        if digest.epoch != self.fold.epochs().number()
+            || vector.is_empty()
+            || vector != self.fold.log().version()
+            || self.catch_up.is_fetching()
+        {
             return;
         }
         let ours = self.state_root();

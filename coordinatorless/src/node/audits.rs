@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::Node;
+use super::{Node, dialing::Purpose};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -72,6 +72,12 @@ impl Node {
         self.audits.open.retain(|(audited, _), _| *audited != author);
     }
 
+    /// What left the set is not judged any more.
+    pub(super) fn forget_audits_of_the_excluded(&mut self) {
+        let log = self.fold.log();
+        self.audits.open.retain(|(author, seq), _| log.record(author, *seq).is_some());
+    }
+
     fn hold_lottery(&mut self, name: EntryName, stage: Stage) {
         let Some(record) = self.fold.log().record(&name.author, name.seq) else { return };
         let entry = record.entry.clone();
@@ -100,10 +106,33 @@ impl Node {
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.neighbours.is_connected(&author) {
             let most = 4 * self.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
-            self.fetch(root, most, author);
-        } else {
+            return self.fetch(root, most, author);
+        }
+        self.seek(author, Purpose::Contact);
+        if !self.dialing.seeks(&author) {
             self.on_carry_lost(root);
         }
+    }
+
+    /// A peer is connected: carries that only it serves can be fetched.
+    pub(super) fn on_reached(&mut self, peer: PeerId) {
+        self.carries_sought(&peer).into_iter().for_each(|root| self.fetch_carry(peer, root));
+    }
+
+    /// A peer could not be dialed: the carries that only it serves are not to be had.
+    pub(super) fn on_unreachable(&mut self, peer: PeerId) {
+        if !self.neighbours.is_connected(&peer) {
+            self.carries_sought(&peer).into_iter().for_each(|root| self.on_carry_lost(root));
+        }
+    }
+
+    fn carries_sought(&self, author: &PeerId) -> Vec<Hash> {
+        let of_author = self.audits.open.range((*author, 0)..=(*author, u32::MAX));
+        let sought = of_author.filter_map(|(_, audit)| match audit.carry {
+            Carry::Fetching(root) => Some(root),
+            Carry::Fresh | Carry::Held(_) => None,
+        });
+        sought.collect()
     }
 
     pub(super) fn on_carry_complete(&mut self, root: Hash) {
@@ -129,6 +158,9 @@ impl Node {
     pub fn audit_job(&self, update: EntryName) -> Option<AuditJob> {
         let audit = self.audits.open.get(&(update.author, update.seq))?;
         let entry = self.fold.log().record(&update.author, update.seq)?.entry.clone();
+        if !self.fold.log().is_past_whole(&entry) {
+            return None; // parts of what its author had seen were excluded since
+        }
         let parameters = self.fold.parameters_at(entry.base()).ok()?;
         let clock = self.fold.log().clock(entry.base());
         let carry = match &audit.carry {
@@ -143,6 +175,11 @@ impl Node {
         let EntryName { author, seq } = update;
         let Some(audit) = self.audits.open.remove(&(author, seq)) else { return };
         let Some(record) = self.fold.log().record(&author, seq) else { return };
+        let settled = self.fold.epochs().horizon(self.epoch_to_say()).is_some_and(|view| view.contains(&author, seq));
+        if settled || !self.fold.log().is_past_whole(&record.entry) {
+            self.audits.missed += 1;
+            return;
+        }
         let update = record.entry.hash();
         let Audit { stage, draw, .. } = audit;
         self.author_verdict(Verdict { author, seq, update, passed, replay, stage, draw });

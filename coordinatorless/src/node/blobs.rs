@@ -53,6 +53,8 @@ struct Asked {
 pub(super) struct Blobs {
     carries: VecDeque<(Hash, Arc<[u8]>)>,
     checkpoint: Option<(Checkpoint, Vec<[u8; 32]>)>,
+    /// What the newest final frontier stands on.
+    foundation: Option<(Hash, Arc<[u8]>)>,
     fetches: BTreeMap<Hash, Fetch>,
     complete: BTreeMap<Hash, Vec<u8>>,
 }
@@ -66,6 +68,19 @@ impl Blobs {
             self.carries.pop_front();
         }
         root
+    }
+
+    /// Keeps the newest final frontier's state and foundation for newcomers.
+    pub(super) fn keep_final(&mut self, checkpoint: Checkpoint, foundation: Arc<[u8]>) {
+        let list = state_chunk_hashes(&checkpoint.state);
+        self.foundation = Some((Hash(murmur_kernels::blob_root(&foundation)), foundation));
+        self.checkpoint = Some((checkpoint, list));
+    }
+
+    /// A carry or a foundation.
+    fn plain(&self, root: &Hash) -> Option<Arc<[u8]>> {
+        let foundation = self.foundation.as_ref().filter(|(kept, _)| kept == root);
+        foundation.map(|(_, bytes)| bytes.clone()).or_else(|| self.carry(root))
     }
 
     pub(super) fn carry(&self, root: &Hash) -> Option<Arc<[u8]>> {
@@ -115,8 +130,8 @@ impl Blobs {
         if let Some((checkpoint, list)) = self.checkpoint.as_ref().filter(|(checkpoint, _)| checkpoint.root == *root) {
             return Some((checkpoint.state.len() as u64 * 8, list.clone()));
         }
-        let carry = self.carry(root)?;
-        Some((carry.len() as u64, chunk_hashes(&carry)))
+        let plain = self.plain(root)?;
+        Some((plain.len() as u64, chunk_hashes(&plain)))
     }
 
     fn chunk(&self, root: &Hash, index: u32) -> Option<Vec<u8>> {
@@ -126,9 +141,9 @@ impl Blobs {
             let values = &values[..values.len().min(BLOB_CHUNK / 8)];
             return (!values.is_empty()).then(|| values.iter().flat_map(|value| value.to_le_bytes()).collect());
         }
-        let carry = self.carry(root)?;
-        let end = carry.len().min(start.saturating_add(BLOB_CHUNK));
-        carry.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
+        let plain = self.plain(root)?;
+        let end = plain.len().min(start.saturating_add(BLOB_CHUNK));
+        plain.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
     }
 }
 
@@ -140,7 +155,7 @@ impl Node {
 
     pub(super) fn checkpoint_if_due(&mut self) {
         let every = self.config.checkpoint_every_tokens;
-        if every == 0 || !self.catch_up.is_done() {
+        if self.fold.epochs().number() > 0 || every == 0 || !self.catch_up.is_done() {
             return;
         }
         let last = self.checkpoint().map_or(0, |checkpoint| checkpoint.clock);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use murmur_collectives::{Entry, Fold, Hash, Insertion, PeerId, Rules, VersionVector};
 use murmur_kernels::state_root;
 
-use super::{Node, Stored};
+use super::{Node, Stored, staging::Staging};
 use crate::{Event, Output, StoredEntry, Time};
 
 /// A checkpoint none of whose headers or chunks came for this long is given up.
@@ -23,6 +23,8 @@ enum Stage {
     Looking,
     /// Fetches the headers of a set and its state.
     Fetching(Target),
+    /// Fetches a final frontier.
+    Staging(Box<Staging>),
     /// Pulls the rest; done when equal to a neighbour.
     Following,
     /// Caught up.
@@ -55,7 +57,7 @@ pub(super) struct CatchUp {
 impl CatchUp {
     /// A founder with an empty disk starts at once; anyone else has something to catch up with.
     pub(super) fn new(rules: &Rules, me: &PeerId, stored: &Stored, genesis: &[i64]) -> Self {
-        let blank = stored.entries.is_empty() && stored.head.is_none();
+        let blank = stored.entries.is_empty() && stored.head.is_none() && stored.compacted.is_none();
         let founding = blank && rules.is_founder(me);
         let stage = if founding { Stage::Done } else { Stage::Looking };
         let genesis = (blank && !founding).then(|| genesis.to_vec());
@@ -72,7 +74,52 @@ impl CatchUp {
     }
 
     pub(super) fn is_fetching(&self) -> bool {
-        matches!(self.stage, Stage::Fetching(_))
+        matches!(self.stage, Stage::Fetching(_) | Stage::Staging(_))
+    }
+
+    /// Whether it began with nothing and has nothing yet.
+    pub(super) fn is_blank(&self) -> bool {
+        !self.has_past && matches!(self.stage, Stage::Looking)
+    }
+
+    pub(super) fn staging(&self) -> Option<&Staging> {
+        match &self.stage {
+            Stage::Staging(staging) => Some(staging),
+            Stage::Looking | Stage::Fetching(_) | Stage::Following | Stage::Done => None,
+        }
+    }
+
+    pub(super) fn staging_mut(&mut self) -> Option<&mut Staging> {
+        match &mut self.stage {
+            Stage::Staging(staging) => Some(staging),
+            Stage::Looking | Stage::Fetching(_) | Stage::Following | Stage::Done => None,
+        }
+    }
+
+    pub(super) fn begin_staging(&mut self, staging: Staging) {
+        self.stage = Stage::Staging(Box::new(staging));
+    }
+
+    /// Takes what is fetched if `is` says that it is all there.
+    pub(super) fn take_staging_if(&mut self, is: impl Fn(&Staging) -> bool) -> Option<Staging> {
+        if !self.staging().is_some_and(is) {
+            return None;
+        }
+        match core::mem::replace(&mut self.stage, Stage::Looking) {
+            Stage::Staging(staging) => Some(*staging),
+            Stage::Looking | Stage::Fetching(_) | Stage::Following | Stage::Done => None,
+        }
+    }
+
+    /// A final frontier is there: the rest comes by log.
+    pub(super) fn follow(&mut self) {
+        self.stage = Stage::Following;
+        self.may_use_checkpoint = false;
+        self.genesis = None;
+    }
+
+    pub(super) fn look_again(&mut self) {
+        self.stage = Stage::Looking;
     }
 
     /// When a lonely peer gives up waiting.
@@ -80,13 +127,16 @@ impl CatchUp {
         if let Stage::Fetching(target) = &self.stage {
             return Some(target.progress_at + STALLED_AFTER);
         }
+        if let Stage::Staging(staging) = &self.stage {
+            return Some(staging.next_deadline(STALLED_AFTER));
+        }
         (!self.is_done() && self.has_past && lonely_at > now).then_some(lonely_at)
     }
 
     /// How far `author`'s chain may be pulled now, and whether with payloads.
     pub(super) fn horizon(&self, author: &PeerId) -> (u32, bool) {
         match &self.stage {
-            Stage::Looking => (0, false),
+            Stage::Looking | Stage::Staging(_) => (0, false),
             Stage::Fetching(target) => (target.vector.count(author), false),
             Stage::Following | Stage::Done => (u32::MAX, true),
         }
@@ -123,6 +173,10 @@ impl Node {
         if matches!(&self.catch_up.stage, Stage::Fetching(target) if self.now >= target.progress_at + STALLED_AFTER) {
             return self.restart_catch_up();
         }
+        if self.catch_up.staging().is_some_and(|staging| self.now >= staging.progress_at + STALLED_AFTER) {
+            self.catch_up.look_again();
+        }
+        self.stage_wants();
         let alone = self.neighbours.len() == 0 && self.now >= self.lonely_at();
         if !self.catch_up.is_done() && self.catch_up.has_past && alone && self.own_chain_is_whole() {
             self.caught_up();
@@ -134,13 +188,14 @@ impl Node {
     }
 
     fn own_chain_is_whole(&self) -> bool {
-        self.fold.log().version().count(&self.id()) >= self.catch_up.own_count
+        self.fold.log().reach(&self.id()) >= self.catch_up.own_count
     }
 
     pub(super) fn check_caught_up(&mut self) {
         match &self.catch_up.stage {
             Stage::Done => {}
             Stage::Looking => self.choose_source(),
+            Stage::Staging(_) => {}
             Stage::Fetching(_) => self.adopt_if_complete(),
             Stage::Following => {
                 if self.own_chain_is_whole() && self.contains_a_neighbour() {
@@ -154,7 +209,9 @@ impl Node {
     /// own entries that nobody has pulled yet, so equal sets are not asked for.
     fn contains_a_neighbour(&mut self) -> bool {
         let fold = &self.fold;
-        let digests = self.neighbours.iter().filter_map(|(_, neighbour)| neighbour.digest.as_ref());
+        let number = fold.epochs().number();
+        let peers = self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 == number);
+        let digests = peers.filter_map(|(_, neighbour)| neighbour.digest.as_ref());
         let mut contained = digests.filter(|(vector, _)| fold.log().version().includes(vector));
         contained.any(|(vector, root)| fold.state_at(vector).is_ok_and(|state| state_root(&state) == root.0))
     }
@@ -168,6 +225,11 @@ impl Node {
 
     /// The first neighbour that holds something decides whether a checkpoint is used.
     fn choose_source(&mut self) {
+        let known = self.neighbours.iter().map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
+        let number = self.fold.epochs().number();
+        if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
+            return self.seek_epoch(peer, epoch);
+        }
         let offers = self.neighbours.iter().filter(|(_, n)| n.digest.is_some());
         let Some((peer, neighbour)) = offers.max_by_key(|(_, n)| n.checkpoint.is_some()) else { return };
         let offer = neighbour.checkpoint.as_ref().filter(|_| self.catch_up.may_use_checkpoint);
@@ -199,9 +261,16 @@ impl Node {
         {
             target.progress_at = self.now;
         }
+        let (now, staged) = (self.now, self.is_staged(root));
+        if let Some(staging) = self.catch_up.staging_mut().filter(|_| staged) {
+            staging.progress_at = now;
+        }
     }
 
     pub(super) fn on_blob_complete(&mut self, root: Hash) {
+        if self.stage_blob(root) {
+            return;
+        }
         if let Stage::Fetching(target) = &mut self.catch_up.stage
             && target.root == root
         {
@@ -214,6 +283,9 @@ impl Node {
     pub(super) fn on_blob_lost(&mut self, root: Hash) {
         if matches!(&self.catch_up.stage, Stage::Fetching(target) if target.root == root) {
             self.restart_catch_up();
+        }
+        if self.is_staged(root) {
+            self.catch_up.look_again();
         }
         self.on_carry_lost(root);
     }

@@ -27,13 +27,12 @@ pub struct Snapshot {
 impl Node {
     /// What the next segment starts from.
     pub fn snapshot(&self) -> Snapshot {
-        let last = self.fold.log().last_update(&self.id());
-        let after = last.and_then(|record| record.entry.update()).map(|update| update.carry_after);
+        let after = self.fold.log().carry(&self.id());
         Snapshot {
             base: self.fold.log().version().clone(),
             parameters: self.fold.parameters(),
             clock: self.fold.clock(),
-            segment: last.map_or(0, |record| record.updates_until),
+            segment: self.fold.log().segments(&self.id()),
             trusted: self.fold.is_trusted(&self.id(), self.fold.log().version()),
             carry: after.and_then(|root| Some((root, self.blobs.carry(&root)?))),
         }
@@ -41,8 +40,11 @@ impl Node {
 
     /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
     pub(super) fn restore(&mut self, stored: Stored) {
-        let Stored { entries, adopted, head, carries } = stored;
-        self.restore_entries(entries, adopted);
+        let Stored { entries, adopted, compacted, signing: _, head, carries } = stored;
+        match compacted {
+            Some((proof, state)) => self.restore_compacted(&proof, state, entries),
+            None => self.restore_entries(entries, adopted),
+        }
         for bytes in carries {
             self.blobs.keep_carry(bytes, self.config.carries_kept);
         }
@@ -50,7 +52,8 @@ impl Node {
             && let Ok(entry) = Entry::check(entry)
         {
             self.catch_up.expect_own(entry.seq() + 1);
-            self.gossip.hold(entry, payload, None, self.config.pending_max);
+            let room = self.room();
+            self.gossip.hold(entry, payload, None, room);
         }
         self.retry_pending();
     }
@@ -88,11 +91,14 @@ impl Node {
 
     pub(super) fn author_update(&mut self, draft: Draft) {
         let Draft { base, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        if self.is_stalled() {
+            return;
+        }
         let rules = self.fold.rules();
         let norm = murmur_kernels::validate(rules.top_k(), rules.parameter_count(), &payload);
         let norm = norm.expect("the payload was made by this program's own encoder");
         let update = Update {
-            segment: self.fold.log().last_update(&self.id()).map_or(0, |record| record.updates_until),
+            segment: self.fold.log().segments(&self.id()),
             steps,
             tokens: u64::from(steps) * u64::from(rules.tokens_per_step),
             payload: Hash(murmur_kernels::blob_root(&payload)),
@@ -104,7 +110,8 @@ impl Node {
             carry_after: self.blobs.keep_carry(carry, self.config.carries_kept),
             class: self.class,
         };
-        self.author(&base, Body::Update(update), Some(payload));
+        let epoch = self.epoch_within(&base);
+        self.author(&base, epoch, Body::Update(update), Some(payload));
     }
 
     pub(super) fn author_verdict(&mut self, verdict: Verdict) {
@@ -115,23 +122,43 @@ impl Node {
         if !self.catch_up.is_done() || one.author() == self.id() {
             return;
         }
-        let body = Body::Equivocation(Equivocation { first: one.wire().clone(), second: other.wire().clone() });
+        let body = Body::Equivocation(Equivocation::of(one, other));
         self.author_now(body);
     }
 
     /// Authors an entry whose causal past is everything known now.
     pub(super) fn author_now(&mut self, body: Body) {
         let base = self.fold.log().version().clone();
-        self.author(&base, body, None);
+        self.author(&base, self.epoch_to_say(), body, None);
     }
 
-    fn author(&mut self, base: &VersionVector, body: Body, payload: Option<Arc<[u8]>>) {
+    /// The newest epoch that `base` contains.
+    fn epoch_within(&self, base: &VersionVector) -> u32 {
+        let epochs = self.fold.epochs();
+        let seen = |epoch: &u32| epochs.view(*epoch).is_some_and(|view| base.includes(view));
+        (epochs.oldest_open()..=epochs.number()).rev().find(seen).unwrap_or(0)
+    }
+
+    /// The epoch that anything but an update names: an older one than the newest, so that an update whose segment began
+    /// before the newest was final can still follow.
+    pub(super) fn epoch_to_say(&self) -> u32 {
+        self.fold.epochs().oldest_open().max(self.fold.log().place(&self.id()).epoch)
+    }
+
+    fn author(&mut self, base: &VersionVector, epoch: u32, body: Body, payload: Option<Arc<[u8]>>) {
         let me = self.id();
+        let place = self.fold.log().place(&me);
+        let Some(frontier) = self.fold.epochs().name(epoch).filter(|_| epoch >= place.epoch) else {
+            let reason = "own entry began before two frontiers that are final now: it is lost".to_owned();
+            return self.tell(crate::Event::BadInput { peer: me, reason });
+        };
         let header = Header {
             run: self.fold.run(),
             author: me,
-            seq: self.fold.log().version().count(&me),
-            previous: self.fold.log().head(&me),
+            seq: place.seq,
+            previous: place.previous,
+            epoch,
+            frontier,
             base: base.to_components(),
             body,
         };
@@ -140,6 +167,8 @@ impl Node {
             Insertion::Applied { .. } => self.retry_pending(),
             other @ (Insertion::Known
             | Insertion::Waits { .. }
+            | Insertion::Early { .. }
+            | Insertion::Excluded
             | Insertion::NeedsPayloads(_)
             | Insertion::Forks(_)
             | Insertion::OtherBranch { .. }

@@ -1,46 +1,43 @@
 //! Gossip: entries are announced by name, pulled once, checked, and inserted when their past is there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use murmur_collectives::{Body, Entry, Insertion, PeerId, Record, Refused};
 use murmur_verification::check_verdict;
 use rand_chacha::rand_core::Rng;
 
-use super::Node;
+use super::{
+    Node,
+    pending::{Pending, Room, Waiting},
+};
 use crate::{Closing, EntryName, Event, Item, Message, Time, Want};
 
 /// Entries asked for in one request.
-const WANT_MAX: u32 = 64;
+pub(super) const WANT_MAX: u32 = 64;
 
 /// Bytes of entries in one answer; what does not fit is asked for again.
 const ANSWER_BYTES: usize = 512 * 1024;
 
-/// Entries named in one announcement, at most.
-const ANNOUNCE_MAX: usize = 1024;
-
 /// A request under way.
 #[derive(Clone, Copy, Debug)]
-struct Request {
-    to: PeerId,
-    deadline: Time,
-}
-
-/// An entry whose past is not there yet.
-#[derive(Clone, Debug)]
-struct Pending {
-    entry: Entry,
-    payload: Option<Arc<[u8]>>,
-    from: Option<PeerId>,
+pub(super) struct Request {
+    pub(super) to: PeerId,
+    pub(super) deadline: Time,
 }
 
 /// What is asked for and what waits.
 #[derive(Default, Debug)]
 pub(super) struct Gossip {
     /// At most one request for each author's chain.
-    requests: BTreeMap<PeerId, Request>,
-    pending: BTreeMap<(PeerId, u32), Pending>,
+    pub(super) requests: BTreeMap<PeerId, Request>,
+    /// Authors of whom some neighbour may hold more, and of whom nothing is asked for.
+    pub(super) lacking: BTreeSet<PeerId>,
+    pending: Pending,
     /// Payloads needed to remove void updates that came by checkpoint.
-    payloads: BTreeMap<(PeerId, u32), Option<Request>>,
+    pub(super) payloads: BTreeMap<(PeerId, u32), Option<Request>>,
     pub(super) anti_entropy_at: Time,
 }
 
@@ -55,23 +52,27 @@ impl Gossip {
         self.requests.is_empty() && self.payloads.is_empty()
     }
 
-    /// Keeps an entry until its past is there; drops it when too many wait (anti-entropy brings it again).
-    pub(super) fn hold(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, most: usize) {
-        if self.pending.len() < most {
-            self.pending.insert((entry.author(), entry.seq()), Pending { entry, payload, from });
-        }
+    /// Keeps an entry to be tried by the next [`Node::retry_pending`].
+    pub(super) fn hold(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, room: Room) {
+        let on = entry.author();
+        self.pending.hold(entry, payload, from, on, room);
+        self.pending.grow(on);
+    }
+
+    /// The set has an entry more of `author`.
+    pub(super) fn grow(&mut self, author: PeerId) {
+        self.pending.grow(author);
     }
 
     /// Bytes of what waits.
     pub(super) fn held_bytes(&self) -> usize {
-        let payload = |pending: &Pending| pending.payload.as_ref().map_or(0, |bytes| bytes.len());
-        let pending: usize = self.pending.values().map(|p| super::footprint::entry_bytes(&p.entry) + payload(p)).sum();
-        pending + (self.requests.len() + self.payloads.len()) * size_of::<(PeerId, u32, Request)>()
+        let requests = self.requests.len() + self.payloads.len() + self.lacking.len();
+        self.pending.held_bytes() + requests * size_of::<(PeerId, u32, Request)>()
     }
 
     /// The first entry of `author` from `count` on that is neither in the set nor waiting.
-    fn first_missing(&self, author: &PeerId, count: u32) -> u32 {
-        (count..).find(|seq| !self.pending.contains_key(&(*author, *seq))).unwrap_or(u32::MAX)
+    pub(super) fn first_missing(&self, author: &PeerId, count: u32) -> u32 {
+        (count..).find(|seq| !self.pending.contains(author, *seq)).unwrap_or(u32::MAX)
     }
 }
 
@@ -79,8 +80,11 @@ impl Node {
     /// Announces a new entry to neighbours that are not known to hold it.
     pub(super) fn announce(&mut self, entry: &Entry) {
         let name = EntryName { author: entry.author(), seq: entry.seq() };
-        let lacking = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.known.contains(&name.author, name.seq));
-        let mut targets: Vec<PeerId> = lacking.map(|(peer, _)| peer).filter(|peer| *peer != name.author).collect();
+        let lacks = |peer: &PeerId, neighbour: &super::neighbours::Neighbour| {
+            neighbour.is_near() && !neighbour.known.contains(&name.author, name.seq) && *peer != name.author
+        };
+        let lacking = self.neighbours.iter().filter(|(peer, neighbour)| lacks(peer, neighbour));
+        let mut targets: Vec<PeerId> = lacking.map(|(peer, _)| peer).collect();
         while targets.len() > self.config.fanout {
             let at = self.below(targets.len());
             targets.swap_remove(at);
@@ -96,99 +100,17 @@ impl Node {
         usize::try_from(wide >> 64).unwrap_or(0)
     }
 
-    pub(super) fn on_announce(&mut self, from: PeerId, entries: &[EntryName]) {
-        if entries.len() > ANNOUNCE_MAX {
-            return self.strike(from, format!("{} entries announced at once", entries.len()));
-        }
-        for name in entries {
-            self.neighbours.note(&from, name.author, name.seq.saturating_add(1));
-        }
-    }
-
-    /// Asks for whatever some neighbour holds and this peer does not: one request an author, each entry once.
-    pub(super) fn pull(&mut self) {
-        let mut missing: BTreeMap<PeerId, Vec<(PeerId, u32)>> = BTreeMap::new();
-        let closing = self.is_closing();
-        for (peer, neighbour) in self.neighbours.iter().filter(|(_, neighbour)| neighbour.finishing || !closing) {
-            for (author, count) in neighbour.known.iter() {
-                let held = self.fold.log().version().count(&author);
-                if count > held && !self.fold.log().is_cut(&author, held) {
-                    missing.entry(author).or_default().push((peer, count));
-                }
-            }
-        }
-        for (author, holders) in missing {
-            self.pull_author(author, &holders);
-        }
-        self.pull_payloads();
-    }
-
-    fn pull_author(&mut self, author: PeerId, holders: &[(PeerId, u32)]) {
-        if self.gossip.requests.contains_key(&author) {
-            return;
-        }
-        let from = self.gossip.first_missing(&author, self.fold.log().version().count(&author));
-        let (until, payloads) = self.catch_up.horizon(&author);
-        let useful: Vec<(PeerId, u32)> = holders.iter().copied().filter(|(_, count)| *count > from).collect();
-        if useful.is_empty() || from >= until {
-            return;
-        }
-        let (to, count) = useful[self.below(useful.len())];
-        let count = (count.min(until) - from).min(WANT_MAX);
-        self.gossip.requests.insert(author, Request { to, deadline: self.now + self.config.request_timeout });
-        self.send(to, &Message::Want(Want { author, from, count, payloads }));
-    }
-
-    fn pull_payloads(&mut self) {
-        let due: Vec<(PeerId, u32)> =
-            self.gossip.payloads.iter().filter(|(_, request)| request.is_none()).map(|(name, _)| *name).collect();
-        let peers: Vec<PeerId> = self.neighbours();
-        for (author, seq) in due.into_iter().filter(|_| !peers.is_empty()) {
-            let to = peers[self.below(peers.len())];
-            let request = Request { to, deadline: self.now + self.config.request_timeout };
-            self.gossip.payloads.insert((author, seq), Some(request));
-            self.send(to, &Message::Want(Want { author, from: seq, count: 1, payloads: true }));
-        }
-    }
-
-    /// Requests nobody answered: what that neighbour was said to hold is doubted, and another is asked.
-    pub(super) fn requests_due(&mut self) {
-        let now = self.now;
-        let late: Vec<(PeerId, PeerId)> =
-            self.gossip.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(a, r)| (*a, r.to)).collect();
-        for (author, to) in late {
-            self.gossip.requests.remove(&author);
-            self.doubt(&to, author);
-        }
-        for request in self.gossip.payloads.values_mut() {
-            *request = request.filter(|request| request.deadline > now);
-        }
-    }
-
-    /// Believes of `peer` that it holds no more of `author`'s chain than this peer does.
-    fn doubt(&mut self, peer: &PeerId, author: PeerId) {
-        let held = self.fold.log().version().count(&author);
-        if let Some(neighbour) = self.neighbours.entry(peer) {
-            neighbour.known.set(author, held);
-        }
-    }
-
-    pub(super) fn forget_requests_to(&mut self, peer: PeerId) {
-        self.gossip.requests.retain(|_, request| request.to != peer);
-        for request in self.gossip.payloads.values_mut() {
-            *request = request.filter(|request| request.to != peer);
-        }
-        self.forget_source(peer);
-    }
-
     pub(super) fn on_want(&mut self, from: PeerId, want: Want) {
         if !self.catch_up.is_done() {
             return; // a newcomer that has not caught up serves nothing
         }
-        let chain = self.fold.log().chain(&want.author);
-        let start = chain.len().min(want.from as usize);
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        for record in chain[start..].iter().take(want.count.min(WANT_MAX) as usize) {
+        let log = self.fold.log();
+        // Of what was excluded the newest is enough: it shows that all before it is out, too.
+        let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
+        let mut items: Vec<Item> =
+            late.map(|entry| Item { entry: entry.wire().clone(), payload: None }).into_iter().collect();
+        let mut bytes = 0;
+        for record in log.from(&want.author, want.from).iter().take(want.count.min(WANT_MAX) as usize) {
             let item = item(record, want.payloads);
             bytes += item.entry.header.len() + item.payload.as_ref().map_or(0, Vec::len);
             if bytes > ANSWER_BYTES && !items.is_empty() {
@@ -200,24 +122,34 @@ impl Node {
     }
 
     pub(super) fn on_entries(&mut self, from: PeerId, items: Vec<Item>) {
-        let mut authors = Vec::new();
+        let mut authors = BTreeSet::new();
         for Item { entry, payload } in items.into_iter().take(WANT_MAX as usize) {
             match Entry::check(entry) {
                 Ok(entry) => {
-                    authors.push(entry.author());
-                    self.neighbours.note(&from, entry.author(), entry.seq().saturating_add(1));
+                    authors.insert(entry.author());
+                    self.note(&from, entry.author(), entry.seq().saturating_add(1));
                     self.offer(entry, payload.map(Arc::from), Some(from));
                 }
                 Err(error) => self.strike(from, error.to_string()),
             }
         }
         // An empty answer leaves its request to run out, so that the same neighbour is not asked in a loop.
-        self.gossip.requests.retain(|author, request| request.to != from || !authors.contains(author));
+        for author in &authors {
+            if self.gossip.requests.get(author).is_some_and(|request| request.to == from) {
+                self.close_request(author, true);
+            }
+        }
+        if self.is_staging() {
+            return self.stage_more(&authors);
+        }
         self.retry_pending();
     }
 
     /// Looks at one entry that came in: checks it against set, rules and lotteries, and inserts or keeps it.
     fn offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
+        if self.is_staging() {
+            return self.stage(entry, payload);
+        }
         if self.take_payload(&entry, payload.as_ref(), from) {
             return;
         }
@@ -232,30 +164,40 @@ impl Node {
         {
             return Insertion::Refused(murmur_collectives::Invalid::Subject.into());
         }
-        if self.catch_up.is_header_only(&entry) {
-            return self.insert_header(&entry);
+        let author = entry.author();
+        let header_only = self.catch_up.is_header_only(&entry);
+        let insertion = if header_only { self.insert_header(&entry) } else { self.insert(entry, payload) };
+        if matches!(insertion, Insertion::Applied { .. }) {
+            self.gossip.grow(author);
         }
-        self.insert(entry, payload)
+        insertion
     }
 
     fn after_offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, inserted: Insertion) {
-        let most = self.config.pending_max;
+        let room = self.room();
         match inserted {
-            Insertion::Applied { .. } | Insertion::Known => {}
+            Insertion::Applied { .. } | Insertion::Known | Insertion::Excluded => {}
+            Insertion::Early { epoch } => {
+                from.iter().for_each(|peer| self.seek_epoch(*peer, epoch));
+                let on = entry.author();
+                self.gossip.pending.hold(entry, payload, from, on, room);
+            }
             Insertion::Waits { needs, closed } => {
                 if let Some(forger) = closed {
                     self.on_fork_proven(forger, &entry);
                 }
                 for (author, count) in needs.iter() {
-                    from.iter().for_each(|peer| self.neighbours.note(peer, author, count));
+                    from.iter().for_each(|peer| self.note(peer, author, count));
                 }
-                self.gossip.hold(entry, payload, from, most);
+                let on = needs.iter().next().map_or(entry.author(), |(author, _)| author);
+                self.gossip.pending.hold(entry, payload, from, on, room);
             }
             Insertion::NeedsPayloads(names) => {
+                let on = names.first().map_or(entry.author(), |(author, _)| *author);
                 for name in names {
                     self.gossip.payloads.entry(name).or_insert(None);
                 }
-                self.gossip.hold(entry, payload, from, most);
+                self.gossip.pending.hold(entry, payload, from, on, room);
             }
             Insertion::Forks(other) => self.author_evidence(&other, &entry),
             Insertion::OtherBranch { seq } => {
@@ -278,6 +220,7 @@ impl Node {
     /// chain, so that it reaches everyone even if the chain that brought it never gets here.
     fn on_fork_proven(&mut self, forger: PeerId, proof: &Entry) {
         self.root = None;
+        self.gossip.pending.grow_all();
         self.forget_audits_of(forger);
         self.tell(Event::Evicted { peer: forger });
         self.send_away(forger, Closing::Evicted);
@@ -288,6 +231,13 @@ impl Node {
         }
     }
 
+    /// Asks for payloads of entries that are in the set without them.
+    pub(super) fn want_payloads(&mut self, names: &[(PeerId, u32)]) {
+        for name in names {
+            self.gossip.payloads.entry(*name).or_insert(None);
+        }
+    }
+
     /// Takes the payload of an entry that is in the set without it. True if that is what came.
     fn take_payload(&mut self, entry: &Entry, payload: Option<&Arc<[u8]>>, from: Option<PeerId>) -> bool {
         let name = (entry.author(), entry.seq());
@@ -295,24 +245,28 @@ impl Node {
         match self.fold.supply_payload(&name.0, name.1, payload.clone()) {
             Ok(()) => {
                 self.gossip.payloads.remove(&name);
+                self.gossip.grow(name.0);
             }
             Err(refused) => from.into_iter().for_each(|peer| self.strike(peer, refused.to_string())),
         }
         true
     }
 
-    /// Tries what waited, until nothing more fits.
+    /// Tries what waited for chains that have grown, until nothing more fits.
     pub(super) fn retry_pending(&mut self) {
-        loop {
-            let names: Vec<(PeerId, u32)> = self.gossip.pending.keys().copied().collect();
-            let before = self.fold.log().version().clone();
-            for name in names {
-                let Some(Pending { entry, payload, from }) = self.gossip.pending.remove(&name) else { continue };
+        while let Some(waiting) = self.gossip.pending.next_grown() {
+            for Waiting { entry, payload, from, .. } in waiting {
+                self.gossip.lacking.insert(entry.author());
                 self.offer(entry, payload, from);
             }
-            if *self.fold.log().version() == before {
-                return;
-            }
+        }
+    }
+
+    /// Tries everything that waits: for changes other than a chain's growth.
+    pub(super) fn retry_all_pending(&mut self) {
+        if !self.gossip.pending.is_empty() {
+            self.gossip.pending.grow_all();
+            self.retry_pending();
         }
     }
 }

@@ -1,20 +1,15 @@
-//! Who this peer is connected to, who it knows of, and who it sent away.
+//! Who this peer is connected to, and what it knows of them.
 
+use core::time::Duration;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::Node;
-use crate::{Closing, Event, Message, Output, PeerAddress, Time};
-
-/// Addresses remembered, at most.
-const ADDRESSES_MAX: usize = 1024;
-
-/// Attempts to reach a lost neighbour again, each after twice the time.
-const REDIALS_MAX: u32 = 6;
+use super::{Node, dialing::Purpose, serving::Intake};
+use crate::{Closing, Event, Output, Reach, Time};
 
 /// What is known of a connected peer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Neighbour {
     /// What it is known to hold, at least.
     pub(super) known: VersionVector,
@@ -22,28 +17,93 @@ pub(super) struct Neighbour {
     pub(super) digest: Option<(VersionVector, Hash)>,
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
+    /// Whether this peer told it what it holds.
+    invited: bool,
     /// It will author nothing more unless something new arrives.
     pub(super) idle: bool,
     /// It is about to leave.
     pub(super) finishing: bool,
     pub(super) checkpoint: Option<crate::CheckpointName>,
-    strikes: u32,
+    /// The newest epoch that is final there, and the name of its frontier.
+    pub(super) epoch: (u32, Hash),
+    /// Where the other end of the connection is.
+    pub(super) address: SocketAddr,
+    /// When the connection came up.
+    since: Time,
+    /// When it last said anything.
+    pub(super) heard_at: Time,
+    /// When a datagram was last sent to it.
+    pub(super) used_at: Time,
+    pub(super) intake: Intake,
+    /// Requests it has been asked and has not answered yet.
+    pub(super) asked: u32,
+    /// Requests it left unanswered, less those it answered since.
+    pub(super) owing: u32,
 }
 
-/// A peer to dial again.
-#[derive(Clone, Copy, Debug)]
-struct Redial {
-    at: Time,
-    attempts: u32,
+impl Neighbour {
+    fn new(address: SocketAddr, config: &crate::Config, now: Time) -> Self {
+        Self {
+            known: VersionVector::default(),
+            digest: None,
+            greeted: false,
+            invited: false,
+            idle: false,
+            finishing: false,
+            checkpoint: None,
+            epoch: (0, Hash::NONE),
+            address,
+            since: now,
+            heard_at: now,
+            used_at: now,
+            intake: Intake::new(config, now),
+            asked: 0,
+            owing: 0,
+        }
+    }
+
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Whether this is or is about to be a neighbour, and not only a connection for one exchange.
+    pub(super) fn is_near(&self) -> bool {
+        self.greeted || self.invited
+    }
 }
 
-/// The book of peers.
+/// The connected peers.
 #[derive(Default, Debug)]
 pub(super) struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
-    addresses: BTreeMap<PeerId, SocketAddr>,
-    redials: BTreeMap<SocketAddr, Redial>,
-    banned_until: BTreeMap<PeerId, Time>,
+}
+
+/// A connected peer, for those who watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeighbourView {
+    /// Who.
+    pub peer: PeerId,
+    /// Where the other end of the connection is; a stand-in if it is relayed.
+    pub address: SocketAddr,
+    /// How its packets travel.
+    pub reach: Reach,
+    /// Whether entries are exchanged; otherwise the connection serves one purpose.
+    pub near: bool,
+    /// What membership says of it.
+    pub state: MemberState,
+    /// Requests it has been asked and has not answered yet.
+    pub requests: u32,
+}
+
+/// What membership says of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemberState {
+    /// It answers.
+    Alive,
+    /// It failed a probe and has not denied being down yet.
+    Suspected,
+    /// It is not a member, not yet, or no longer.
+    Unknown,
 }
 
 impl Neighbours {
@@ -55,6 +115,10 @@ impl Neighbours {
         self.connected.get_mut(peer)
     }
 
+    pub(super) fn look(&self, peer: &PeerId) -> Option<&Neighbour> {
+        self.connected.get(peer)
+    }
+
     /// Connected peers, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
@@ -62,6 +126,10 @@ impl Neighbours {
 
     pub(super) fn len(&self) -> usize {
         self.connected.len()
+    }
+
+    pub(super) fn near_count(&self) -> usize {
+        self.connected.values().filter(|neighbour| neighbour.is_near()).count()
     }
 
     /// Notes that `peer` holds the first `count` entries of `author`.
@@ -78,13 +146,7 @@ impl Neighbours {
             let checkpoint = neighbour.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.vector.len() * 36);
             super::footprint::vector_bytes(&neighbour.known) + digest + checkpoint
         };
-        let connected: usize = self.connected.values().map(|n| size_of::<Neighbour>() + claims(n)).sum();
-        let known = self.addresses.len() + self.redials.len() + self.banned_until.len();
-        connected + known * size_of::<(PeerId, SocketAddr)>()
-    }
-
-    pub(super) fn next_redial(&self) -> Option<Time> {
-        self.redials.values().map(|redial| redial.at).min()
+        self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
     }
 }
 
@@ -94,29 +156,56 @@ impl Node {
         self.neighbours.iter().map(|(peer, _)| peer).collect()
     }
 
-    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr) {
-        let banned = self.neighbours.banned_until.get(&peer).is_some_and(|until| *until > self.now);
-        let full = self.neighbours.len() >= self.config.neighbours_max;
+    /// Peers connected now, ascending, with what is known of each.
+    pub fn neighbour_list(&self) -> Vec<NeighbourView> {
+        let members = self.members();
+        let state = |peer: &PeerId| match members.binary_search_by_key(peer, |member| member.peer) {
+            Ok(at) if members[at].suspected => MemberState::Suspected,
+            Ok(_) => MemberState::Alive,
+            Err(_) => MemberState::Unknown,
+        };
+        let view = |(peer, neighbour): (PeerId, &Neighbour)| NeighbourView {
+            peer,
+            address: neighbour.address,
+            reach: self.reach_of(&peer).unwrap_or(Reach::Direct),
+            near: neighbour.is_near(),
+            state: state(&peer),
+            requests: neighbour.asked,
+        };
+        self.neighbours.iter().map(view).collect()
+    }
+
+    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
+        let dialed = self.dialing.done(&peer, address);
+        let purpose = dialed.max(self.quest_purpose(&peer));
+        let banned = self.conduct.is_banned(&peer, self.now);
+        let full = self.neighbours.len() >= self.config.neighbours_max && !self.neighbours.is_connected(&peer);
         let unwelcome =
             [(self.fold.is_evicted(&peer), Closing::Evicted), (banned, Closing::Misbehaved), (full, Closing::Full)];
         if let Some((_, reason)) = unwelcome.into_iter().find(|(applies, _)| *applies) {
             self.outputs.push_back(Output::Close { peer, reason });
             return;
         }
-        self.neighbours.redials.remove(&address);
-        self.remember(peer, address);
-        let fresh = Neighbour {
-            known: VersionVector::default(),
-            digest: None,
-            greeted: false,
-            idle: false,
-            finishing: false,
-            checkpoint: None,
-            strikes: 0,
-        };
-        self.neighbours.connected.insert(peer, fresh);
+        if self.neighbours.is_connected(&peer) {
+            self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
+        }
+        self.neighbours.connected.insert(peer, Neighbour::new(address, &self.config, self.now));
+        self.reached(peer, address, reach);
+        if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
+            self.invite(peer);
+        }
+        self.introduce_others(peer); // above all where there is no room for it here
+        self.release_held(peer);
+        self.announce_self(peer);
+        self.on_reached(peer);
+    }
+
+    /// Says what this peer holds, which makes a connection near.
+    fn invite(&mut self, peer: PeerId) {
+        if let Some(neighbour) = self.neighbours.entry(&peer) {
+            neighbour.invited = true;
+        }
         self.send_digest(peer, true);
-        self.introduce_others(peer);
     }
 
     /// The first digest makes a connection a neighbour.
@@ -130,109 +219,55 @@ impl Node {
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         self.forget_requests_to(peer);
+        self.address_book.ended(&peer, neighbour.address, self.now.since(neighbour.since), self.now);
         if neighbour.greeted {
             self.tell(Event::Departed { peer });
         }
         neighbour.greeted
     }
 
-    fn remember(&mut self, peer: PeerId, address: SocketAddr) {
-        if self.neighbours.addresses.len() < ADDRESSES_MAX || self.neighbours.addresses.contains_key(&peer) {
-            self.neighbours.addresses.insert(peer, address);
-        }
-    }
-
-    fn introduce_others(&mut self, to: PeerId) {
-        let others = self.neighbours.connected.keys().filter(|peer| **peer != to);
-        let known = others.filter_map(|peer| Some(PeerAddress::new(*peer, *self.neighbours.addresses.get(peer)?)));
-        let peers: Vec<PeerAddress> = known.take(self.config.neighbours_max).collect();
-        if !peers.is_empty() {
-            self.send(to, &Message::Peers { peers });
-        }
-    }
-
-    pub(super) fn on_peers(&mut self, from: PeerId, peers: &[PeerAddress]) {
-        if peers.len() > ADDRESSES_MAX {
-            return self.strike(from, format!("{} addresses at once", peers.len()));
-        }
-        for told in peers {
-            let (peer, address) = (told.peer, told.address());
-            let allowed = !self.config.loopback_only || address.ip().is_loopback();
-            let wanted = peer != self.id() && !self.neighbours.is_connected(&peer) && !self.fold.is_evicted(&peer);
-            if allowed && wanted && self.neighbours.len() < self.config.neighbours_max {
-                self.outputs.push_back(Output::Dial { address });
-            }
-        }
-    }
-
-    pub(super) fn on_introduced(&mut self, address: SocketAddr) {
-        self.outputs.push_back(Output::Dial { address });
-    }
-
-    pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
-        if !retry {
-            self.neighbours.redials.remove(&address);
-            return;
-        }
-        let attempts = self.neighbours.redials.get(&address).map_or(0, |redial| redial.attempts);
-        self.redial_later(address, attempts + 1);
-    }
-
     pub(super) fn on_disconnected(&mut self, peer: PeerId) {
         let was_neighbour = self.forget(peer);
-        let address = self.neighbours.addresses.get(&peer).copied();
-        if let Some(address) = address.filter(|_| was_neighbour && !self.fold.is_evicted(&peer)) {
-            self.redial_later(address, 0);
+        let reach = self.reaching.paths.remove(&peer).map(|path| path.reach);
+        if was_neighbour && self.is_full_mesh() {
+            self.redial_lost(peer);
+            reach.into_iter().for_each(|reach| self.lost_quest(peer, reach));
         }
+        self.look_around_soon();
     }
 
     pub(super) fn on_goodbye(&mut self, from: PeerId) {
-        self.neighbours.addresses.remove(&from);
-        self.on_disconnected(from);
+        self.address_book.forget(&from);
+        self.forget(from);
+        self.reaching.forget(&from);
+        self.member_left(from);
         self.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
-    }
-
-    fn redial_later(&mut self, address: SocketAddr, attempts: u32) {
-        if attempts >= REDIALS_MAX || self.finish.is_begun() {
-            self.neighbours.redials.remove(&address);
-            return;
-        }
-        let wait = core::time::Duration::from_secs(1 << attempts);
-        self.neighbours.redials.insert(address, Redial { at: self.now + wait, attempts });
-    }
-
-    pub(super) fn redial_due(&mut self) {
-        let now = self.now;
-        let due: Vec<SocketAddr> =
-            self.neighbours.redials.iter().filter(|(_, redial)| redial.at <= now).map(|(a, _)| *a).collect();
-        for address in due {
-            if let Some(redial) = self.neighbours.redials.get_mut(&address) {
-                redial.at = Time(u64::MAX); // until the dial succeeds or fails
-            }
-            self.outputs.push_back(Output::Dial { address });
-        }
-    }
-
-    /// Counts an offence; too many, and the peer is sent away for a while.
-    pub(super) fn strike(&mut self, peer: PeerId, reason: String) {
-        self.tell(Event::BadInput { peer, reason });
-        let Some(neighbour) = self.neighbours.connected.get_mut(&peer) else { return };
-        neighbour.strikes += 1;
-        if neighbour.strikes >= self.config.strikes_max {
-            let until = self.now + self.config.ban;
-            self.neighbours.banned_until.insert(peer, until);
-            self.send_away(peer, Closing::Misbehaved);
-        }
     }
 
     /// Ends the connection with `peer` and does not seek it again.
     pub(super) fn send_away(&mut self, peer: PeerId, reason: Closing) {
-        if let Some(address) = self.neighbours.addresses.remove(&peer) {
-            self.neighbours.redials.remove(&address);
-        }
+        self.address_book.forget(&peer);
+        self.dialing.cancel(&peer);
+        self.reaching.forget(&peer);
+        self.part(peer, reason);
+    }
+
+    /// Ends the connection with `peer`.
+    pub(super) fn part(&mut self, peer: PeerId, reason: Closing) {
         if self.neighbours.is_connected(&peer) {
             self.forget(peer);
+            self.reaching.forget(&peer);
             self.outputs.push_back(Output::Close { peer, reason });
         }
+    }
+
+    /// Where the other end of the connection with `peer` is, unless others are in between.
+    pub(super) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
+        self.reaching.straight(peer).map(|path| path.address)
+    }
+
+    /// Whether `peer` is connected and has said something in the last `duration`.
+    pub(super) fn heard_within(&self, peer: &PeerId, duration: Duration) -> bool {
+        self.neighbours.look(peer).is_some_and(|neighbour| self.now.since(neighbour.heard_at) < duration)
     }
 }

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use murmur_collectives::{
-    Body, Component, Enroll, Entry, Equivocation, Hash, Header, Identity, PeerId, Stage, Update, Verdict,
+    Ballot, Body, Certificate, Component, Enroll, Entry, Equivocation, Frontier, Hash, Header, Identity, PeerId,
+    Proposal, Row, Signed, Stage, Update, Verdict, Vote, Voter,
 };
-use murmur_coordinatorless::{CheckpointName, Digest, EntryName, Item, Message, PeerAddress, Want};
+use murmur_coordinatorless::{CheckpointName, Digest, EntryName, Item, Message, PeerAddress, Proven, Want};
 
 pub(crate) fn author() -> Identity {
     Identity::from_secret(&[1; 32])
@@ -50,14 +51,26 @@ fn verdict(passed: bool, stage: Stage) -> Verdict {
 fn sign(seq: u32, base: Vec<Component>, body: Body) -> Entry {
     let previous = if seq == 0 { Hash::NONE } else { hash(0x31) };
     let identity = author();
-    Entry::sign(&identity, Header { run: hash(0x32), author: identity.peer_id(), seq, previous, base, body })
+    Entry::sign(
+        &identity,
+        Header {
+            run: hash(0x32),
+            author: identity.peer_id(),
+            seq,
+            previous,
+            epoch: 7,
+            frontier: hash(0x33),
+            base,
+            body,
+        },
+    )
 }
 
 /// One entry of every kind of body, by name.
 pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let one = sign(2, Vec::new(), Body::Update(update()));
     let two = sign(2, Vec::new(), Body::Update(Update { steps: 6, ..update() }));
-    let fork = Equivocation { first: one.wire().clone(), second: two.wire().clone() };
+    let fork = Equivocation::of(&one, &two);
     vec![
         ("enroll", sign(0, Vec::new(), Body::Enroll(Enroll { vrf_key: [0x41; 32] }))),
         ("equivocation", sign(7, base(), Body::Equivocation(fork))),
@@ -76,8 +89,35 @@ fn digest(checkpoint: Option<CheckpointName>) -> Digest {
         idle: true,
         finishing: false,
         reply: true,
+        epoch: 0x0506_0708,
+        frontier: hash(0x57),
         checkpoint,
     }
+}
+
+fn frontier() -> Frontier {
+    Frontier {
+        epoch: 3,
+        previous: hash(0x71),
+        rows: hash(0x72),
+        clock: 0x0102_0304_0506_0708,
+        state: hash(0x73),
+        foundation: hash(0x74),
+        voters: vec![Voter { peer: peer(1), weight: 9 }],
+    }
+}
+
+fn rows() -> Vec<Row> {
+    vec![Row { author: peer(1), count: 5, head: hash(0x75) }]
+}
+
+fn certificate() -> Certificate {
+    Certificate { frontier: frontier(), round: 2, signed: vec![Signed { voter: peer(1), signature: [0x76; 64] }] }
+}
+
+fn votes() -> Vec<Vote> {
+    let vote = |round, ballot| Vote::sign(&author(), hash(0x32), 3, round, ballot, hash(0x77));
+    vec![vote(0, Ballot::Propose), vote(1, Ballot::Commit)]
 }
 
 /// One message of every kind, short enough to travel plain, by name.
@@ -93,6 +133,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("absent", Message::Absent { root: hash(0x61) }),
         ("announce", Message::Announce { entries: names }),
+        ("certificates", Message::Certificates { chain: vec![Proven { certificate: certificate(), rows: rows() }] }),
         ("chunk", Message::Chunk { root: hash(0x62), index: 3, bytes: (0..40).collect() }),
         ("chunk-list", Message::ChunkList { root: hash(0x63), length: 70_000, hashes: (0..3).map(hash).collect() }),
         ("digest", Message::Digest(digest(None))),
@@ -100,12 +141,20 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("entries", Message::Entries { items: vec![Item { entry: entry(0), payload: None }] }),
         ("entries-none", Message::Entries { items: Vec::new() }),
         ("entries-with-payload", Message::Entries { items: vec![Item { entry: entry(2), payload: Some(vec![7; 9]) }] }),
+        ("frontier", Message::Frontier(Box::new(Proposal { frontier: frontier(), rows: rows() }))),
         ("goodbye", Message::Goodbye),
         ("manifest", Message::Manifest { bytes: b"name = \"run\"".to_vec() }),
-        ("peers", Message::Peers { peers }),
+        ("meet", Message::Meet { peer: peer(2) }),
+        ("observed", Message::Observed { address: Some(peers[0]), relay: true }),
+        ("observed-nothing", Message::Observed { address: None, relay: false }),
+        ("peers", Message::Peers { peers: peers.clone() }),
+        ("punch", Message::Punch { peer: peers[1] }),
+        ("votes", Message::Votes { votes: votes() }),
         ("want", Message::Want(Want { author: peer(1), from: 2, count: 64, payloads: true })),
+        ("want-certificates", Message::WantCertificates { from: 0x0102_0304 }),
         ("want-chunk-list", Message::WantChunkList { root: hash(0x64) }),
         ("want-chunks", Message::WantChunks { root: hash(0x65), indices: vec![0, 2, 16] }),
+        ("want-frontier", Message::WantFrontier { name: hash(0x78) }),
         ("want-manifest", Message::WantManifest { run: hash(0x66) }),
     ]
 }

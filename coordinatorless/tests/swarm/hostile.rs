@@ -158,6 +158,8 @@ fn a_verdict_by_someone_who_was_not_drawn_is_refused() {
         author: net.id(2),
         seq: log.version().count(&net.id(2)),
         previous: log.head(&net.id(2)),
+        epoch: 0,
+        frontier: Hash::NONE,
         base: log.version().to_components(),
         body: Body::Verdict(Verdict {
             author: net.id(1),
@@ -192,6 +194,8 @@ fn a_checkpoint_of_entries_that_do_not_exist_does_not_hold_a_newcomer_up() {
         idle: false,
         finishing: false,
         reply: false,
+        epoch: 0,
+        frontier: Hash::NONE,
         checkpoint: Some(CheckpointName {
             root: net.nodes[&0].fold().state_root(),
             vector: {

@@ -63,7 +63,9 @@ fn a_newcomer_adopts_a_checkpoint_and_takes_part() {
     let world = World { checkpoint_every_tokens: 800, audit_rate_q16: ONE_Q16, ..World::calm(3) };
     let mut net = founded(world, 3, 4);
     net.train(6);
+    net.pass(Duration::from_secs(1)); // a checkpoint taken meanwhile would replace the one being fetched
     net.start(3);
+    net.pass(Duration::from_secs(1));
     net.train(2);
     net.pass(Duration::from_secs(3));
     assert!(net.has_event(3, |event| matches!(event, Event::CaughtUp)), "{}", net.describe());

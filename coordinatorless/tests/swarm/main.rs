@@ -1,5 +1,7 @@
 //! Whole swarms of real nodes on a simulated network: one seed, one outcome.
 
+mod finality;
 mod hostile;
 mod life;
 mod net;
+mod silent;

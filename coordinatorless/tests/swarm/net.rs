@@ -8,7 +8,9 @@ use std::{
 };
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
-use murmur_coordinatorless::{Config, Draft, Event, Input, Node, Output, Setup, Stored, StoredEntry, Time};
+use murmur_coordinatorless::{
+    Config, Draft, Event, Input, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
+};
 use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
@@ -26,11 +28,19 @@ pub(crate) struct World {
     pub(crate) double_percent: u64,
     pub(crate) audit_rate_q16: u32,
     pub(crate) checkpoint_every_tokens: u64,
+    pub(crate) frontier_every_tokens: u64,
 }
 
 impl World {
     pub(crate) fn calm(seed: u64) -> Self {
-        Self { seed, loss_percent: 0, double_percent: 0, audit_rate_q16: 0, checkpoint_every_tokens: 0 }
+        Self {
+            seed,
+            loss_percent: 0,
+            double_percent: 0,
+            audit_rate_q16: 0,
+            checkpoint_every_tokens: 0,
+            frontier_every_tokens: 0,
+        }
     }
 }
 
@@ -40,7 +50,17 @@ pub(crate) struct Disk {
     entries: Vec<StoredEntry>,
     head: Option<StoredEntry>,
     adopted: Option<Vec<i64>>,
+    compacted: Option<(Vec<u8>, Vec<i64>)>,
+    signing: Option<Vec<u8>>,
     carries: Vec<Arc<[u8]>>,
+    address_book: Vec<PeerAddress>,
+}
+
+impl Disk {
+    /// Records of the log.
+    pub(crate) fn records(&self) -> usize {
+        self.entries.len()
+    }
 }
 
 /// What is on its way to a peer.
@@ -48,15 +68,19 @@ pub(crate) struct Disk {
 enum Mail {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
+    DialFailed(SocketAddr),
     Message(PeerId, Vec<u8>),
+    Datagram(PeerId, Vec<u8>),
 }
 
 impl From<Mail> for Input {
     fn from(mail: Mail) -> Self {
         match mail {
-            Mail::Connected(peer, address) => Self::Connected { peer, address },
+            Mail::Connected(peer, address) => Self::Connected { peer, address, reach: Reach::Direct },
             Mail::Disconnected(peer) => Self::Disconnected { peer },
+            Mail::DialFailed(address) => Self::DialFailed { address, retry: true },
             Mail::Message(from, bytes) => Self::Message { from, bytes },
+            Mail::Datagram(from, bytes) => Self::Datagram { from, bytes },
         }
     }
 }
@@ -96,6 +120,7 @@ impl Net {
             token_budget: 1_000_000,
             audit_rate_q16: world.audit_rate_q16,
             audit_quorum: 2,
+            frontier_every_tokens: world.frontier_every_tokens,
             founders: identities[..founders].iter().map(Node::founder).collect::<Vec<Founder>>(),
         };
         Self {
@@ -150,7 +175,16 @@ impl Net {
             class: Hash([7; 32]),
             config,
             seed: peer as u64,
-            stored: Stored { entries: disk.entries, adopted: disk.adopted, head: disk.head, carries: disk.carries },
+            incarnation: self.now.0 + 1,
+            address_book: disk.address_book,
+            stored: Stored {
+                entries: disk.entries,
+                adopted: disk.adopted,
+                compacted: disk.compacted,
+                signing: disk.signing,
+                head: disk.head,
+                carries: disk.carries,
+            },
         });
         node.handle_timeout(self.now);
         self.nodes.insert(peer, node);
@@ -195,7 +229,7 @@ impl Net {
     }
 
     fn post(&mut self, to: usize, mail: &Mail) {
-        let lossy = matches!(mail, Mail::Message(..));
+        let lossy = matches!(mail, Mail::Message(..) | Mail::Datagram(..));
         let copies = match self.rng.next_u64() % 100 {
             roll if lossy && roll < self.world.loss_percent => 0,
             roll if lossy && roll < self.world.loss_percent + self.world.double_percent => 2,
@@ -233,7 +267,13 @@ impl Net {
                     disk.entries.push(record);
                 }
                 Output::Adopted { state, .. } => disk.adopted = Some(state.to_vec()),
-                Output::Reset => (disk.entries, disk.adopted) = (Vec::new(), None),
+                Output::Compact(compacted) => {
+                    disk.entries = compacted.records;
+                    disk.compacted = Some((compacted.proof, compacted.state.to_vec()));
+                    disk.adopted = None;
+                }
+                Output::Signing { bytes } => disk.signing = Some(bytes),
+                Output::Reset => (disk.entries, disk.adopted, disk.compacted) = (Vec::new(), None, None),
                 Output::Send { to, bytes, .. } => {
                     self.bytes += bytes.len() as u64;
                     let to = self.index(to);
@@ -242,13 +282,25 @@ impl Net {
                         self.post(to, &Mail::Message(from, bytes));
                     }
                 }
+                Output::Datagram { to, bytes } => {
+                    self.bytes += bytes.len() as u64;
+                    let to = self.index(to);
+                    let from = self.id(peer);
+                    if self.links.contains(&(peer.min(to), peer.max(to))) {
+                        self.post(to, &Mail::Datagram(from, bytes));
+                    }
+                }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
-                Output::Dial { address } => {
+                Output::AddressBook { peers } => disk.address_book = peers,
+                Output::Dial { address, .. } => {
                     let other = usize::from(address.port());
                     if self.nodes.contains_key(&other) && !self.cut {
                         self.connect(peer, other);
+                    } else {
+                        self.post(peer, &Mail::DialFailed(address));
                     }
                 }
+                Output::DialThrough { .. } => {} // nobody volunteers here
                 Output::Event(event) => self.on_event(peer, &event),
             }
         }
@@ -313,6 +365,9 @@ impl Net {
         let carry: Arc<[u8]> = (0..34_000u32).map(|n| (n as u64 ^ self.rng.next_u64()) as u8).collect();
         let disk = self.disks.entry(peer).or_default();
         disk.carries.push(carry.clone());
+        if disk.carries.len() > 2 {
+            disk.carries.remove(0);
+        }
         let draft = Draft {
             base: snapshot.base,
             steps: 10,

@@ -83,7 +83,9 @@ async fn ask(
                 *failure = Some(Failure::new(exit, format!("{addr} cannot be joined")).because(reason));
             }
             TransportEvent::Disconnected { .. } => hopes -= 1,
-            TransportEvent::Refused { .. } => {}
+            TransportEvent::Refused { .. } | TransportEvent::Datagram { .. } => {}
+            // Nobody was dialed through a relay.
+            TransportEvent::Moved { .. } | TransportEvent::DialThroughFailed { .. } => {}
         }
     }
     None

@@ -116,6 +116,7 @@ impl Seen {
                 // The other's dial, given up because we connected first.
                 TransportEvent::Refused { .. } => {}
                 TransportEvent::Disconnected { reason, .. } => panic!("disconnected: {reason}"),
+                other => panic!("unexpected {other:?}"),
             }
         }
     }

@@ -105,6 +105,57 @@ async fn a_stalled_message_is_dropped_and_its_connection_lives() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_stalls_every_stream_it_may_open_delays_only_itself() {
+    let mut peer = Peer::start_with(1, |config| config.message_timeout = Duration::from_millis(500));
+    let mut honest = Peer::start(3);
+    connect(&mut honest, &mut peer).await;
+    let endpoint = stranger::dialing(ALPN, &Shows::Its(2));
+    let connection = endpoint.connect(peer.addr(), "anyone").unwrap().await.unwrap();
+    let (stranger_id, _) = peer.next_connected().await;
+    let mut stalled = Vec::new();
+    for _ in 0..64 {
+        let mut stream = connection.open_uni().await.unwrap();
+        stream.write_all(b"and then ").await.unwrap();
+        stalled.push(stream);
+    }
+    honest.transport.send(peer.id, Priority::Bulk, vec![7; 1 << 20].into()).unwrap();
+    assert_eq!(peer.next_message().await.0, honest.id);
+    until("every stall is ended", || peer.transport.traffic().messages_rx_timed_out == 64).await;
+    // Streams are given back once their sender lets go of them; one that does not has no more to stall.
+    drop(stalled);
+    let mut whole = timeout(PATIENCE, connection.open_uni()).await.expect("streams are given back").unwrap();
+    whole.write_all(b"in time").await.unwrap();
+    whole.finish().unwrap();
+    assert_eq!(peer.next_message().await, (stranger_id, b"in time".to_vec()));
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_leaves_those_alone_that_are_there() {
+    let mut peer = Peer::start_with(1, |config| config.connections_per_ip_max = 4);
+    let mut honest = Peer::start(2);
+    connect(&mut honest, &mut peer).await;
+    let endpoint = stranger::dialing(ALPN, &Shows::Its(3));
+    let mut floods = Vec::new();
+    for _ in 0..200 {
+        floods.push(endpoint.connect(peer.addr(), "anyone").unwrap());
+    }
+    until("most are refused", || peer.transport.traffic().refused >= 150).await;
+    assert!(peer.transport.connections() <= 4);
+    honest.transport.send(peer.id, Priority::Control, "still here?".into()).unwrap();
+    loop {
+        match peer.next().await {
+            TransportEvent::Message { from, bytes } if from == honest.id => {
+                assert_eq!(bytes, b"still here?");
+                break;
+            }
+            TransportEvent::Refused { .. } | TransportEvent::Connected { .. } | TransportEvent::Disconnected { .. } => {
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn half_a_message_is_no_message() {
     let mut peer = Peer::start(1);
     let endpoint = stranger::dialing(ALPN, &Shows::Its(2));

@@ -9,8 +9,11 @@
 mod peer;
 mod relay;
 mod stranger;
+mod throttle;
 
+mod datagrams;
 mod dialing;
 mod hostile;
 mod messages;
+mod relayed;
 mod traffic;

@@ -36,9 +36,13 @@ fn weights_out_of_bounds(held: &Fold) -> Vec<String> {
     bad.map(|r| format!("update {} of {:?}: weight {}", r.entry.seq(), r.entry.author(), r.weight.q16())).collect()
 }
 
-/// θ₀ with everything that is applied taken from it again, by nothing but the codec.
+/// θ₀, or what the log was pruned to, with everything that is applied taken from it again, by nothing but the codec.
 fn sum(held: &Fold) -> Option<Vec<i64>> {
-    let mut state = murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?;
+    let epochs = held.epochs();
+    let mut state = match epochs.view(epochs.number().saturating_sub(2)).filter(|view| !view.is_empty()) {
+        Some(pruned) => held.state_at(pruned).ok()?,
+        None => murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?,
+    };
     for record in held.log().records().filter(|record| record.applied != Weight::ZERO) {
         let payload = record.payload.as_deref()?;
         fold(held.rules().top_k(), payload, record.applied, Direction::Add, &mut state).ok()?;

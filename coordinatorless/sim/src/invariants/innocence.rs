@@ -36,6 +36,9 @@ impl Invariant for Innocence {
         {
             wrong.push(format!("peer {at} struck peer {}, which means well: {reason}", places[peer]));
         }
+        if matches!(told.event, Event::IdentityInUse | Event::Usurped) {
+            wrong.push(format!("peer {at} tells {:?}, and nobody else has its key", told.event));
+        }
         wrong
     }
 }

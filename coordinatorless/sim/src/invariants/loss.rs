@@ -1,10 +1,11 @@
 //! No update is lost that two live peers held: when the swarm has come to rest, everyone holds it, as long as one of those
 //! who held it neither lost its disk nor left. (Durability by replication; van Renesse, Minsky, Hayden, "A gossip-style
-//! failure detection service", 1998, has the epidemic argument why one holder is enough.)
+//! failure detection service", 1998, has the epidemic argument why one holder is enough.) What came too late for a final
+//! frontier is excepted: that is what final means.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use murmur_collectives::PeerId;
+use murmur_collectives::{Fold, PeerId};
 
 use super::{Invariant, Sight};
 use crate::queue::Place;
@@ -14,6 +15,8 @@ use crate::queue::Place;
 pub(super) struct NoUpdateLost {
     /// For each author: how many of its entries two peers held at once, and who they were.
     owed: BTreeMap<PeerId, BTreeMap<u32, BTreeSet<Place>>>,
+    /// The epoch that each entry seen knows.
+    knows: BTreeMap<PeerId, BTreeMap<u32, u32>>,
 }
 
 impl Invariant for NoUpdateLost {
@@ -33,6 +36,10 @@ impl Invariant for NoUpdateLost {
             let Some((count, _)) = holders.get(1).copied() else { continue };
             let everyone = holders.len() == sight.machines.len() && holders.iter().all(|(held, _)| *held >= count);
             let who = holders.iter().filter(|(held, _)| *held >= count).map(|(_, at)| *at);
+            let knows = holders.iter().find_map(|(_, at)| sight.epoch_of(*at, &author, count - 1));
+            knows.into_iter().for_each(|epoch| {
+                self.knows.entry(author).or_default().insert(count - 1, epoch);
+            });
             let owed = self.owed.entry(author).or_default();
             if everyone {
                 *owed = owed.split_off(&count); // nothing before it can be lost any more
@@ -57,6 +64,7 @@ impl Invariant for NoUpdateLost {
                 let node = sight.machines[glance.at].node.as_ref();
                 let log = node.map(|node| node.fold().log());
                 let lacks = log.is_some_and(|log| log.version().count(author) < *count && !log.is_forked(author));
+                let lacks = lacks && node.is_some_and(|node| !self.is_excluded(node.fold(), author, *count - 1));
                 if lacks {
                     wrong.push(format!(
                         "peer {} lacks entry {} of {author:?}, which peers {holders:?} held at once",
@@ -67,5 +75,16 @@ impl Invariant for NoUpdateLost {
             }
         }
         wrong
+    }
+}
+
+impl NoUpdateLost {
+    /// Whether entry `seq` came too late for what is final there: it, or what comes before it in its chain, knows only an
+    /// epoch before the last but one.
+    fn is_excluded(&self, held: &Fold, author: &PeerId, seq: u32) -> bool {
+        let epochs = held.epochs();
+        let first = epochs.newest().view.count(author);
+        let Some(knows) = self.knows.get(author) else { return false };
+        knows.range(first..=seq).next().is_some_and(|(_, epoch)| *epoch < epochs.oldest_open())
     }
 }

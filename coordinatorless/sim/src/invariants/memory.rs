@@ -7,6 +7,8 @@ use super::{Invariant, Sight};
 pub(super) struct MemoryBound {
     /// The bound.
     pub(super) overhead_bytes: u64,
+    /// The bound of the log where work becomes final; 0: none.
+    pub(super) log_bytes: u64,
 }
 
 impl Invariant for MemoryBound {
@@ -16,6 +18,10 @@ impl Invariant for MemoryBound {
 
     fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
         let over = sight.glances.iter().filter(|glance| glance.footprint.overhead() as u64 > self.overhead_bytes);
+        let long = |glance: &&super::Glance| {
+            self.log_bytes > 0 && glance.epoch > 0 && glance.footprint.log as u64 > self.log_bytes
+        };
+        let over = over.chain(sight.glances.iter().filter(long));
         over.map(|glance| format!("peer {} keeps {:?}", glance.at, glance.footprint)).collect()
     }
 }

@@ -50,7 +50,7 @@ impl Invariant for EqualSetEqualRoot {
 /// Two peers whose sets differ still agree on what both hold: the part is causally closed, too, and its state can be
 /// rebuilt from either. So a difference shows at once, and not only when the sets happen to be equal.
 fn disagreement(sight: &Sight<'_>, one: &Glance, other: &Glance) -> Option<String> {
-    if one.set == other.set || !one.is_caught_up || !other.is_caught_up {
+    if one.epoch != other.epoch || one.set == other.set || !one.is_caught_up || !other.is_caught_up {
         return None;
     }
     let [a, b] = [one, other].map(|glance| sight.machines[glance.at].node.as_ref().map(Node::fold));

@@ -1,0 +1,176 @@
+//! Admission: whether an entry fits into the log, by its chain, its causal past, the epochs and the rules.
+
+use std::sync::Arc;
+
+use super::{Admission, Invalid, Log};
+use crate::{Body, Entry, Epochs, Equivocation, Hash, Rules, Update, Verdict, VersionVector};
+
+impl Log {
+    /// Says whether `entry` fits. Looks at the chain, the causal past and the rules; not at payload or lottery.
+    pub fn admit(&self, run: Hash, rules: &Rules, epochs: &Epochs, entry: &Entry) -> Admission {
+        if entry.header().run != run {
+            return Admission::Invalid(Invalid::Run);
+        }
+        let (author, seq) = (entry.author(), entry.seq());
+        if entry.base().count(&author) > seq {
+            return Admission::Invalid(Invalid::Base);
+        }
+        if let Some(record) = self.record(&author, seq) {
+            return compare(&record.entry, entry);
+        }
+        if self.is_cut(&author, seq) || seq < self.settled.count(&author) {
+            return Admission::Known;
+        }
+        if self.is_excluded(epochs, entry) {
+            return self.admit_excluded(entry);
+        }
+        if entry.epoch() > epochs.number() {
+            return Admission::Early { epoch: entry.epoch() };
+        }
+        let place = self.place(&author);
+        if seq > place.seq {
+            return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
+        }
+        if seq < self.version.count(&author) || seq < place.seq && !self.is_next_held(entry) {
+            return self.admit_in_gap(entry);
+        }
+        if seq == place.seq && entry.header().previous != place.previous {
+            return fork_before(seq);
+        }
+        if seq == place.seq && entry.epoch() < place.epoch {
+            return Admission::Invalid(Invalid::Epoch);
+        }
+        if !self.has_past(entry.base()) {
+            return Admission::Waits { needs: entry.base().clone() };
+        }
+        if let Some(needs) = self.subject_on_other_branch(entry) {
+            return Admission::Waits { needs };
+        }
+        match self.check(rules, epochs, entry) {
+            Ok(()) => Admission::Ready,
+            Err(invalid) => Admission::Invalid(invalid),
+        }
+    }
+
+    /// Whether `entry`, which is not final, left the set for good: it knew no epoch that is recent enough, or one of
+    /// another history.
+    fn is_excluded(&self, epochs: &Epochs, entry: &Entry) -> bool {
+        let elsewhere = epochs.name(entry.epoch()).is_some_and(|name| name != entry.header().frontier);
+        let pending = entry.seq() < self.target_count(&entry.author());
+        !pending && (entry.epoch() < epochs.oldest_open() || elsewhere)
+    }
+
+    /// An excluded entry before an entry of the same chain that knew a later epoch, or one that another excluded it.
+    fn admit_excluded(&self, entry: &Entry) -> Admission {
+        let later = self.chain(&entry.author()).iter().find(|record| record.entry.epoch() > entry.epoch());
+        match later.filter(|record| record.entry.seq() < entry.seq()) {
+            Some(record) => Admission::Forks(Box::new(record.entry.as_ref().clone())),
+            None if self.excluded(&entry.author()).is_some_and(|held| held.seq() >= entry.seq()) => Admission::Known,
+            None => Admission::Excluded,
+        }
+    }
+
+    /// Whether `entry` continues what is held, before an excluded entry that came first.
+    fn is_next_held(&self, entry: &Entry) -> bool {
+        let held = self.chains.get(&entry.author()).map_or(Hash::NONE, |chain| chain.place().previous);
+        entry.seq() == self.version.count(&entry.author()) && entry.header().previous == held
+    }
+
+    /// An entry where others were excluded contradicts a later one that knew less.
+    fn admit_in_gap(&self, entry: &Entry) -> Admission {
+        match self.excluded.get(&entry.author()) {
+            Some(late) if late.seq() > entry.seq() && late.epoch() < entry.epoch() => {
+                Admission::Forks(Box::new(late.as_ref().clone()))
+            }
+            Some(_) | None => Admission::Known,
+        }
+    }
+
+    pub(crate) fn has_past(&self, base: &VersionVector) -> bool {
+        let wanted =
+            |author: &crate::PeerId, count: u32| self.allowed(author).map_or(count, |allowed| count.min(allowed));
+        base.iter().all(|(author, count)| self.reach(&author) >= wanted(&author, count))
+    }
+
+    /// A verdict on an entry of which the log holds another branch waits until the fork is proven.
+    fn subject_on_other_branch(&self, entry: &Entry) -> Option<VersionVector> {
+        let verdict = entry.verdict().filter(|verdict| entry.base().contains(&verdict.author, verdict.seq))?;
+        let held = self.record(&verdict.author, verdict.seq)?;
+        (held.entry.hash() != verdict.update).then(|| [(verdict.author, verdict.seq + 1)].into_iter().collect())
+    }
+
+    fn check(&self, rules: &Rules, epochs: &Epochs, entry: &Entry) -> Result<(), Invalid> {
+        let name = epochs.name(entry.epoch());
+        let sees = epochs.view(entry.epoch()).is_none_or(|view| entry.base().includes(view));
+        if name != Some(entry.header().frontier) || !sees {
+            return Err(Invalid::Epoch);
+        }
+        let first = !self.has_chain(&entry.author());
+        match &entry.header().body {
+            Body::Enroll(_) if first => Ok(()),
+            Body::Enroll(_) => Err(Invalid::Enrolment),
+            Body::Equivocation(_) | Body::Update(_) | Body::Verdict(_) if first => Err(Invalid::Enrolment),
+            Body::Equivocation(evidence) => Self::check_evidence(entry, evidence),
+            Body::Update(update) => self.check_update(rules, entry, update),
+            Body::Verdict(verdict) => self.check_verdict(epochs, entry, verdict),
+        }
+    }
+
+    /// The base must hold what stays of the forked chain: who has the evidence no longer asks for more of that chain.
+    /// Evidence against its own author would cut itself off.
+    fn check_evidence(entry: &Entry, evidence: &Equivocation) -> Result<(), Invalid> {
+        let (accused, kept) = evidence.accused(entry.header().run).map_err(|_| Invalid::Evidence)?;
+        let allowed = accused != entry.author() && entry.base().count(&accused) >= kept;
+        if allowed { Ok(()) } else { Err(Invalid::Evidence) }
+    }
+
+    fn check_update(&self, rules: &Rules, entry: &Entry, update: &Update) -> Result<(), Invalid> {
+        let author = entry.author();
+        let tokens = u64::from(update.steps) * u64::from(rules.tokens_per_step);
+        if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens {
+            return Err(Invalid::Work);
+        }
+        // What was excluded had numbers and carries, too; nobody reuses them.
+        let (segment, broken) = (self.segments(&author), self.is_broken(&author));
+        if update.segment < segment || update.segment > segment && !broken {
+            return Err(Invalid::Work);
+        }
+        let most = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
+        if update.payload_bytes as usize > most {
+            return Err(Invalid::PayloadLength);
+        }
+        // A new epoch may have excluded what an earlier base named; within one, bases only grow.
+        let last = self.last_update(&author).filter(|record| record.entry.epoch() == entry.epoch());
+        if last.is_some_and(|record| !entry.base().includes(record.entry.base())) {
+            return Err(Invalid::Base);
+        }
+        if !broken && update.carry_before != Hash::NONE && Some(update.carry_before) != self.carry(&author) {
+            return Err(Invalid::Carry);
+        }
+        Ok(())
+    }
+
+    fn check_verdict(&self, epochs: &Epochs, entry: &Entry, verdict: &Verdict) -> Result<(), Invalid> {
+        let known = entry.base().contains(&verdict.author, verdict.seq);
+        let gone = self.is_cut(&verdict.author, verdict.seq) || self.is_left_out(&verdict.author, verdict.seq);
+        let same = self.holds_subject(verdict) || gone;
+        let again = self.has_judged(&entry.author(), &verdict.author, verdict.seq);
+        let settled = epochs.horizon(entry.epoch()).is_some_and(|view| view.contains(&verdict.author, verdict.seq));
+        if !known || !same || again || settled || verdict.author == entry.author() {
+            return Err(Invalid::Subject);
+        }
+        Ok(())
+    }
+}
+
+fn compare(held: &Arc<Entry>, entry: &Entry) -> Admission {
+    if held.hash() == entry.hash() { Admission::Known } else { Admission::Forks(Box::new(held.as_ref().clone())) }
+}
+
+/// `entry` continues a branch we do not hold: the fork is at some earlier position, so that one is asked for.
+fn fork_before(seq: u32) -> Admission {
+    match seq.checked_sub(1) {
+        Some(before) => Admission::OtherBranch { seq: before },
+        None => Admission::Invalid(Invalid::Enrolment),
+    }
+}

@@ -1,0 +1,156 @@
+//! One author's chain: totals of the pruned part, records of the rest, gaps where entries were excluded.
+
+use std::sync::Arc;
+
+use murmur_kernels::Weight;
+
+use crate::{Body, Entry, Hash, Ledger};
+
+/// One accepted entry and what follows from its place in the chain.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// The payload, for updates whose payload is held.
+    pub payload: Option<Arc<[u8]>>,
+    /// W(u) for updates, zero for the rest.
+    pub weight: Weight,
+    /// What the state holds of it now: `weight`, or zero when void.
+    pub applied: Weight,
+    /// Whether its author was trusted in its causal past: the tokens and norm of an update count, or a verdict does.
+    pub counts: bool,
+    /// Tokens that count of this chain up to and including this entry.
+    pub tokens_until: u64,
+    /// Updates in this chain up to and including this entry.
+    pub updates_until: u32,
+    /// Norm of the chain's newest update that counts up to here.
+    pub latest_norm: Option<u64>,
+}
+
+/// Totals of a chain up to some position.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Totals {
+    pub(super) tokens: u64,
+    pub(super) updates: u32,
+    pub(super) latest_norm: Option<u64>,
+}
+
+/// Where the next entry of a chain goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its position.
+    pub seq: u32,
+    /// Hash of the entry before.
+    pub previous: Hash,
+    /// The epoch which that one knew.
+    pub epoch: u32,
+}
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct Chain {
+    pub(super) ledger: Option<Ledger>,
+    pub(super) records: Vec<Record>,
+}
+
+impl Chain {
+    /// Positions, held or left out.
+    pub(super) fn count(&self) -> u32 {
+        self.records.last().map_or(self.pruned(), |record| record.entry.seq() + 1)
+    }
+
+    pub(super) fn pruned(&self) -> u32 {
+        self.ledger.as_ref().map_or(0, |ledger| ledger.count)
+    }
+
+    /// Index of the first record at position `seq` or after.
+    pub(super) fn index(&self, seq: u32) -> usize {
+        self.records.partition_point(|record| record.entry.seq() < seq)
+    }
+
+    pub(super) fn record(&self, seq: u32) -> Option<&Record> {
+        self.records.get(self.index(seq)).filter(|record| record.entry.seq() == seq)
+    }
+
+    /// The last record before position `count`.
+    pub(super) fn last_within(&self, count: u32) -> Option<&Record> {
+        self.records.get(self.index(count).checked_sub(1)?)
+    }
+
+    pub(super) fn totals(&self, count: u32) -> Totals {
+        if let Some(record) = self.last_within(count) {
+            let (tokens, updates) = (record.tokens_until, record.updates_until);
+            return Totals { tokens, updates, latest_norm: record.latest_norm };
+        }
+        let ledger = self.ledger.as_ref().filter(|ledger| ledger.count <= count);
+        let total = |l: &Ledger| Totals { tokens: l.tokens, updates: l.updates, latest_norm: l.latest_norm };
+        ledger.map(total).unwrap_or_default()
+    }
+
+    /// Hash of the entry at the last position before `count`, if that is held or the last pruned one.
+    pub(super) fn head_at(&self, count: u32) -> Option<Hash> {
+        let seq = count.checked_sub(1)?;
+        let pruned = self.ledger.as_ref().filter(|ledger| ledger.count == count).map(|ledger| ledger.head);
+        self.record(seq).map(|record| record.entry.hash()).or(pruned)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        match (self.records.last(), &self.ledger) {
+            (Some(Record { entry, .. }), _) => {
+                Place { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() }
+            }
+            (None, Some(ledger)) => Place { seq: ledger.count, previous: ledger.head, epoch: ledger.epoch },
+            (None, None) => Place { seq: 0, previous: Hash::NONE, epoch: 0 },
+        }
+    }
+
+    pub(super) fn vrf_key(&self) -> Option<[u8; 32]> {
+        if let Some(ledger) = &self.ledger {
+            return Some(ledger.vrf_key);
+        }
+        match &self.records.first()?.entry.header().body {
+            Body::Enroll(enroll) => Some(enroll.vrf_key),
+            Body::Equivocation(_) | Body::Update(_) | Body::Verdict(_) => None,
+        }
+    }
+
+    /// The carry after the newest update.
+    pub(super) fn carry(&self, count: u32) -> Option<Hash> {
+        let records = &self.records[..self.index(count)];
+        let held = records.iter().rev().find_map(|record| record.entry.update()).map(|update| update.carry_after);
+        held.or_else(|| self.ledger.as_ref().filter(|ledger| ledger.updates > 0).map(|ledger| ledger.carry))
+    }
+
+    /// Fills in what follows from the record before `at`.
+    pub(super) fn total_up(&mut self, at: usize) {
+        let Some(seq) = self.records.get(at).map(|record| record.entry.seq()) else { return };
+        let before = self.totals(seq);
+        let Some(record) = self.records.get_mut(at) else { return };
+        let counting = record.entry.update().filter(|_| record.counts);
+        record.tokens_until = before.tokens + counting.map_or(0, |update| update.tokens);
+        record.updates_until = record.entry.update().map_or(before.updates, |u| u.segment.saturating_add(1));
+        record.latest_norm = counting.map(|update| update.norm).or(before.latest_norm);
+    }
+
+    /// The totals before position `count`, but for what the standing knows.
+    pub(super) fn ledger_at(&self, author: crate::PeerId, count: u32) -> Option<Ledger> {
+        let totals = self.totals(count);
+        let (head, epoch) = match self.last_within(count) {
+            Some(record) => (record.entry.hash(), record.entry.epoch()),
+            None => self.ledger.as_ref().map(|ledger| (ledger.head, ledger.epoch))?,
+        };
+        Some(Ledger {
+            author,
+            count,
+            head,
+            epoch,
+            tokens: totals.tokens,
+            updates: totals.updates,
+            latest_norm: totals.latest_norm,
+            carry: self.carry(count).unwrap_or(Hash::NONE),
+            vrf_key: self.vrf_key().unwrap_or_default(),
+            vouched: false,
+            void_from: None,
+            forked: false,
+        })
+    }
+}

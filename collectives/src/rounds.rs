@@ -1,0 +1,379 @@
+//! One voter's part in deciding one epoch: which votes it heard, what it may sign next, and when the epoch is decided.
+//!
+//! Contract: the owner judges candidates (does it hold exactly this set, is the state right?) and says so with
+//! [`Rounds::accept`]; [`Rounds::vote`] and [`Rounds::offer`] then say what to sign, which the owner must make durable
+//! before anyone sees it. No clock: the owner says when a round is over. See [`crate::Frontier`] for why this is safe.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::{Ballot, Certificate, Frontier, Hash, PeerId, Rules, Signed, Vote};
+
+/// Votes kept of one voter: the newest; an honest one's lock is kept by the best gathering, see [`Rounds::best`].
+const VOTES_KEPT: usize = 8;
+
+/// Frontiers that are known but voted for by nobody, at most.
+const UNVOTED_MAX: usize = 16;
+
+/// Frontiers known at a time, at most.
+const FRONTIERS_MAX: usize = 128;
+
+/// Peers whose votes are kept, at most.
+const VOICES_MAX: usize = 4 * crate::VOTERS_MAX;
+
+/// What a voter has signed in an epoch and must not forget.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Signing {
+    /// The epoch.
+    pub epoch: u32,
+    /// Name of the frontier before.
+    pub previous: Hash,
+    /// The newest round it signed in.
+    pub round: u32,
+    /// What it proposed in that round.
+    pub proposed: Option<Hash>,
+    /// What it committed to in that round.
+    pub committed: Option<Hash>,
+    /// The newest commitment: round and frontier.
+    pub lock: Option<(u32, Hash)>,
+}
+
+/// What became of a vote that came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It counts, and is worth passing on.
+    New,
+    /// Nothing new.
+    Known,
+    /// Its voter said something else in the same round and place, or is no voter.
+    Refused,
+}
+
+/// More than two thirds proposed one frontier in one round.
+#[derive(Debug, Clone)]
+struct Gathering {
+    round: u32,
+    frontier: Hash,
+    votes: Vec<Vote>,
+}
+
+/// The decision of one epoch as one voter sees it.
+#[derive(Debug, Clone)]
+pub struct Rounds {
+    rules: Arc<Rules>,
+    me: PeerId,
+    previous: Arc<Frontier>,
+    round: u32,
+    signing: Signing,
+    frontiers: BTreeMap<Hash, Arc<Frontier>>,
+    accepted: BTreeSet<Hash>,
+    votes: BTreeMap<PeerId, BTreeMap<(u32, Ballot), Vote>>,
+    best: Option<Gathering>,
+}
+
+impl Rounds {
+    /// Begins deciding what follows `previous`. `signing` is what this voter signed before a restart, if anything.
+    pub fn new(rules: Arc<Rules>, me: PeerId, previous: Arc<Frontier>, signing: Option<Signing>) -> Self {
+        let (epoch, name) = (previous.epoch + 1, previous.name());
+        // Whoever signed for this epoch or a later one of another history signs nothing in this one.
+        let abstains = |signed: &Signing| signed.previous != name && signed.epoch >= epoch;
+        let silent = signing.as_ref().is_some_and(abstains);
+        let fresh = Signing { epoch, previous: name, round: 0, proposed: None, committed: None, lock: None };
+        let signing = signing.filter(|signed| signed.epoch == epoch && signed.previous == name).unwrap_or(fresh);
+        let round = if silent { u32::MAX } else { signing.round };
+        let (frontiers, accepted, votes) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { rules, me, previous, round, signing, frontiers, accepted, votes, best: None }
+    }
+
+    /// The epoch that is decided.
+    pub fn epoch(&self) -> u32 {
+        self.signing.epoch
+    }
+
+    /// The frontier before.
+    pub fn previous(&self) -> &Arc<Frontier> {
+        &self.previous
+    }
+
+    /// The present round.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// What must be durable before the newest vote is sent.
+    pub fn signing(&self) -> &Signing {
+        &self.signing
+    }
+
+    /// The frontier of that name, if it is known.
+    pub fn frontier(&self, name: &Hash) -> Option<&Arc<Frontier>> {
+        self.frontiers.get(name)
+    }
+
+    /// Makes a frontier known, so that votes for it can be counted.
+    pub fn introduce(&mut self, frontier: Frontier) -> bool {
+        let follows = frontier.previous == self.previous.name() && frontier.epoch == self.epoch();
+        let young = frontier.clock < self.previous.clock.saturating_add(self.rules.frontier_every_tokens);
+        if !follows || young || !frontier.is_canonical() {
+            return false;
+        }
+        self.forget_unvoted();
+        if self.frontiers.len() >= FRONTIERS_MAX {
+            self.forget_old();
+        }
+        if self.frontiers.len() >= FRONTIERS_MAX {
+            return false;
+        }
+        self.frontiers.insert(frontier.name(), Arc::new(frontier));
+        self.gather();
+        true
+    }
+
+    /// Forgets frontiers of earlier rounds, but for those that bind somebody.
+    fn forget_old(&mut self) {
+        let all = self.votes.values().flat_map(|votes| votes.values());
+        let mut kept: BTreeSet<Hash> =
+            all.filter(|vote| vote.round.saturating_add(1) >= self.round).map(|vote| vote.frontier).collect();
+        kept.extend(self.best.as_ref().map(|best| best.frontier));
+        kept.extend(self.signing.lock.map(|(_, name)| name));
+        self.frontiers.retain(|name, _| kept.contains(name));
+    }
+
+    fn forget_unvoted(&mut self) {
+        let voted: BTreeSet<Hash> = self.votes.values().flat_map(|votes| votes.values()).map(|v| v.frontier).collect();
+        let keep = |name: &Hash, best: &Option<Gathering>| {
+            voted.contains(name) || best.as_ref().is_some_and(|best| best.frontier == *name)
+        };
+        let unvoted: Vec<Hash> = self.frontiers.keys().filter(|name| !keep(name, &self.best)).copied().collect();
+        if unvoted.len() >= UNVOTED_MAX {
+            unvoted.iter().for_each(|name| drop(self.frontiers.remove(name)));
+        }
+    }
+
+    /// The owner holds exactly this set, and everything about it is right.
+    pub fn accept(&mut self, name: Hash) {
+        self.accepted.insert(name);
+    }
+
+    /// Whether the owner accepted it.
+    pub fn is_accepted(&self, name: &Hash) -> bool {
+        self.accepted.contains(name)
+    }
+
+    /// Frontiers that votes name and that are not known, or known and not yet judged.
+    pub fn open_questions(&self) -> BTreeSet<Hash> {
+        let named = self.votes.values().flat_map(|votes| votes.values()).map(|vote| vote.frontier);
+        named.filter(|name| !self.accepted.contains(name)).collect()
+    }
+
+    /// Whether a vote is worth checking: for this epoch, by a voter, and not heard before.
+    pub fn is_news(&self, vote: &Vote) -> bool {
+        let known = self.votes.get(&vote.voter).is_some_and(|votes| votes.contains_key(&(vote.round, vote.ballot)));
+        vote.epoch == self.epoch() && !known && self.may_vote(vote)
+    }
+
+    fn may_vote(&self, vote: &Vote) -> bool {
+        let known = self.frontiers.get(&vote.frontier);
+        self.previous.weight(&vote.voter) > 0 || known.is_some_and(|f| f.weight(&vote.voter) > 0)
+    }
+
+    /// Takes a vote whose signature was checked.
+    pub fn hear(&mut self, vote: Vote) -> Heard {
+        let crowded = self.votes.len() >= VOICES_MAX && !self.votes.contains_key(&vote.voter);
+        let heard_first = self.previous.weight(&vote.voter) > 0;
+        if vote.epoch != self.epoch() || !self.may_vote(&vote) || crowded && !heard_first {
+            return Heard::Refused;
+        }
+        let votes = self.votes.entry(vote.voter).or_default();
+        let place = (vote.round, vote.ballot);
+        if let Some(before) = votes.get(&place) {
+            return if before.frontier == vote.frontier { Heard::Known } else { Heard::Refused };
+        }
+        votes.insert(place, vote);
+        if votes.len() > VOTES_KEPT && votes.pop_first().is_some_and(|(dropped, _)| dropped == place) {
+            return Heard::Known;
+        }
+        self.gather();
+        Heard::New
+    }
+
+    /// Votes worth telling a neighbour: the present round's, and the best gathering.
+    pub fn telling(&self) -> Vec<Vote> {
+        let all = self.votes.values().flat_map(|votes| votes.values());
+        let mut told: Vec<Vote> = all.filter(|vote| vote.round.saturating_add(1) >= self.round).cloned().collect();
+        told.extend(self.best.iter().flat_map(|best| best.votes.iter()).filter(|v| v.round + 1 < self.round).cloned());
+        told
+    }
+
+    /// Goes on to the next round.
+    pub fn next_round(&mut self) {
+        self.round = self.round.saturating_add(1);
+    }
+
+    /// Goes to the newest round that more than a third of the weight has reached. Whether that changed anything.
+    pub fn follow(&mut self) -> bool {
+        let all: u128 = self.previous.voters.iter().map(|voter| u128::from(voter.weight)).sum();
+        let newest = |peer: &PeerId| self.votes.get(peer)?.last_key_value().map(|((round, _), _)| *round);
+        let mut reached: Vec<(u32, u128)> =
+            self.previous.voters.iter().filter_map(|v| Some((newest(&v.peer)?, u128::from(v.weight)))).collect();
+        reached.sort_unstable_by_key(|(round, _)| core::cmp::Reverse(*round));
+        let mut sum = 0;
+        for (round, weight) in reached {
+            sum += weight;
+            if 3 * sum > all {
+                let behind = self.round < round;
+                self.round = self.round.max(round);
+                return behind;
+            }
+        }
+        false
+    }
+
+    /// What this voter should sign now, given what it heard and accepted; recorded as signed. Proposals of others are
+    /// echoed, lowest rank first.
+    pub fn vote(&mut self) -> Option<(Ballot, Hash)> {
+        if !self.may_sign() {
+            return None;
+        }
+        if self.proposed().is_none()
+            && let Some(choice) = self.bound_choice().or_else(|| self.heard_choice()).filter(|name| self.counts(name))
+        {
+            return Some(self.sign(Ballot::Propose, choice));
+        }
+        let gathered = self.gathered(self.round, Ballot::Propose).filter(|name| self.accepted.contains(name));
+        match gathered {
+            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Commit, name)),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Offers the own candidate (known and accepted) if nothing acceptable was proposed in this round; recorded as signed.
+    pub fn offer(&mut self, candidate: Hash) -> Option<(Ballot, Hash)> {
+        let led = self.bound_choice().or_else(|| self.heard_choice()).is_some();
+        let free = self.may_sign() && self.proposed().is_none() && !led && self.lock_allows(candidate);
+        (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Propose, candidate))
+    }
+
+    /// Whether this peer's vote for it would count.
+    fn counts(&self, name: &Hash) -> bool {
+        self.frontiers.get(name).is_some_and(|frontier| self.previous.may_vote(frontier, &self.me))
+    }
+
+    /// Whether this voter has proposed in the present round.
+    pub fn has_proposed(&self) -> bool {
+        self.proposed().is_some()
+    }
+
+    /// Before this many others the voter keeps still in the present round: its rank.
+    pub fn rank(&self, peer: &PeerId) -> u32 {
+        let mine = self.ticket(peer);
+        let before = self.previous.voters.iter().filter(|voter| self.ticket(&voter.peer) < mine).count();
+        u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    fn ticket(&self, peer: &PeerId) -> Hash {
+        let (epoch, round) = (self.epoch().to_le_bytes(), self.round.to_le_bytes());
+        Hash::of("murmuration proposer rank v1", &[&epoch[..], &round, &self.previous.name().0, &peer.0].concat())
+    }
+
+    /// The certificate, once the epoch is decided.
+    pub fn certificate(&self) -> Option<Certificate> {
+        let rounds: BTreeSet<u32> =
+            self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
+        let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Commit)?));
+        let (round, name) = rounds.iter().find_map(decided)?;
+        let votes = self.votes_for(round, Ballot::Commit, &name);
+        let signed = votes.map(|vote| Signed { voter: vote.voter, signature: vote.signature }).collect();
+        let frontier = self.frontiers.get(&name)?.as_ref().clone();
+        Some(Certificate { frontier, round, signed })
+    }
+
+    fn may_sign(&self) -> bool {
+        self.round != u32::MAX && self.round >= self.signing.round
+    }
+
+    fn proposed(&self) -> Option<Hash> {
+        self.signing.proposed.filter(|_| self.signing.round == self.round)
+    }
+
+    fn committed(&self) -> Option<Hash> {
+        self.signing.committed.filter(|_| self.signing.round == self.round)
+    }
+
+    fn sign(&mut self, ballot: Ballot, name: Hash) -> (Ballot, Hash) {
+        if self.signing.round != self.round {
+            (self.signing.round, self.signing.proposed, self.signing.committed) = (self.round, None, None);
+        }
+        match ballot {
+            Ballot::Propose => self.signing.proposed = Some(name),
+            Ballot::Commit => {
+                self.signing.committed = Some(name);
+                self.signing.lock = Some((self.round, name));
+            }
+        }
+        (ballot, name)
+    }
+
+    /// The lock and the best gathering leave no choice: the newer of the two.
+    fn bound_choice(&self) -> Option<Hash> {
+        let best = self.best.as_ref().filter(|best| best.round < self.round).map(|best| (best.round, best.frontier));
+        let bound = best.into_iter().chain(self.signing.lock).max_by_key(|(round, _)| *round);
+        bound.map(|(_, name)| name).filter(|name| self.accepted.contains(name) && self.lock_allows(*name))
+    }
+
+    /// A lock gives way only to a gathering in a later round.
+    fn lock_allows(&self, name: Hash) -> bool {
+        let Some((round, locked)) = self.signing.lock else { return true };
+        let newer = self.best.as_ref().filter(|best| best.round > round && best.round < self.round);
+        locked == name || newer.is_some_and(|best| best.frontier == name)
+    }
+
+    /// What others proposed in the present round.
+    pub fn proposed_now(&self) -> impl Iterator<Item = Hash> + '_ {
+        let place = (self.round, Ballot::Propose);
+        let others = self.votes.iter().filter(|(peer, _)| **peer != self.me);
+        others.filter_map(move |(_, votes)| votes.get(&place)).map(|vote| vote.frontier)
+    }
+
+    /// What the lowest-ranked voter proposed in this round, of what was accepted.
+    fn heard_choice(&self) -> Option<Hash> {
+        let here =
+            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Propose))?)));
+        let open = here.filter(|(peer, vote)| {
+            **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
+        });
+        open.min_by_key(|(peer, _)| self.ticket(peer)).map(|(_, vote)| vote.frontier)
+    }
+
+    fn votes_for<'a>(&'a self, round: u32, ballot: Ballot, name: &'a Hash) -> impl Iterator<Item = &'a Vote> + Clone {
+        let here = self.votes.values().filter_map(move |votes| votes.get(&(round, ballot)));
+        here.filter(move |vote| vote.frontier == *name)
+    }
+
+    /// What a deciding weight voted for.
+    fn gathered(&self, round: u32, ballot: Ballot) -> Option<Hash> {
+        let decided = |(name, frontier): &(&Hash, &Arc<Frontier>)| {
+            let voters = self.votes_for(round, ballot, name).map(|vote| &vote.voter);
+            self.previous.decides(&self.rules, frontier, voters)
+        };
+        self.frontiers.iter().find(decided).map(|(name, _)| *name)
+    }
+
+    /// Remembers the newest round in which proposals gathered.
+    fn gather(&mut self) {
+        let from = self.best.as_ref().map_or(0, |best| best.round + 1);
+        let all = self.votes.values().flat_map(|votes| votes.keys());
+        let rounds: BTreeSet<u32> = all.map(|(round, _)| *round).filter(|round| *round >= from).collect();
+        for round in rounds.into_iter().rev() {
+            if let Some(frontier) = self.gathered(round, Ballot::Propose) {
+                let votes = self.votes_for(round, Ballot::Propose, &frontier).cloned().collect();
+                self.best = Some(Gathering { round, frontier, votes });
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A peer that only connects: for finding out who reaches whom through which address translators.
+//!
+//! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] --seconds S` runs for `S` seconds and then prints one JSON
+//! object a line for every peer it is connected to. `experiments/nat/run.sh` runs several of them in network namespaces.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use murmur_collectives::{Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_coordinatorless::{Config, Event, Input, Node, PeerAddress, Reach, Setup, Stored, StoredEntry};
+use murmur_quic::{Host, Request, ToldOff, Transport, TransportConfig, drive};
+use tokio::{sync::mpsc, time::sleep};
+
+/// A step towards a peer is given up after this long. Short, as these networks are.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the command line says.
+struct Arguments {
+    secret: u8,
+    listen: SocketAddr,
+    bootstrap: Vec<SocketAddr>,
+    relay: bool,
+    seconds: u64,
+}
+
+impl Arguments {
+    fn read(mut words: impl Iterator<Item = String>) -> Option<Self> {
+        let mut arguments = Self {
+            secret: 0,
+            listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            bootstrap: Vec::new(),
+            relay: false,
+            seconds: 20,
+        };
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--secret" => arguments.secret = words.next()?.parse().ok()?,
+                "--listen" => arguments.listen = words.next()?.parse().ok()?,
+                "--bootstrap" => arguments.bootstrap.push(words.next()?.parse().ok()?),
+                "--relay" => arguments.relay = true,
+                "--seconds" => arguments.seconds = words.next()?.parse().ok()?,
+                _ => return None,
+            }
+        }
+        Some(arguments)
+    }
+}
+
+/// A host that keeps nothing but the names of those who greeted.
+#[derive(Default)]
+struct Witness {
+    greeted: Arc<Mutex<BTreeSet<PeerId>>>,
+}
+
+impl Host for Witness {
+    fn append(&mut self, _: &StoredEntry, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn adopt(&mut self, _: &[i64]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn address_book(&mut self, _: &[PeerAddress]) {}
+
+    fn reset(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event, _: &mut Node) {
+        eprintln!("{event:?}");
+        if let Event::Joined { peer } = event {
+            self.greeted.lock().expect("nobody panics while holding it").insert(peer);
+        }
+    }
+
+    fn count(&mut self, _: bool, _: &'static str, _: usize) {}
+
+    fn settled(&mut self, _: Duration) {}
+
+    fn told_off(&mut self, why: ToldOff) {
+        eprintln!("told off: {why:?}");
+    }
+}
+
+fn identity(secret: u8) -> Identity {
+    Identity::from_secret(&[secret; 32])
+}
+
+fn node(arguments: &Arguments) -> Node {
+    let rules = Rules {
+        parameters: 4096,
+        top: 64,
+        alpha_start_q16: ONE_Q16,
+        alpha_end_q16: ONE_Q16,
+        clip_q16: ONE_Q16,
+        tokens_per_step: 10,
+        steps_max: 10,
+        token_budget: 1000,
+        audit_rate_q16: 0,
+        audit_quorum: 2,
+        founders: vec![Node::founder(&identity(1))],
+    };
+    let config = Config {
+        loopback_only: false,
+        relay: arguments.relay,
+        reach_patience: PATIENCE,
+        reach_upgrade_after: PATIENCE,
+        ..Config::default()
+    };
+    Node::new(Setup {
+        manifest: Vec::new(),
+        run: Hash([1; 32]),
+        rules,
+        genesis: vec![0; 4096],
+        identity: identity(arguments.secret),
+        class: Hash([2; 32]),
+        config,
+        seed: u64::from(arguments.secret),
+        incarnation: 1,
+        address_book: Vec::new(),
+        stored: Stored::default(),
+    })
+}
+
+fn describe(node: &Node, greeted: &BTreeSet<PeerId>, arguments: &Arguments) -> String {
+    let line = |peer: PeerId| {
+        let secret = (0..=u8::MAX).find(|n| identity(*n).peer_id() == peer);
+        let reach = match node.reach_of(&peer) {
+            Some(Reach::Direct) => "direct",
+            Some(Reach::Punched) => "punched",
+            Some(Reach::Relayed { .. }) => "relayed",
+            None => "none",
+        };
+        let (from, to, heard) = (arguments.secret, secret.map_or(-1, i32::from), greeted.contains(&peer));
+        format!(
+            "{{\"schema\":\"murmur.reach/1\",\"from\":{from},\"to\":{to},\"reach\":\"{reach}\",\"greeted\":{heard},\"mapping\":\"{:?}\"}}\n",
+            node.mapping()
+        )
+    };
+    node.neighbours().into_iter().map(line).collect()
+}
+
+async fn run(arguments: Arguments) -> Result<(), String> {
+    let mut config = TransportConfig::new(arguments.listen);
+    config.handshake_timeout = PATIENCE;
+    config.relay_sessions_max = if arguments.relay { 8 } else { 0 };
+    let (transport, events) = Transport::bind(&identity(arguments.secret), config).map_err(|e| e.to_string())?;
+    let (requests, inbox) = mpsc::channel(16);
+    for address in &arguments.bootstrap {
+        let introduced = Request::Input(Input::Introduce { address: *address });
+        requests.send(introduced).await.map_err(|e| e.to_string())?;
+    }
+    let node = node(&arguments);
+    let mut witness = Witness::default();
+    let greeted = witness.greeted.clone();
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(arguments.seconds)).await;
+        let look = Box::new(move |node: &mut Node| {
+            print!("{}", describe(node, &greeted.lock().expect("nobody panics while holding it"), &arguments));
+        });
+        let _ = requests.send(Request::Look(look)).await;
+        let _ = requests.send(Request::Stop).await;
+    });
+    let keep = transport.clone();
+    drive(node, transport, events, inbox, &mut witness).await?;
+    keep.shutdown(Duration::from_millis(200)).await;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = Arguments::read(std::env::args().skip(1)) else {
+        eprintln!("usage: reach --secret N --listen ADDR [--bootstrap ADDR]... [--relay] --seconds S");
+        return ExitCode::from(2);
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

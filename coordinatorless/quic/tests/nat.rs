@@ -1,0 +1,22 @@
+//! Peers behind address translators, in network namespaces: `experiments/nat/run.sh` on the two kinds that are hardest.
+//!
+//! Needs root, iproute2 and nftables. Where they are missing the script says so, and the test passes.
+#![allow(clippy::unwrap_used)]
+
+use std::{path::Path, process::Command};
+
+#[test]
+fn peers_behind_translators_reach_each_other_straight_where_possible_and_by_relay_where_not() {
+    // Cargo builds the examples before it runs the tests: target/release/deps/nat-… and target/release/examples/reach.
+    let own = std::env::current_exe().unwrap();
+    let reach = own.parent().and_then(Path::parent).unwrap().join("examples/reach");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/nat/run.sh");
+    if !cfg!(target_os = "linux") {
+        return println!("skipped: network namespaces are Linux's");
+    }
+    let ran = Command::new("bash").arg(script).arg(reach).env("KINDS", "port-restricted symmetric").output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    println!("{said}{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "not every pair ended up as it should");
+    assert!(said.contains("all 4 pairs as expected") || said.starts_with("skipped: "), "the script ran to its end");
+}

@@ -1,0 +1,141 @@
+//! Learning from others what is final: certificates are asked for when a neighbour knows a newer epoch, checked from the
+//! newest one known here on, and followed by log where that is still served, by checkpoint otherwise.
+
+use core::time::Duration;
+
+use murmur_collectives::{Certificate, Epochs, Frontier, Hash, PeerId, Proposal};
+
+use super::Node;
+use crate::{Message, Proven};
+
+/// Certificates in one answer, at most.
+const CERTIFICATES_MAX: usize = 64;
+
+/// Certificates are asked for at most this often.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Epochs behind from which the entries between are no longer served.
+const LOG_SERVES: u32 = 2;
+
+impl Node {
+    /// `peer` knows that `epoch` is final: asks it for the proof, now and then.
+    pub(super) fn seek_epoch(&mut self, peer: PeerId, epoch: u32) {
+        let learned = u32::try_from(self.finality.learned.len()).unwrap_or(0);
+        if self.finality.is_on() && epoch > self.fold.epochs().number() {
+            self.ask_certificates(peer, self.fold.epochs().number() + learned + 1);
+        }
+    }
+
+    fn ask_certificates(&mut self, peer: PeerId, from: u32) {
+        if self.now >= self.finality.sought_until {
+            self.finality.sought_until = self.now + ASK_EVERY;
+            self.send(peer, &Message::WantCertificates { from });
+        }
+    }
+
+    /// A neighbour said what is final there.
+    pub(super) fn compare_epochs(&mut self, peer: PeerId, epoch: u32, name: Hash) {
+        if !self.finality.is_on() || self.is_staging() {
+            return;
+        }
+        match self.fold.epochs().name(epoch) {
+            None => self.seek_epoch(peer, epoch),
+            Some(ours) if ours == name => {}
+            // Another history: the certificates say which one stands.
+            Some(_) => {
+                let recent = self.fold.epochs().number().saturating_sub(CERTIFICATES_MAX as u32 - 2);
+                self.ask_certificates(peer, recent.max(1));
+            }
+        }
+    }
+
+    pub(super) fn on_want_certificates(&mut self, from: PeerId, first: u32) {
+        let start = (first.max(1) - 1) as usize;
+        let chain: Vec<Proven> =
+            self.finality.chain.iter().skip(start).take(CERTIFICATES_MAX).map(|c| self.proven(c)).collect();
+        if self.catch_up.is_done() && !chain.is_empty() {
+            self.send(from, &Message::Certificates { chain });
+        }
+    }
+
+    fn proven(&self, certificate: &Certificate) -> Proven {
+        let rows = self.fold.epochs().rows(certificate.frontier.epoch).unwrap_or_default().to_vec();
+        Proven { certificate: certificate.clone(), rows }
+    }
+
+    pub(super) fn on_certificates(&mut self, from: PeerId, chain: Vec<Proven>) {
+        if !self.finality.is_on() || self.is_staging() || chain.len() > CERTIFICATES_MAX {
+            return;
+        }
+        let Some(previous) = chain.first().and_then(|proven| self.frontier_before(&proven.certificate)) else { return };
+        let certificates: Vec<Certificate> = chain.iter().map(|proven| proven.certificate.clone()).collect();
+        if let Err(error) = Epochs::follow(self.fold.run(), self.fold.rules(), &previous, &certificates) {
+            return self.strike(from, error.to_string());
+        }
+        self.finality.sought_until = self.now;
+        match self.first_conflict(&certificates) {
+            Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, &chain, at),
+            Some(_) => {}
+            None => self.learn_final(from, chain),
+        }
+    }
+
+    /// The frontier that the first of a chain of certificates must follow, if that is known.
+    fn frontier_before(&self, first: &Certificate) -> Option<Frontier> {
+        let epoch = first.frontier.epoch.checked_sub(1)?;
+        if epoch == 0 {
+            return Some(Frontier::genesis(self.fold.rules()));
+        }
+        self.finality.chain.iter().chain(&self.finality.learned).nth(epoch as usize - 1).map(|c| c.frontier.clone())
+    }
+
+    fn first_conflict(&self, chain: &[Certificate]) -> Option<usize> {
+        let epochs = self.fold.epochs();
+        chain.iter().position(|c| epochs.name(c.frontier.epoch).is_some_and(|name| name != c.frontier.name()))
+    }
+
+    fn stands_against_ours(&self, theirs: &Certificate) -> bool {
+        let ours = self.finality.chain.get(theirs.frontier.epoch as usize - 1);
+        let previous = self.frontier_before(theirs);
+        ours.zip(previous).is_some_and(|(ours, previous)| theirs.is_stronger(ours, &previous))
+    }
+
+    /// Two histories met, and the other one stands: this peer begins again from its newest frontier.
+    fn follow_other(&mut self, from: PeerId, chain: &[Proven], at: usize) {
+        let kept = chain[at].certificate.frontier.epoch as usize - 1;
+        let mut certificates: Vec<Certificate> = self.finality.chain[..kept].to_vec();
+        certificates.extend(chain[at..].iter().map(|proven| proven.certificate.clone()));
+        if let Some(proposal) = chain.last().and_then(whole) {
+            self.begin_staging(from, certificates, proposal);
+        }
+    }
+
+    /// What continues what is final here: the next one by log if the entries are still served, else by checkpoint.
+    fn learn_final(&mut self, from: PeerId, chain: Vec<Proven>) {
+        let number = self.fold.epochs().number();
+        let known = number as usize + self.finality.learned.len();
+        let fresh: Vec<Proven> = chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
+        let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
+        let newest = last.certificate.frontier.epoch;
+        let by_log = newest <= number + LOG_SERVES && !self.catch_up.is_blank();
+        if let (true, Some(proposal)) = (by_log, whole(&first)) {
+            return self.decide(first.certificate, proposal);
+        }
+        match whole(last) {
+            Some(proposal) => {
+                let certificates = self.finality.chain.iter().chain(&self.finality.learned).cloned();
+                let certificates = certificates.chain(fresh.iter().map(|p| p.certificate.clone())).collect();
+                self.begin_staging(from, certificates, proposal);
+            }
+            None => {
+                self.finality.learned.extend(fresh.into_iter().map(|proven| proven.certificate));
+                self.ask_certificates(from, newest + 1);
+            }
+        }
+    }
+}
+
+fn whole(proven: &Proven) -> Option<Proposal> {
+    let proposal = Proposal { frontier: proven.certificate.frontier.clone(), rows: proven.rows.clone() };
+    proposal.is_whole().then_some(proposal)
+}

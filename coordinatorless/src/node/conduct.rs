@@ -1,0 +1,126 @@
+//! Offences: each weighs less as time passes; too many at once, and a peer is not listened to for a while, each time
+//! twice as long as before.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use murmur_collectives::PeerId;
+
+use super::Node;
+use crate::{Closing, Event, Time};
+
+/// Peers whose conduct is remembered, at most; those with the least to remember give way.
+const PEERS_MAX: usize = 1024;
+
+/// What one offence counts.
+const OFFENCE: u64 = 1000;
+
+/// In this time what was counted halves.
+const HALF_LIFE: Duration = Duration::from_secs(60);
+
+/// The longest ban.
+const BAN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What is remembered of one peer.
+#[derive(Clone, Copy, Default, Debug)]
+struct Record {
+    score: u64,
+    counted_at: Time,
+    bans: u32,
+    banned_until: Time,
+}
+
+impl Record {
+    fn score(&self, now: Time) -> u64 {
+        let halvings = now.since(self.counted_at).as_secs() / HALF_LIFE.as_secs();
+        self.score.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
+    }
+}
+
+/// What is remembered of peers that offended.
+#[derive(Default, Debug)]
+pub(super) struct Conduct(BTreeMap<PeerId, Record>);
+
+impl Conduct {
+    pub(super) fn is_banned(&self, peer: &PeerId, now: Time) -> bool {
+        self.0.get(peer).is_some_and(|record| record.banned_until > now)
+    }
+
+    /// Counts an offence. Says for how long the peer is banned, if it is that.
+    fn offend(&mut self, peer: PeerId, now: Time, offences_max: u32, ban: Duration) -> Option<Duration> {
+        self.make_room(&peer, now);
+        let record = self.0.entry(peer).or_default();
+        (record.score, record.counted_at) = (record.score(now) + OFFENCE, now);
+        if record.score < u64::from(offences_max.max(1)) * OFFENCE {
+            return None;
+        }
+        let lasts = (ban * 2u32.saturating_pow(record.bans.min(16))).min(BAN_MAX);
+        (record.score, record.bans, record.banned_until) = (0, record.bans + 1, now + lasts);
+        Some(lasts)
+    }
+
+    fn make_room(&mut self, peer: &PeerId, now: Time) {
+        if self.0.len() < PEERS_MAX || self.0.contains_key(peer) {
+            return;
+        }
+        let least = self.0.iter().min_by_key(|(_, r)| (r.banned_until.max(now), r.bans, r.score(now)));
+        if let Some(least) = least.map(|(peer, _)| *peer) {
+            self.0.remove(&least);
+        }
+    }
+}
+
+impl Node {
+    /// Counts an offence; too many, and the peer is sent away for a while.
+    pub(super) fn strike(&mut self, peer: PeerId, reason: String) {
+        self.tell(Event::BadInput { peer, reason: reason.clone() });
+        if !self.neighbours.is_connected(&peer) {
+            return;
+        }
+        if let Some(lasts) = self.conduct.offend(peer, self.now, self.config.strikes_max, self.config.ban) {
+            self.tell(Event::Banned { peer, lasts, reason });
+            self.send_away(peer, Closing::Misbehaved);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: PeerId = PeerId([1; 32]);
+    const BAN: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> Time {
+        Time(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn three_offences_at_once_ban_and_each_ban_is_longer() {
+        let mut conduct = Conduct::default();
+        let mut offend = |seconds| conduct.offend(PEER, at(seconds), 3, BAN);
+        assert_eq!([offend(0), offend(1), offend(2)], [None, None, Some(BAN)]);
+        assert_eq!([offend(100), offend(100), offend(100)], [None, None, Some(2 * BAN)]);
+        assert!(conduct.is_banned(&PEER, at(219)));
+        assert!(!conduct.is_banned(&PEER, at(220)));
+    }
+
+    #[test]
+    fn an_offence_now_and_then_is_forgiven() {
+        let mut conduct = Conduct::default();
+        assert!((0..100).all(|n| conduct.offend(PEER, at(n * 120), 3, BAN).is_none()));
+    }
+
+    #[test]
+    fn a_crowd_of_offenders_is_not_remembered_without_end() {
+        let mut conduct = Conduct::default();
+        assert_eq!((0..3).filter_map(|_| conduct.offend(PEER, at(0), 3, BAN)).count(), 1);
+        for n in 0..5000u32 {
+            let mut id = [9; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            conduct.offend(PeerId(id), at(1), 3, BAN);
+        }
+        assert_eq!(conduct.0.len(), PEERS_MAX);
+        assert!(conduct.is_banned(&PEER, at(30)), "the banned are remembered before those with one offence");
+    }
+}

@@ -1,0 +1,272 @@
+//! Dials: a few at once, those that failed again later, twice as late each time, for ever but slowly.
+
+use core::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use murmur_collectives::PeerId;
+
+use super::{Node, address_book::pause};
+use crate::{Message, Output, PeerAddress, Time};
+
+/// Dials wanted, at most; beyond, those that matter least are dropped.
+const WANTED_MAX: usize = 256;
+
+/// A dial that the driver has said nothing of for this long has failed.
+const ANSWER_AFTER: Duration = Duration::from_secs(30);
+
+/// Addresses in one message, at most.
+const TOLD_MAX: usize = 64;
+
+/// Datagrams kept for a peer that is being dialed, at most, and peers they are kept for.
+const HELD_MAX: (usize, usize) = (2, 64);
+
+/// What a dial is for, the least important first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Purpose {
+    /// One exchange with a member that is no neighbour.
+    Contact,
+    /// To see whether a peer believed dead is back.
+    Heal,
+    /// To have enough neighbours.
+    View,
+    /// A neighbour was lost.
+    Lost,
+    /// The user said so.
+    User,
+}
+
+/// A dial that is wanted or under way.
+#[derive(Clone, Copy, Debug)]
+struct Dial {
+    purpose: Purpose,
+    expect: Option<PeerId>,
+    attempts: u32,
+    /// When to begin; once begun, when it counts as failed.
+    at: Time,
+    begun: bool,
+}
+
+/// Dials wanted and under way, and what waits for them.
+#[derive(Default, Debug)]
+pub(super) struct Dialing {
+    dials: BTreeMap<SocketAddr, Dial>,
+    held: BTreeMap<PeerId, VecDeque<Vec<u8>>>,
+}
+
+impl Dialing {
+    pub(super) fn next_deadline(&self, at_once: usize) -> Option<Time> {
+        let busy = self.dials.values().filter(|dial| dial.begun).count() >= at_once;
+        self.dials.values().filter(|dial| dial.begun || !busy).map(|dial| dial.at).min()
+    }
+
+    /// Whether a dial that expects `peer` is wanted or under way.
+    pub(super) fn seeks(&self, peer: &PeerId) -> bool {
+        self.dials.values().any(|dial| dial.expect == Some(*peer))
+    }
+
+    /// Dials that will make neighbours.
+    pub(super) fn count_for_view(&self) -> usize {
+        self.dials.values().filter(|dial| dial.purpose == Purpose::View).count()
+    }
+
+    /// The connection that `address` or `peer` was dialed for is there. Says what for, if it was dialed.
+    pub(super) fn done(&mut self, peer: &PeerId, address: SocketAddr) -> Option<Purpose> {
+        let hit = |at: &SocketAddr, dial: &Dial| *at == address || dial.expect == Some(*peer);
+        let purpose = self.dials.iter().filter(|(at, dial)| hit(at, dial)).map(|(_, dial)| dial.purpose).max();
+        self.dials.retain(|at, dial| !hit(at, dial));
+        purpose
+    }
+
+    pub(super) fn cancel(&mut self, peer: &PeerId) {
+        self.dials.retain(|_, dial| dial.expect != Some(*peer));
+        self.held.remove(peer);
+    }
+
+    fn want(&mut self, address: SocketAddr, dial: Dial) {
+        if let Some(held) = self.dials.get_mut(&address) {
+            held.purpose = held.purpose.max(dial.purpose);
+            if !held.begun && dial.purpose == Purpose::User {
+                held.at = held.at.min(dial.at);
+            }
+            return;
+        }
+        if self.dials.len() >= WANTED_MAX {
+            let idle = self.dials.iter().filter(|(_, dial)| !dial.begun);
+            let least = idle.min_by_key(|(_, dial)| (dial.purpose, core::cmp::Reverse(dial.attempts)));
+            match least.map(|(address, least)| (*address, least.purpose)) {
+                Some((least, purpose)) if purpose < dial.purpose => self.dials.remove(&least),
+                Some(_) | None => return,
+            };
+        }
+        self.dials.insert(address, dial);
+    }
+
+    /// Begins the dial that has waited longest, if one is due.
+    fn begin(&mut self, now: Time, at_once: usize) -> Option<(SocketAddr, Option<PeerId>)> {
+        if self.dials.values().filter(|dial| dial.begun).count() >= at_once {
+            return None;
+        }
+        let due = self.dials.iter_mut().filter(|(_, dial)| !dial.begun && dial.at <= now);
+        let (address, dial) = due.min_by_key(|(_, dial)| (dial.at, core::cmp::Reverse(dial.purpose)))?;
+        (dial.begun, dial.at) = (true, now + ANSWER_AFTER);
+        Some((*address, dial.expect))
+    }
+
+    fn unanswered(&self, now: Time) -> Vec<SocketAddr> {
+        self.dials.iter().filter(|(_, dial)| dial.begun && dial.at <= now).map(|(address, _)| *address).collect()
+    }
+}
+
+impl Node {
+    /// Wants a dial to `peer` where it was last, unless all its places have just failed.
+    pub(super) fn seek(&mut self, peer: PeerId, purpose: Purpose) {
+        if let Some(address) = self.address_book.best(&peer, self.now).filter(|_| self.may_dial(&peer)) {
+            self.want_dial(address, Some(peer), purpose);
+        }
+    }
+
+    fn may_dial(&self, peer: &PeerId) -> bool {
+        *peer != self.id()
+            && !self.neighbours.is_connected(peer)
+            && !self.fold.is_evicted(peer)
+            && !self.conduct.is_banned(peer, self.now)
+    }
+
+    fn want_dial(&mut self, address: SocketAddr, expect: Option<PeerId>, purpose: Purpose) {
+        let dial = Dial { purpose, expect, attempts: 0, at: self.now, begun: false };
+        self.dialing.want(address, dial);
+        self.begin_dials();
+    }
+
+    fn begin_dials(&mut self) {
+        while let Some((address, expect)) = self.dialing.begin(self.now, self.config.dials_at_once) {
+            self.outputs.push_back(Output::Dial { address, expect });
+        }
+    }
+
+    /// Begins what is due and gives up what was not answered.
+    pub(super) fn dials_due(&mut self) {
+        for address in self.dialing.unanswered(self.now) {
+            self.on_dial_failed(address, true);
+        }
+        self.begin_dials();
+    }
+
+    pub(super) fn on_introduced(&mut self, address: SocketAddr) {
+        self.want_dial(address, None, Purpose::User);
+    }
+
+    pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
+        if retry {
+            self.address_book.fail(address, self.now);
+        }
+        if let Some(dial) = self.dialing.dials.remove(&address) {
+            if let Some(peer) = dial.expect
+                && !self.begin_search(peer, dial.purpose)
+            {
+                self.give_up_reaching(peer);
+            }
+            if retry && dial.purpose >= Purpose::Lost {
+                self.redial_later(address, dial);
+            }
+        }
+        self.begin_dials();
+    }
+
+    /// There is no way to `peer` now: what waited for it is dropped.
+    pub(super) fn give_up_reaching(&mut self, peer: PeerId) {
+        self.dialing.held.remove(&peer);
+        self.on_unreachable(peer);
+    }
+
+    fn redial_later(&mut self, address: SocketAddr, failed: Dial) {
+        if self.finish.is_begun() {
+            return;
+        }
+        let attempts = failed.attempts.saturating_add(1);
+        let pause = self.jittered(pause(attempts));
+        self.dialing.want(address, Dial { attempts, at: self.now + pause, begun: false, ..failed });
+    }
+
+    /// A neighbour was lost: it is sought where it was, soon.
+    pub(super) fn redial_lost(&mut self, peer: PeerId) {
+        let known = self.address_book.place(&peer).filter(|_| self.may_dial(&peer) && !self.finish.is_begun());
+        if let Some(address) = known {
+            let at = self.now + self.jittered(pause(1));
+            let dial = Dial { purpose: Purpose::Lost, expect: Some(peer), attempts: 0, at, begun: false };
+            self.dialing.want(address, dial);
+        }
+    }
+
+    /// Between seven and nine eighths of `duration`, so that peers do not act in step.
+    pub(super) fn jittered(&mut self, duration: Duration) -> Duration {
+        let part = u32::try_from(self.below(256)).unwrap_or(0);
+        duration * (896 + part) / 1024
+    }
+
+    /// Sends a datagram; to a member without a connection by dialing it first, keeping the newest few meanwhile.
+    pub(super) fn send_datagram(&mut self, to: PeerId, bytes: Vec<u8>) {
+        if let Some(neighbour) = self.neighbours.entry(&to) {
+            neighbour.used_at = self.now;
+            return self.outputs.push_back(Output::Datagram { to, bytes });
+        }
+        self.seek(to, Purpose::Contact);
+        if (self.dialing.seeks(&to) || self.reaching.seeks(&to))
+            && (self.dialing.held.len() < HELD_MAX.1 || self.dialing.held.contains_key(&to))
+        {
+            let held = self.dialing.held.entry(to).or_default();
+            held.push_back(bytes);
+            while held.len() > HELD_MAX.0 {
+                held.pop_front();
+            }
+        }
+    }
+
+    /// Sends what waited for a connection.
+    pub(super) fn release_held(&mut self, peer: PeerId) {
+        for bytes in self.dialing.held.remove(&peer).into_iter().flatten() {
+            self.outputs.push_back(Output::Datagram { to: peer, bytes });
+        }
+    }
+
+    /// Somebody says where a peer is.
+    pub(super) fn hear_of(&mut self, peer: PeerId, address: SocketAddr) {
+        if self.is_allowed(address) && peer != self.id() {
+            self.address_book.hear(peer, address);
+        }
+    }
+
+    /// A sample of the peers connected here, for one that came.
+    pub(super) fn introduce_others(&mut self, to: PeerId) {
+        let mut known: Vec<PeerAddress> = self
+            .neighbours
+            .iter()
+            .filter(|(peer, neighbour)| *peer != to && neighbour.is_near())
+            .filter_map(|(peer, _)| Some(PeerAddress::new(peer, self.address_of(&peer)?)))
+            .collect();
+        while known.len() > self.config.neighbours_target.min(TOLD_MAX) {
+            let at = self.below(known.len());
+            known.swap_remove(at);
+        }
+        if !known.is_empty() {
+            self.send(to, &Message::Peers { peers: known });
+        }
+    }
+
+    pub(super) fn on_peers(&mut self, from: PeerId, peers: &[PeerAddress]) {
+        if peers.len() > TOLD_MAX {
+            return self.strike(from, format!("{} addresses at once", peers.len()));
+        }
+        let now = self.now;
+        for told in peers {
+            if self.neighbours.entry(&from).is_some_and(|neighbour| neighbour.intake.admits_address(now)) {
+                self.hear_of(told.peer, told.address());
+                self.reaching.note_introducer(told.peer, from);
+            }
+        }
+        self.look_around();
+    }
+}

@@ -1,0 +1,342 @@
+//! Who is in the swarm: SWIM (Das, Gupta, Motivala 2002) with suspicion and infection-style gossip, by the foca crate.
+//!
+//! Every period a peer probes one random member; who answers neither directly nor through others is suspected, and unless
+//! it denies that in time, down. What changed rides on probes and gossip, so a peer sends a number of messages per period
+//! that does not depend on the size of the swarm, and news reaches everyone within O(log N) periods.
+//!
+//! Where we depart from the paper:
+//! - Members are signed [`Card`]s; a frame counts only from the peer whose connection brought it.
+//! - A neighbour that was heard of just now is not believed dead, neither on hearsay nor for lost probes.
+//! - A peer that wakes up late (stopped, starved) blames itself: its deadlines move by what it slept.
+//! - A member without a connection is dialed for its probe; see `view`.
+
+mod card;
+mod codec;
+mod frames;
+
+use core::{
+    fmt,
+    num::{NonZeroU8, NonZeroUsize},
+    time::Duration,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use foca::{Foca, NoCustomBroadcast, Notification, PeriodicParams, State, Timer};
+use murmur_collectives::{Hash, Identity, PeerId};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+
+use self::codec::Codec;
+pub(super) use card::Card;
+
+use super::Node;
+use crate::{DownReason, Event, Swim, Time};
+
+/// What is said of a member of the swarm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerId,
+    /// Where it was seen, if anybody has said.
+    pub address: Option<SocketAddr>,
+    /// Whether it failed a probe and has not denied being down yet.
+    pub suspected: bool,
+}
+
+/// What this process is to the swarm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Member,
+    /// It said goodbye.
+    Left,
+    /// An earlier process with the same key lives.
+    Second,
+}
+
+/// SWIM and what surrounds it.
+pub(super) struct Membership {
+    foca: Foca<Card, Codec, ChaCha8Rng, NoCustomBroadcast>,
+    run: Hash,
+    own: Card,
+    standing: Standing,
+    /// The newest card of each member, all proven.
+    cards: BTreeMap<PeerId, Card>,
+    timers: BTreeMap<(Time, u64), Timer<Card>>,
+    timers_set: u64,
+    /// Who said goodbye, until it is heard of again.
+    left: BTreeSet<PeerId>,
+    settings: Swim,
+    /// The swarm's size in powers of two that the library is set to.
+    scale: u32,
+}
+
+/// What the library did while it was asked something.
+#[derive(Default)]
+struct Heard {
+    frames: Vec<(PeerId, Vec<u8>)>,
+    timers: Vec<(Timer<Card>, Duration)>,
+    changes: Vec<(PeerId, bool)>,
+    /// Others believe this peer dead.
+    called_dead: bool,
+}
+
+impl foca::Runtime<Card> for Heard {
+    fn notify(&mut self, notification: Notification<'_, Card>) {
+        match notification {
+            Notification::MemberUp(card) => self.changes.push((card.peer, true)),
+            Notification::MemberDown(card) => self.changes.push((card.peer, false)),
+            Notification::Defunct => self.called_dead = true,
+            Notification::Rename(..) | Notification::Active | Notification::Idle | Notification::Rejoin(_) => {}
+        }
+    }
+
+    fn send_to(&mut self, to: Card, data: &[u8]) {
+        self.frames.push((to.peer, data.to_vec()));
+    }
+
+    fn submit_after(&mut self, event: Timer<Card>, after: Duration) {
+        self.timers.push((event, after));
+    }
+}
+
+impl Membership {
+    pub(super) fn new(identity: &Identity, run: Hash, incarnation: u64, settings: Swim, seed: u64) -> Self {
+        let own = Card::sign(identity, run, incarnation.max(1), 0, 0);
+        let rng = ChaCha8Rng::seed_from_u64(seed);
+        Self {
+            foca: Foca::new(own, library_config(&settings, 1), rng, Codec),
+            run,
+            own,
+            standing: Standing::Member,
+            cards: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            timers_set: 0,
+            left: BTreeSet::new(),
+            settings,
+            scale: 1,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.timers.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Members that are up, without this peer.
+    pub(super) fn count(&self) -> usize {
+        self.foca.num_members()
+    }
+
+    /// Members that are up or suspected, in no order that means anything.
+    pub(super) fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.foca.iter_members().map(|member| Member {
+            peer: member.id().peer,
+            address: member.id().address,
+            suspected: member.state() == State::Suspect,
+        })
+    }
+
+    /// Whether an earlier process with the same key lives.
+    pub(super) fn is_second(&self) -> bool {
+        self.standing == Standing::Second
+    }
+
+    /// The newest card of `peer`, if it is a member or was one lately.
+    pub(super) fn card(&self, peer: &PeerId) -> Option<&Card> {
+        self.cards.get(peer)
+    }
+
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.cards.contains_key(peer)
+    }
+
+    /// Whether one more member can be remembered; peers that are connected have some places for themselves.
+    fn has_room(&self, reserved: usize) -> bool {
+        self.foca.iter_membership_state().len() < self.settings.members_max + reserved
+    }
+
+    /// Keeps a proven card if it is newer than the one held, or adds an address to it.
+    fn keep(&mut self, card: Card) {
+        let held = self.cards.get(&card.peer);
+        if held.is_none_or(|held| card.rank() > held.rank() || (card.rank() == held.rank() && held.address.is_none())) {
+            self.cards.insert(card.peer, card);
+        }
+        if self.cards.len() > 2 * self.settings.members_max {
+            let listed: BTreeSet<PeerId> = self.foca.iter_membership_state().map(|member| member.id().peer).collect();
+            self.cards.retain(|peer, _| listed.contains(peer));
+        }
+    }
+
+    /// Moves every deadline by what this peer slept, so that it does not suspect others for answers it could not read.
+    fn blame_own_sleep(&mut self, now: Time) {
+        let Some(due) = self.next_deadline() else { return };
+        let slept = now.since(due);
+        if slept > self.settings.probe_rtt {
+            let timers = core::mem::take(&mut self.timers);
+            self.timers = timers.into_iter().map(|((at, count), timer)| ((at + slept, count), timer)).collect();
+        }
+    }
+
+    fn pop_due(&mut self, now: Time) -> Option<Timer<Card>> {
+        let due = self.next_deadline().is_some_and(|at| at <= now);
+        due.then(|| self.timers.pop_first()).flatten().map(|(_, timer)| timer)
+    }
+
+    /// News has farther to go in a larger swarm, and denials, too.
+    fn rescale(&mut self) {
+        let scale = u32::try_from(self.count() + 1).unwrap_or(u32::MAX).ilog2().max(1);
+        if scale != self.scale && self.foca.set_config(library_config(&self.settings, scale)).is_ok() {
+            self.scale = scale;
+        }
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").field("own", &self.own).field("members", &self.count()).finish_non_exhaustive()
+    }
+}
+
+/// `scale` is the binary logarithm of the swarm's size. Transmissions and suspicion grow with log N as memberlist's do;
+/// there are about twice as many transmissions, for links that lose one datagram in seven.
+fn library_config(settings: &Swim, scale: u32) -> foca::Config {
+    let some = |count: usize| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+    let periodic = |frequency, count| Some(PeriodicParams { frequency, num_members: some(count) });
+    let transmissions = u8::try_from((scale * 2).max(6)).unwrap_or(u8::MAX);
+    foca::Config {
+        probe_period: settings.probe_every,
+        probe_rtt: settings.probe_rtt,
+        num_indirect_probes: some(settings.indirect_probes),
+        max_transmissions: NonZeroU8::new(transmissions).unwrap_or(NonZeroU8::MIN),
+        suspect_to_down_after: settings.suspicion * (scale * 3 / 10).max(1),
+        remove_down_after: Some(settings.forget_after),
+        max_packet_size: some(crate::DATAGRAM_BYTES_MAX - 1),
+        notify_down_members: true,
+        periodic_announce: periodic(settings.announce_every, 1),
+        // Healing a partition needs new connections, which `view` makes.
+        periodic_announce_to_down_members: None,
+        periodic_gossip: periodic(settings.gossip_every, settings.gossip_fanout),
+    }
+}
+
+impl Node {
+    /// Members of the swarm that are up, this peer not counted.
+    pub fn members(&self) -> Vec<Member> {
+        let mut members: Vec<Member> = self.membership.members().collect();
+        members.sort_by_key(|member| member.peer);
+        members
+    }
+
+    /// Asks the library something, and does what follows.
+    fn swim(
+        &mut self,
+        ask: impl FnOnce(&mut Membership, &mut Heard) -> Result<(), foca::Error>,
+    ) -> Result<(), foca::Error> {
+        let mut heard = Heard::default();
+        let outcome = ask(&mut self.membership, &mut heard);
+        if heard.called_dead && self.membership.standing == Standing::Member {
+            self.renew_card(0, &mut heard);
+        }
+        self.follow_up(heard);
+        outcome
+    }
+
+    /// Comes back under a new card, one that wins over the present one.
+    fn renew_card(&mut self, objects_to: u64, heard: &mut Heard) {
+        let old = self.membership.own;
+        self.replace_card(old.renewals.saturating_add(1), old.objects_to.max(objects_to), heard);
+    }
+
+    fn replace_card(&mut self, renewals: u32, objects_to: u64, heard: &mut Heard) {
+        let old = self.membership.own;
+        let card = Card::sign(&self.identity, self.membership.run, old.incarnation, renewals, objects_to);
+        self.membership.own = card.seen_at(old.address);
+        let own = self.membership.own;
+        // It fails only for the same card, which this is not.
+        let _ = self.membership.foca.change_identity(own, heard);
+    }
+
+    fn follow_up(&mut self, heard: Heard) {
+        for (timer, after) in heard.timers {
+            self.membership.timers_set += 1;
+            self.membership.timers.insert((self.now + after, self.membership.timers_set), timer);
+        }
+        for (to, frame) in heard.frames {
+            let mut bytes = Vec::with_capacity(frame.len() + 1);
+            bytes.push(frames::SWIM);
+            bytes.extend_from_slice(&frame);
+            self.send_datagram(to, bytes);
+        }
+        let changed = !heard.changes.is_empty();
+        for (peer, up) in heard.changes {
+            self.on_member_changed(peer, up);
+        }
+        if changed {
+            self.membership.rescale();
+            self.look_around_soon();
+        }
+    }
+
+    fn on_member_changed(&mut self, peer: PeerId, up: bool) {
+        let event = if up {
+            self.membership.left.remove(&peer);
+            Event::MemberUp { peer }
+        } else {
+            let left = self.membership.left.remove(&peer);
+            Event::MemberDown { peer, reason: if left { DownReason::Left } else { DownReason::Silent } }
+        };
+        self.tell(event);
+    }
+
+    /// Does what membership is due to do.
+    pub(super) fn membership_due(&mut self) {
+        self.membership.blame_own_sleep(self.now);
+        while let Some(timer) = self.membership.pop_due(self.now) {
+            if self.is_refuted_by_ear(&timer) {
+                continue;
+            }
+            // An error here tells of a timer that came out of order; the library has recovered already.
+            let _ = self.swim(|membership, heard| membership.foca.handle_timer(timer, heard));
+        }
+    }
+
+    /// Whether `peer` is connected and was heard of lately. Twice the suspicion: a neighbour in a full mesh of 24 has
+    /// something to say about that often.
+    fn hears(&self, peer: &PeerId) -> bool {
+        self.heard_within(peer, 2 * self.membership.settings.suspicion)
+    }
+
+    /// Whether the time of a suspected member is up that has been heard of meanwhile, if not in answer to a probe. It stays
+    /// suspected, and the next probe that fails starts its time again.
+    fn is_refuted_by_ear(&self, timer: &Timer<Card>) -> bool {
+        matches!(timer, Timer::ChangeSuspectToDown { member_id, .. } if self.hears(&member_id.peer))
+    }
+
+    /// A connection is up: makes itself known there, unless it is already.
+    pub(super) fn announce_self(&mut self, peer: PeerId) {
+        let known = self.membership.foca.iter_members().any(|member| member.id().peer == peer);
+        if !known && self.membership.standing == Standing::Member {
+            let card = self.membership.card(&peer).copied().unwrap_or_else(|| Card::stranger(peer));
+            let _ = self.swim(|membership, heard| membership.foca.announce(card, heard));
+        }
+    }
+
+    /// A neighbour said goodbye: that is certain, and spread as such.
+    pub(super) fn member_left(&mut self, peer: PeerId) {
+        let listed = self.membership.foca.iter_members().find(|member| member.id().peer == peer).cloned();
+        let Some(listed) = listed else { return };
+        self.membership.left.insert(peer);
+        let down = foca::Member::new(*listed.id(), listed.incarnation(), State::Down);
+        let _ = self.swim(|membership, heard| membership.foca.apply_many(core::iter::once(down), true, heard));
+    }
+
+    /// Tells a few members that this peer leaves; they tell the others.
+    pub(super) fn leave_swarm(&mut self) {
+        if self.membership.standing == Standing::Member {
+            self.membership.standing = Standing::Left;
+            let _ = self.swim(|membership, heard| membership.foca.leave_cluster(heard));
+            self.membership.timers.clear();
+        }
+    }
+}

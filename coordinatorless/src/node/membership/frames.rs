@@ -1,0 +1,137 @@
+//! Datagrams that come in: who may say what about whom.
+
+use foca::{Member, State};
+use murmur_collectives::PeerId;
+
+use super::{Card, Heard, Standing, codec::Frame};
+use crate::{Event, node::Node};
+
+/// First byte of a SWIM frame.
+pub(super) const SWIM: u8 = 0;
+
+/// First byte of a frame with the receiver's own, newer card.
+const CARD: u8 = 1;
+
+impl Node {
+    /// Membership alone travels by datagram.
+    pub(in crate::node) fn on_datagram(&mut self, from: PeerId, bytes: &[u8]) {
+        if self.membership.standing != Standing::Member || !self.accept_datagram(&from) {
+            return;
+        }
+        let read = match bytes.split_first() {
+            _ if bytes.len() > crate::DATAGRAM_BYTES_MAX => Err("a datagram too long"),
+            Some((&SWIM, frame)) => self.on_swim_frame(from, frame),
+            Some((&CARD, card)) => self.on_card_frame(from, card),
+            Some(_) | None => Err("a datagram of an unknown kind"),
+        };
+        if let Err(reason) = read {
+            self.strike(from, reason.to_owned());
+        }
+    }
+
+    fn on_swim_frame(&mut self, from: PeerId, bytes: &[u8]) -> Result<(), &'static str> {
+        let mut frame = Frame::read(bytes).map_err(|_| "a malformed membership frame")?;
+        if frame.header.src.peer != from || frame.header.dst.peer != self.id() {
+            return Err("a membership frame of or for somebody else");
+        }
+        self.prove(&frame.header.src)?;
+        if self.outdated(&frame.header.src) {
+            return Ok(());
+        }
+        if !self.membership.has_room(self.config.neighbours_max) && !self.membership.knows(&from) {
+            return Ok(());
+        }
+        frame.header.src = frame.header.src.seen_at(self.address_of(&from));
+        self.learn(frame.header.src, from);
+        let updates = core::mem::take(&mut frame.updates);
+        for update in updates {
+            if self.believes(&update, from)? {
+                frame.updates.push(update);
+            }
+        }
+        let clean = frame.write();
+        self.swim(|membership, heard| membership.foca.handle_data(&clean, heard))
+            .map_err(|_| "a membership frame that makes no sense")
+    }
+
+    /// Checks a card's signature, unless this very card has been checked before.
+    fn prove(&self, card: &Card) -> Result<(), &'static str> {
+        let known = self.membership.card(&card.peer).is_some_and(|known| known == card);
+        if known || card.is_genuine(self.membership.run) { Ok(()) } else { Err("a forged member card") }
+    }
+
+    /// Keeps a proven card and the address in it.
+    fn learn(&mut self, card: Card, from: PeerId) {
+        self.membership.keep(card);
+        if let Some(address) = card.address {
+            self.hear_of(card.peer, address);
+            self.reaching.note_introducer(card.peer, from);
+        }
+    }
+
+    /// Whether a newer card of the sender is known. If so the sender is shown it: it restarted with an older number, or
+    /// somebody else uses its key.
+    fn outdated(&mut self, card: &Card) -> bool {
+        let newer = self.membership.card(&card.peer).filter(|known| known.rank() > card.rank()).copied();
+        if let Some(newer) = newer {
+            let mut bytes = vec![CARD];
+            newer.put(&mut bytes);
+            self.send_datagram(card.peer, bytes);
+        }
+        newer.is_some()
+    }
+
+    fn on_card_frame(&mut self, from: PeerId, mut bytes: &[u8]) -> Result<(), &'static str> {
+        let card = Card::take(&mut bytes).map_err(|_| "a malformed member card")?;
+        if card.peer != self.id() || !bytes.is_empty() {
+            return Err("a card that concerns somebody else");
+        }
+        self.believes(&Member::alive(card), from).map(|_| ())
+    }
+
+    /// Whether an update may reach the library.
+    fn believes(&mut self, update: &Member<Card>, from: PeerId) -> Result<bool, &'static str> {
+        let card = *update.id();
+        if card == self.membership.own {
+            return Ok(true);
+        }
+        if self.membership.card(&card.peer).is_some_and(|known| known.rank() > card.rank()) {
+            return Ok(false); // old news needs no proof
+        }
+        self.prove(&card)?;
+        if card.peer == self.id() {
+            self.on_own_card(&card);
+            return Ok(false);
+        }
+        let alive = update.state() == State::Alive;
+        // A suspicion passes, so that it spreads until the suspect hears of it and denies it.
+        if update.state() == State::Down && self.hears(&card.peer) {
+            return Ok(false);
+        }
+        let believed = self.membership.knows(&card.peer) || (alive && self.membership.has_room(0));
+        if believed {
+            self.learn(card, from);
+        }
+        Ok(believed)
+    }
+
+    /// A proven card of this peer's own key that is not its present one.
+    fn on_own_card(&mut self, card: &Card) {
+        let own = self.membership.own;
+        if card.objects_to == own.incarnation {
+            self.membership.standing = Standing::Second;
+            self.membership.timers.clear();
+            self.tell(Event::IdentityInUse);
+        } else if card.incarnation > own.incarnation && own.objects_to < card.incarnation {
+            let mut heard = Heard::default();
+            self.renew_card(card.incarnation, &mut heard);
+            self.follow_up(heard);
+            self.tell(Event::Usurped);
+        } else if card.rank() > own.rank() {
+            // Its own, from before a restart that did not get a new number.
+            let mut heard = Heard::default();
+            self.replace_card(card.renewals.saturating_add(1), own.objects_to.max(card.objects_to), &mut heard);
+            self.follow_up(heard);
+        }
+    }
+}

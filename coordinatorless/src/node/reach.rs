@@ -1,0 +1,234 @@
+//! How neighbours are reached, and how this peer is seen from outside.
+//!
+//! On connecting, each side tells the other where it sees it. From several such tellings a peer knows whether its address
+//! translator shows everybody the same address ([`Mapping::Same`]: punching holes can work) or a new one to everybody
+//! ([`Mapping::Varies`]: it works only towards peers that let anyone in). Those who look for a peer that cannot be dialed
+//! are in [`quest`](super::quest); here is the neighbour who brings them together, because it sees both.
+//!
+//! A telling is believed only so far: it takes part in a vote about the own address, which nothing but the choice of how
+//! often to punch depends on. The addresses to be punched are those that the mutual neighbour sees itself.
+
+use core::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use murmur_collectives::PeerId;
+
+use super::{Node, dialing::Purpose, quest::Quest};
+use crate::{Message, Output, PeerAddress, Reach, Time};
+
+/// Meetings arranged for one neighbour within [`MEETINGS_PER`], at most: it is the one who makes others dial.
+const MEETINGS_MAX: u32 = 32;
+const MEETINGS_PER: Duration = Duration::from_secs(10);
+
+/// Peers whose introducers are remembered, and introducers of each, at most.
+const INTRODUCED_MAX: usize = 1024;
+const INTRODUCERS_MAX: usize = 4;
+
+/// Punching dials under way at once, at most.
+const PUNCHES_MAX: usize = 16;
+
+/// How this peer's address translator, if there is one, presents it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mapping {
+    /// Too few neighbours have said.
+    Unknown,
+    /// Most neighbours see this peer at one address.
+    Same(SocketAddr),
+    /// Different neighbours see it at different addresses.
+    Varies,
+}
+
+/// A connected peer, seen from the network's side.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    pub(super) address: SocketAddr,
+    pub(super) reach: Reach,
+    /// It passes packets on.
+    pub(super) volunteers: bool,
+    /// Where it sees this peer.
+    sees_us_at: Option<SocketAddr>,
+    /// Meetings arranged for it since then.
+    meetings: (Time, u32),
+}
+
+/// What is known of ways.
+#[derive(Default, Debug)]
+pub(super) struct Reaching {
+    pub(super) paths: BTreeMap<PeerId, Path>,
+    /// Until when a connection to this peer counts as punched.
+    pub(super) punching: BTreeMap<PeerId, Time>,
+    pub(super) quests: BTreeMap<PeerId, Quest>,
+    /// Neighbours that spoke of a peer, and so may be its neighbours.
+    introducers: BTreeMap<PeerId, BTreeSet<PeerId>>,
+}
+
+impl Reaching {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.quests.values().map(|quest| quest.at).min()
+    }
+
+    /// Whether a way to `peer` is being looked for.
+    pub(super) fn seeks(&self, peer: &PeerId) -> bool {
+        !self.paths.contains_key(peer) && self.quests.contains_key(peer)
+    }
+
+    /// Searches that will make neighbours.
+    pub(super) fn count_for_view(&self) -> usize {
+        let searches = self.quests.iter().filter(|(peer, _)| !self.paths.contains_key(peer));
+        searches.filter(|(_, quest)| quest.purpose == Purpose::View).count()
+    }
+
+    /// Neither searches for `peer` nor remembers a way to it.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.paths.remove(peer);
+        self.quests.remove(peer);
+        self.introducers.remove(peer);
+    }
+
+    /// `from` spoke of `peer`.
+    pub(super) fn note_introducer(&mut self, peer: PeerId, from: PeerId) {
+        if self.introducers.len() >= INTRODUCED_MAX && !self.introducers.contains_key(&peer) {
+            self.introducers.pop_first();
+        }
+        let known = self.introducers.entry(peer).or_default();
+        if peer != from && known.len() < INTRODUCERS_MAX {
+            known.insert(from);
+        }
+    }
+
+    /// Neighbours that spoke of `peer`.
+    pub(super) fn introducers_of(&self, peer: &PeerId) -> BTreeSet<PeerId> {
+        self.introducers.get(peer).cloned().unwrap_or_default()
+    }
+
+    /// A neighbour to whom packets go straight.
+    pub(super) fn straight(&self, peer: &PeerId) -> Option<&Path> {
+        self.paths.get(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
+    }
+}
+
+impl Node {
+    /// How the packets of the connection to `peer` travel, if there is one.
+    pub fn reach_of(&self, peer: &PeerId) -> Option<Reach> {
+        self.reaching.paths.get(peer).map(|path| path.reach)
+    }
+
+    /// How others see this peer's address, by a vote of those who see it directly.
+    pub fn mapping(&self) -> Mapping {
+        let seen = self.reaching.paths.values().filter_map(|path| path.sees_us_at);
+        let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        seen.for_each(|address| *votes.entry(address).or_default() += 1);
+        let (all, most) = (votes.values().sum::<usize>(), votes.into_iter().max_by_key(|(_, count)| *count));
+        match most {
+            Some((address, count)) if all >= 2 && count * 2 > all => Mapping::Same(address),
+            Some(_) if all >= 2 => Mapping::Varies,
+            Some(_) | None => Mapping::Unknown,
+        }
+    }
+
+    /// Whether an address that somebody told may be dialed.
+    pub(super) fn is_allowed(&self, address: SocketAddr) -> bool {
+        let allowed = !self.config.loopback_only || address.ip().is_loopback();
+        allowed && address.port() != 0 && is_somewhere(address.ip())
+    }
+
+    /// A connection is up: the quest for it, if there was one, has ended well.
+    pub(super) fn reached(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
+        let reach = self.refine(peer, reach);
+        let path = Path { address, reach, volunteers: false, sees_us_at: None, meetings: (self.now, 0) };
+        self.reaching.paths.insert(peer, path);
+        self.end_quest(peer, reach);
+        let address = match reach {
+            Reach::Direct | Reach::Punched => {
+                self.address_book.succeed(peer, address);
+                Some(PeerAddress::new(peer, address))
+            }
+            Reach::Relayed { .. } => None,
+        };
+        self.send(peer, &Message::Observed { address, relay: self.config.relay });
+    }
+
+    /// A relayed connection has become a straight one.
+    pub(super) fn on_moved(&mut self, peer: PeerId, address: SocketAddr) {
+        let reach = self.refine(peer, Reach::Direct);
+        let Some(path) = self.reaching.paths.get_mut(&peer) else { return };
+        (path.address, path.reach) = (address, reach);
+        self.address_book.succeed(peer, address);
+        self.end_quest(peer, reach);
+        let seen = Message::Observed { address: Some(PeerAddress::new(peer, address)), relay: self.config.relay };
+        self.send(peer, &seen);
+    }
+
+    /// A straight connection that came up while holes were punched for it was punched.
+    fn refine(&mut self, peer: PeerId, reach: Reach) -> Reach {
+        match reach {
+            Reach::Relayed { .. } | Reach::Punched => reach,
+            Reach::Direct => match self.reaching.punching.remove(&peer) {
+                Some(until) if until >= self.now => Reach::Punched,
+                Some(_) | None => Reach::Direct,
+            },
+        }
+    }
+
+    pub(super) fn on_observed(&mut self, from: PeerId, address: Option<PeerAddress>, relay: bool) {
+        let own = self.id();
+        if address.is_some_and(|seen| seen.peer != own) {
+            return self.strike(from, "observed somebody else".to_owned());
+        }
+        let Some(path) = self.reaching.paths.get_mut(&from) else { return };
+        path.volunteers = relay;
+        let straight = !matches!(path.reach, Reach::Relayed { .. });
+        path.sees_us_at = address.map(|seen| seen.address()).filter(|_| straight);
+    }
+
+    /// `from` cannot dial `peer`: tells both where this peer sees the other, at the same moment.
+    pub(super) fn on_meet(&mut self, from: PeerId, peer: PeerId) {
+        let Some(there) = self.reaching.straight(&peer).map(|path| path.address) else { return };
+        let now = self.now;
+        let Some(path) = self.reaching.paths.get_mut(&from).filter(|_| from != peer) else { return };
+        let (since, count) = path.meetings;
+        let count = if since + MEETINGS_PER <= now { 0 } else { count };
+        if count >= MEETINGS_MAX {
+            return self.strike(from, format!("{count} meetings asked for in a row"));
+        }
+        path.meetings = (if count == 0 { now } else { since }, count + 1);
+        let Some(here) = self.reaching.straight(&from).map(|path| path.address) else { return };
+        self.send(peer, &Message::Punch { peer: PeerAddress::new(from, here) });
+        self.send(from, &Message::Punch { peer: PeerAddress::new(peer, there) });
+    }
+
+    /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
+    pub(super) fn on_punch(&mut self, told: PeerAddress) {
+        let (peer, address, now) = (told.peer, told.address(), self.now);
+        let known = self.reaching.straight(&peer).is_some() || self.reaching.punching.get(&peer) > Some(&now);
+        let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.config.neighbours_max;
+        if known || crowded || peer == self.id() || self.fold.is_evicted(&peer) || !self.is_allowed(address) {
+            return;
+        }
+        self.reaching.punching.retain(|_, until| *until > now);
+        if self.reaching.punching.len() < PUNCHES_MAX {
+            self.reaching.punching.insert(peer, now + self.config.reach_patience);
+            self.outputs.push_back(Output::Dial { address, expect: Some(peer) });
+        }
+    }
+
+    /// Connected peers that pass packets on, those in `first` before the others.
+    pub(super) fn relays(&self, first: &BTreeSet<PeerId>) -> Vec<PeerId> {
+        let willing = self.reaching.paths.iter().filter(|(_, path)| path.volunteers);
+        let straight = willing.filter(|(peer, _)| self.reaching.straight(peer).is_some());
+        let mut relays: Vec<PeerId> = straight.map(|(peer, _)| *peer).collect();
+        relays.sort_by_key(|peer| !first.contains(peer));
+        relays
+    }
+}
+
+/// Whether an address can be one machine's on some network.
+fn is_somewhere(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => !v4.is_unspecified() && v4.octets()[0] < 224,
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+    }
+}

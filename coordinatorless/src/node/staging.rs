@@ -1,0 +1,290 @@
+//! Beginning at a final frontier: its foundation and state come as blobs from several neighbours at once, the entries it
+//! names as headers; when all is there and right, the fold is replaced. A newcomer does this, and a peer so far behind
+//! that nobody serves the entries in between. It is also how a pruned disk is read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use murmur_collectives::{
+    Certificate, Entry, Epochs, FOUNDATION_BYTES_MAX, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Resumption,
+    Row,
+};
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+use super::{Node, blobs::Checkpoint, pending::Room};
+use crate::{Compacted, Event, Message, Output, StoredEntry, Time, Want};
+
+/// What a peer keeps of a final frontier beside its state.
+#[derive(Archive, Serialize, Deserialize)]
+struct Proof {
+    chain: Vec<Certificate>,
+    rows: Vec<Row>,
+    foundation: Vec<u8>,
+}
+
+/// A final frontier that is being fetched.
+#[derive(Debug)]
+pub(super) struct Staging {
+    chain: Vec<Certificate>,
+    proposal: Proposal,
+    foundation: Option<Foundation>,
+    state: Option<Vec<i64>>,
+    /// Entries to come, by name, with their hashes.
+    wanted: BTreeMap<(PeerId, u32), Hash>,
+    held: Vec<(Entry, Option<Arc<[u8]>>)>,
+    /// Authors whose entries are asked for, and until when.
+    asked: BTreeMap<PeerId, Time>,
+    pub(super) progress_at: Time,
+}
+
+impl Staging {
+    fn frontier(&self) -> &Frontier {
+        &self.proposal.frontier
+    }
+
+    /// When something is to be asked for again, or the attempt is given up.
+    pub(super) fn next_deadline(&self, patience: core::time::Duration) -> Time {
+        let given_up = self.progress_at + patience;
+        self.asked.values().copied().min().map_or(given_up, |asked| asked.min(given_up))
+    }
+
+    fn is_complete(&self) -> bool {
+        self.foundation.is_some() && self.state.is_some() && self.wanted.is_empty()
+    }
+
+    /// Takes an entry if it is one of those to come.
+    fn take(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> bool {
+        let name = (entry.author(), entry.seq());
+        let wanted = self.wanted.get(&name) == Some(&entry.hash());
+        if wanted {
+            self.wanted.remove(&name);
+            self.held.push((entry, payload));
+        }
+        wanted
+    }
+}
+
+impl Node {
+    pub(super) fn is_staging(&self) -> bool {
+        self.catch_up.staging().is_some()
+    }
+
+    /// Begins to fetch the newest frontier of a chain of certificates that were checked.
+    pub(super) fn begin_staging(&mut self, from: PeerId, chain: Vec<Certificate>, proposal: Proposal) {
+        let (foundation, state) = (proposal.frontier.foundation, proposal.frontier.state);
+        let epoch = proposal.frontier.epoch;
+        let staging = Staging {
+            chain,
+            proposal,
+            foundation: None,
+            state: None,
+            wanted: BTreeMap::new(),
+            held: Vec::new(),
+            asked: BTreeMap::new(),
+            progress_at: self.now,
+        };
+        self.catch_up.begin_staging(staging);
+        let length = self.fold.rules().parameters * 8;
+        let mut sources = self.staging_sources(epoch);
+        sources.push(from);
+        for source in sources {
+            self.fetch(foundation, FOUNDATION_BYTES_MAX as u64, source);
+            self.fetch(state, length, source);
+        }
+    }
+
+    fn staging_sources(&self, epoch: u32) -> Vec<PeerId> {
+        self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 >= epoch).map(|(peer, _)| peer).collect()
+    }
+
+    /// A blob came that may be part of what is fetched. Whether it was.
+    pub(super) fn stage_blob(&mut self, root: Hash) -> bool {
+        let Some(staging) = self.catch_up.staging_mut() else { return false };
+        let (foundation, state) = (staging.frontier().foundation, staging.frontier().state);
+        if root != foundation && root != state {
+            return false;
+        }
+        let Some(bytes) = self.blobs.take(&root) else { return true };
+        staging.progress_at = self.now;
+        if root == state {
+            staging.state = Some(integers(&bytes));
+        } else if let Some(foundation) = Foundation::decode(&bytes) {
+            self.stage_foundation(foundation);
+        }
+        self.resume_if_complete();
+        true
+    }
+
+    /// Whether a lost blob ends the attempt.
+    pub(super) fn is_staged(&self, root: Hash) -> bool {
+        self.catch_up.staging().is_some_and(|s| s.frontier().foundation == root || s.frontier().state == root)
+    }
+
+    fn stage_foundation(&mut self, foundation: Foundation) {
+        let held: Vec<(Entry, Option<Arc<[u8]>>)> =
+            self.fold.log().records().map(|r| (r.entry.as_ref().clone(), r.payload.clone())).collect();
+        let Some(staging) = self.catch_up.staging_mut() else { return };
+        for chain in &foundation.kept {
+            staging.wanted.extend(chain.entries.iter().map(|kept| ((chain.author, kept.seq), kept.hash)));
+        }
+        staging.foundation = Some(foundation);
+        for (entry, payload) in held {
+            staging.take(entry, payload);
+        }
+        self.stage_wants();
+    }
+
+    /// Asks for entries that nobody was asked for, one request an author.
+    pub(super) fn stage_wants(&mut self) {
+        let now = self.now;
+        let deadline = now + self.config.request_timeout;
+        let Some(staging) = self.catch_up.staging_mut() else { return };
+        staging.asked.retain(|_, until| *until > now);
+        let mut first: BTreeMap<PeerId, u32> = BTreeMap::new();
+        for (author, seq) in staging.wanted.keys().filter(|(author, _)| !staging.asked.contains_key(author)) {
+            first.entry(*author).or_insert(*seq);
+        }
+        let epoch = staging.frontier().epoch;
+        staging.asked.extend(first.keys().map(|author| (*author, deadline)));
+        let sources = self.staging_sources(epoch);
+        for (author, from) in first.into_iter().filter(|_| !sources.is_empty()) {
+            let to = sources[self.below(sources.len())];
+            self.send(to, &Message::Want(Want { author, from, count: 64, payloads: false }));
+        }
+    }
+
+    /// Takes an entry while fetching; others are held until the set is there.
+    pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
+        let (now, room) = (self.now, self.room());
+        let Some(staging) = self.catch_up.staging_mut() else { return };
+        if staging.take(entry.clone(), payload.clone()) {
+            staging.progress_at = now;
+        } else if !staging.proposal.view().contains(&entry.author(), entry.seq()) {
+            self.gossip.hold(entry, payload, None, room);
+        }
+    }
+
+    /// An answer came for entries of `authors`.
+    pub(super) fn stage_more(&mut self, authors: &BTreeSet<PeerId>) {
+        if let Some(staging) = self.catch_up.staging_mut() {
+            staging.asked.retain(|author, _| !authors.contains(author));
+        }
+        self.resume_if_complete();
+        self.stage_wants();
+    }
+
+    fn resume_if_complete(&mut self) {
+        let Some(staging) = self.catch_up.take_staging_if(Staging::is_complete) else { return };
+        let Staging { chain, proposal, foundation, state, held, .. } = staging;
+        let (Some(foundation), Some(state)) = (foundation, state) else { return };
+        match self.resume(chain, proposal.rows, foundation, state, held) {
+            Ok(old) => {
+                self.hold_again(&old);
+                self.catch_up.follow();
+                self.tell(Event::Final { epoch: self.fold.epochs().number(), clock: self.fold.clock(), excluded: 0 });
+                self.keep_final();
+                self.retry_all_pending();
+            }
+            Err(reason) => {
+                self.tell(Event::BadInput { peer: self.id(), reason });
+                self.catch_up.look_again();
+            }
+        }
+    }
+
+    /// Replaces the fold by one that begins at the newest frontier of `chain`; gives the old one back.
+    fn resume(
+        &mut self,
+        chain: Vec<Certificate>,
+        rows: Vec<Row>,
+        foundation: Foundation,
+        state: Vec<i64>,
+        entries: Vec<(Entry, Option<Arc<[u8]>>)>,
+    ) -> Result<Fold, String> {
+        let (run, rules) = (self.fold.run(), self.fold.rules().clone());
+        let genesis = Frontier::genesis(&rules);
+        let mut names = vec![genesis.name()];
+        names.extend(Epochs::follow(run, &rules, &genesis, &chain).map_err(|error| error.to_string())?);
+        let certificate = chain.last().cloned().ok_or("no certificate")?;
+        let resumption = Resumption { names, certificate, rows, foundation, state, entries };
+        let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
+        self.root = None;
+        self.finality.begin_epoch();
+        self.finality.chain = chain;
+        Ok(core::mem::replace(&mut self.fold, fold))
+    }
+
+    /// What the old fold held beyond the frontier may still fit.
+    fn hold_again(&mut self, old: &Fold) {
+        let view = self.fold.epochs().newest().view.clone();
+        let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
+        for record in beyond {
+            let entry = record.entry.as_ref().clone();
+            self.gossip.hold(entry, record.payload.clone(), None, Room::BOUNDLESS);
+        }
+    }
+
+    /// Keeps what newcomers ask for, and has the disk follow.
+    pub(super) fn keep_final(&mut self) {
+        let newest = self.fold.epochs().newest();
+        let (view, root, clock) = (newest.view.clone(), newest.frontier.state, newest.frontier.clock);
+        let Ok(state) = self.fold.state_at(&view) else { return };
+        let state = Arc::new(state);
+        if murmur_kernels::state_root(&state) != root.0 {
+            let ours = Hash(murmur_kernels::state_root(&state));
+            return self.tell(Event::Diverged { peer: self.id(), theirs: root, ours });
+        }
+        let foundation = self.fold.foundation().encode();
+        let proof =
+            Proof { chain: self.finality.chain.clone(), rows: newest.rows.clone(), foundation: foundation.clone() };
+        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
+        let stored = |r: &murmur_collectives::Record| StoredEntry {
+            entry: r.entry.wire().clone(),
+            payload: r.payload.clone(),
+            contained: view.contains(&r.entry.author(), r.entry.seq()),
+        };
+        let records = self.fold.in_order().map(stored).collect();
+        let epoch = self.fold.epochs().number();
+        self.blobs
+            .keep_final(Checkpoint { vector: view.clone(), clock, root, state: state.clone() }, foundation.into());
+        self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
+        self.tell(Event::Checkpointed { root });
+    }
+
+    /// Puts back what [`Output::Compact`] stored and what was appended since.
+    pub(super) fn restore_compacted(&mut self, proof: &[u8], state: Vec<i64>, entries: Vec<StoredEntry>) {
+        let (contained, later): (Vec<_>, Vec<_>) = entries.into_iter().partition(|record| record.contained);
+        let checked = contained.into_iter().filter_map(|r| Some((Entry::check(r.entry).ok()?, r.payload))).collect();
+        let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {
+            let foundation = Foundation::decode(&proof.foundation)?;
+            self.resume(proof.chain, proof.rows, foundation, state, checked).ok()
+        });
+        if resumed.is_none() {
+            // Its parts do not belong together: everything comes again from the network.
+            self.outputs.push_back(Output::Reset);
+            return;
+        }
+        for StoredEntry { entry, payload, .. } in later {
+            if let Ok(entry) = Entry::check(entry) {
+                self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
+            }
+        }
+        self.retry_all_pending();
+        self.serve_final();
+    }
+
+    fn serve_final(&mut self) {
+        let newest = self.fold.epochs().newest();
+        let (vector, root, clock) = (newest.view.clone(), newest.frontier.state, newest.frontier.clock);
+        if let Ok(state) = self.fold.state_at(&vector) {
+            let foundation = self.fold.foundation().encode().into();
+            self.blobs.keep_final(Checkpoint { vector, clock, root, state: Arc::new(state) }, foundation);
+        }
+    }
+}
+
+fn integers(bytes: &[u8]) -> Vec<i64> {
+    bytes.chunks_exact(8).map(|chunk| i64::from_le_bytes(chunk.try_into().unwrap_or_default())).collect()
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Who reaches whom through which address translators: every ordered pair of the kinds below, each in network namespaces of
+# its own, and a table of how the two ended up connected. See README.md beside this file.
+#
+#   run.sh [PATH TO THE reach EXAMPLE]
+#
+# Needs root, ip (iproute2) and nft (nftables); says so and leaves with 0 where they are missing. Installs nothing. All
+# traffic stays inside the namespaces, which are removed at the end, whatever happens.
+set -uo pipefail
+
+skip() { echo "skipped: $1"; exit 0; }
+[ "$(id -u)" = 0 ] || skip "network namespaces need root"
+for tool in ip nft; do command -v "$tool" >/dev/null || skip "$tool is not installed"; done
+
+here=$(cd "$(dirname "$0")" && pwd)
+reach=${1:-${CARGO_TARGET_DIR:-$here/../../target}/release/examples/reach}
+[ -x "$reach" ] || { echo "no $reach: cargo build --release -p murmur-quic --example reach" >&2; exit 2; }
+
+kinds=${KINDS:-"open full-cone port-restricted symmetric"}
+seconds=${SECONDS_EACH:-24}
+id=mm$$
+work=$(mktemp -d)
+pids=()
+
+clean() {
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
+    wait 2>/dev/null
+    for ns in $(ip netns list | awk '{print $1}' | grep "^$id-"); do ip netns del "$ns"; done
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+ip netns add "$id-probe" 2>/dev/null || skip "network namespaces are not allowed here"
+echo 'table ip t { chain c { type nat hook postrouting priority srcnat; masquerade; }; }' \
+    | ip netns exec "$id-probe" nft -f - 2>/dev/null || skip "nftables cannot translate addresses here"
+ip netns del "$id-probe"
+
+# cable NS1 NAME1 ADDRESS1 NS2 NAME2 ADDRESS2
+cable() {
+    ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
+    ip -n "$1" addr add "$3" dev "$2"; ip -n "$1" link set "$2" up
+    ip -n "$4" addr add "$6" dev "$5"; ip -n "$4" link set "$5" up
+}
+
+space() {
+    ip netns add "$1" && ip -n "$1" link set lo up
+    ip netns exec "$1" sysctl -qw net.ipv4.ip_forward="$2"
+}
+
+# translate NS KIND HOST: the rules of one translator whose outer interface is called wan.
+translate() {
+    local how="masquerade" inward=""
+    [ "$2" = symmetric ] && how="masquerade random,fully-random"
+    # A full cone passes everything that comes for a port on to the host that used it; with one host, every port is its.
+    [ "$2" = full-cone ] && inward="iifname \"wan\" meta l4proto udp dnat to $3"
+    ip netns exec "$1" nft -f - <<RULES
+table ip nat {
+    chain out { type nat hook postrouting priority srcnat; oifname "wan" $how; }
+    chain in {
+        type nat hook prerouting priority dstnat;
+        $inward
+    }
+}
+table ip filter {
+    chain own { type filter hook input priority filter; iifname "wan" ct state new,invalid drop; }
+    chain through {
+        type filter hook forward priority filter;
+        iifname "wan" ct state new ct status dnat accept
+        iifname "wan" ct state new drop
+    }
+}
+RULES
+}
+
+# side NET SIDE KIND OUTER-PREFIX: a host behind a translator of this kind, or on the open internet.
+side() {
+    local host="$1-$2" box="$1-$2n" number=$([ "$2" = a ] && echo 1 || echo 2)
+    space "$host" 0
+    if [ "$3" = open ]; then
+        cable "$1-net" "to-$2" "198.51.10$number.1/24" "$host" wan "198.51.10$number.2/24"
+        ip -n "$host" route add default via "198.51.10$number.1"
+        return
+    fi
+    space "$box" 1
+    cable "$1-net" "to-$2" "198.51.10$number.1/24" "$box" wan "198.51.10$number.2/24"
+    ip -n "$box" route add default via "198.51.10$number.1"
+    cable "$box" lan "10.0.$number.1/24" "$host" eth "10.0.$number.2/24"
+    ip -n "$host" route add default via "10.0.$number.1"
+    translate "$box" "$3" "10.0.$number.2"
+}
+
+# pair KIND-A KIND-B: builds the networks and starts the peers. `a` comes first, so `b` hears of it and dials.
+pair() {
+    local net="$id-$3"
+    space "$net-net" 1
+    ip -n "$net-net" addr add 203.0.113.1/32 dev lo
+    ip -n "$net-net" addr add 203.0.113.2/32 dev lo
+    side "$net" a "$1"
+    side "$net" b "$2"
+    local log="$work/$3"
+    start "$net-net" "$log.c" --secret 1 --listen 203.0.113.1:4000 --relay
+    start "$net-net" "$log.d" --secret 2 --listen 203.0.113.2:4000 --bootstrap 203.0.113.1:4000
+    start "$net-a" "$log.a" --secret 3 --listen 0.0.0.0:4001 --bootstrap 203.0.113.1:4000 --bootstrap 203.0.113.2:4000
+    sleep 1
+    start "$net-b" "$log.b" --secret 4 --listen 0.0.0.0:4002 --bootstrap 203.0.113.1:4000 --bootstrap 203.0.113.2:4000
+}
+
+start() {
+    local space=$1 log=$2; shift 2
+    # Those on the open internet outlast the two who look for each other.
+    local lasts=$seconds; [ "${space##*-}" = net ] && lasts=$((seconds + 4))
+    ip netns exec "$space" timeout $((seconds + 20)) "$reach" "$@" --seconds "$lasts" >"$log.out" 2>"$log.err" &
+    pids+=($!)
+}
+
+# How A's log says it reached B, and whether B greeted.
+outcome() {
+    local line
+    line=$(grep '"from":3,"to":4,' "$work/$1.a.out" || true)
+    [ -n "$line" ] || { echo none; return; }
+    case "$line" in *'"greeted":true'*) ;; *) echo silent; return;; esac
+    echo "$line" | sed 's/.*"reach":"\([a-z]*\)".*/\1/'
+}
+
+number=0
+for a in $kinds; do for b in $kinds; do pair "$a" "$b" $number; number=$((number + 1)); done; done
+wait "${pids[@]}" 2>/dev/null
+[ -n "${VERBOSE:-}" ] && cat "$work"/*.a.out
+
+# What theory says the weakest acceptable outcome is: two translators of which one is symmetric and the other looks at ports
+# leave only the relay; everything else goes straight.
+number=0 missed=0
+printf '%-16s %-16s %-9s %s\n' "a" "b" "outcome" "a's mapping"
+for a in $kinds; do for b in $kinds; do
+    got=$(outcome $number)
+    mapping=$(sed -n 's/.*"mapping":"\(.*\)"}/\1/p' "$work/$number.a.out" | head -1)
+    printf '%-16s %-16s %-9s %s\n' "$a" "$b" "$got" "$mapping"
+    case "$a/$b" in
+        symmetric/symmetric|symmetric/port-restricted|port-restricted/symmetric) want="relayed";;
+        *) want="direct punched";;
+    esac
+    case " $want " in *" $got "*) ;; *) missed=$((missed + 1)); echo "  expected: $want"; [ -n "${VERBOSE:-}" ] && cat "$work/$number".*.err;; esac
+    number=$((number + 1))
+done; done
+[ $missed = 0 ] && echo "all $number pairs as expected" || { echo "$missed of $number pairs not as expected"; exit 1; }
