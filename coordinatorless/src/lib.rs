@@ -18,5 +18,7 @@ pub use message::{
     CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError,
     PeerAddress, Proven, Want,
 };
-pub use node::{AuditJob, Checkpoint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored};
+pub use node::{
+    AuditJob, Checkpoint, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
+};
 pub use time::Time;

@@ -16,6 +16,7 @@ mod chain;
 mod conduct;
 mod dialing;
 mod finish;
+mod footprint;
 mod frontier;
 mod gossip;
 mod membership;
@@ -38,6 +39,7 @@ use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredE
 pub use audits::AuditJob;
 pub use blobs::Checkpoint;
 pub use chain::Snapshot;
+pub use footprint::Footprint;
 pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
 pub use reach::Mapping;

@@ -61,15 +61,21 @@ impl Lottery {
 
     /// Draws. `Some` is the evidence of being drawn: VRF output, then proof.
     pub fn draw(&self, subject: Subject, chance: Chance) -> Option<[u8; 96]> {
-        let seed = blake3::keyed_hash(&self.0.secret.to_bytes()[..32].try_into().ok()?, &subject.update.0);
-        let extra = attach_rng(proof_transcript(), HashRng(blake3::Hasher::new_keyed(seed.as_bytes()).finalize_xof()));
-        let (output, proof, _) = self.0.vrf_sign_extra(transcript(subject), extra);
-        is_below(&output, chance).then(|| {
-            let mut draw = [0; 96];
-            draw[..32].copy_from_slice(output.as_output_bytes());
-            draw[32..].copy_from_slice(&proof.to_bytes());
-            draw
-        })
+        // The proof costs three times what the output does, and most draws need none.
+        let extra = |output: &VRFInOut| is_below(output, chance).then(|| self.proof_randomness(subject));
+        let (output, proof, _) = self.0.vrf_sign_extra_after_check(transcript(subject), extra)?;
+        let mut draw = [0; 96];
+        draw[..32].copy_from_slice(output.as_output_bytes());
+        draw[32..].copy_from_slice(&proof.to_bytes());
+        Some(draw)
+    }
+
+    /// The proof's transcript with a nonce that follows from key and subject.
+    fn proof_randomness(&self, subject: Subject) -> impl SigningTranscript + use<> {
+        let mut key = [0; 32];
+        key.copy_from_slice(&self.0.secret.to_bytes()[..32]);
+        let seed = blake3::keyed_hash(&key, &subject.update.0);
+        attach_rng(proof_transcript(), HashRng(blake3::Hasher::new_keyed(seed.as_bytes()).finalize_xof()))
     }
 }
 

@@ -92,6 +92,20 @@ impl Blobs {
         Some(CheckpointName { root: checkpoint.root, vector: checkpoint.vector.to_components() })
     }
 
+    /// Bytes of carries and of blobs under way.
+    pub(super) fn held_bytes(&self) -> usize {
+        let carries: usize = self.carries.iter().map(|(_, bytes)| bytes.len()).sum();
+        let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
+        let fetched = self.fetches.values().map(|fetch| fetch.bytes.len()).chain(self.complete.values().map(Vec::len));
+        carries + lists.chain(fetched).sum::<usize>()
+    }
+
+    /// Bytes of the checkpoint kept for newcomers.
+    pub(super) fn checkpoint_bytes(&self) -> usize {
+        let bytes = |(checkpoint, list): &(Checkpoint, Vec<[u8; 32]>)| checkpoint.state.len() * 8 + list.len() * 32;
+        self.checkpoint.as_ref().map_or(0, bytes)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.fetches.values().flat_map(|fetch| fetch.asked.values()).map(|asked| asked.deadline).min()
     }

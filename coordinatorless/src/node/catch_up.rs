@@ -228,7 +228,12 @@ impl Node {
         let known = self.neighbours.iter().map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
         let number = self.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
-            return self.seek_epoch(peer, epoch);
+            if self.finality.pending.is_none() {
+                return self.seek_epoch(peer, epoch);
+            }
+            // Its proof is here, and its entries are still served one by one.
+            self.catch_up.stage = Stage::Following;
+            return self.pull();
         }
         let offers = self.neighbours.iter().filter(|(_, n)| n.digest.is_some());
         let Some((peer, neighbour)) = offers.max_by_key(|(_, n)| n.checkpoint.is_some()) else { return };

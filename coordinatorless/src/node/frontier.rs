@@ -180,6 +180,7 @@ impl Node {
         if self.finality.round_began.is_none() && since >= self.finality.rules.frontier_every_tokens {
             self.rounds();
             self.finality.round_began = Some(self.now);
+            self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
         }
         if self.finality.round_began.is_some() {
             self.judge_proposals();

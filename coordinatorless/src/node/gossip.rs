@@ -59,9 +59,21 @@ impl Gossip {
         self.pending.grow(on);
     }
 
+    /// Keeps an entry until everything that waits is tried again: trying it now would only bring it back here.
+    pub(super) fn keep(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, room: Room) {
+        let on = entry.author();
+        self.pending.hold(entry, payload, None, on, room);
+    }
+
     /// The set has an entry more of `author`.
     pub(super) fn grow(&mut self, author: PeerId) {
         self.pending.grow(author);
+    }
+
+    /// Bytes of what waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        let requests = self.requests.len() + self.payloads.len() + self.lacking.len();
+        self.pending.held_bytes() + requests * size_of::<(PeerId, u32, Request)>()
     }
 
     /// The first entry of `author` from `count` on that is neither in the set nor waiting.

@@ -138,6 +138,16 @@ impl Neighbours {
             neighbour.known.raise(author, count);
         }
     }
+
+    /// Bytes of what is known of others.
+    pub(super) fn held_bytes(&self) -> usize {
+        let claims = |neighbour: &Neighbour| {
+            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| super::footprint::vector_bytes(vector));
+            let checkpoint = neighbour.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.vector.len() * 36);
+            super::footprint::vector_bytes(&neighbour.known) + digest + checkpoint
+        };
+        self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
+    }
 }
 
 impl Node {

@@ -56,6 +56,13 @@ impl Pending {
         self.entries.is_empty()
     }
 
+    /// Bytes of what waits, as it is held.
+    pub(super) fn held_bytes(&self) -> usize {
+        let payload = |waiting: &Waiting| waiting.payload.as_ref().map_or(0, |payload| payload.len());
+        let held = self.entries.values().map(|waiting| super::footprint::entry_bytes(&waiting.entry) + payload(waiting));
+        held.sum()
+    }
+
     /// Keeps an entry until `on`'s chain grows; drops it when too much waits (anti-entropy brings it again).
     pub(super) fn hold(
         &mut self,

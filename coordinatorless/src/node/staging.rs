@@ -162,7 +162,7 @@ impl Node {
         if staging.take(entry.clone(), payload.clone()) {
             staging.progress_at = now;
         } else if !staging.proposal.view().contains(&entry.author(), entry.seq()) {
-            self.gossip.hold(entry, payload, None, room);
+            self.gossip.keep(entry, payload, room);
         }
     }
 

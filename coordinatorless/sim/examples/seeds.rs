@@ -1,0 +1,30 @@
+//! Plays seeds of a scenario: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Violations go to the screen, then figures.
+
+use std::process::ExitCode;
+
+use murmur_sim::{Scenario, run_seeds};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let name = words.first().map_or("mix", String::as_str);
+    let number = |at: usize, default: u64| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(default);
+    let Some(mut scenario) = Scenario::built_in(name) else {
+        eprintln!("scenarios: {}", Scenario::built_in_names().collect::<Vec<_>>().join(", "));
+        return ExitCode::from(2);
+    };
+    scenario.peers = usize::try_from(number(3, scenario.peers as u64)).unwrap_or(scenario.peers);
+    scenario.seconds = number(4, scenario.seconds);
+    if let Err(error) = scenario.check() {
+        eprintln!("{error}");
+        return ExitCode::from(2);
+    }
+    let (first, count) = (number(1, 0), number(2, 1));
+    let summary = run_seeds(&scenario, first..first + count, |report| {
+        report.violations.iter().for_each(|violation| println!("{violation}"));
+        if count == 1 {
+            println!("{report:#?}");
+        }
+    });
+    println!("{summary:#?}");
+    if summary.violation_count() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,51 @@
+//! Conservation: the state is θ₀ minus the sum of what the log says is applied, to the last bit; what is applied of an
+//! update is its weight or nothing; and no weight exceeds what the rules allow. (DESIGN §1, the one idea.)
+
+use murmur_collectives::{Fold, ONE_Q16};
+use murmur_kernels::{Direction, Weight, fold};
+
+use super::{Invariant, Sight};
+
+/// See the file's head.
+pub(super) struct Conservation;
+
+impl Invariant for Conservation {
+    fn name(&self) -> &'static str {
+        "conservation"
+    }
+
+    fn conclude(&mut self, sight: &Sight<'_>) -> Vec<String> {
+        // Equal sets have equal roots, so one peer that holds every payload stands for all.
+        let complete = |fold: &&Fold| fold.log().records().all(|r| r.entry.update().is_none() || r.payload.is_some());
+        let folds = sight.glances.iter().filter_map(|glance| sight.machines[glance.at].node.as_ref());
+        let Some(held) = folds.map(murmur_coordinatorless::Node::fold).find(complete) else { return Vec::new() };
+        let mut wrong: Vec<String> = weights_out_of_bounds(held);
+        if sum(held).as_deref() != Some(held.state()) {
+            wrong.push("the state is not θ₀ minus the sum of what is applied".to_owned());
+        }
+        wrong
+    }
+}
+
+fn weights_out_of_bounds(held: &Fold) -> Vec<String> {
+    let most = held.rules().alpha_start_q16.max(held.rules().alpha_end_q16).min(4 * ONE_Q16);
+    let bad = |record: &&murmur_collectives::Record| {
+        record.weight.q16() > most || (record.applied != record.weight && record.applied != Weight::ZERO)
+    };
+    let bad = held.log().records().filter(bad);
+    bad.map(|r| format!("update {} of {:?}: weight {}", r.entry.seq(), r.entry.author(), r.weight.q16())).collect()
+}
+
+/// θ₀, or what the log was pruned to, with everything that is applied taken from it again, by nothing but the codec.
+fn sum(held: &Fold) -> Option<Vec<i64>> {
+    let epochs = held.epochs();
+    let mut state = match epochs.view(epochs.number().saturating_sub(2)).filter(|view| !view.is_empty()) {
+        Some(pruned) => held.state_at(pruned).ok()?,
+        None => murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?,
+    };
+    for record in held.log().records().filter(|record| record.applied != Weight::ZERO) {
+        let payload = record.payload.as_deref()?;
+        fold(held.rules().top_k(), payload, record.applied, Direction::Add, &mut state).ok()?;
+    }
+    Some(state)
+}

@@ -1,0 +1,67 @@
+//! The stand-in for training: a segment takes virtual time and gives an invented pseudo-gradient, really compressed.
+//!
+//! Its trace is the digest of the parameters it started from. So a replay is real, too: an auditor rebuilds the
+//! parameters at the update's base from its own log and compares digests. A peer whose log gives other bits for a past
+//! set would accuse an honest author, and the simulator would see that.
+
+use std::sync::Arc;
+
+use murmur_collectives::{Hash, VersionVector};
+use murmur_coordinatorless::{AuditJob, Draft, Snapshot};
+use murmur_kernels::{TopK, blob_root, compress};
+
+use crate::dice::Dice;
+
+/// A segment under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    base: VersionVector,
+    trace: Hash,
+    carry_before: Hash,
+}
+
+impl Segment {
+    /// Begins a segment on what the peer holds now.
+    pub(crate) fn begin(snapshot: &Snapshot) -> Self {
+        Self {
+            base: snapshot.base.clone(),
+            trace: trace_of(&snapshot.parameters),
+            carry_before: snapshot.carry.as_ref().map_or(Hash::NONE, |(root, _)| *root),
+        }
+    }
+
+    /// Its result. A cheat has not done the work, so its trace is invented.
+    pub(crate) fn finish(self, top: TopK, parameters: usize, steps: u32, honest: bool, dice: &mut Dice) -> Draft {
+        let trace = if honest { self.trace } else { Hash(dice.bytes(32).try_into().unwrap_or([1; 32])) };
+        Draft {
+            base: self.base,
+            steps,
+            payload: payload(top, parameters, dice),
+            loss_micronats: 1,
+            trace,
+            carry_before: self.carry_before,
+            carry: dice.bytes(parameters.min(40_000) * 3).into(),
+        }
+    }
+}
+
+/// Replays an update: whether it is right, and the digest of what was computed.
+pub(crate) fn replay(job: &AuditJob) -> (bool, Hash) {
+    let ours = trace_of(&job.parameters);
+    let Some(update) = job.entry.update() else { return (false, ours) };
+    let carry = job.carry.as_ref().map_or(Hash::NONE, |bytes| Hash(blob_root(bytes)));
+    (update.trace == ours && update.carry_before == carry, ours)
+}
+
+fn trace_of(parameters: &[f32]) -> Hash {
+    let bytes: Vec<u8> = parameters.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Hash::of("murmuration simulated trace v1", &bytes)
+}
+
+fn payload(top: TopK, parameters: usize, dice: &mut Dice) -> Arc<[u8]> {
+    let noise = dice.bytes(parameters);
+    let end: Vec<f32> = noise.iter().map(|byte| f32::from(*byte) * 1e-5).collect();
+    let (start, mut residual, mut payload) = (vec![0.0; parameters], vec![0.0; parameters], Vec::new());
+    compress(top, 0.9, &start, &end, &mut residual, &mut payload).expect("the invented gradient is finite");
+    payload.into()
+}

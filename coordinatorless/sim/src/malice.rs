@@ -1,0 +1,170 @@
+//! Hostile peers: a real node whose messages are bent on their way out, by somebody who holds its key.
+
+use murmur_collectives::{Body, Entry, Hash, Identity};
+use murmur_coordinatorless::{EntryName, Item, Message, Want};
+
+use crate::{dice::Dice, queue::Place, scenario::Way, seam::DATAGRAM};
+
+/// Messages of others remembered for repeating.
+const OVERHEARD: usize = 32;
+
+/// Entries asked for again and again by a flood, in one go.
+const FLOOD: usize = 20;
+
+/// What a hostile peer remembers.
+#[derive(Debug)]
+pub(crate) struct Malice {
+    dice: Dice,
+    overheard: Vec<Vec<u8>>,
+}
+
+/// What goes out: priority and bytes.
+type Outgoing = Vec<(usize, Vec<u8>)>;
+
+impl Malice {
+    pub(crate) fn new(seed: u64, place: Place) -> Self {
+        Self { dice: Dice::new(seed ^ ((place as u64) << 32), "malice"), overheard: Vec::new() }
+    }
+
+    /// Listens to what others say.
+    pub(crate) fn overhear(&mut self, bytes: &[u8]) {
+        if self.overheard.len() < OVERHEARD {
+            self.overheard.push(bytes.to_vec());
+        } else {
+            let at = self.dice.index(OVERHEARD);
+            self.overheard[at] = bytes.to_vec();
+        }
+    }
+
+    /// What a peer with this way of doing harm sends to `to` instead of `bytes`.
+    pub(crate) fn instead(&mut self, way: Way, me: &Identity, to: Place, priority: usize, bytes: Vec<u8>) -> Outgoing {
+        if priority == DATAGRAM && way != Way::Garbles {
+            return vec![(priority, bytes)];
+        }
+        match way {
+            Way::Garbles => self.garble(priority, bytes),
+            Way::Replays => self.replay(me, priority, bytes),
+            Way::Withholds if is_entries(&bytes) => Vec::new(),
+            Way::Corrupts => vec![(priority, self.corrupt(bytes))],
+            Way::Lies => vec![(priority, self.lie(bytes))],
+            Way::Floods => self.flood(priority, bytes),
+            Way::Forks => vec![(priority, fork(me, to, bytes))],
+            Way::Withholds | Way::Cheats | Way::Accuses => vec![(priority, bytes)],
+        }
+    }
+
+    fn garble(&mut self, priority: usize, mut bytes: Vec<u8>) -> Outgoing {
+        match self.dice.below(12) {
+            0 => {
+                let length = self.dice.index(400);
+                vec![(priority, bytes), (0, self.dice.bytes(length))]
+            }
+            1 => {
+                let at = self.dice.index(bytes.len());
+                bytes[at] ^= 1 << self.dice.below(8);
+                vec![(priority, bytes)]
+            }
+            2 => vec![(priority, bytes), (0, vec![0; 100_000])],
+            _ => vec![(priority, bytes)],
+        }
+    }
+
+    fn replay(&mut self, me: &Identity, priority: usize, bytes: Vec<u8>) -> Outgoing {
+        let mut out = vec![(priority, bytes)];
+        if self.dice.happens(30) && !self.overheard.is_empty() {
+            let again = self.overheard[self.dice.index(self.overheard.len())].clone();
+            out.push((priority, again.clone()));
+            if self.dice.happens(10)
+                && let Some(other) = in_another_run(me, &again)
+            {
+                out.push((priority, other));
+            }
+        }
+        out
+    }
+
+    fn corrupt(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let Ok(message) = Message::decode(&bytes) else { return bytes };
+        if let Message::Chunk { root, index, bytes: mut chunk } = message {
+            self.bend(&mut chunk);
+            return Message::Chunk { root, index, bytes: chunk }.encode();
+        }
+        let Message::Entries { mut items } = message else { return bytes };
+        if let Some(payload) = items.first_mut().and_then(|item| item.payload.as_mut()) {
+            self.bend(payload);
+        }
+        Message::Entries { items }.encode()
+    }
+
+    /// Turns one bit.
+    fn bend(&mut self, bytes: &mut [u8]) {
+        let at = self.dice.index(bytes.len());
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1;
+        }
+    }
+
+    fn lie(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let Ok(Message::Digest(mut digest)) = Message::decode(&bytes) else { return bytes };
+        let more = u32::try_from(self.dice.between([1, 1000])).unwrap_or(1);
+        digest.vector.iter_mut().for_each(|component| component.count = component.count.saturating_add(more));
+        digest.root = Hash(self.dice.bytes(32).try_into().unwrap_or([2; 32]));
+        if let Some(checkpoint) = digest.checkpoint.as_mut().filter(|_| self.dice.happens(50)) {
+            checkpoint.vector.iter_mut().for_each(|component| component.count += more);
+        }
+        Message::Digest(digest).encode()
+    }
+
+    fn flood(&mut self, priority: usize, bytes: Vec<u8>) -> Outgoing {
+        let mut out = Outgoing::new();
+        if let Ok(Message::Digest(digest)) = Message::decode(&bytes) {
+            for component in digest.vector.iter().take(FLOOD) {
+                let want = Want { author: component.author, from: 0, count: u32::MAX, payloads: true };
+                out.push((1, Message::Want(want).encode()));
+            }
+            let entries =
+                (0..1000).map(|seq| EntryName { author: digest.vector.first().map_or(me_not(), |c| c.author), seq });
+            out.push((0, Message::Announce { entries: entries.collect() }.encode()));
+        }
+        out.push((priority, bytes));
+        out
+    }
+}
+
+/// An author that does not exist.
+fn me_not() -> murmur_collectives::PeerId {
+    murmur_collectives::PeerId([0; 32])
+}
+
+fn is_entries(bytes: &[u8]) -> bool {
+    matches!(Message::decode(bytes), Ok(Message::Entries { .. }))
+}
+
+/// Peers at odd places are shown another version of the newest own update.
+fn fork(me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
+    if to.is_multiple_of(2) {
+        return bytes;
+    }
+    let Ok(Message::Entries { mut items }) = Message::decode(&bytes) else { return bytes };
+    for item in &mut items {
+        if let Ok(entry) = Entry::check(item.entry.clone())
+            && entry.author() == me.peer_id()
+            && let Body::Update(update) = &entry.header().body
+        {
+            let mut header = entry.header().clone();
+            let loss_micronats = update.loss_micronats + 1;
+            header.body = Body::Update(murmur_collectives::Update { loss_micronats, ..update.clone() });
+            item.entry = Entry::sign(me, header).wire().clone();
+        }
+    }
+    Message::Entries { items }.encode()
+}
+
+/// The first entry of a message, signed for another run.
+fn in_another_run(me: &Identity, bytes: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Message::Entries { items }) = Message::decode(bytes) else { return None };
+    let first = Entry::check(items.first()?.entry.clone()).ok()?;
+    let header = murmur_collectives::Header { run: Hash([3; 32]), author: me.peer_id(), ..first.header().clone() };
+    let item = Item { entry: Entry::sign(me, header).wire().clone(), payload: None };
+    Some(Message::Entries { items: vec![item] }.encode())
+}

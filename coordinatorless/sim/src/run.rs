@@ -1,0 +1,156 @@
+//! A seed from beginning to end: the swarm starts, faults come and go, all is calm, training stops, and everyone agrees.
+
+use core::time::Duration;
+
+use murmur_collectives::Hash;
+use murmur_coordinatorless::Time;
+
+use crate::{
+    dice::Dice,
+    faults,
+    invariants::{Glance, Sight, is_settled},
+    queue::Happening,
+    report::{Figures, Report, Summary, Violation},
+    scenario::Scenario,
+    swarm::Machine,
+    world::World,
+};
+
+/// Faults begin after this long: a swarm that is killed before it has begun shows nothing.
+const UNDISTURBED: Duration = Duration::from_secs(1);
+
+/// How often agreement is looked for at the end.
+const STEP: Duration = Duration::from_millis(250);
+
+/// Runs one seed of a scenario.
+///
+/// # Panics
+/// If the scenario was not checked; see [`Scenario::check`].
+pub fn run_seed(scenario: &Scenario, seed: u64) -> Report {
+    let mut report = play(scenario, seed);
+    let wanted = scenario.checks.tokens_percent;
+    if wanted > 0 {
+        let calm = play(&scenario.without_faults(), seed).figures.tokens;
+        let percent = (report.figures.tokens * 100).checked_div(calm).unwrap_or(0);
+        report.figures.tokens_percent = Some(percent);
+        if percent < wanted {
+            let detail = format!("{percent} % of the tokens of the same seed without faults, wanted: {wanted} %");
+            let at = Time(report.figures.virtual_ms * 1000);
+            let found = crate::invariants::Found { at, invariant: "tokens", detail };
+            report.violations.push(Violation::new(scenario, seed, found));
+        }
+    }
+    report
+}
+
+/// Runs several seeds, one after the other, and shows each report. To use several processors, give each thread its own
+/// seeds and add their reports to one [`Summary`].
+pub fn run_seeds(scenario: &Scenario, seeds: impl IntoIterator<Item = u64>, mut shown: impl FnMut(&Report)) -> Summary {
+    let mut summary = Summary::default();
+    for seed in seeds {
+        let report = run_seed(scenario, seed);
+        summary.add(&report);
+        shown(&report);
+    }
+    summary
+}
+
+fn play(scenario: &Scenario, seed: u64) -> Report {
+    let mut world = World::new(scenario.clone(), seed);
+    world.plan();
+    let faulty = Time(0) + Duration::from_secs(scenario.seconds);
+    world.pass_until(faulty);
+    world.calm_down();
+    world.pass_until(faulty + Duration::from_secs(scenario.calm_seconds));
+    world.is_training = false;
+    world.settle(Duration::from_secs(scenario.heal_seconds));
+    world.report()
+}
+
+impl World {
+    fn plan(&mut self) {
+        let mut dice = Dice::new(self.seed, "starts");
+        let length = self.scenario.seconds * 1_000_000;
+        let newcomers = self.machines.len() - self.scenario.newcomers;
+        for at in 0..self.machines.len() {
+            let early = dice.below(500_000);
+            let late = dice.between([length / 5, length * 3 / 4]);
+            self.queue.plan(Time(if at < newcomers { early } else { late }), Happening::Start { at });
+        }
+        let from = Time(0) + UNDISTURBED;
+        faults::plan(&self.scenario.faults, self.seed, from, Time(length), &mut self.queue);
+        self.queue.plan(from, Happening::Look);
+    }
+
+    /// Shows the swarm to the invariants, and plans to do so again.
+    pub(crate) fn look(&mut self) {
+        let glances = self.glances();
+        for glance in &glances {
+            let footprint = &glance.footprint;
+            self.figures.held_bytes_max = self.figures.held_bytes_max.max(footprint.total() as u64);
+            self.figures.overhead_bytes_max = self.figures.overhead_bytes_max.max(footprint.overhead() as u64);
+        }
+        self.watch.look(&sight(self.now, &self.machines, &glances, self.is_training));
+        let next = self.now + Duration::from_millis(self.scenario.checks.every_ms);
+        self.queue.plan(next, Happening::Look);
+    }
+
+    fn glances(&mut self) -> Vec<Glance> {
+        let honest = self.machines.iter_mut().enumerate();
+        let live = honest.filter(|(_, machine)| machine.is_honest() && machine.is_live());
+        live.filter_map(|(at, machine)| glance(at, machine)).collect()
+    }
+
+    /// Lets time pass until all honest peers agree, `patience` at most, and lets the invariants conclude.
+    fn settle(&mut self, patience: Duration) {
+        let (begun, end) = (self.now, self.now + patience);
+        loop {
+            let glances = self.glances();
+            let sight = sight(self.now, &self.machines, &glances, self.is_training);
+            // A segment under way is finished first: what it gives belongs to the set.
+            let at_rest = is_settled(&sight) && self.machines.iter().all(|machine| machine.segment.is_none());
+            if at_rest {
+                self.figures.heal_ms = Some(u64::try_from(self.now.since(begun).as_millis()).unwrap_or(u64::MAX));
+            }
+            if at_rest || self.now >= end {
+                self.figures.tokens = glances.iter().map(|glance| glance.clock).max().unwrap_or(0);
+                self.watch.conclude(&sight);
+                return;
+            }
+            self.pass_until(self.now + STEP);
+        }
+    }
+
+    fn report(mut self) -> Report {
+        self.figures.virtual_ms = self.now.0 / 1000;
+        let nodes = self.machines.iter().filter(|machine| machine.is_honest()).filter_map(|m| m.node.as_ref());
+        let entries = nodes.map(|node| node.fold().log().records().count() as u64).max();
+        self.figures.entries = entries.unwrap_or(0);
+        let found = core::mem::take(&mut self.watch.found);
+        let violations = found.into_iter().map(|found| Violation::new(&self.scenario, self.seed, found)).collect();
+        let (trace, figures) = (self.trace(), core::mem::take::<Figures>(&mut self.figures));
+        Report { seed: self.seed, violations, figures, chronicle: self.chronicle, trace }
+    }
+}
+
+fn sight<'a>(now: Time, machines: &'a [Machine], glances: &'a [Glance], is_training: bool) -> Sight<'a> {
+    Sight { now, machines, glances, is_training }
+}
+
+fn glance(at: usize, machine: &mut Machine) -> Option<Glance> {
+    let node = machine.node.as_mut()?;
+    let root = node.state_root();
+    let log = node.fold().log();
+    let epochs = node.fold().epochs();
+    let mut bytes = epochs.names().last().map_or(Vec::new(), |name| name.0.to_vec());
+    for (author, count) in log.version().iter() {
+        bytes.extend_from_slice(&author.0);
+        bytes.extend_from_slice(&count.to_le_bytes());
+        bytes.extend_from_slice(&log.head(&author).0);
+    }
+    log.forked().for_each(|author| bytes.extend_from_slice(&author.0));
+    let set = Hash::of("murmuration simulated set v1", &bytes);
+    let (clock, is_caught_up) = (node.fold().clock(), node.is_caught_up());
+    let epoch = epochs.number();
+    Some(Glance { at, epoch, set, root, clock, is_caught_up, footprint: node.footprint() })
+}

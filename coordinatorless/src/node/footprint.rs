@@ -1,0 +1,71 @@
+//! What a peer keeps in memory, counted in bytes: so that a bound on it can be asserted.
+//!
+//! Counted are the contents that grow: entries, payloads, states, what waits. Small things of fixed number are not.
+
+use core::mem::{size_of, size_of_val};
+
+use murmur_collectives::{PeerId, Record, VersionVector};
+
+use super::Node;
+
+/// Bytes held, by what they are for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Footprint {
+    /// The state θ.
+    pub state: usize,
+    /// Entries and payloads of the set.
+    pub log: usize,
+    /// The checkpoint for newcomers.
+    pub checkpoint: usize,
+    /// Own carries, and blobs being fetched.
+    pub blobs: usize,
+    /// Entries that wait for their past, and requests.
+    pub waiting: usize,
+    /// What is known of other peers.
+    pub neighbours: usize,
+    /// Outputs not yet taken.
+    pub outputs: usize,
+}
+
+impl Footprint {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.state + self.log + self.checkpoint + self.overhead()
+    }
+
+    /// What is neither the model nor the set.
+    pub fn overhead(&self) -> usize {
+        self.blobs + self.waiting + self.neighbours + self.outputs
+    }
+}
+
+impl Node {
+    /// Counts what this peer keeps in memory. Takes time in proportion to the log.
+    pub fn footprint(&self) -> Footprint {
+        let state = size_of_val(self.fold.state());
+        Footprint {
+            state,
+            log: self.fold.log().records().map(record_bytes).sum(),
+            checkpoint: self.blobs.checkpoint_bytes(),
+            blobs: self.blobs.held_bytes(),
+            waiting: self.gossip.held_bytes(),
+            neighbours: self.neighbours.held_bytes(),
+            outputs: self.outputs.len() * size_of::<crate::Output>(),
+        }
+    }
+}
+
+fn record_bytes(record: &Record) -> usize {
+    let payload = record.payload.as_ref().map_or(0, |bytes| bytes.len());
+    size_of::<Record>() + entry_bytes(&record.entry) + payload
+}
+
+/// An entry as it is held: its bytes, what was read from them, and its base as a map.
+pub(super) fn entry_bytes(entry: &murmur_collectives::Entry) -> usize {
+    size_of::<murmur_collectives::Entry>() + 2 * entry.wire().header.len() + vector_bytes(entry.base())
+}
+
+/// A version vector as it is held.
+pub(super) fn vector_bytes(vector: &VersionVector) -> usize {
+    vector.len() * size_of::<(PeerId, u32)>()
+}
