@@ -8,6 +8,7 @@ mod pages;
 mod peer;
 mod run;
 mod sample;
+mod sim;
 mod status;
 
 use std::{
@@ -28,7 +29,7 @@ use crate::{
 
 pub use arguments::{
     BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, ExchangeArgs, ExplainArgs, JoinArgs,
-    PeerArgs, RunArgs, SampleArgs, SettingArgs, StatusArgs,
+    PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -62,6 +63,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         | Command::Status(_)
         | Command::Peers(_)
         | Command::Bench(_)
+        | Command::Sim(_)
         | Command::Config(_)
         | Command::Explain(_)
         | Command::Completions { .. } => output.failure(failure),
@@ -77,6 +79,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Status(arguments) => status::status(arguments, output),
         Command::Peers(arguments) => status::peers(arguments, output),
         Command::Bench(arguments) => bench::bench(arguments, output),
+        Command::Sim(arguments) => sim::sim(arguments, output),
         Command::Config(arguments) => pages::config(arguments, output),
         Command::Explain(arguments) => pages::explain(arguments, output),
         Command::Completions { shell } => {
@@ -122,6 +125,7 @@ impl Command {
             Self::Config(arguments) => arguments.json(),
             Self::Status(arguments) | Self::Peers(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
+            Self::Sim(arguments) => arguments.json,
             Self::Completions { .. } | Self::Peer(_) => false,
         };
         if json { Format::Json } else { Format::Text }

@@ -39,6 +39,8 @@ pub enum Command {
     Sample(SampleArgs),
     /// Measure: what it costs to exchange updates, and what it takes to survive churn
     Bench(BenchArgs),
+    /// Simulate whole swarms with faults and check what must hold.
+    Sim(SimArgs),
     /// Look at settings
     Config(ConfigArgs),
     /// Say what an exit code means and what to do about it
@@ -239,6 +241,29 @@ pub struct ChurnArgs {
     #[arg(long)]
     pub train: bool,
     /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is simulated.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// A built-in scenario (mix, wan, partition, churn125, byzantine, thousand), or a file that ends in .toml.
+    #[arg(long, default_value = "mix", value_name = "NAME")]
+    pub scenario: String,
+    /// Peers, instead of the scenario's number.
+    #[arg(long, value_name = "N")]
+    pub peers: Option<usize>,
+    /// Virtual seconds, instead of the scenario's.
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u64>,
+    /// How many seeds, from 0 on.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub seeds: u64,
+    /// This seed alone.
+    #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
+    pub seed: Option<u64>,
+    /// One JSON object on stdout.
     #[arg(long)]
     pub json: bool,
 }

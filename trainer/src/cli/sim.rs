@@ -1,0 +1,121 @@
+//! `murmur sim`: seeds of a simulated swarm, spread over the processor's threads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use murmur_sim::{Report, Scenario, Summary, run_seed};
+use serde_json::json;
+
+use super::arguments::SimArgs;
+use crate::{error::Failure, explain::Exit, output::Output};
+
+/// Plays the seeds and says what did not hold.
+///
+/// # Errors
+/// An unknown or impossible scenario; [`Exit::Bug`] when an invariant was violated.
+pub(super) fn sim(arguments: &SimArgs, output: &mut Output) -> Result<(), Failure> {
+    let scenario = scenario(arguments)?;
+    let (first, count) = arguments.seed.map_or((0, arguments.seeds), |seed| (seed, 1));
+    let started = std::time::Instant::now();
+    let summary = play(&scenario, first, count, output)?;
+    conclude(&scenario, &summary, started.elapsed().as_secs_f64(), output);
+    match summary.violation_count() {
+        0 => Ok(()),
+        found => Err(Failure::new(Exit::Bug, format!("{found} violations of invariants in {} seeds", summary.seeds))
+            .hint("Each is listed with the command that shows it again; please report one of them.")),
+    }
+}
+
+fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
+    let name = &arguments.scenario;
+    let bad = |reason: String| Failure::new(Exit::Config, format!("scenario `{name}`: {reason}"));
+    let mut scenario = match Scenario::built_in(name) {
+        Some(scenario) => scenario,
+        None if name.ends_with(".toml") => {
+            let text = std::fs::read_to_string(name).map_err(|error| bad(error.to_string()))?;
+            Scenario::from_toml(&text).map_err(|error| bad(error.to_string()))?
+        }
+        None => {
+            let known: Vec<&str> = Scenario::built_in_names().collect();
+            let hint = format!("Built in: {}. Or name a file that ends in .toml.", known.join(", "));
+            return Err(Failure::new(Exit::Usage, format!("there is no scenario `{name}`")).hint(hint));
+        }
+    };
+    scenario.peers = arguments.peers.unwrap_or(scenario.peers);
+    scenario.seconds = arguments.seconds.unwrap_or(scenario.seconds);
+    scenario.check().map_err(|error| bad(error.to_string()))?;
+    Ok(scenario)
+}
+
+/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds.
+fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Result<Summary, Failure> {
+    let (next, end) = (AtomicU64::new(first), first.saturating_add(count));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(usize::try_from(count).unwrap_or(1));
+    let (reports, finished) = std::sync::mpsc::channel();
+    let mut held = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            let (next, reports) = (&next, reports.clone());
+            scope.spawn(move || {
+                let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|seed| *seed < end));
+                seeds.for_each(|seed| drop(reports.send(brief(run_seed(scenario, seed), count))));
+            });
+        }
+        drop(reports);
+        for report in finished {
+            show(&report, output);
+            held.push(report);
+        }
+    });
+    if held.len() as u64 != count {
+        return Err(Failure::new(Exit::Bug, "a simulated seed stopped unexpectedly"));
+    }
+    held.sort_by_key(|report| report.seed);
+    let mut summary = Summary::default();
+    held.iter().for_each(|report| summary.add(report));
+    Ok(summary)
+}
+
+/// Of many seeds only what fails is worth its chronicle.
+fn brief(mut report: Report, count: u64) -> Report {
+    if count > 1 && report.violations.is_empty() {
+        report.chronicle = Vec::new();
+    }
+    report
+}
+
+fn show(report: &Report, output: &mut Output) {
+    for violation in &report.violations {
+        output.note(&format!("seed {}: {violation}", report.seed));
+    }
+}
+
+fn conclude(scenario: &Scenario, summary: &Summary, seconds: f64, output: &mut Output) {
+    let found = summary.violation_count();
+    let faults: u64 = summary.faults.values().sum();
+    let text = format!(
+        "{} seeds of {} with {} peers: {} violations, {} segments, {faults} faults, {:.0} virtual minutes in {seconds:.0} s",
+        summary.seeds,
+        scenario.name,
+        scenario.peers,
+        found,
+        summary.authored,
+        summary.virtual_ms as f64 / 60_000.0,
+    );
+    let object = json!({
+        "schema": "murmur.sim/1",
+        "scenario": scenario.name,
+        "peers": scenario.peers,
+        "seeds": summary.seeds,
+        "violations": found,
+        "violated": summary.violated,
+        "first_violations": summary.violations,
+        "figures": {
+            "segments": summary.authored,
+            "faults": summary.faults,
+            "virtual_seconds": summary.virtual_ms as f64 / 1000.0,
+            "heal_seconds_max": summary.heal_ms_max as f64 / 1000.0,
+            "seconds": seconds,
+        },
+    });
+    output.result(&text, &object);
+}
