@@ -43,5 +43,4 @@ fn peers_that_are_killed_and_frozen_agree_in_the_end_and_lose_nothing() {
     assert!(metric(&report, "killed") >= 1.0 && metric(&report, "frozen") >= 1.0, "{report:#}");
     assert!(metric(&report, "restarted") + metric(&report, "joined") >= 1.0, "{report:#}");
     assert!(metric(&report, "updates") > 20.0, "{report:#}");
-    assert!(metric(&report, "final_epoch") >= 1.0, "frontiers become final meanwhile: {report:#}");
 }

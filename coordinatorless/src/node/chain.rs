@@ -83,9 +83,18 @@ impl Node {
 
     /// Enrolls if the chain is empty and nothing must be fetched first.
     pub(super) fn start(&mut self) {
-        if self.catch_up.is_done() && self.fold.log().version().count(&self.id()) == 0 {
+        if self.catch_up.is_done() {
+            self.enroll_if_needed();
+        }
+    }
+
+    /// Enrolls if the set knows no enrolment of this peer: at first, and again if a final frontier excluded all it ever said.
+    /// Names the newest epoch, so that it has the longest time to spread.
+    fn enroll_if_needed(&mut self) {
+        if self.fold.log().vrf_key(&self.id()).is_none() {
+            let base = self.fold.log().version().clone();
             let body = Body::Enroll(Enroll { vrf_key: self.lottery.public() });
-            self.author_now(body);
+            self.author(&base, self.fold.epochs().number(), body, None);
         }
     }
 
@@ -94,6 +103,7 @@ impl Node {
         if self.is_stalled() {
             return;
         }
+        self.enroll_if_needed();
         let rules = self.fold.rules();
         let norm = murmur_kernels::validate(rules.top_k(), rules.parameter_count(), &payload);
         let norm = norm.expect("the payload was made by this program's own encoder");
@@ -128,6 +138,7 @@ impl Node {
 
     /// Authors an entry whose causal past is everything known now.
     pub(super) fn author_now(&mut self, body: Body) {
+        self.enroll_if_needed();
         let base = self.fold.log().version().clone();
         self.author(&base, self.epoch_to_say(), body, None);
     }

@@ -117,6 +117,26 @@ fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
 }
 
 #[test]
+fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
+    let mut net = founded(World { audit_rate_q16: ONE_Q16, ..world(8) }, 3, 4);
+    train(&mut net, 3);
+    net.start(3);
+    net.pass(Duration::from_secs(5));
+    part(&mut net, &[0, 1, 2], &[3]);
+    net.author(3);
+    train(&mut net, 12);
+    assert!(epoch(&net, 0) > epoch(&net, 3) + 3);
+    heal(&mut net);
+    net.pass(Duration::from_secs(30));
+    train(&mut net, 8);
+    net.pass(Duration::from_secs(20));
+    assert_eq!((net.roots(&[]).len(), names(&net, &[0, 3]).len()), (1, 1), "{}", net.describe());
+    let log = net.nodes[&0].fold().log();
+    assert!(log.vrf_key(&net.id(3)).is_some() && log.tokens_of(&net.id(3)) > 0, "{}", net.describe());
+    assert!(!net.nodes[&0].fold().is_evicted(&net.id(3)), "it did nothing wrong");
+}
+
+#[test]
 fn a_newcomer_joins_a_pruned_run_and_takes_part() {
     let mut net = founded(World { audit_rate_q16: ONE_Q16, ..world(4) }, 3, 4);
     train(&mut net, 16);
