@@ -337,7 +337,17 @@ impl World {
         if *event == Event::CaughtUp {
             self.queue.plan(self.now, Happening::Segment { at, life });
         }
-        if matches!(event, Event::BadInput { .. } | Event::Banned { .. } | Event::Diverged { .. } | Event::Evicted { .. } | Event::CaughtUp | Event::Final { .. } | Event::Stalled { .. } | Event::IdentityInUse) {
+        if matches!(
+            event,
+            Event::BadInput { .. }
+                | Event::Banned { .. }
+                | Event::Diverged { .. }
+                | Event::Evicted { .. }
+                | Event::CaughtUp
+                | Event::Final { .. }
+                | Event::Stalled { .. }
+                | Event::IdentityInUse
+        ) {
             self.write_down(at, &format!("tells {event:?}"));
         }
         self.figures.tell(event);

@@ -59,7 +59,8 @@ impl Pending {
     /// Bytes of what waits, as it is held.
     pub(super) fn held_bytes(&self) -> usize {
         let payload = |waiting: &Waiting| waiting.payload.as_ref().map_or(0, |payload| payload.len());
-        let held = self.entries.values().map(|waiting| super::footprint::entry_bytes(&waiting.entry) + payload(waiting));
+        let held =
+            self.entries.values().map(|waiting| super::footprint::entry_bytes(&waiting.entry) + payload(waiting));
         held.sum()
     }
 

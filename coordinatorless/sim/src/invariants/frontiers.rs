@@ -34,7 +34,8 @@ impl Invariant for FrontiersNeverConflict {
     }
 
     fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        let folds = sight.glances.iter().filter_map(|glance| Some((glance.at, sight.machines[glance.at].node.as_ref()?)));
+        let folds =
+            sight.glances.iter().filter_map(|glance| Some((glance.at, sight.machines[glance.at].node.as_ref()?)));
         folds.flat_map(|(at, node)| self.look_at(at, node.fold())).collect()
     }
 
@@ -52,7 +53,10 @@ impl FrontiersNeverConflict {
             let faded = self.is_faded(held, epoch);
             let first = *self.seen.entry(epoch).or_insert(Seen { by, name, faded });
             if first.name != name && !first.faded && !faded {
-                wrong.push(format!("epoch {epoch} is {name:?} at peer {by} and was {:?} at peer {}", first.name, first.by));
+                wrong.push(format!(
+                    "epoch {epoch} is {name:?} at peer {by} and was {:?} at peer {}",
+                    first.name, first.by
+                ));
             }
         }
         wrong

@@ -37,7 +37,9 @@ fn describe(sight: &Sight<'_>, glance: &Glance) -> Option<String> {
     let (at, ready, neighbours) = (glance.at, glance.is_caught_up, node.neighbours().len());
     let own = node.fold().log().version().count(&sight.machines[at].id);
     let epoch = glance.epoch;
-    Some(format!("peer {at} with {held} entries ({own} own), epoch {epoch}, caught up: {ready}, {neighbours} neighbours"))
+    Some(format!(
+        "peer {at} with {held} entries ({own} own), epoch {epoch}, caught up: {ready}, {neighbours} neighbours"
+    ))
 }
 
 /// Honest peers that should run and do not.
