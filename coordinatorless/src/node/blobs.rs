@@ -97,7 +97,8 @@ impl Blobs {
         let carries: usize = self.carries.iter().map(|(_, bytes)| bytes.len()).sum();
         let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
         let fetched = self.fetches.values().map(|fetch| fetch.bytes.len()).chain(self.complete.values().map(Vec::len));
-        carries + lists.chain(fetched).sum::<usize>()
+        let foundation = self.foundation.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        carries + foundation + lists.chain(fetched).sum::<usize>()
     }
 
     /// Bytes of the checkpoint kept for newcomers.

@@ -107,8 +107,8 @@ impl Node {
     }
 
     pub(super) fn on_want(&mut self, from: PeerId, want: Want) {
-        if !self.catch_up.is_done() {
-            return; // a newcomer that has not caught up serves nothing
+        if self.catch_up.is_fetching() {
+            return; // it claims to hold nothing, and what it holds is not checked yet
         }
         let log = self.fold.log();
         // Of what was excluded the newest is enough: it shows that all before it is out, too.
@@ -210,8 +210,8 @@ impl Node {
                 let want = Want { author: entry.author(), from: seq, count: 1, payloads: false };
                 from.iter().for_each(|peer| self.send(*peer, &Message::Want(want)));
             }
-            Insertion::Refused(Refused::WrongPayload) if payload.is_none() && from.is_some() => {
-                // It holds the entry by a checkpoint, without the payload: somebody else is asked.
+            Insertion::Refused(Refused::WrongPayload) if payload.is_none() => {
+                // It came without its payload, by a checkpoint or because none was asked for: somebody else is asked.
                 from.iter().for_each(|peer| self.doubt(peer, entry.author()));
             }
             Insertion::Refused(refused) => {
