@@ -121,11 +121,14 @@ fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
     let mut net = founded(World { audit_rate_q16: ONE_Q16, ..world(8) }, 3, 4);
     train(&mut net, 3);
     net.start(3);
-    net.pass(Duration::from_secs(5));
+    while !net.nodes[&3].is_caught_up() {
+        net.pass(Duration::from_millis(1));
+    }
     part(&mut net, &[0, 1, 2], &[3]);
-    net.author(3);
     train(&mut net, 12);
     assert!(epoch(&net, 0) > epoch(&net, 3) + 3);
+    let (here, there) = (net.nodes[&0].fold().log(), net.nodes[&3].fold().log());
+    assert!(here.vrf_key(&net.id(3)).is_none() && there.vrf_key(&net.id(3)).is_some(), "nobody heard of it in time");
     heal(&mut net);
     net.pass(Duration::from_secs(30));
     train(&mut net, 8);
