@@ -107,8 +107,8 @@ impl Node {
     }
 
     pub(super) fn on_want(&mut self, from: PeerId, want: Want) {
-        if self.catch_up.is_fetching() {
-            return; // it claims to hold nothing, and what it holds is not checked yet
+        if !self.catch_up.is_done() {
+            return; // a newcomer that has not caught up serves nothing
         }
         let log = self.fold.log();
         // Of what was excluded the newest is enough: it shows that all before it is out, too.
