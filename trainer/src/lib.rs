@@ -2,7 +2,7 @@
 //!
 //! The command line and the launcher are one half: [`config`], [`ticket`], [`explain`], [`protocol`], [`metrics`]. What a
 //! peer process does is the other: [`manifest`] and [`schedule`] say what the run is, [`model`], [`data`] and [`segment`]
-//! learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains. [`bench`]
+//! learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains. [`mod@bench`]
 //! measures peers from outside.
 
 pub mod bench;
