@@ -1,5 +1,6 @@
 //! GELU, SiLU and SwiGLU, forward and backward, elementwise.
 
+use super::map::{Pointwise, pointwise};
 use super::math::sigmoid;
 use super::matmul::ShapeError;
 use super::pool::Pool;
@@ -50,31 +51,19 @@ impl Activation {
     }
 }
 
+impl Pointwise for Activation {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V) -> S::V {
+        self.value(s, x)
+    }
+}
+
 /// `out = f(x)`.
 ///
 /// # Errors
 /// The lengths differ.
 pub fn activate(pool: &Pool, f: Activation, x: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
-    ShapeError::unless_equal("activate", &[x.len()], &[out.len()])?;
-    pool.chunks(out, SPAN, |i, out| pool.level().run(Values { f, x: &x[i * SPAN..], out }));
-    Ok(())
-}
-
-struct Values<'a> {
-    f: Activation,
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Kernel for Values<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for (x, out) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)) {
-            s.put(self.f.value(s, s.get(&x[..out.len()])), out);
-        }
-    }
+    pointwise("activate", pool, f, x, out)
 }
 
 /// `grad = grad · f′(x)`, in place.

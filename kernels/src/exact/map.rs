@@ -8,6 +8,12 @@ use super::simd::{Kernel, LANES, Simd};
 /// Values that one thread works on at a time.
 const SPAN: usize = 1 << 14;
 
+/// What is computed of each number by itself.
+pub(crate) trait Pointwise: Copy + Sync {
+    /// Of these numbers.
+    fn of<S: Simd>(self, s: S, x: S::V) -> S::V;
+}
+
 /// A function of one number that the profile has, with the error that `math` states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
@@ -35,7 +41,9 @@ impl Function {
     /// All of them.
     pub const ALL: [Self; 9] =
         [Self::Exp, Self::Ln, Self::Sigmoid, Self::Tanh, Self::Erf, Self::Sin, Self::Cos, Self::Sqrt, Self::Rsqrt];
+}
 
+impl Pointwise for Function {
     #[inline(always)]
     fn of<S: Simd>(self, s: S, x: S::V) -> S::V {
         match self {
@@ -57,18 +65,29 @@ impl Function {
 /// # Errors
 /// The lengths differ.
 pub fn map(pool: &Pool, f: Function, x: &[f32], out: &mut [f32]) -> Result<(), ShapeError> {
-    ShapeError::unless_equal("map", &[x.len()], &[out.len()])?;
+    pointwise("map", pool, f, x, out)
+}
+
+/// `out = f(x)`, called `op` where the lengths differ.
+pub(crate) fn pointwise<F: Pointwise>(
+    op: &'static str,
+    pool: &Pool,
+    f: F,
+    x: &[f32],
+    out: &mut [f32],
+) -> Result<(), ShapeError> {
+    ShapeError::unless_equal(op, &[x.len()], &[out.len()])?;
     pool.chunks(out, SPAN, |i, out| pool.level().run(Values { f, x: &x[i * SPAN..], out }));
     Ok(())
 }
 
-struct Values<'a> {
-    f: Function,
+struct Values<'a, F> {
+    f: F,
     x: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl Kernel for Values<'_> {
+impl<F: Pointwise> Kernel for Values<'_, F> {
     type Out = ();
 
     #[inline(always)]
