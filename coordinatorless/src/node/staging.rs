@@ -228,14 +228,12 @@ impl Node {
 
     /// Keeps what newcomers ask for, and has the disk follow.
     pub(super) fn keep_final(&mut self) {
-        let newest = self.fold.epochs().newest();
-        let (view, root, clock) = (newest.view.clone(), newest.frontier.state, newest.frontier.clock);
-        let Ok(state) = self.fold.state_at(&view) else { return };
-        let state = Arc::new(state);
-        if murmur_kernels::state_root(&state) != root.0 {
-            let ours = Hash(murmur_kernels::state_root(&state));
+        let Some(checkpoint) = self.final_checkpoint() else { return };
+        let (root, ours) = (checkpoint.root, Hash(murmur_kernels::state_root(&checkpoint.state)));
+        if ours != root {
             return self.tell(Event::Diverged { peer: self.id(), theirs: root, ours });
         }
+        let newest = self.fold.epochs().newest();
         let foundation = self.fold.foundation().encode();
         let proof =
             Proof { chain: self.finality.chain.clone(), rows: newest.rows.clone(), foundation: foundation.clone() };
@@ -243,12 +241,12 @@ impl Node {
         let stored = |r: &murmur_collectives::Record| StoredEntry {
             entry: r.entry.wire().clone(),
             payload: r.payload.clone(),
-            contained: view.contains(&r.entry.author(), r.entry.seq()),
+            contained: newest.view.contains(&r.entry.author(), r.entry.seq()),
         };
         let records = self.fold.in_order().map(stored).collect();
         let epoch = self.fold.epochs().number();
-        self.blobs
-            .keep_final(Checkpoint { vector: view.clone(), clock, root, state: state.clone() }, foundation.into());
+        let state = checkpoint.state.clone();
+        self.blobs.keep_final(checkpoint, foundation.into());
         self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
         self.tell(Event::Checkpointed { root });
     }
@@ -276,12 +274,17 @@ impl Node {
     }
 
     fn serve_final(&mut self) {
-        let newest = self.fold.epochs().newest();
-        let (vector, root, clock) = (newest.view.clone(), newest.frontier.state, newest.frontier.clock);
-        if let Ok(state) = self.fold.state_at(&vector) {
-            let foundation = self.fold.foundation().encode().into();
-            self.blobs.keep_final(Checkpoint { vector, clock, root, state: Arc::new(state) }, foundation);
+        if let Some(checkpoint) = self.final_checkpoint() {
+            self.blobs.keep_final(checkpoint, self.fold.foundation().encode().into());
         }
+    }
+
+    /// The newest final frontier with the state that this peer's set gives it, if the payloads for that are held.
+    fn final_checkpoint(&self) -> Option<Checkpoint> {
+        let newest = self.fold.epochs().newest();
+        let state = Arc::new(self.fold.state_at(&newest.view).ok()?);
+        let (clock, root) = (newest.frontier.clock, newest.frontier.state);
+        Some(Checkpoint { vector: newest.view.clone(), clock, root, state })
     }
 }
 
