@@ -1,27 +1,8 @@
 //! An audit's comparison: does the same work give the same bits?
 
-use murmur_kernels::Carry;
 use thiserror::Error;
 
-use super::error::SegmentError;
-use super::run::run_segment;
-use super::spec::{SegmentResult, SegmentSpec};
-use crate::data::Corpus;
-use crate::model::Replica;
-
-/// Recomputes a segment that took exactly `spec.steps` steps from `start` and the author's unsealed carry.
-///
-/// # Errors
-/// As [`run_segment`]. A divergence is also a finding: an honest author would not have published.
-pub fn replay(
-    replica: &mut dyn Replica,
-    corpus: &Corpus,
-    spec: &SegmentSpec,
-    start: &[f32],
-    carry: Carry,
-) -> Result<SegmentResult, SegmentError> {
-    run_segment(replica, corpus, spec, start, carry, &|_| false)
-}
+use super::spec::SegmentResult;
 
 /// How a replay differs from what the author published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -58,9 +39,11 @@ impl SegmentResult {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmur_kernels::Carry;
+
     use super::*;
     use crate::segment::run::tests::{fixture, spec};
-    use crate::segment::{Misbehave, misbehave};
+    use crate::segment::{Misbehave, SegmentSpec, misbehave, run_segment};
 
     /// Two segments by the author; the audit of the second starts from the first's sealed carry.
     fn second_segment(cheat: Option<Misbehave>) -> Result<(), Mismatch> {
@@ -76,7 +59,7 @@ mod tests {
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
         let (mut auditor, ..) = fixture();
         let carry = Carry::unseal(start.len(), &first.sealed_carry).unwrap();
-        let replayed = replay(&mut auditor, &corpus, &spec, &start, carry).unwrap();
+        let replayed = run_segment(&mut auditor, &corpus, &spec, &start, carry, &|_| false).unwrap();
         replayed.confirms(&published.payload, &published.carry_root, &published.trace_root)
     }
 
@@ -95,7 +78,7 @@ mod tests {
     #[test]
     fn each_commitment_is_compared() {
         let (mut author, corpus, start) = fixture();
-        let result = replay(&mut author, &corpus, &spec(), &start, Carry::fresh(start.len())).unwrap();
+        let result = run_segment(&mut author, &corpus, &spec(), &start, Carry::fresh(start.len()), &|_| false).unwrap();
         let SegmentResult { payload, carry_root, trace_root, .. } = &result;
         assert_eq!(result.confirms(payload, carry_root, trace_root), Ok(()));
         assert_eq!(result.confirms(&payload[1..], carry_root, trace_root), Err(Mismatch::Payload));
