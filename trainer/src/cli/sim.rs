@@ -46,7 +46,8 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
     Ok(scenario)
 }
 
-/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds.
+/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. Their chronicles, which
+/// nobody is shown here, are dropped, as many reports wait for the sum.
 fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Result<Summary, Failure> {
     let (next, end) = (AtomicU64::new(first), first.saturating_add(count));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(usize::try_from(count).unwrap_or(1));
@@ -57,7 +58,7 @@ fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Res
             let (next, reports) = (&next, reports.clone());
             scope.spawn(move || {
                 let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|seed| *seed < end));
-                seeds.for_each(|seed| drop(reports.send(brief(run_seed(scenario, seed), count))));
+                seeds.for_each(|seed| drop(reports.send(Report { chronicle: Vec::new(), ..run_seed(scenario, seed) })));
             });
         }
         drop(reports);
@@ -73,14 +74,6 @@ fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Res
     let mut summary = Summary::default();
     held.iter().for_each(|report| summary.add(report));
     Ok(summary)
-}
-
-/// Of many seeds only what fails is worth its chronicle.
-fn brief(mut report: Report, count: u64) -> Report {
-    if count > 1 && report.violations.is_empty() {
-        report.chronicle = Vec::new();
-    }
-    report
 }
 
 fn show(report: &Report, output: &mut Output) {
