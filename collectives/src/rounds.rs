@@ -13,7 +13,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::{Ballot, Certificate, Frontier, Hash, PeerId, Rules, Signed, Vote};
 
-/// Votes kept of one voter: the newest; an honest one's lock is kept by the best gathering, see [`Rounds::best`].
+/// Votes kept of one voter: the newest; what an honest one's lock rests on is kept by the best gathering.
 const VOTES_KEPT: usize = 8;
 
 /// Frontiers that are known but voted for by nobody, at most.
@@ -201,11 +201,41 @@ impl Rounds {
         Heard::New
     }
 
-    /// Votes worth telling a neighbour: the present round's, and the best gathering.
+    /// Takes proposals that were told together: if they gather in a later round than any known here, they count, even
+    /// those whose voter said something else here or was forgotten. A faulty voter that tells everyone something else
+    /// could make a lock rest on its word which nobody else may follow; told together, the proposals explain the lock.
+    ///
+    /// # Errors
+    /// The vote among those that would count which `is_signed` refuses; nothing is taken then.
+    pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), Vote> {
+        let known = self.best.as_ref().map(|best| best.round);
+        let mut groups: BTreeMap<(u32, Hash), BTreeMap<PeerId, &Vote>> = BTreeMap::new();
+        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Propose) {
+            if known.is_none_or(|known| vote.round > known) {
+                groups.entry((vote.round, vote.frontier)).or_default().insert(vote.voter, vote);
+            }
+        }
+        let decides = |((_, name), votes): &(&(u32, Hash), &BTreeMap<PeerId, &Vote>)| {
+            let known = self.frontiers.get(name);
+            known.is_some_and(|frontier| self.previous.decides(&self.rules, frontier, votes.keys()))
+        };
+        let Some((&(round, frontier), votes)) = groups.iter().rev().find(decides) else { return Ok(()) };
+        let heard = |vote: &Vote| self.votes.get(&vote.voter).and_then(|votes| votes.get(&(round, vote.ballot)));
+        if let Some(forged) = votes.values().find(|vote| heard(vote) != Some(vote) && !is_signed(vote)) {
+            return Err((*forged).clone());
+        }
+        let votes = votes.values().map(|vote| (*vote).clone()).collect();
+        self.best = Some(Gathering { round, frontier, votes });
+        Ok(())
+    }
+
+    /// Votes worth telling a neighbour, together: the best gathering, and those of the present round and the one before.
     pub fn telling(&self) -> Vec<Vote> {
+        let mut told: Vec<Vote> = self.best.iter().flat_map(|best| best.votes.iter()).cloned().collect();
         let all = self.votes.values().flat_map(|votes| votes.values());
-        let mut told: Vec<Vote> = all.filter(|vote| vote.round.saturating_add(1) >= self.round).cloned().collect();
-        told.extend(self.best.iter().flat_map(|best| best.votes.iter()).filter(|v| v.round + 1 < self.round).cloned());
+        let recent = all.filter(|vote| vote.round.saturating_add(1) >= self.round && !told.contains(vote));
+        let recent: Vec<Vote> = recent.cloned().collect();
+        told.extend(recent);
         told
     }
 

@@ -102,6 +102,13 @@ impl World {
         }
     }
 
+    fn hear_told(&mut self, to: usize, told: &[Vote]) {
+        for vote in told {
+            self.rounds[to].hear(vote.clone());
+        }
+        assert_eq!(self.rounds[to].hear_together(told, |vote| vote.is_signed(RUN)), Ok(()));
+    }
+
     fn decided(&self) -> BTreeSet<Hash> {
         let honest = (0..VOTERS).filter(|n| *n != FAULTY);
         honest.filter_map(|n| Some(self.rounds[n].certificate()?.frontier.name())).collect()
@@ -138,7 +145,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn one_liar_of_four_cannot_make_two_frontiers_final(steps in steps()) {
@@ -178,11 +185,8 @@ fn fair_weather(world: &mut World, names: [Hash; 2]) {
             while world.rounds[n].round() <= newest {
                 world.rounds[n].next_round();
             }
-            for vote in world.rounds[n].telling() {
-                (0..3).for_each(|to| {
-                    world.rounds[to].hear(vote.clone());
-                });
-            }
+            let told = world.rounds[n].telling();
+            (0..3).for_each(|to| world.hear_told(to, &told));
         }
         run_out(world);
         world.offer(0, names[0]);
@@ -219,6 +223,33 @@ fn three_of_four_decide_in_one_round_and_two_do_not() {
     assert_eq!(certificate.check(RUN, &rules(), &Frontier::genesis(&rules())), Ok(()));
     let two = Certificate { signed: certificate.signed[..2].to_vec(), ..certificate };
     assert_eq!(two.check(RUN, &rules(), &Frontier::genesis(&rules())), Err(NotFinal::Weight));
+}
+
+#[test]
+fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
+    let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
+    let names = candidates.each_ref().map(Frontier::name);
+    let mut world = World::new(&candidates);
+    let lie = |name| Vote::sign(&identity(FAULTY), RUN, 1, 0, Ballot::Propose, name);
+    world.offer(0, names[0]);
+    world.offer(1, names[0]);
+    world.offer(2, names[1]);
+    // The liar tells one voter what lets it commit, and the others something else.
+    world.rounds[0].hear(lie(names[0]));
+    for n in 1..3 {
+        world.rounds[n].hear(lie(names[1]));
+    }
+    world.rounds[0].hear(Vote::sign(&identity(1), RUN, 1, 0, Ballot::Propose, names[0]));
+    world.act(0);
+    assert_eq!(world.rounds[0].signing().lock, Some((0, names[0])));
+    let told = world.rounds[0].telling();
+    assert_eq!(world.rounds[2].hear(lie(names[0])), Heard::Refused, "told alone it is a second word");
+    let forged = |vote: &Vote| vote.voter != id(FAULTY);
+    assert_eq!(world.rounds[2].hear_together(&told, forged).map_err(|vote| vote.voter), Err(id(FAULTY)));
+    world.rounds[2].next_round();
+    assert_eq!(world.rounds[2].vote(), None, "nothing binds it");
+    world.hear_told(2, &told);
+    assert_eq!(world.rounds[2].vote(), Some((Ballot::Propose, names[0])));
 }
 
 #[test]

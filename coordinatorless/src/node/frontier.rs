@@ -150,7 +150,8 @@ impl Node {
         let peers = self.neighbours();
         if !peers.is_empty() {
             let peer = peers[self.below(peers.len())];
-            self.ask_frontiers(peer);
+            let named = self.rounds().open_questions();
+            self.ask_frontiers(peer, named);
             self.tell_votes(peer, &votes);
         }
     }
@@ -161,9 +162,10 @@ impl Node {
         }
     }
 
-    fn ask_frontiers(&mut self, peer: PeerId) {
+    /// Asks for frontiers that votes name, a few at a time.
+    fn ask_frontiers(&mut self, peer: PeerId, named: BTreeSet<Hash>) {
         let rounds = self.rounds();
-        let unknown: Vec<Hash> = rounds.open_questions().into_iter().filter(|n| rounds.frontier(n).is_none()).collect();
+        let unknown: Vec<Hash> = named.into_iter().filter(|name| rounds.frontier(name).is_none()).collect();
         unknown.into_iter().take(4).for_each(|name| self.send(peer, &Message::WantFrontier { name }));
     }
 
@@ -304,23 +306,22 @@ impl Node {
             return;
         }
         let mut news = Vec::new();
-        for vote in votes {
-            match self.hear_vote(from, &vote) {
-                Ok(Heard::New) => news.push(vote),
+        for vote in &votes {
+            match self.hear_vote(from, vote) {
+                Ok(Heard::New) => news.push(vote.clone()),
                 Ok(Heard::Known | Heard::Refused) => {}
                 Err(reason) => return self.strike(from, reason),
             }
+        }
+        let run = self.fold.run();
+        if let Err(forged) = self.rounds().hear_together(&votes, |vote| vote.is_signed(run)) {
+            return self.strike(from, format!("a vote in the name of {}", forged.voter));
         }
         if news.is_empty() {
             return;
         }
         self.pass_on(Some(from), &news);
-        let unknown: BTreeSet<Hash> = news.iter().map(|vote| vote.frontier).collect();
-        for name in unknown {
-            if self.rounds().frontier(&name).is_none() {
-                self.send(from, &Message::WantFrontier { name });
-            }
-        }
+        self.ask_frontiers(from, news.iter().map(|vote| vote.frontier).collect());
         if self.rounds().follow() && self.finality.round_began.is_some() {
             self.finality.round_began = Some(self.now);
         }
