@@ -156,36 +156,6 @@ impl Fold {
         Insertion::Applied { voided }
     }
 
-    /// Adds an entry whose effect is contained in a checkpoint that [`Fold::adopt`] will bring: no payload is needed.
-    pub fn insert_header(&mut self, entry: Entry) -> Insertion {
-        match self.admit(&entry) {
-            Admission::Ready => {
-                self.append_header(&Arc::new(entry), None);
-                Insertion::Applied { voided: None }
-            }
-            Admission::Known => Insertion::Known,
-            Admission::Waits { needs } => {
-                let closed = self.heed_evidence(&entry).map(|(author, _)| author);
-                Insertion::Waits { needs, closed }
-            }
-            Admission::Early { epoch } => Insertion::Early { epoch },
-            Admission::Excluded => {
-                self.log.shelve(Arc::new(entry), self.epochs.number());
-                Insertion::Excluded
-            }
-            Admission::Forks(other) => Insertion::Forks(other),
-            Admission::OtherBranch { seq } => Insertion::OtherBranch { seq },
-            Admission::Invalid(invalid) => Insertion::Refused(invalid.into()),
-        }
-    }
-
-    /// Takes `state` as the state of exactly the set held now. The caller has checked its root.
-    pub fn adopt(&mut self, state: Vec<i64>) {
-        assert_eq!(state.len(), self.state.len(), "a checkpoint has the manifest's number of parameters");
-        self.state = state;
-        self.mark_applied();
-    }
-
     /// Keeps `payload` for an entry that is in the set without it.
     ///
     /// # Errors

@@ -144,11 +144,12 @@ fn an_earlier_fork_closes_the_chain_earlier() {
     assert_eq!(end([&late, &early]).0.count(&swarm.id(FORGER)), 2);
 }
 
-/// Takes headers only, until nothing more fits, as a newcomer does before it adopts a checkpoint.
-fn headers_of(fold: &mut Fold, whole: &Fold) {
+/// Takes what `whole` holds, until nothing more fits, as a newcomer does.
+fn follow(fold: &mut Fold, whole: &Fold) {
     loop {
         let before = fold.log().version().clone();
-        whole.log().records().for_each(|record| drop(fold.insert_header(record.entry.as_ref().clone())));
+        let records = whole.log().records();
+        records.for_each(|r| drop(fold.insert(r.entry.as_ref().clone(), r.payload.clone())));
         if *fold.log().version() == before {
             return;
         }
@@ -156,7 +157,7 @@ fn headers_of(fold: &mut Fold, whole: &Fold) {
 }
 
 #[test]
-fn a_checkpoint_that_contains_evidence_can_be_adopted() {
+fn a_newcomer_follows_a_log_that_contains_evidence() {
     let mut swarm = Swarm::new(4, 4);
     swarm.share_all();
     (0..2).for_each(|_| drop(swarm.round(0..4)));
@@ -168,8 +169,7 @@ fn a_checkpoint_that_contains_evidence_can_be_adopted() {
     swarm.say(0, Body::Equivocation(Equivocation::of(&twins[0], &twins[1])), None);
     swarm.share_all();
     let (whole, mut newcomer) = (swarm.fold(0), swarm.fresh());
-    headers_of(&mut newcomer, whole);
-    newcomer.adopt(whole.state().to_vec());
+    follow(&mut newcomer, whole);
     assert_eq!((newcomer.log().version(), newcomer.state_root()), (whole.log().version(), whole.state_root()));
     assert_eq!(newcomer.evicted(), vec![swarm.id(FORGER)]);
 }
@@ -180,6 +180,6 @@ fn a_newcomer_follows_a_log_whose_forked_branches_are_gone() {
     let mut whole = forked.swarm.fresh();
     offer_until_quiet(&mut whole, &forked.all());
     let mut newcomer = forked.swarm.fresh();
-    headers_of(&mut newcomer, &whole);
-    assert_eq!(newcomer.log().version(), whole.log().version());
+    follow(&mut newcomer, &whole);
+    assert_eq!((newcomer.log().version(), newcomer.state_root()), (whole.log().version(), whole.state_root()));
 }

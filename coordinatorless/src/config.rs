@@ -47,8 +47,6 @@ pub struct Config {
     pub audits_max: usize,
     /// Own carries kept for auditors: segments.
     pub carries_kept: usize,
-    /// A checkpoint is taken whenever the token clock has advanced by this much. 0: never.
-    pub checkpoint_every_tokens: u64,
     /// Time between two voters' turns to propose a frontier. A few times the delay between any two peers.
     pub propose_stagger: Duration,
     /// How long the first round of deciding a frontier takes at most; each next one takes as much longer. Must leave time
@@ -91,7 +89,6 @@ impl Default for Config {
             pending_bytes_max: 128 << 20,
             audits_max: 8,
             carries_kept: 8,
-            checkpoint_every_tokens: 0,
             propose_stagger: Duration::from_millis(500),
             round_timeout: Duration::from_secs(3),
             lonely_after: Duration::from_secs(5),

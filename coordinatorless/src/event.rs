@@ -132,13 +132,6 @@ pub enum Output {
         /// The whole book.
         peers: Vec<PeerAddress>,
     },
-    /// Store a state received from others; the headers before it in the log are contained in it.
-    Adopted {
-        /// Its root.
-        root: Hash,
-        /// The state, `[parameters]`.
-        state: Arc<Vec<i64>>,
-    },
     /// End a connection.
     Close {
         /// With whom.
@@ -200,7 +193,7 @@ pub struct Compacted {
     /// The proof: certificates, rows and foundation, as [`crate::Node::new`] reads them.
     pub proof: Vec<u8>,
     /// The state of the final frontier, `[parameters]`.
-    pub state: Arc<Vec<i64>>,
+    pub state: Vec<i64>,
     /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
     pub records: Vec<StoredEntry>,
 }
@@ -227,10 +220,8 @@ pub enum Closing {
 pub struct StoredEntry {
     /// The entry.
     pub entry: WireEntry,
-    /// The payload of an update; absent where a checkpoint contains it.
+    /// The payload of an update; absent where only a final frontier's state contains it.
     pub payload: Option<Arc<[u8]>>,
-    /// Whether its effect is contained in the adopted state.
-    pub contained: bool,
 }
 
 /// What is worth telling.
@@ -277,11 +268,6 @@ pub enum Event {
     },
     /// The set and the state equal a neighbour's: training may start.
     CaughtUp,
-    /// A checkpoint was taken; see [`crate::Node::checkpoint`].
-    Checkpointed {
-        /// Its root.
-        root: Hash,
-    },
     /// A neighbour left or was lost.
     Departed {
         /// Who.

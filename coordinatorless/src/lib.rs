@@ -15,10 +15,8 @@ mod time;
 pub use config::{Config, Swim};
 pub use event::{Closing, Compacted, DownReason, Draft, Event, Input, Output, Reach, StoredEntry};
 pub use message::{
-    CheckpointName, DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError,
-    PeerAddress, Proven, Want,
+    DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven,
+    Want,
 };
-pub use node::{
-    AuditJob, Checkpoint, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
-};
+pub use node::{AuditJob, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored};
 pub use time::Time;

@@ -85,15 +85,6 @@ impl PeerAddress {
     }
 }
 
-/// A checkpoint somebody can serve.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct CheckpointName {
-    /// State root of the checkpoint.
-    pub root: Hash,
-    /// The set it is the state of.
-    pub vector: Vec<Component>,
-}
-
 /// What a peer holds, in short.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Digest {
@@ -115,8 +106,6 @@ pub struct Digest {
     pub epoch: u32,
     /// The name of its frontier.
     pub frontier: Hash,
-    /// The newest checkpoint it serves.
-    pub checkpoint: Option<CheckpointName>,
 }
 
 /// A final frontier in an answer.

@@ -15,6 +15,7 @@ mod certificates;
 mod chain;
 mod conduct;
 mod dialing;
+mod finals;
 mod finish;
 mod footprint;
 mod frontier;
@@ -37,7 +38,6 @@ use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
-pub use blobs::Checkpoint;
 pub use chain::Snapshot;
 pub use footprint::Footprint;
 pub use membership::Member;
@@ -47,8 +47,8 @@ use {
     address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, reach::Reaching, view::View,
 };
 use {
-    audits::Audits, blobs::Blobs, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
-    neighbours::Neighbours,
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
+    gossip::Gossip, neighbours::Neighbours,
 };
 
 /// What a peer brings into a run.
@@ -84,8 +84,6 @@ pub struct Setup {
 pub struct Stored {
     /// Records in the order they were appended.
     pub entries: Vec<StoredEntry>,
-    /// A state received from others: that of all records stored as contained in it.
-    pub adopted: Option<Vec<i64>>,
     /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
     pub compacted: Option<(Vec<u8>, Vec<i64>)>,
     /// The newest [`crate::Output::Signing`].
@@ -119,6 +117,7 @@ pub struct Node {
     reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
+    finals: Finals,
     catch_up: CatchUp,
     audits: Audits,
     finish: Finish,
@@ -132,7 +131,7 @@ impl Node {
             setup;
         let lottery = Lottery::of(&identity);
         let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
-        let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored, &genesis);
+        let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
             manifest,
@@ -155,6 +154,7 @@ impl Node {
             reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
+            finals: Finals::default(),
             catch_up,
             audits: Audits::default(),
             finish: Finish::default(),
@@ -202,6 +202,7 @@ impl Node {
             self.serving_due();
             self.requests_due();
             self.fetches_due();
+            self.finals_due();
             self.anti_entropy_due();
             self.catch_up_due();
             self.finality_due();
@@ -223,6 +224,7 @@ impl Node {
             self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
+            self.finals.next_deadline(),
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.now),
             self.finish.next_deadline(self.now),
@@ -256,10 +258,9 @@ impl Node {
         *self.root.get_or_insert_with(|| self.fold.state_root())
     }
 
-    /// What follows from any change: more to pull, checkpoints, being caught up, being finished.
+    /// What follows from any change: more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
         self.pull();
-        self.checkpoint_if_due();
         self.check_caught_up();
         self.check_final();
         self.check_finished();
@@ -353,7 +354,7 @@ impl Node {
         if let Insertion::Applied { voided } = &insertion {
             self.root = None;
             self.gossip.grow(shared.author());
-            let record = StoredEntry { entry: shared.wire().clone(), payload: kept, contained: false };
+            let record = StoredEntry { entry: shared.wire().clone(), payload: kept };
             let durable = shared.author() == self.id();
             self.outputs.push_back(Output::Append { record, durable });
             self.report(&shared, *voided);

@@ -61,7 +61,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
         genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),
         identity: identity(peer),
         class: Hash([7; 32]),
-        config: Config { checkpoint_every_tokens: 300, ..Config::default() },
+        config: Config::default(),
         seed: peer as u64,
         incarnation: 1,
         address_book: Vec::new(),
@@ -101,7 +101,6 @@ impl Talk {
                     self.handle(peer, Input::Judged { update, passed: true, replay: Hash([5; 32]) });
                 }
                 Output::AddressBook { .. }
-                | Output::Adopted { .. }
                 | Output::Append { .. }
                 | Output::Close { .. }
                 | Output::Compact(_)

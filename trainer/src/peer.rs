@@ -7,6 +7,7 @@ mod account;
 mod address_book;
 mod auditing;
 mod bootstrap;
+mod checkpoints;
 mod host;
 mod learner;
 mod link;
@@ -42,6 +43,7 @@ pub use pace::{NotAPace, Pace};
 pub(crate) use store::stored_names;
 use {
     address_book::AddressBookFile,
+    checkpoints::Checkpoints,
     host::PeerHost,
     learner::Learner,
     link::{Link, Notice, Shared},
@@ -193,7 +195,9 @@ async fn run_parts(
     let link = Link { requests: requests.clone(), me: node.id() };
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
-    let mut host = PeerHost::new(store, host_parts, *reporter, &manifest, options.tells_folds);
+    let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
+    let quorum = manifest.rules.audit_quorum;
+    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), quorum, options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
     tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
     let learner = Learner {
@@ -204,6 +208,7 @@ async fn run_parts(
         worker,
         pace: options.stand_in,
         carries,
+        checkpoints,
         metrics,
         reporter: *reporter,
         transport: transport.clone(),
@@ -293,7 +298,6 @@ fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let sealed_bytes = usize::try_from(3 * manifest.rules.parameters).unwrap_or(usize::MAX);
     Config {
         carries_kept: (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8),
-        checkpoint_every_tokens: manifest.checkpoint_every_tokens,
         loopback_only: listens_locally,
         relay: options.relay > 0,
         ..if listens_locally { Config::default() } else { Config::wan() }

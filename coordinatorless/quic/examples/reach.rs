@@ -62,10 +62,6 @@ impl Host for Witness {
         Ok(())
     }
 
-    fn adopt(&mut self, _: &[i64]) -> Result<(), String> {
-        Ok(())
-    }
-
     fn address_book(&mut self, _: &[PeerAddress]) {}
 
     fn compact(&mut self, _: &Compacted) -> Result<(), String> {

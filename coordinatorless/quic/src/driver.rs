@@ -21,12 +21,6 @@ pub trait Host {
     /// A sentence; the driver stops, as nothing may be announced that is not stored.
     fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String>;
 
-    /// Stores a state received from others.
-    ///
-    /// # Errors
-    /// A sentence; the driver stops.
-    fn adopt(&mut self, state: &[i64]) -> Result<(), String>;
-
     /// Stores the address book in place of the one before. Losing it costs a slower start, so nothing fails.
     fn address_book(&mut self, peers: &[PeerAddress]);
 
@@ -42,7 +36,7 @@ pub trait Host {
     /// A sentence; the driver stops, as no vote may be sent that is not stored.
     fn signing(&mut self, bytes: &[u8]) -> Result<(), String>;
 
-    /// Sets the stored log, the final frontier and the adopted state aside.
+    /// Sets the stored log and the final frontier aside.
     ///
     /// # Errors
     /// A sentence; the driver stops.
@@ -193,7 +187,6 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
         match output {
             Output::Append { record, durable } => host.append(&record, durable)?,
             Output::AddressBook { peers } => host.address_book(&peers),
-            Output::Adopted { root: _, state } => host.adopt(&state)?,
             Output::Close { peer, reason } => transport.close(peer, close_reason(reason)),
             Output::Compact(compacted) => host.compact(&compacted)?,
             Output::Datagram { to, bytes } => {

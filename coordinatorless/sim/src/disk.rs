@@ -16,7 +16,6 @@ struct Written {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Disk {
     log: Vec<Written>,
-    adopted: Option<Arc<Vec<i64>>>,
     head: Option<Written>,
     head_before: Option<Written>,
     carries: Vec<Arc<[u8]>>,
@@ -42,18 +41,12 @@ impl Disk {
         self.log.push(written);
     }
 
-    /// Stores a state that came from others; what the log holds is contained in it.
-    pub(crate) fn adopt(&mut self, state: Arc<Vec<i64>>, safe_at: Time) {
-        self.log.iter_mut().rev().take_while(|w| w.safe_at.is_none()).for_each(|w| w.safe_at = Some(safe_at));
-        self.adopted = Some(state);
-    }
-
     /// Stores a final frontier in place of the log.
     pub(crate) fn compact(&mut self, compacted: Compacted, now: Time, safe_at: Time) {
         self.remember(now, safe_at);
         let safe = |record| Written { record, safe_at: Some(safe_at) };
         self.log = compacted.records.into_iter().map(safe).collect();
-        (self.adopted, self.compacted) = (None, Some((compacted.proof, compacted.state)));
+        self.compacted = Some((compacted.proof, Arc::new(compacted.state)));
     }
 
     /// Stores what was voted for.
@@ -81,7 +74,7 @@ impl Disk {
 
     /// Sets the log aside.
     pub(crate) fn reset(&mut self) {
-        (self.log, self.adopted, self.compacted) = (Vec::new(), None, None);
+        (self.log, self.compacted) = (Vec::new(), None);
     }
 
     /// Keeps the newest carries.
@@ -123,7 +116,6 @@ impl Disk {
     pub(crate) fn read(&self) -> Stored {
         Stored {
             entries: self.log.iter().map(|written| written.record.clone()).collect(),
-            adopted: self.adopted.as_ref().map(|state| state.to_vec()),
             compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), state.to_vec())),
             signing: self.signing.clone(),
             head: self.head.as_ref().map(|written| written.record.clone()),
@@ -140,7 +132,7 @@ mod tests {
 
     fn record(n: u8) -> StoredEntry {
         let entry = WireEntry { header: vec![n], signature: [0; 64] };
-        StoredEntry { entry, payload: None, contained: false }
+        StoredEntry { entry, payload: None }
     }
 
     #[test]

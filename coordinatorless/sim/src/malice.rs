@@ -109,8 +109,8 @@ impl Malice {
         let more = u32::try_from(self.dice.between([1, 1000])).unwrap_or(1);
         digest.vector.iter_mut().for_each(|component| component.count = component.count.saturating_add(more));
         digest.root = Hash(self.dice.bytes(32).try_into().unwrap_or([2; 32]));
-        if let Some(checkpoint) = digest.checkpoint.as_mut().filter(|_| self.dice.happens(50)) {
-            checkpoint.vector.iter_mut().for_each(|component| component.count += more);
+        if self.dice.happens(50) {
+            digest.epoch = digest.epoch.saturating_add(more);
         }
         Message::Digest(digest).encode()
     }

@@ -55,8 +55,6 @@ pub struct Work {
     pub steps: u32,
     /// Probability that a trusted author's update is audited, percent.
     pub audit_percent: u32,
-    /// A peer takes a checkpoint whenever the token clock has advanced by this much. 0: never.
-    pub checkpoint_every_tokens: u64,
     /// The token clock between two final frontiers, 0: nothing becomes final; the seed chooses one of these.
     pub frontier_every_tokens: Vec<u64>,
 }
@@ -198,7 +196,6 @@ impl Default for Work {
             authors: 0,
             steps: 10,
             audit_percent: 20,
-            checkpoint_every_tokens: 1000,
             frontier_every_tokens: vec![1500, 1500, 1500, 0],
         }
     }

@@ -1,7 +1,7 @@
 //! The seam to the node: the only file that knows what goes into a [`Node`] and what comes out of it.
 
 use core::time::Duration;
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use murmur_collectives::{Hash, PeerId};
 use murmur_coordinatorless::{
@@ -37,8 +37,6 @@ pub(crate) enum Word {
 pub(crate) enum Deed {
     /// Store a record.
     Append { record: StoredEntry, durable: bool },
-    /// Store a state that came from others.
-    Adopt(Arc<Vec<i64>>),
     /// Store where others are.
     Book(Vec<PeerAddress>),
     /// End a connection; `offended` if the other side broke the protocol.
@@ -64,7 +62,6 @@ pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
     let Waking { identity, seed, incarnation, address_book, stored } = setup;
     let far = scenario.network.latency_ms[1] > FAR_MS;
     let config = Config {
-        checkpoint_every_tokens: scenario.work.checkpoint_every_tokens,
         neighbours_max: scenario.neighbours_max,
         swim: if far { Swim::wan() } else { Swim::lan() },
         ..Config::default()
@@ -123,7 +120,6 @@ pub(crate) fn ask(node: &mut Node) -> Option<Deed> {
     Some(match node.poll_output()? {
         Output::Append { record, durable } => Deed::Append { record, durable },
         Output::AddressBook { peers } => Deed::Book(peers),
-        Output::Adopted { state, root: _ } => Deed::Adopt(state),
         Output::Close { peer, reason } => Deed::Close { peer, offended: reason == Closing::Misbehaved },
         Output::Compact(compacted) => Deed::Compact(compacted),
         Output::Datagram { to, bytes } => Deed::Send { to, priority: DATAGRAM, bytes },

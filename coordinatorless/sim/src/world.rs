@@ -182,11 +182,6 @@ impl World {
                 let safe_at = self.write(at, durable);
                 self.machines[at].disk.append(record, durable, safe_at);
             }
-            Deed::Adopt(state) => {
-                self.write_down(at, "adopts a checkpoint");
-                let safe_at = self.write(at, true);
-                self.machines[at].disk.adopt(state, safe_at);
-            }
             Deed::Book(peers) => self.machines[at].disk.keep_book(peers),
             Deed::Compact(compacted) => {
                 self.write_down(at, &format!("stores final frontier {}", compacted.epoch));

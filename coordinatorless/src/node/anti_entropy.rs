@@ -26,7 +26,7 @@ impl Node {
     }
 
     pub(super) fn send_digest(&mut self, to: PeerId, reply: bool) {
-        if self.catch_up.is_fetching() {
+        if self.is_staging() {
             return self.send_empty_digest(to, reply);
         }
         let log = self.fold.log();
@@ -41,12 +41,11 @@ impl Node {
             reply,
             epoch: self.fold.epochs().number(),
             frontier: self.fold.epochs().newest().frontier.name(),
-            checkpoint: self.catch_up.is_done().then(|| self.blobs.checkpoint_name()).flatten(),
         };
         self.send(to, &Message::Digest(digest));
     }
 
-    /// While a checkpoint is being fetched the state is not that of the headers held: nothing is claimed.
+    /// While a final frontier is being fetched the set is about to be another: nothing is claimed.
     fn send_empty_digest(&mut self, to: PeerId, reply: bool) {
         let digest = Digest {
             run: self.fold.run(),
@@ -58,7 +57,6 @@ impl Node {
             reply,
             epoch: 0,
             frontier: Hash::NONE,
-            checkpoint: None,
         };
         self.send(to, &Message::Digest(digest));
     }
@@ -76,7 +74,6 @@ impl Node {
             neighbour.digest = Some((vector.clone(), digest.root));
             neighbour.idle = digest.idle;
             neighbour.finishing = digest.finishing;
-            neighbour.checkpoint.clone_from(&digest.checkpoint);
             neighbour.epoch = (digest.epoch, digest.frontier);
         }
         self.note_all(&vector);
@@ -103,7 +100,7 @@ impl Node {
         if digest.epoch != self.fold.epochs().number()
             || vector.is_empty()
             || vector != self.fold.log().version()
-            || self.catch_up.is_fetching()
+            || self.is_staging()
         {
             return;
         }
@@ -113,7 +110,6 @@ impl Node {
         } else {
             self.roots_compared.1 += 1;
             self.tell(Event::Diverged { peer: from, theirs: digest.root, ours });
-            self.catch_up_failed();
         }
     }
 }

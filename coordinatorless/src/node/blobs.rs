@@ -1,4 +1,4 @@
-//! Blobs by hash: carries and checkpoints, served and fetched in chunks of 32 KiB, each checked by its own hash.
+//! Blobs by hash: carries, and what final frontiers stand on; served and fetched in chunks of 32 KiB, each checked by its own hash.
 //!
 //! A blob's root is the hash of its length and the list of its chunks' hashes. So a list that hashes to the root is
 //! the right one, a chunk that hashes to its place in the list is right, and a wrong byte is noticed within its chunk,
@@ -9,27 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Hash, PeerId, VersionVector};
-use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of, state_chunk_hashes};
+use murmur_collectives::{Hash, PeerId};
+use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of};
 
 use super::Node;
-use crate::{CheckpointName, Event, Message, Time};
+use crate::{Message, Time};
 
 /// Chunks asked for in one request.
 const BATCH: usize = 16;
-
-/// A state at a set, kept for newcomers.
-#[derive(Clone, Debug)]
-pub struct Checkpoint {
-    /// The set.
-    pub vector: VersionVector,
-    /// Tokens of the set.
-    pub clock: u64,
-    /// Root of the state.
-    pub root: Hash,
-    /// The state, `[parameters]`.
-    pub state: Arc<Vec<i64>>,
-}
 
 /// A blob that is being fetched.
 #[derive(Debug)]
@@ -52,9 +39,6 @@ struct Asked {
 #[derive(Default, Debug)]
 pub(super) struct Blobs {
     carries: VecDeque<(Hash, Arc<[u8]>)>,
-    checkpoint: Option<(Checkpoint, Vec<[u8; 32]>)>,
-    /// What the newest final frontier stands on.
-    foundation: Option<(Hash, Arc<[u8]>)>,
     fetches: BTreeMap<Hash, Fetch>,
     complete: BTreeMap<Hash, Vec<u8>>,
 }
@@ -70,26 +54,8 @@ impl Blobs {
         root
     }
 
-    /// Keeps the newest final frontier's state and foundation for newcomers.
-    pub(super) fn keep_final(&mut self, checkpoint: Checkpoint, foundation: Arc<[u8]>) {
-        let list = state_chunk_hashes(&checkpoint.state);
-        self.foundation = Some((Hash(murmur_kernels::blob_root(&foundation)), foundation));
-        self.checkpoint = Some((checkpoint, list));
-    }
-
-    /// A carry or a foundation.
-    fn plain(&self, root: &Hash) -> Option<Arc<[u8]>> {
-        let foundation = self.foundation.as_ref().filter(|(kept, _)| kept == root);
-        foundation.map(|(_, bytes)| bytes.clone()).or_else(|| self.carry(root))
-    }
-
     pub(super) fn carry(&self, root: &Hash) -> Option<Arc<[u8]>> {
         self.carries.iter().find(|(kept, _)| kept == root).map(|(_, bytes)| bytes.clone())
-    }
-
-    pub(super) fn checkpoint_name(&self) -> Option<CheckpointName> {
-        let (checkpoint, _) = self.checkpoint.as_ref()?;
-        Some(CheckpointName { root: checkpoint.root, vector: checkpoint.vector.to_components() })
     }
 
     /// Bytes of carries and of blobs under way.
@@ -97,14 +63,7 @@ impl Blobs {
         let carries: usize = self.carries.iter().map(|(_, bytes)| bytes.len()).sum();
         let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
         let fetched = self.fetches.values().map(|fetch| fetch.bytes.len()).chain(self.complete.values().map(Vec::len));
-        let foundation = self.foundation.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        carries + foundation + lists.chain(fetched).sum::<usize>()
-    }
-
-    /// Bytes of the checkpoint kept for newcomers.
-    pub(super) fn checkpoint_bytes(&self) -> usize {
-        let bytes = |(checkpoint, list): &(Checkpoint, Vec<[u8; 32]>)| checkpoint.state.len() * 8 + list.len() * 32;
-        self.checkpoint.as_ref().map_or(0, bytes)
+        carries + lists.chain(fetched).sum::<usize>()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -126,57 +85,27 @@ impl Blobs {
     pub(super) fn has_hope(&self, root: &Hash) -> bool {
         self.complete.contains_key(root) || self.fetches.get(root).is_some_and(|fetch| !fetch.sources.is_empty())
     }
+}
+
+impl Node {
+    /// A carry or a foundation.
+    fn plain(&self, root: &Hash) -> Option<Arc<[u8]>> {
+        self.finals.foundation(root).or_else(|| self.blobs.carry(root))
+    }
 
     fn length_and_list(&self, root: &Hash) -> Option<(u64, Vec<[u8; 32]>)> {
-        if let Some((checkpoint, list)) = self.checkpoint.as_ref().filter(|(checkpoint, _)| checkpoint.root == *root) {
-            return Some((checkpoint.state.len() as u64 * 8, list.clone()));
+        if let Some(list) = self.finals.state_list(root) {
+            return Some((self.fold.rules().parameters * 8, list));
         }
         let plain = self.plain(root)?;
         Some((plain.len() as u64, chunk_hashes(&plain)))
     }
 
-    fn chunk(&self, root: &Hash, index: u32) -> Option<Vec<u8>> {
+    fn chunk(&mut self, root: &Hash, index: u32) -> Option<Vec<u8>> {
+        let Some(plain) = self.plain(root) else { return self.state_chunk(root, index) };
         let start = (index as usize).checked_mul(BLOB_CHUNK)?;
-        if let Some((checkpoint, _)) = self.checkpoint.as_ref().filter(|(checkpoint, _)| checkpoint.root == *root) {
-            let values = checkpoint.state.get(start / 8..)?;
-            let values = &values[..values.len().min(BLOB_CHUNK / 8)];
-            return (!values.is_empty()).then(|| values.iter().flat_map(|value| value.to_le_bytes()).collect());
-        }
-        let plain = self.plain(root)?;
         let end = plain.len().min(start.saturating_add(BLOB_CHUNK));
         plain.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
-    }
-}
-
-impl Node {
-    /// The newest checkpoint.
-    pub fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.blobs.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint)
-    }
-
-    pub(super) fn checkpoint_if_due(&mut self) {
-        let every = self.config.checkpoint_every_tokens;
-        if self.fold.epochs().number() > 0 || every == 0 || !self.catch_up.is_done() {
-            return;
-        }
-        let last = self.checkpoint().map_or(0, |checkpoint| checkpoint.clock);
-        if self.fold.clock() >= last + every {
-            self.take_checkpoint();
-        }
-    }
-
-    /// Keeps the present state for newcomers and for [`Node::checkpoint`].
-    pub fn take_checkpoint(&mut self) {
-        let list = state_chunk_hashes(self.fold.state());
-        let checkpoint = Checkpoint {
-            vector: self.fold.log().version().clone(),
-            clock: self.fold.clock(),
-            root: self.state_root(),
-            state: Arc::new(self.fold.state().to_vec()),
-        };
-        let root = checkpoint.root;
-        self.blobs.checkpoint = Some((checkpoint, list));
-        self.tell(Event::Checkpointed { root });
     }
 
     /// Starts fetching a blob of at most `length_max` bytes, or adds a source for it.
@@ -211,7 +140,7 @@ impl Node {
     }
 
     pub(super) fn on_want_chunk_list(&mut self, from: PeerId, root: Hash) {
-        let message = match self.blobs.length_and_list(&root) {
+        let message = match self.length_and_list(&root) {
             Some((length, list)) => Message::ChunkList { root, length, hashes: list.into_iter().map(Hash).collect() },
             None => Message::Absent { root },
         };
@@ -220,7 +149,7 @@ impl Node {
 
     pub(super) fn on_want_chunks(&mut self, from: PeerId, root: Hash, indices: &[u32]) {
         for index in indices.iter().take(BATCH) {
-            match self.blobs.chunk(&root, *index) {
+            match self.chunk(&root, *index) {
                 Some(bytes) => self.send(from, &Message::Chunk { root, index: *index, bytes }),
                 None => return self.send(from, &Message::Absent { root }),
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
 
 use super::{Node, Stored};
-use crate::{Draft, Output, StoredEntry};
+use crate::{Draft, StoredEntry};
 
 /// What a segment starts from.
 #[derive(Clone, Debug)]
@@ -40,10 +40,10 @@ impl Node {
 
     /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
     pub(super) fn restore(&mut self, stored: Stored) {
-        let Stored { entries, adopted, compacted, signing: _, head, carries } = stored;
+        let Stored { entries, compacted, signing: _, head, carries } = stored;
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
-            None => self.restore_entries(entries, adopted),
+            None => self.restore_entries(entries),
         }
         for bytes in carries {
             self.blobs.keep_carry(bytes, self.config.carries_kept);
@@ -58,26 +58,11 @@ impl Node {
         self.retry_pending();
     }
 
-    fn restore_entries(&mut self, entries: Vec<StoredEntry>, adopted: Option<Vec<i64>>) {
-        let mut adopted = adopted.filter(|state| state.len() == self.fold.state().len());
-        if adopted.is_none() && entries.iter().any(|record| record.contained) {
-            // Their state is lost; the whole log comes again.
-            self.outputs.push_back(Output::Reset);
-            return;
-        }
-        for StoredEntry { entry, payload, contained } in entries {
-            let Ok(entry) = Entry::check(entry) else { continue };
-            if contained {
-                self.fold.insert_header(entry);
-                continue;
+    fn restore_entries(&mut self, entries: Vec<StoredEntry>) {
+        for StoredEntry { entry, payload } in entries {
+            if let Ok(entry) = Entry::check(entry) {
+                self.fold.insert(entry, payload);
             }
-            if let Some(state) = adopted.take() {
-                self.fold.adopt(state);
-            }
-            self.fold.insert(entry, payload);
-        }
-        if let Some(state) = adopted {
-            self.fold.adopt(state);
         }
     }
 

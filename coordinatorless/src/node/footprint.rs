@@ -15,9 +15,9 @@ pub struct Footprint {
     pub state: usize,
     /// Entries and payloads of the set.
     pub log: usize,
-    /// The checkpoint for newcomers.
-    pub checkpoint: usize,
-    /// Own carries, and blobs being fetched.
+    /// A final frontier's state, as long as somebody fetches it.
+    pub final_state: usize,
+    /// Own carries, what final frontiers stand on, and blobs being fetched.
     pub blobs: usize,
     /// Entries that wait for their past, and requests.
     pub waiting: usize,
@@ -30,7 +30,7 @@ pub struct Footprint {
 impl Footprint {
     /// All of it.
     pub fn total(&self) -> usize {
-        self.state + self.log + self.checkpoint + self.overhead()
+        self.state + self.log + self.final_state + self.overhead()
     }
 
     /// What is neither the model nor the set.
@@ -46,8 +46,8 @@ impl Node {
         Footprint {
             state,
             log: self.fold.log().records().map(record_bytes).sum(),
-            checkpoint: self.blobs.checkpoint_bytes(),
-            blobs: self.blobs.held_bytes(),
+            final_state: self.finals.rebuilt_bytes(),
+            blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
             waiting: self.gossip.held_bytes(),
             neighbours: self.neighbours.held_bytes(),
             outputs: self.outputs.len() * size_of::<crate::Output>(),

@@ -36,7 +36,7 @@ pub(super) struct Gossip {
     /// Authors of whom some neighbour may hold more, and of whom nothing is asked for.
     pub(super) lacking: BTreeSet<PeerId>,
     pending: Pending,
-    /// Payloads needed to remove void updates that came by checkpoint.
+    /// Payloads needed to remove void updates that came without, below a final frontier.
     pub(super) payloads: BTreeMap<(PeerId, u32), Option<Request>>,
     pub(super) anti_entropy_at: Time,
 }
@@ -107,9 +107,6 @@ impl Node {
     }
 
     pub(super) fn on_want(&mut self, from: PeerId, want: Want) {
-        if !self.catch_up.is_done() {
-            return; // a newcomer that has not caught up serves nothing
-        }
         let log = self.fold.log();
         // Of what was excluded the newest is enough: it shows that all before it is out, too.
         let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
@@ -171,8 +168,7 @@ impl Node {
             return Insertion::Refused(murmur_collectives::Invalid::Subject.into());
         }
         let author = entry.author();
-        let header_only = self.catch_up.is_header_only(&entry);
-        let insertion = if header_only { self.insert_header(&entry) } else { self.insert(entry, payload) };
+        let insertion = self.insert(entry, payload);
         if matches!(insertion, Insertion::Applied { .. }) {
             self.gossip.grow(author);
         }
@@ -211,7 +207,7 @@ impl Node {
                 from.iter().for_each(|peer| self.send(*peer, &Message::Want(want)));
             }
             Insertion::Refused(Refused::WrongPayload) if payload.is_none() => {
-                // It came without its payload, by a checkpoint or because none was asked for: somebody else is asked.
+                // It came without its payload: below a final frontier few keep it. Somebody else is asked.
                 from.iter().for_each(|peer| self.doubt(peer, entry.author()));
             }
             Insertion::Refused(refused) => {

@@ -23,7 +23,6 @@ pub(super) struct Neighbour {
     pub(super) idle: bool,
     /// It is about to leave.
     pub(super) finishing: bool,
-    pub(super) checkpoint: Option<crate::CheckpointName>,
     /// The newest epoch that is final there, and the name of its frontier.
     pub(super) epoch: (u32, Hash),
     /// Where the other end of the connection is.
@@ -50,7 +49,6 @@ impl Neighbour {
             invited: false,
             idle: false,
             finishing: false,
-            checkpoint: None,
             epoch: (0, Hash::NONE),
             address,
             since: now,
@@ -143,8 +141,7 @@ impl Neighbours {
     pub(super) fn held_bytes(&self) -> usize {
         let claims = |neighbour: &Neighbour| {
             let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| super::footprint::vector_bytes(vector));
-            let checkpoint = neighbour.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.vector.len() * 36);
-            super::footprint::vector_bytes(&neighbour.known) + digest + checkpoint
+            super::footprint::vector_bytes(&neighbour.known) + digest
         };
         self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
     }

@@ -56,7 +56,8 @@ impl Node {
 
     /// Asks for whatever some neighbour holds and this peer does not: one request an author, each entry once.
     pub(super) fn pull(&mut self) {
-        if !self.gossip.lacking.is_empty() && self.gossip.requests.len() < REQUESTS_MAX {
+        let may = self.catch_up.pulls() && self.gossip.requests.len() < REQUESTS_MAX;
+        if may && !self.gossip.lacking.is_empty() {
             let lacking: Vec<PeerId> = self.gossip.lacking.iter().copied().collect();
             for author in lacking {
                 self.pull_author(author);
@@ -77,13 +78,12 @@ impl Node {
             return;
         }
         let from = self.gossip.first_missing(&author, held);
-        let (until, payloads) = self.catch_up.horizon(&author);
-        let Some((to, count)) = self.choose(&holders, from).filter(|_| from < until) else { return };
-        let count = (count.min(until) - from).min(WANT_MAX);
+        let Some((to, count)) = self.choose(&holders, from) else { return };
+        let count = (count - from).min(WANT_MAX);
         self.gossip.lacking.remove(&author);
         self.gossip.requests.insert(author, Request { to, deadline: self.now + self.config.request_timeout });
         self.neighbours.entry(&to).into_iter().for_each(|neighbour| neighbour.asked += 1);
-        self.send(to, &Message::Want(Want { author, from, count, payloads }));
+        self.send(to, &Message::Want(Want { author, from, count, payloads: true }));
     }
 
     fn holders(&self, author: &PeerId, held: u32) -> Vec<(PeerId, u32)> {

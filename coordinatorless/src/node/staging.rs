@@ -9,19 +9,19 @@ use std::{
 
 use murmur_collectives::{
     Certificate, Entry, Epochs, FOUNDATION_BYTES_MAX, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Resumption,
-    Row,
+    Row, VersionVector,
 };
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use super::{Node, blobs::Checkpoint, pending::Room};
-use crate::{Compacted, Event, Message, Output, StoredEntry, Time, Want};
+use super::{Node, pending::Room};
+use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
 /// What a peer keeps of a final frontier beside its state.
 #[derive(Archive, Serialize, Deserialize)]
-struct Proof {
-    chain: Vec<Certificate>,
-    rows: Vec<Row>,
-    foundation: Vec<u8>,
+pub(super) struct Proof {
+    pub(super) chain: Vec<Certificate>,
+    pub(super) rows: Vec<Row>,
+    pub(super) foundation: Vec<u8>,
 }
 
 /// A final frontier that is being fetched.
@@ -226,65 +226,27 @@ impl Node {
         }
     }
 
-    /// Keeps what newcomers ask for, and has the disk follow.
-    pub(super) fn keep_final(&mut self) {
-        let Some(checkpoint) = self.final_checkpoint() else { return };
-        let (root, ours) = (checkpoint.root, Hash(murmur_kernels::state_root(&checkpoint.state)));
-        if ours != root {
-            return self.tell(Event::Diverged { peer: self.id(), theirs: root, ours });
-        }
-        let newest = self.fold.epochs().newest();
-        let foundation = self.fold.foundation().encode();
-        let proof =
-            Proof { chain: self.finality.chain.clone(), rows: newest.rows.clone(), foundation: foundation.clone() };
-        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
-        let stored = |r: &murmur_collectives::Record| StoredEntry {
-            entry: r.entry.wire().clone(),
-            payload: r.payload.clone(),
-            contained: newest.view.contains(&r.entry.author(), r.entry.seq()),
-        };
-        let records = self.fold.in_order().map(stored).collect();
-        let epoch = self.fold.epochs().number();
-        let state = checkpoint.state.clone();
-        self.blobs.keep_final(checkpoint, foundation.into());
-        self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
-        self.tell(Event::Checkpointed { root });
-    }
-
     /// Puts back what [`Output::Compact`] stored and what was appended since.
     pub(super) fn restore_compacted(&mut self, proof: &[u8], state: Vec<i64>, entries: Vec<StoredEntry>) {
-        let (contained, later): (Vec<_>, Vec<_>) = entries.into_iter().partition(|record| record.contained);
-        let checked = contained.into_iter().filter_map(|r| Some((Entry::check(r.entry).ok()?, r.payload))).collect();
+        let checked = entries.into_iter().filter_map(|r| Some((Entry::check(r.entry).ok()?, r.payload)));
+        let mut later = Vec::new();
         let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {
+            let view: VersionVector = proof.rows.iter().map(|row| (row.author, row.count)).collect();
+            let (within, beyond) = checked.partition(|(entry, _)| view.contains(&entry.author(), entry.seq()));
+            later = beyond;
             let foundation = Foundation::decode(&proof.foundation)?;
-            self.resume(proof.chain, proof.rows, foundation, state, checked).ok()
+            self.resume(proof.chain, proof.rows, foundation, state, within).ok()
         });
         if resumed.is_none() {
             // Its parts do not belong together: everything comes again from the network.
             self.outputs.push_back(Output::Reset);
             return;
         }
-        for StoredEntry { entry, payload, .. } in later {
-            if let Ok(entry) = Entry::check(entry) {
-                self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
-            }
+        for (entry, payload) in later {
+            self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
         }
         self.retry_all_pending();
         self.serve_final();
-    }
-
-    fn serve_final(&mut self) {
-        if let Some(checkpoint) = self.final_checkpoint() {
-            self.blobs.keep_final(checkpoint, self.fold.foundation().encode().into());
-        }
-    }
-
-    /// The newest final frontier with the state that this peer's set gives it, if the payloads for that are held.
-    fn final_checkpoint(&self) -> Option<Checkpoint> {
-        let newest = self.fold.epochs().newest();
-        let state = Arc::new(self.fold.state_at(&newest.view).ok()?);
-        let (clock, root) = (newest.frontier.clock, newest.frontier.state);
-        Some(Checkpoint { vector: newest.view.clone(), clock, root, state })
     }
 }
 

@@ -7,7 +7,7 @@ use murmur_collectives::{
     Ballot, Body, Certificate, Component, Enroll, Entry, Equivocation, Frontier, Hash, Header, Identity, PeerId,
     Proposal, Row, Signed, Stage, Update, Verdict, Vote, Voter,
 };
-use murmur_coordinatorless::{CheckpointName, Digest, EntryName, Item, Message, PeerAddress, Proven, Want};
+use murmur_coordinatorless::{Digest, EntryName, Item, Message, PeerAddress, Proven, Want};
 
 pub(crate) fn author() -> Identity {
     Identity::from_secret(&[1; 32])
@@ -80,7 +80,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     ]
 }
 
-fn digest(checkpoint: Option<CheckpointName>) -> Digest {
+fn digest() -> Digest {
     Digest {
         run: hash(0x51),
         vector: base(),
@@ -91,7 +91,6 @@ fn digest(checkpoint: Option<CheckpointName>) -> Digest {
         reply: true,
         epoch: 0x0506_0708,
         frontier: hash(0x57),
-        checkpoint,
     }
 }
 
@@ -129,15 +128,13 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         PeerAddress::new(peer(2), address("[2001:db8::1]:1")),
     ];
     let names = vec![EntryName { author: peer(1), seq: 0 }, EntryName { author: peer(2), seq: u32::MAX }];
-    let named = CheckpointName { root: hash(0x55), vector: base() };
     vec![
         ("absent", Message::Absent { root: hash(0x61) }),
         ("announce", Message::Announce { entries: names }),
         ("certificates", Message::Certificates { chain: vec![Proven { certificate: certificate(), rows: rows() }] }),
         ("chunk", Message::Chunk { root: hash(0x62), index: 3, bytes: (0..40).collect() }),
         ("chunk-list", Message::ChunkList { root: hash(0x63), length: 70_000, hashes: (0..3).map(hash).collect() }),
-        ("digest", Message::Digest(digest(None))),
-        ("digest-with-checkpoint", Message::Digest(digest(Some(named)))),
+        ("digest", Message::Digest(digest())),
         ("entries", Message::Entries { items: vec![Item { entry: entry(0), payload: None }] }),
         ("entries-none", Message::Entries { items: Vec::new() }),
         ("entries-with-payload", Message::Entries { items: vec![Item { entry: entry(2), payload: Some(vec![7; 9]) }] }),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use murmur_collectives::{Ballot, Hash, ONE_Q16, Proposal, Vote};
 use murmur_coordinatorless::{Event, Message};
 
-use crate::net::{Net, World};
+use crate::net::{Net, PARAMETERS, World};
 
 /// An update is 100 tokens: an epoch is two rounds of four peers.
 fn world(seed: u64) -> World {
@@ -125,7 +125,7 @@ fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
         net.pass(Duration::from_millis(1));
     }
     part(&mut net, &[0, 1, 2], &[3]);
-    train(&mut net, 12);
+    train(&mut net, 16);
     assert!(epoch(&net, 0) > epoch(&net, 3) + 3);
     let (here, there) = (net.nodes[&0].fold().log(), net.nodes[&3].fold().log());
     assert!(here.vrf_key(&net.id(3)).is_none() && there.vrf_key(&net.id(3)).is_some(), "nobody heard of it in time");
@@ -185,6 +185,39 @@ fn a_whole_swarm_restarts_from_pruned_disks() {
     net.pass(Duration::from_secs(20));
     assert!(epoch(&net, 0) > before.0, "{}", net.describe());
     assert_eq!(net.roots(&[]).len(), 1);
+}
+
+#[test]
+fn a_swarm_restarts_although_everybody_s_last_work_is_known_to_nobody_else() {
+    let mut net = founded(world(11), 4, 4);
+    train(&mut net, 5);
+    (0..4).for_each(|peer| (0..peer).for_each(|other| net.disconnect(peer, other)));
+    net.cut = true;
+    net.train(1);
+    net.cut = false;
+    assert_eq!(net.roots(&[]).len(), 4);
+    (0..4).for_each(|peer| net.kill(peer));
+    (0..4).for_each(|peer| net.start(peer));
+    net.pass(Duration::from_secs(20));
+    assert!((0..4).all(|peer| net.nodes[&peer].is_caught_up()), "{}", net.describe());
+    assert_eq!((net.roots(&[]).len(), net.updates(0)), (1, 4 * 6), "{}", net.describe());
+}
+
+#[test]
+fn the_state_that_newcomers_fetch_is_held_only_while_they_do() {
+    let mut net = founded(world(12), 3, 4);
+    train(&mut net, 6);
+    let held = |net: &Net| (0..3).map(|peer| net.nodes[&peer].footprint().final_state).sum::<usize>();
+    assert_eq!(held(&net), 0);
+    net.start(3);
+    let mut most = 0;
+    while !net.nodes[&3].is_caught_up() {
+        net.pass(Duration::from_millis(1));
+        most = most.max(held(&net));
+    }
+    assert!(most >= PARAMETERS * 8, "{most}");
+    net.pass(Duration::from_secs(20));
+    assert_eq!(held(&net), 0);
 }
 
 #[test]

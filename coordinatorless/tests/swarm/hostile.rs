@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use murmur_collectives::Fold;
 use murmur_collectives::{Body, Entry, Hash, Header, ONE_Q16, Stage, Update, Verdict, WireEntry};
-use murmur_coordinatorless::{CheckpointName, Digest, Event, Item, Message};
+use murmur_coordinatorless::{Digest, Event, Item, Message};
 
 use crate::net::{Net, World};
 
@@ -178,14 +178,14 @@ fn a_verdict_by_someone_who_was_not_drawn_is_refused() {
 }
 
 #[test]
-fn a_checkpoint_of_entries_that_do_not_exist_does_not_hold_a_newcomer_up() {
-    let mut net = Net::new(World::calm(6), 3, 2);
+fn a_final_frontier_that_does_not_exist_does_not_hold_a_newcomer_up() {
+    let mut net = Net::new(World { frontier_every_tokens: 800, ..World::calm(6) }, 3, 2);
     (0..2).for_each(|peer| net.start(peer));
     net.train(2);
     net.pass(Duration::from_secs(2));
     net.start(2);
     let log = net.nodes[&0].fold().log();
-    let mut vector = log.version().to_components();
+    let vector = log.version().to_components();
     let digest = Digest {
         run: net.run_id(),
         heads: vec![[0; 8]; vector.len()],
@@ -194,15 +194,8 @@ fn a_checkpoint_of_entries_that_do_not_exist_does_not_hold_a_newcomer_up() {
         idle: false,
         finishing: false,
         reply: false,
-        epoch: 0,
-        frontier: Hash::NONE,
-        checkpoint: Some(CheckpointName {
-            root: net.nodes[&0].fold().state_root(),
-            vector: {
-                vector.iter_mut().for_each(|component| component.count += 1000);
-                vector
-            },
-        }),
+        epoch: 1000,
+        frontier: Hash([7; 32]),
     };
     net.pass(Duration::from_micros(10));
     net.inject(1, 2, Message::Digest(digest).encode());

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use murmur_collectives::{Body, ONE_Q16};
+use murmur_collectives::Body;
 use murmur_coordinatorless::{Event, Input};
 
 use crate::net::{Net, World};
@@ -59,30 +59,9 @@ fn an_entry_travels_to_each_peer_once() {
 }
 
 #[test]
-fn a_newcomer_adopts_a_checkpoint_and_takes_part() {
-    let world = World { checkpoint_every_tokens: 800, audit_rate_q16: ONE_Q16, ..World::calm(3) };
-    let mut net = founded(world, 3, 4);
-    net.train(6);
-    net.pass(Duration::from_secs(1)); // a checkpoint taken meanwhile would replace the one being fetched
-    net.start(3);
-    net.pass(Duration::from_secs(1));
-    net.train(2);
-    net.pass(Duration::from_secs(3));
-    assert!(net.has_event(3, |event| matches!(event, Event::CaughtUp)), "{}", net.describe());
-    let log = net.nodes[&3].fold().log();
-    assert!(log.records().any(|r| r.entry.update().is_some() && r.payload.is_none()), "it adopted a checkpoint");
-    net.train(3);
-    net.pass(Duration::from_secs(3));
-    assert_eq!(net.roots(&[]).len(), 1);
-    let newcomer = net.id(3);
-    let weights = net.nodes[&0].fold().log().chain(&newcomer).iter().filter(|r| r.applied.q16() > 0).count();
-    assert!(weights > 0, "once audited, its updates count");
-}
-
-#[test]
-fn a_newcomer_that_adopted_a_checkpoint_survives_being_killed() {
+fn a_newcomer_that_began_at_a_final_frontier_survives_being_killed() {
     for lost_state in [false, true] {
-        let mut net = founded(World { checkpoint_every_tokens: 800, ..World::calm(11) }, 3, 4);
+        let mut net = founded(World { frontier_every_tokens: 800, ..World::calm(11) }, 3, 4);
         net.train(6);
         net.start(3);
         net.pass(Duration::from_secs(3));
@@ -91,7 +70,7 @@ fn a_newcomer_that_adopted_a_checkpoint_survives_being_killed() {
         net.kill(3);
         net.train(1);
         if lost_state {
-            net.lose_adopted_state(3);
+            net.lose_final_state(3);
         }
         net.start(3);
         net.pass(Duration::from_secs(5));
@@ -102,7 +81,7 @@ fn a_newcomer_that_adopted_a_checkpoint_survives_being_killed() {
 }
 
 #[test]
-fn a_newcomer_without_a_checkpoint_folds_the_whole_log() {
+fn a_newcomer_without_a_final_frontier_folds_the_whole_log() {
     let mut net = founded(World { loss_percent: 5, ..World::calm(4) }, 3, 4);
     net.train(40);
     net.start(3);

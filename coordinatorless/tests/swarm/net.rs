@@ -27,20 +27,12 @@ pub(crate) struct World {
     pub(crate) loss_percent: u64,
     pub(crate) double_percent: u64,
     pub(crate) audit_rate_q16: u32,
-    pub(crate) checkpoint_every_tokens: u64,
     pub(crate) frontier_every_tokens: u64,
 }
 
 impl World {
     pub(crate) fn calm(seed: u64) -> Self {
-        Self {
-            seed,
-            loss_percent: 0,
-            double_percent: 0,
-            audit_rate_q16: 0,
-            checkpoint_every_tokens: 0,
-            frontier_every_tokens: 0,
-        }
+        Self { seed, loss_percent: 0, double_percent: 0, audit_rate_q16: 0, frontier_every_tokens: 0 }
     }
 }
 
@@ -49,7 +41,6 @@ impl World {
 pub(crate) struct Disk {
     entries: Vec<StoredEntry>,
     head: Option<StoredEntry>,
-    adopted: Option<Vec<i64>>,
     compacted: Option<(Vec<u8>, Vec<i64>)>,
     signing: Option<Vec<u8>>,
     carries: Vec<Arc<[u8]>>,
@@ -165,7 +156,7 @@ impl Net {
     /// Starts a peer on what its disk holds, and connects it with everyone.
     pub(crate) fn start(&mut self, peer: usize) {
         let disk = self.disks.entry(peer).or_default().clone();
-        let config = Config { checkpoint_every_tokens: self.world.checkpoint_every_tokens, ..Config::default() };
+        let config = Config::default();
         let mut node = Node::new(Setup {
             manifest: vec![1, 2, 3],
             run: self.run,
@@ -179,7 +170,6 @@ impl Net {
             address_book: disk.address_book,
             stored: Stored {
                 entries: disk.entries,
-                adopted: disk.adopted,
                 compacted: disk.compacted,
                 signing: disk.signing,
                 head: disk.head,
@@ -224,8 +214,8 @@ impl Net {
     }
 
     /// Loses the state a peer adopted, as a damaged file would.
-    pub(crate) fn lose_adopted_state(&mut self, peer: usize) {
-        self.disks.entry(peer).or_default().adopted = None;
+    pub(crate) fn lose_final_state(&mut self, peer: usize) {
+        self.disks.entry(peer).or_default().compacted = None;
     }
 
     fn post(&mut self, to: usize, mail: &Mail) {
@@ -266,14 +256,12 @@ impl Net {
                     }
                     disk.entries.push(record);
                 }
-                Output::Adopted { state, .. } => disk.adopted = Some(state.to_vec()),
                 Output::Compact(compacted) => {
                     disk.entries = compacted.records;
-                    disk.compacted = Some((compacted.proof, compacted.state.to_vec()));
-                    disk.adopted = None;
+                    disk.compacted = Some((compacted.proof, compacted.state));
                 }
                 Output::Signing { bytes } => disk.signing = Some(bytes),
-                Output::Reset => (disk.entries, disk.adopted, disk.compacted) = (Vec::new(), None, None),
+                Output::Reset => (disk.entries, disk.compacted) = (Vec::new(), None),
                 Output::Send { to, bytes, .. } => {
                     self.bytes += bytes.len() as u64;
                     let to = self.index(to);

@@ -129,7 +129,6 @@ fn a_self_declared_epoch_or_priority_moves_nobody() {
         reply: true,
         epoch: 0,
         frontier: murmur_collectives::Hash::NONE,
-        checkpoint: None,
     };
     for honest in [0, 1, 2] {
         net.inject(3, honest, Message::Digest(digest.clone()).encode());

@@ -192,8 +192,8 @@ fn length() -> Vec<Key> {
             1..=u64::MAX,
             "250k",
             "tokens",
-            "Token clock between checkpoints. A \
-            joiner starts from the newest one; more often costs disk, not training time.",
+            "Token clock between checkpoint \
+            files, which `murmur sample` and other tools read. More often costs disk, not training time.",
         ),
         Key::whole(
             "eval.sequences",

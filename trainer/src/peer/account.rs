@@ -83,16 +83,15 @@ impl Learner {
 
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
         // Nobody will write with what a stand-in made.
-        let keeps = self.pace.is_none();
+        let keeps = self.pace.is_none().then(|| self.checkpoints.clone());
         let seen = self.shared.authors();
-        let Some((snapshot, view, root)) = self.link.ask(move |node| {
-            if keeps && node.fold().clock() != node.checkpoint().map_or(0, |checkpoint| checkpoint.clock) {
-                node.take_checkpoint();
-            }
-            (node.snapshot(), view(node, &seen), node.state_root())
+        let Some((snapshot, view, root, taken)) = self.link.ask(move |node| {
+            let taken = keeps.map(|checkpoints| checkpoints.take(node.fold()));
+            (node.snapshot(), view(node, &seen), node.state_root(), taken)
         }) else {
             return Ok(());
         };
+        taken.iter().for_each(|taken| self.checkpoints.write(taken));
         let slice = self.manifest.rules.founders.iter().position(|founder| founder.peer == self.link.me);
         let slice = u32::try_from(slice.unwrap_or(self.manifest.founders())).unwrap_or(0);
         let (val_loss, val_bytes) = self.validate(&snapshot.parameters, slice, FINAL_MEASUREMENTS)?;

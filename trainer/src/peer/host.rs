@@ -8,18 +8,12 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Checkpoint, Compacted, Event, Node, PeerAddress, StoredEntry};
+use murmur_coordinatorless::{Compacted, Event, Node, PeerAddress, StoredEntry};
 use murmur_quic::{Host, ToldOff};
 
-use super::{AddressBookFile, Notice, Reporter, Shared, Store};
-use crate::checkpoint;
-use crate::manifest::Manifest;
+use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
 use crate::metrics::{Direction, Metrics};
-use crate::model::ModelConfig;
 use crate::protocol::EventKind;
-
-/// Checkpoint files kept.
-const CHECKPOINTS_KEPT: usize = 2;
 
 /// Carries out what the node asks.
 #[derive(Debug)]
@@ -29,7 +23,7 @@ pub(super) struct PeerHost {
     shared: Arc<Shared>,
     metrics: Metrics,
     reporter: Reporter,
-    model: ModelConfig,
+    checkpoints: Checkpoints,
     dir: PathBuf,
     evictors: BTreeSet<PeerId>,
     quorum: u32,
@@ -44,12 +38,13 @@ impl PeerHost {
         store: Store,
         (notices, shared, metrics): (mpsc::Sender<Notice>, Arc<Shared>, Metrics),
         reporter: Reporter,
-        manifest: &Manifest,
+        checkpoints: Checkpoints,
+        quorum: u32,
         tells_folds: bool,
     ) -> Self {
-        let (dir, model, quorum) = (store.dir().to_owned(), manifest.model(), manifest.rules.audit_quorum);
+        let dir = store.dir().to_owned();
         let (evictors, applied) = (BTreeSet::new(), 0);
-        Self { store, notices, shared, metrics, reporter, model, dir, evictors, quorum, tells_folds, applied }
+        Self { store, notices, shared, metrics, reporter, checkpoints, dir, evictors, quorum, tells_folds, applied }
     }
 
     fn notice(&self, notice: Notice) {
@@ -89,52 +84,21 @@ impl PeerHost {
         self.reporter.event(EventKind::BadInput, Some(peer.to_string()), reason);
     }
 
-    /// Writes the file beside the network's work: the folder of a large model takes a while.
-    fn save(&self, taken: &Checkpoint, run: Hash) {
-        let file = checkpoint::Checkpoint {
-            model: self.model,
-            run_id: run.0,
-            clock: taken.clock,
-            state: taken.state.as_ref().clone(),
-            extra: std::collections::BTreeMap::new(),
-        };
-        let (dir, reporter) = (self.dir.clone(), self.reporter);
-        let write = move || match file.write(&dir.join(checkpoint_name(file.clock))) {
-            Ok(()) => {
-                drop_old_checkpoints(&dir);
-                reporter.event(EventKind::Checkpoint, None, format!("checkpoint at {} tokens", file.clock));
-            }
-            Err(error) => reporter.event(EventKind::Checkpoint, None, format!("checkpoint not written: {error}")),
-        };
-        tokio::task::spawn_blocking(write);
-    }
-}
-
-/// Sorts by clock.
-fn checkpoint_name(clock: u64) -> String {
-    format!("checkpoint-{clock:015}.safetensors")
-}
-
-fn drop_old_checkpoints(dir: &std::path::Path) {
-    let Ok(files) = std::fs::read_dir(dir) else { return };
-    let is_ours = |name: &str| name.starts_with("checkpoint-") && name.ends_with(".safetensors");
-    let paths = files.filter_map(|file| Some(file.ok()?.path()));
-    let mut ours: Vec<PathBuf> =
-        paths.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours)).collect();
-    ours.sort();
-    let old = ours.len().saturating_sub(CHECKPOINTS_KEPT);
-    for path in &ours[..old] {
-        let _ = std::fs::remove_file(path);
+    /// Writes a checkpoint file beside the network's work, if one is due.
+    fn save_if_due(&mut self, node: &Node) {
+        if !self.tells_folds
+            && node.is_caught_up()
+            && let Some(taken) = self.checkpoints.take_if_due(node.fold())
+        {
+            let checkpoints = self.checkpoints.clone();
+            tokio::task::spawn_blocking(move || checkpoints.write(&taken));
+        }
     }
 }
 
 impl Host for PeerHost {
     fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String> {
         self.store.append(record, durable)
-    }
-
-    fn adopt(&mut self, state: &[i64]) -> Result<(), String> {
-        self.store.adopt(state)
     }
 
     fn address_book(&mut self, peers: &[PeerAddress]) {
@@ -161,6 +125,7 @@ impl Host for PeerHost {
         match event {
             Event::Applied { update, .. } => {
                 self.applied += 1;
+                self.save_if_due(node);
                 if self.tells_folds {
                     self.shared.saw(update.author);
                     self.reporter.folded(update);
@@ -181,11 +146,6 @@ impl Host for PeerHost {
                 self.shared.stalled.store(false, Relaxed);
                 self.reporter.event(EventKind::CaughtUp, None, "");
                 self.notice(Notice::CaughtUp);
-            }
-            Event::Checkpointed { .. } => {
-                if let Some(taken) = node.checkpoint() {
-                    self.save(taken, node.fold().run());
-                }
             }
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),

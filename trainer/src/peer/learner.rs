@@ -12,7 +12,7 @@ use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
 
-use super::{Link, Notice, Pace, Reporter, Shared, store::Carries};
+use super::{Checkpoints, Link, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::manifest::Manifest;
@@ -41,6 +41,7 @@ pub(super) struct Learner {
     /// When a stand-in works; a peer that trains always does.
     pub(super) pace: Option<Pace>,
     pub(super) carries: Carries,
+    pub(super) checkpoints: Checkpoints,
     pub(super) metrics: Metrics,
     pub(super) reporter: Reporter,
     pub(super) transport: Transport,

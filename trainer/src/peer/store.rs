@@ -1,5 +1,5 @@
-//! A peer's disk: the log of records, the newest own record apart from it, its last carries and votes, and what it took
-//! from others: an adopted state, or the newest final frontier.
+//! A peer's disk: the log of records, the newest own record apart from it, its last carries and votes, and the newest
+//! final frontier.
 //!
 //! Everything carries its hash. A damaged record is set aside with the file it stood in; what it held comes again from
 //! the network. The newest own record and the own votes are durable before anybody hears of them, in files of their own
@@ -29,7 +29,6 @@ use crate::explain::Exit;
 use settled::{FINAL, Settled, log_name};
 
 const HEAD: &str = "head.bin";
-const STATE: &str = "state.bin";
 const VOTE: &str = "vote.bin";
 const CARRIES: [&str; 2] = ["carry-0.bin", "carry-1.bin"];
 
@@ -81,7 +80,6 @@ impl Store {
         let carries = CARRIES.iter().filter_map(|name| read(name, BYTES_MAX).transpose());
         let stored = Stored {
             entries,
-            adopted: read(STATE, parameters.saturating_mul(8))?.map(|bytes| settled::integers(&bytes)),
             compacted: settled.map(|Settled { proof, state, .. }| (proof, state)),
             signing: votes(dir)?,
             head,
@@ -100,16 +98,6 @@ impl Store {
             self.log.write_all(&log::frame(&bytes))
         };
         write().map_err(|error| said(&self.dir.join(log_name(self.generation)), &error))
-    }
-
-    /// Keeps a state that came from others. The records it contains are on disk before it: without them it is of no use.
-    pub(super) fn adopt(&mut self, state: &[i64]) -> Result<(), String> {
-        let path = self.dir.join(STATE);
-        let write = || -> io::Result<()> {
-            self.log.sync_all()?;
-            whole::replace(&path, &[&settled::bytes_of(state)])
-        };
-        write().map_err(|error| said(&path, &error))
     }
 
     /// Keeps a final frontier and begins a log with the records after it, in place of all that was there.
@@ -140,11 +128,11 @@ impl Store {
         whole::replace(&path, &[bytes]).map_err(|error| said(&path, &error))
     }
 
-    /// Sets the log and what was taken from others aside and begins an empty log. What this peer signed stays.
+    /// Sets the log and the final frontier aside and begins an empty log. What this peer signed stays.
     pub(super) fn reset(&mut self) -> Result<(), String> {
-        // In this order each name that is gone leaves something that can be begun with: a log without its state is
-        // reset again, a log without its final frontier does not count.
-        let names = [FINAL.to_owned(), STATE.to_owned(), log_name(self.generation)];
+        // In this order each name that is gone leaves something that can be begun with: a log without its final frontier
+        // does not count.
+        let names = [FINAL.to_owned(), log_name(self.generation)];
         let reset = || -> io::Result<File> {
             for path in names.iter().map(|name| self.dir.join(name)).filter(|path| path.exists()) {
                 fs::rename(&path, whole::aside(&path))?;
@@ -191,11 +179,10 @@ pub(crate) fn stored_names(dir: &Path) -> Vec<(PeerId, u32, Hash)> {
     entries.map(|entry| (entry.author(), entry.seq(), entry.hash())).collect()
 }
 
-/// Removes logs of other generations, and what a final frontier stands for.
+/// Removes logs of other generations.
 fn drop_leftovers(dir: &Path, generation: u64) -> Result<(), Failure> {
-    let mut names: Vec<String> = settled::logs(dir).into_iter().filter(|name| *name != log_name(generation)).collect();
-    names.extend((generation > 0).then(|| STATE.to_owned()));
-    for path in names.iter().map(|name| dir.join(name)).filter(|path| path.exists()) {
+    let others = settled::logs(dir).into_iter().filter(|name| *name != log_name(generation));
+    for path in others.map(|name| dir.join(name)).filter(|path| path.exists()) {
         fs::remove_file(&path).map_err(|error| Failure::io(Exit::Checkpoint, "remove", &path, &error))?;
     }
     Ok(())

@@ -25,7 +25,6 @@ const HASH_CONTEXT: &str = "murmuration disk record v1";
 pub(super) struct Record {
     pub(super) entry: WireEntry,
     payload: Option<Vec<u8>>,
-    contained: bool,
 }
 
 pub(super) fn append_to(path: &Path) -> io::Result<File> {
@@ -91,7 +90,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> (Vec<Record>, bool) {
 
 pub(super) fn encode(record: &StoredEntry) -> Vec<u8> {
     let payload = record.payload.as_ref().map(|bytes| bytes.to_vec());
-    let record = Record { entry: record.entry.clone(), payload, contained: record.contained };
+    let record = Record { entry: record.entry.clone(), payload };
     rkyv::to_bytes::<rancor::Error>(&record).expect("a record serializes into memory").to_vec()
 }
 
@@ -101,5 +100,5 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
 
 pub(super) fn stored(record: &Record) -> StoredEntry {
     let payload = record.payload.clone().map(Arc::from);
-    StoredEntry { entry: record.entry.clone(), payload, contained: record.contained }
+    StoredEntry { entry: record.entry.clone(), payload }
 }

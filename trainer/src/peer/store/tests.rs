@@ -9,7 +9,7 @@ const PARAMETERS: u64 = 3;
 
 fn record(n: u8) -> StoredEntry {
     let entry = WireEntry { header: vec![n; 40], signature: [n; 64] };
-    StoredEntry { entry, payload: Some(Arc::from(vec![n; 9])), contained: false }
+    StoredEntry { entry, payload: Some(Arc::from(vec![n; 9])) }
 }
 
 fn open(dir: &Path) -> (Store, Stored) {
@@ -22,11 +22,9 @@ fn what_is_appended_is_read_again() {
     let (mut store, empty) = open(dir.path());
     assert!(empty.entries.is_empty());
     (0..3).for_each(|n| store.append(&record(n), false).unwrap());
-    store.adopt(&[1, -2, i64::MAX]).unwrap();
     let (_, stored) = open(dir.path());
     assert_eq!(stored.entries.len(), 3);
     assert_eq!(stored.entries[2].entry, record(2).entry);
-    assert_eq!(stored.adopted, Some(vec![1, -2, i64::MAX]));
 }
 
 #[test]
@@ -69,15 +67,15 @@ fn a_damaged_carry_is_no_carry() {
 
 fn compacted(epoch: u32, records: &[u8]) -> Compacted {
     let records = records.iter().map(|n| record(*n)).collect();
-    let state = Arc::new(vec![i64::from(epoch), -2, 3]);
+    let state = vec![i64::from(epoch), -2, 3];
     Compacted { epoch, proof: vec![epoch as u8; 7], state, records }
 }
 
-/// What a start finds: the epoch of the final frontier and of its proof, first bytes of the records' headers, adopted.
-fn found(dir: &Path) -> (Option<(u8, i64)>, Vec<u8>, bool) {
+/// What a start finds: the epoch of the final frontier and of its proof, first bytes of the records' headers.
+fn found(dir: &Path) -> (Option<(u8, i64)>, Vec<u8>) {
     let (_, stored) = open(dir);
     let settled = stored.compacted.map(|(proof, state)| (proof[0], state[0]));
-    (settled, stored.entries.iter().map(|record| record.entry.header[0]).collect(), stored.adopted.is_some())
+    (settled, stored.entries.iter().map(|record| record.entry.header[0]).collect())
 }
 
 #[test]
@@ -85,16 +83,15 @@ fn a_final_frontier_stands_for_the_log_before_it_and_the_log_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     (0..3).for_each(|n| store.append(&record(n), false).unwrap());
-    store.adopt(&[1, 2, 3]).unwrap();
     store.compact(&compacted(1, &[2])).unwrap();
     store.append(&record(7), false).unwrap();
-    assert_eq!(found(dir.path()), (Some((1, 1)), vec![2, 7], false));
+    assert_eq!(found(dir.path()), (Some((1, 1)), vec![2, 7]));
     let (mut store, _) = open(dir.path());
     store.append(&record(8), false).unwrap();
     store.compact(&compacted(2, &[7, 8])).unwrap();
     store.compact(&compacted(2, &[8])).unwrap();
     store.append(&record(9), false).unwrap();
-    assert_eq!(found(dir.path()), (Some((2, 2)), vec![8, 9], false));
+    assert_eq!(found(dir.path()), (Some((2, 2)), vec![8, 9]));
     assert_eq!(settled::logs(dir.path()).len(), 1, "old logs are gone");
 }
 
@@ -107,11 +104,10 @@ fn a_crash_at_any_step_of_compacting_leaves_the_old_or_the_new() {
                 store.compact(&compacted(1, &[1, 2])).unwrap();
             } else {
                 (1..3).for_each(|n| store.append(&record(n), false).unwrap());
-                store.adopt(&[1, 2, 3]).unwrap();
             }
             store
         };
-        let (old, new) = ((earlier.then_some((1, 1)), vec![1, 2], !earlier), (Some((5, 5)), vec![2, 3], false));
+        let (old, new) = ((earlier.then_some((1, 1)), vec![1, 2]), (Some((5, 5)), vec![2, 3]));
         let next = compacted(5, &[2, 3]);
 
         let dir = tempfile::tempdir().unwrap();
@@ -155,15 +151,7 @@ fn a_crash_at_any_step_of_a_reset_leaves_nothing_that_reads_as_whole_and_is_not(
     let (mut store, _) = open(dir.path());
     store.compact(&compacted(1, &[1, 2])).unwrap();
     fs::rename(dir.path().join(FINAL), dir.path().join("final.damaged-0")).unwrap();
-    assert_eq!(found(dir.path()), (None, vec![], false), "records after a frontier mean nothing without it");
-
-    let dir = tempfile::tempdir().unwrap();
-    let (mut store, _) = open(dir.path());
-    store.append(&StoredEntry { payload: None, contained: true, ..record(1) }, false).unwrap();
-    store.adopt(&[1, 2, 3]).unwrap();
-    fs::rename(dir.path().join(STATE), dir.path().join("state.damaged-0")).unwrap();
-    let (_, stored) = open(dir.path());
-    assert!(stored.adopted.is_none() && stored.entries[0].contained, "the node sees that a state is missing");
+    assert_eq!(found(dir.path()), (None, vec![]), "records after a frontier mean nothing without it");
 }
 
 #[test]
@@ -176,7 +164,7 @@ fn a_reset_keeps_votes_and_the_own_newest_record() {
     store.signing(b"second").unwrap();
     store.reset().unwrap();
     store.append(&record(4), false).unwrap();
-    assert_eq!(found(dir.path()), (None, vec![4], false));
+    assert_eq!(found(dir.path()), (None, vec![4]));
     assert_eq!(open(dir.path()).1.signing.as_deref(), Some(&b"second"[..]));
     assert!(dir.path().join(HEAD).exists() && dir.path().join("final.damaged-0").exists());
 }
@@ -241,7 +229,7 @@ fn names_are_read_from_the_log_in_use_and_from_one_that_was_left() {
             base: Vec::new(),
             body,
         };
-        StoredEntry { entry: Entry::sign(&identity, header).wire().clone(), payload: None, contained: false }
+        StoredEntry { entry: Entry::sign(&identity, header).wire().clone(), payload: None }
     };
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());

@@ -1,0 +1,134 @@
+//! What newcomers begin with: foundation and state of the newest final frontiers, served in chunks like any blob.
+//!
+//! A state is as large as the model, and few ask for one. So only the hashes of its chunks are kept; the state itself is
+//! rebuilt from the present one when somebody asks, which is exact, and let go when nobody asked for a while. The frontier
+//! before the newest is served, too, so that who began to fetch it can end.
+
+use core::time::Duration;
+use std::{collections::VecDeque, sync::Arc};
+
+use murmur_collectives::{Hash, Record, VersionVector};
+use murmur_kernels::{BLOB_CHUNK, state_chunk_hashes, state_root};
+use rkyv::rancor;
+
+use super::{Node, staging::Proof};
+use crate::{Compacted, Event, Output, StoredEntry, Time};
+
+/// Final frontiers served.
+const SERVED: usize = 2;
+
+/// A rebuilt state is let go when nobody asked for it for this long.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Integers of the state in one chunk.
+const CHUNK_INTEGERS: usize = BLOB_CHUNK / 8;
+
+/// A final frontier as it is served.
+#[derive(Debug)]
+struct Served {
+    view: VersionVector,
+    root: Hash,
+    /// Hashes of the state's chunks.
+    list: Vec<[u8; 32]>,
+    foundation: (Hash, Arc<[u8]>),
+}
+
+/// What is served of final frontiers, newest last.
+#[derive(Default, Debug)]
+pub(super) struct Finals {
+    served: VecDeque<Served>,
+    /// The state that was asked for last, and until when it is kept.
+    rebuilt: Option<(Hash, Vec<i64>, Time)>,
+}
+
+impl Finals {
+    fn keep(&mut self, served: Served) {
+        self.served.retain(|kept| kept.root != served.root);
+        self.served.push_back(served);
+        while self.served.len() > SERVED {
+            self.served.pop_front();
+        }
+    }
+
+    /// The foundation with this root.
+    pub(super) fn foundation(&self, root: &Hash) -> Option<Arc<[u8]>> {
+        self.served.iter().find(|kept| kept.foundation.0 == *root).map(|kept| kept.foundation.1.clone())
+    }
+
+    /// Hashes of the chunks of the state with this root.
+    pub(super) fn state_list(&self, root: &Hash) -> Option<Vec<[u8; 32]>> {
+        self.served.iter().find(|kept| kept.root == *root).map(|kept| kept.list.clone())
+    }
+
+    /// Bytes of what is kept as long as it is served.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.served.iter().map(|kept| kept.list.len() * 32 + kept.foundation.1.len()).sum()
+    }
+
+    /// Bytes of the state that is kept because somebody fetches it.
+    pub(super) fn rebuilt_bytes(&self) -> usize {
+        self.rebuilt.as_ref().map_or(0, |(_, state, _)| size_of_val(state.as_slice()))
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.rebuilt.as_ref().map(|(_, _, until)| *until)
+    }
+}
+
+impl Node {
+    /// The newest final frontier begins to be served, and the disk follows.
+    pub(super) fn keep_final(&mut self) {
+        let Some(state) = self.serve_final() else { return };
+        let newest = self.fold.epochs().newest();
+        let (root, ours) = (newest.frontier.state, Hash(state_root(&state)));
+        if ours != root {
+            return self.tell(Event::Diverged { peer: self.id(), theirs: root, ours });
+        }
+        let (chain, rows) = (self.finality.chain.clone(), newest.rows.clone());
+        let proof = Proof { chain, rows, foundation: self.fold.foundation().encode() };
+        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
+        let stored = |r: &Record| StoredEntry { entry: r.entry.wire().clone(), payload: r.payload.clone() };
+        let records = self.fold.in_order().map(stored).collect();
+        let epoch = self.fold.epochs().number();
+        self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
+    }
+
+    /// The newest final frontier begins to be served. Its state, if the payloads are held that it takes.
+    pub(super) fn serve_final(&mut self) -> Option<Vec<i64>> {
+        let newest = self.fold.epochs().newest();
+        let state = self.fold.state_at(&newest.view).ok()?;
+        let foundation: Arc<[u8]> = self.fold.foundation().encode().into();
+        let (view, root) = (newest.view.clone(), newest.frontier.state);
+        let list = state_chunk_hashes(&state);
+        let foundation = (Hash(murmur_kernels::blob_root(&foundation)), foundation);
+        self.finals.keep(Served { view, root, list, foundation });
+        Some(state)
+    }
+
+    /// A chunk of the state with this root, `None` if it is not served or there is no such chunk.
+    pub(super) fn state_chunk(&mut self, root: &Hash, index: u32) -> Option<Vec<u8>> {
+        let start = (index as usize).checked_mul(CHUNK_INTEGERS)?;
+        let state = self.rebuild(root)?;
+        let values = state.get(start..)?;
+        let values = &values[..values.len().min(CHUNK_INTEGERS)];
+        (!values.is_empty()).then(|| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    /// The state with this root, rebuilt if it is not at hand, and kept for the next chunk.
+    fn rebuild(&mut self, root: &Hash) -> Option<&[i64]> {
+        if self.finals.rebuilt.as_ref().is_none_or(|(kept, _, _)| kept != root) {
+            let served = self.finals.served.iter().find(|kept| kept.root == *root)?;
+            let state = self.fold.state_at(&served.view).ok()?;
+            self.finals.rebuilt = Some((*root, state, self.now));
+        }
+        let until = self.now + IDLE_AFTER;
+        let (_, state, kept_until) = self.finals.rebuilt.as_mut()?;
+        *kept_until = until;
+        Some(state)
+    }
+
+    /// Lets a state go that nobody asks for any more.
+    pub(super) fn finals_due(&mut self) {
+        self.finals.rebuilt.take_if(|(_, _, until)| *until <= self.now);
+    }
+}
