@@ -21,9 +21,11 @@ impl PeerId {
 
     /// Checks `signature` over `message`. Rejects small-order keys and non-canonical signatures.
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&self.0)
-            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
-            .is_ok()
+        crate::holds(&[b"signature", &self.0, signature, message], || {
+            VerifyingKey::from_bytes(&self.0)
+                .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+                .is_ok()
+        })
     }
 }
 

@@ -81,6 +81,15 @@ impl Lottery {
 
 /// Whether `draw` proves that the owner of `public` was drawn for `subject` at this chance.
 pub fn was_drawn(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8; 96]) -> bool {
+    let stage = [match subject.stage {
+        Stage::First => 1,
+        Stage::Confirm => 2,
+    }];
+    let statement = [&b"draw"[..], &stage, &chance.0.to_le_bytes(), public, draw, &subject.update.0];
+    murmur_collectives::holds(&statement, || proves_draw(public, subject, chance, draw))
+}
+
+fn proves_draw(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8; 96]) -> bool {
     let (output, proof) = draw.split_at(32);
     let parsed = PublicKey::from_bytes(public)
         .ok()

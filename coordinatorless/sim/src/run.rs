@@ -22,6 +22,9 @@ const UNDISTURBED: Duration = Duration::from_secs(1);
 /// How often agreement is looked for at the end.
 const STEP: Duration = Duration::from_millis(250);
 
+/// Signatures and draws remembered while a seed is played: every peer checks what every other one checked.
+const PROOFS_REMEMBERED: usize = 1 << 16;
+
 /// Runs one seed of a scenario.
 ///
 /// # Panics
@@ -56,6 +59,7 @@ pub fn run_seeds(scenario: &Scenario, seeds: impl IntoIterator<Item = u64>, mut 
 }
 
 fn play(scenario: &Scenario, seed: u64) -> Report {
+    murmur_collectives::remember_proofs(PROOFS_REMEMBERED);
     let mut world = World::new(scenario.clone(), seed);
     world.plan();
     let faulty = Time(0) + Duration::from_secs(scenario.seconds);
@@ -64,6 +68,7 @@ fn play(scenario: &Scenario, seed: u64) -> Report {
     world.pass_until(faulty + Duration::from_secs(scenario.calm_seconds));
     world.is_training = false;
     world.settle(Duration::from_secs(scenario.heal_seconds));
+    murmur_collectives::remember_proofs(0);
     world.report()
 }
 
