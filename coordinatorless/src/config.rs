@@ -10,8 +10,8 @@ pub struct Config {
     pub anti_entropy_every: Duration,
     /// The same while finishing, when agreement is waited for.
     pub finish_every: Duration,
-    /// After this long a request counts as unanswered and goes to another neighbour. Should exceed the time a payload
-    /// takes on the slowest link.
+    /// After this long, and the time a long answer takes at 10 Mbit/s, a request counts as unanswered and goes to another
+    /// neighbour.
     pub request_timeout: Duration,
     /// Neighbours to announce a new entry to, at most. Announcements are pulled, so each entry still travels once.
     pub fanout: usize,
@@ -33,6 +33,9 @@ pub struct Config {
     pub messages_per_second: u64,
     /// The same for datagrams. A neighbour needs about ten.
     pub datagrams_per_second: u64,
+    /// Bytes that one neighbour may send without being asked, a second; twice as many at once. Beyond, they are dropped.
+    /// Announcements, digests and votes of a thousand authors take a hundred thousand.
+    pub received_bytes_per_second: u64,
     /// Bytes of answers to one neighbour, a second; twice as many at once. Beyond, its requests wait.
     pub served_bytes_per_second: u64,
     /// Offences until a neighbour is sent away. What an offence counts halves every minute.
@@ -82,6 +85,7 @@ impl Default for Config {
             swim: Swim::lan(),
             messages_per_second: 2000,
             datagrams_per_second: 100,
+            received_bytes_per_second: 1 << 20,
             served_bytes_per_second: 64 << 20,
             strikes_max: 3,
             ban: Duration::from_secs(60),

@@ -43,7 +43,7 @@ pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
 /// The most that a compressed message may unpack to, in bytes.
-const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// zstd's level: the fastest that finds what there is in sealed carries and in the high bytes of a state.
 const PACK_LEVEL: i32 = 1;

@@ -267,7 +267,7 @@ impl Node {
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
-        if !self.accept_message(&from) {
+        if !self.accept_message(&from, bytes.len()) {
             return;
         }
         let message = match Message::decode(bytes) {
@@ -332,6 +332,7 @@ impl Node {
     }
 
     fn send(&mut self, to: PeerId, message: &Message) {
+        self.expect_answer(&to, message);
         let (kind, bytes) = (message.kind(), message.encode());
         self.outputs.push_back(Output::Send { to, kind, bytes });
     }

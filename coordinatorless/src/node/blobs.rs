@@ -126,8 +126,7 @@ impl Node {
 
     /// Asks a source for the chunk list, or for chunks nobody else was asked for.
     fn ask(&mut self, root: Hash, source: PeerId) {
-        let deadline = self.now + self.config.request_timeout;
-        let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
+        let Some(fetch) = self.blobs.fetches.get(&root) else { return };
         let asked: BTreeSet<u32> = fetch.asked.values().flat_map(|asked| asked.indices.iter().copied()).collect();
         let indices: Vec<u32> = fetch.missing.iter().copied().filter(|i| !asked.contains(i)).take(BATCH).collect();
         let message = match &fetch.list {
@@ -135,7 +134,10 @@ impl Node {
             Some(_) if indices.is_empty() => return,
             Some(_) => Message::WantChunks { root, indices: indices.clone() },
         };
-        fetch.asked.insert(source, Asked { indices: indices.into_iter().collect(), deadline });
+        let deadline = self.overdue_at(&message);
+        if let Some(fetch) = self.blobs.fetches.get_mut(&root) {
+            fetch.asked.insert(source, Asked { indices: indices.into_iter().collect(), deadline });
+        }
         self.send(source, &message);
     }
 

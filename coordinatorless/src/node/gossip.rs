@@ -19,7 +19,7 @@ use crate::{Closing, EntryName, Event, Item, Message, Time, Want};
 pub(super) const WANT_MAX: u32 = 64;
 
 /// Bytes of entries in one answer; what does not fit is asked for again.
-const ANSWER_BYTES: usize = 512 * 1024;
+pub(super) const ANSWER_BYTES: usize = 512 * 1024;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug)]

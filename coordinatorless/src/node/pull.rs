@@ -81,9 +81,10 @@ impl Node {
         let Some((to, count)) = self.choose(&holders, from) else { return };
         let count = (count - from).min(WANT_MAX);
         self.gossip.lacking.remove(&author);
-        self.gossip.requests.insert(author, Request { to, deadline: self.now + self.config.request_timeout });
+        let want = Message::Want(Want { author, from, count, payloads: true });
+        self.gossip.requests.insert(author, Request { to, deadline: self.overdue_at(&want) });
         self.neighbours.entry(&to).into_iter().for_each(|neighbour| neighbour.asked += 1);
-        self.send(to, &Message::Want(Want { author, from, count, payloads: true }));
+        self.send(to, &want);
     }
 
     fn holders(&self, author: &PeerId, held: u32) -> Vec<(PeerId, u32)> {
@@ -113,9 +114,10 @@ impl Node {
         let peers: Vec<PeerId> = self.neighbours();
         for (author, seq) in due.into_iter().filter(|_| !peers.is_empty()) {
             let to = peers[self.below(peers.len())];
-            let request = Request { to, deadline: self.now + self.config.request_timeout };
+            let want = Message::Want(Want { author, from: seq, count: 1, payloads: true });
+            let request = Request { to, deadline: self.overdue_at(&want) };
             self.gossip.payloads.insert((author, seq), Some(request));
-            self.send(to, &Message::Want(Want { author, from: seq, count: 1, payloads: true }));
+            self.send(to, &want);
         }
     }
 
