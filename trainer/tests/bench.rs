@@ -37,7 +37,7 @@ fn a_target_nobody_can_reach_ends_with_its_own_code() {
 
 #[test]
 fn peers_that_are_killed_and_frozen_agree_in_the_end_and_lose_nothing() {
-    let (report, output) = bench(&["churn", "--peers", "5", "--seconds", "20", "--params", "50k", "--seed", "3"]);
+    let (report, output) = bench(&["churn", "--peers", "5", "--seconds", "60", "--params", "50k", "--seed", "3"]);
     assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert_eq!(report["violations"], Value::Array(Vec::new()));
     assert!(metric(&report, "killed") >= 1.0 && metric(&report, "frozen") >= 1.0, "{report:#}");

@@ -1,6 +1,6 @@
 //! Hostile peers: a real node whose messages are bent on their way out, by somebody who holds its key.
 
-use murmur_collectives::{Body, Entry, Hash, Identity};
+use murmur_collectives::{Ballot, Body, Entry, Hash, Identity, Vote};
 use murmur_coordinatorless::{EntryName, Item, Message, Want};
 
 use crate::{dice::Dice, queue::Place, scenario::Way, seam::DATAGRAM};
@@ -14,16 +14,20 @@ const FLOOD: usize = 20;
 /// What a hostile peer remembers.
 #[derive(Debug)]
 pub(crate) struct Malice {
+    run: Hash,
     dice: Dice,
     overheard: Vec<Vec<u8>>,
+    /// The frontier it voted for before the one it votes for now.
+    voted: [Hash; 2],
 }
 
 /// What goes out: priority and bytes.
 type Outgoing = Vec<(usize, Vec<u8>)>;
 
 impl Malice {
-    pub(crate) fn new(seed: u64, place: Place) -> Self {
-        Self { dice: Dice::new(seed ^ ((place as u64) << 32), "malice"), overheard: Vec::new() }
+    pub(crate) fn new(run: Hash, seed: u64, place: Place) -> Self {
+        let dice = Dice::new(seed ^ ((place as u64) << 32), "malice");
+        Self { run, dice, overheard: Vec::new(), voted: [Hash::NONE; 2] }
     }
 
     /// Listens to what others say.
@@ -49,6 +53,7 @@ impl Malice {
             Way::Lies => vec![(priority, self.lie(bytes))],
             Way::Floods => self.flood(priority, bytes),
             Way::Forks => vec![(priority, fork(me, to, bytes))],
+            Way::Votes => vec![(priority, self.vote(me, to, bytes))],
             Way::Withholds | Way::Cheats | Way::Accuses => vec![(priority, bytes)],
         }
     }
@@ -113,6 +118,21 @@ impl Malice {
             digest.epoch = digest.epoch.saturating_add(more);
         }
         Message::Digest(digest).encode()
+    }
+
+    /// Peers at odd places are told that it voted for another frontier, and now and then that it committed to it.
+    fn vote(&mut self, me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
+        let Ok(Message::Votes { mut votes }) = Message::decode(&bytes) else { return bytes };
+        for vote in &votes {
+            if vote.frontier != self.voted[1] {
+                self.voted = [self.voted[1], vote.frontier];
+            }
+        }
+        for vote in votes.iter_mut().filter(|vote| vote.voter == me.peer_id() && to % 2 == 1) {
+            let ballot = if self.dice.happens(30) { Ballot::Commit } else { vote.ballot };
+            *vote = Vote::sign(me, self.run, vote.epoch, vote.round, ballot, self.voted[0]);
+        }
+        Message::Votes { votes }.encode()
     }
 
     fn flood(&mut self, priority: usize, bytes: Vec<u8>) -> Outgoing {

@@ -87,6 +87,7 @@ impl Figures {
             ("caught_up", matches!(event, Event::CaughtUp)),
             ("diverged", matches!(event, Event::Diverged { .. })),
             ("evicted", matches!(event, Event::Evicted { .. })),
+            ("final", matches!(event, Event::Final { .. })),
         ];
         let Some((name, _)) = names.into_iter().find(|(_, is)| *is) else { return };
         *self.events.entry(name).or_default() += 1;

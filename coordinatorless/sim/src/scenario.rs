@@ -141,6 +141,8 @@ pub enum Way {
     Cheats,
     /// Finds every update it audits false.
     Accuses,
+    /// Votes for one frontier before some, and for another before others.
+    Votes,
 }
 
 /// What is held to what.
@@ -236,8 +238,8 @@ impl Default for Faults {
 
 impl Default for Hostile {
     fn default() -> Self {
-        use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Withholds};
-        let ways = vec![Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses];
+        use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Votes, Withholds};
+        let ways = vec![Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses, Votes];
         Self { peers: 2, ways }
     }
 }

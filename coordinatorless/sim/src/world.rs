@@ -61,7 +61,7 @@ impl World {
             places: machines.iter().enumerate().map(|(place, machine)| (machine.id, place)).collect(),
             dice: Dice::new(seed, "world"),
             learning: Dice::new(seed, "learning"),
-            malice: (0..machines.len()).map(|place| Malice::new(seed, place)).collect(),
+            malice: (0..machines.len()).map(|place| Malice::new(run.id, seed, place)).collect(),
             watch: Watch::new(&scenario.checks),
             figures: Figures::default(),
             trace: blake3::Hasher::new(),

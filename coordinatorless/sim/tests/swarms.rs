@@ -65,12 +65,13 @@ fn without_faults_everybody_s_work_is_folded() {
 
 #[test]
 fn every_way_of_doing_harm_is_noticed_or_harmless() {
-    use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Withholds};
-    for way in [Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses] {
+    use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Votes, Withholds};
+    for way in [Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses, Votes] {
         let mut scenario = quiet();
         scenario.hostile.peers = 1;
         scenario.hostile.ways = vec![way];
         scenario.work.audit_percent = 100;
+        scenario.work.frontier_every_tokens = vec![1500];
         let report = run_seed(&scenario, 3);
         assert_eq!(report.violations, [], "{way:?}");
         let told = |event| report.figures.events.get(event).copied().unwrap_or(0);
@@ -78,6 +79,7 @@ fn every_way_of_doing_harm_is_noticed_or_harmless() {
             Garbles | Corrupts => assert!(told("bad_input") > 0, "{way:?} was struck"),
             Forks | Cheats => assert!(told("evicted") > 0, "{way:?} was evicted"),
             Accuses => assert!(told("audit_failed") > 0, "{way:?} accused"),
+            Votes => assert!(told("final") > 0, "and still work became final"),
             Replays | Withholds | Lies | Floods => {}
         }
     }

@@ -32,7 +32,9 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
         Some(scenario) => scenario,
         None if name.ends_with(".toml") => {
             let text = std::fs::read_to_string(name).map_err(|error| bad(error.to_string()))?;
-            Scenario::from_toml(&text).map_err(|error| bad(error.to_string()))?
+            // The line that reproduces a violation names the file, not what the file calls itself.
+            let name = name.clone();
+            Scenario { name, ..Scenario::from_toml(&text).map_err(|error| bad(error.to_string()))? }
         }
         None => {
             let known: Vec<&str> = Scenario::built_in_names().collect();
