@@ -38,6 +38,8 @@ pub(super) struct Neighbour {
     pub(super) asked: u32,
     /// Requests it left unanswered, less those it answered since.
     pub(super) owing: u32,
+    /// Since when it owes them and has given none.
+    pub(super) owing_since: Option<Time>,
 }
 
 impl Neighbour {
@@ -57,6 +59,7 @@ impl Neighbour {
             intake: Intake::new(config, now),
             asked: 0,
             owing: 0,
+            owing_since: None,
         }
     }
 

@@ -20,8 +20,10 @@ const REQUESTS_MAX: usize = 256;
 /// Requests under way at once to one neighbour, so that a slow one holds up no more than these.
 const REQUESTS_EACH: u32 = 32;
 
-/// A neighbour that owes this many answers has announced what it does not serve.
+/// A neighbour that owes this many answers, and gave none for so many times the patience with one, has announced what it
+/// does not serve. One that was only stopped or cut off answers before that, or loses its connection.
 const OWING_MAX: u32 = 8;
+const OWING_TIMEOUTS: u32 = 4;
 
 impl Node {
     /// How much may wait for its past.
@@ -137,13 +139,19 @@ impl Node {
 
     /// A request was answered or has run out. Who owes too many answers announces what it does not serve.
     pub(super) fn close_request(&mut self, author: &PeerId, answered: bool) {
+        let (now, patience) = (self.now, self.config.request_timeout * OWING_TIMEOUTS);
         let Some(Request { to, .. }) = self.gossip.requests.remove(author) else { return };
         self.gossip.lacking.insert(*author);
         let Some(neighbour) = self.neighbours.entry(&to) else { return };
         neighbour.asked = neighbour.asked.saturating_sub(1);
-        neighbour.owing = if answered { neighbour.owing / 2 } else { neighbour.owing + 1 };
-        if neighbour.owing >= OWING_MAX {
-            neighbour.owing /= 2;
+        if answered {
+            (neighbour.owing, neighbour.owing_since) = (neighbour.owing / 2, None);
+            return;
+        }
+        neighbour.owing += 1;
+        let since = *neighbour.owing_since.get_or_insert(now);
+        if neighbour.owing >= OWING_MAX && now.since(since) >= patience {
+            (neighbour.owing, neighbour.owing_since) = (neighbour.owing / 2, None);
             self.strike(to, "says it holds what it does not serve".to_owned());
         }
     }
