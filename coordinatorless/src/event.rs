@@ -1,7 +1,7 @@
 //! What goes into a peer and what comes out.
 
 use core::time::Duration;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId, VersionVector, WireEntry};
 
@@ -148,8 +148,18 @@ pub enum Output {
         bytes: Vec<u8>,
     },
     /// A frontier became final: store all of this in place of the log so far, whole or not at all. It stands for every
-    /// record appended before.
+    /// record appended before, and for every chunk kept.
     Compact(Box<Compacted>),
+    /// Store a chunk of a state that is being fetched, beside others with the same root and in place of those with another.
+    /// Losing it costs fetching it again.
+    KeepChunk {
+        /// Root of the state.
+        root: Hash,
+        /// Which chunk.
+        index: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// Open a connection.
     Dial {
         /// Where to.
@@ -213,6 +223,15 @@ pub enum Closing {
     Misbehaved,
     /// The peer is in another run.
     OtherRun,
+}
+
+/// Chunks of a state that was being fetched, as [`Output::KeepChunk`] gave them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Fetched {
+    /// Root of the state.
+    pub root: Hash,
+    /// The chunks, by index. Each is checked again before it is used.
+    pub chunks: BTreeMap<u32, Vec<u8>>,
 }
 
 /// An entry with its payload, as stored.

@@ -13,7 +13,7 @@ mod node;
 mod time;
 
 pub use config::{Config, Swim};
-pub use event::{Closing, Compacted, DownReason, Draft, Event, Input, Output, Reach, StoredEntry};
+pub use event::{Closing, Compacted, DownReason, Draft, Event, Fetched, Input, Output, Reach, StoredEntry};
 pub use message::{
     DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven,
     Want,

@@ -36,7 +36,7 @@ use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId
 use murmur_verification::Lottery;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{Closing, Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
 pub use footprint::Footprint;
@@ -86,6 +86,8 @@ pub struct Stored {
     pub entries: Vec<StoredEntry>,
     /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
     pub compacted: Option<(Vec<u8>, Vec<i64>)>,
+    /// What [`crate::Output::KeepChunk`] stored since then.
+    pub fetched: Option<Fetched>,
     /// The newest [`crate::Output::Signing`].
     pub signing: Option<Vec<u8>>,
     /// The newest own record, stored apart from the log so that a damaged log cannot fork the own chain.

@@ -105,7 +105,8 @@ impl Talk {
                 | Output::Close { .. }
                 | Output::Compact(_)
                 | Output::Dial { .. }
-                | Output::DialThrough { .. } => {}
+                | Output::DialThrough { .. }
+                | Output::KeepChunk { .. } => {}
                 Output::Datagram { .. } | Output::Event(_) | Output::Reset | Output::Signing { .. } => {}
             }
         }

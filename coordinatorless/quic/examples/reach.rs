@@ -62,6 +62,8 @@ impl Host for Witness {
         Ok(())
     }
 
+    fn keep_chunk(&mut self, _: Hash, _: u32, _: &[u8]) {}
+
     fn address_book(&mut self, _: &[PeerAddress]) {}
 
     fn compact(&mut self, _: &Compacted) -> Result<(), String> {

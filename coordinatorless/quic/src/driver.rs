@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use murmur_collectives::Hash;
 use murmur_coordinatorless::{
     Closing, Compacted, Event, Input, Kind, Node, Output, PeerAddress, Reach, StoredEntry, Time,
 };
@@ -29,6 +30,10 @@ pub trait Host {
     /// # Errors
     /// A sentence; the driver stops.
     fn compact(&mut self, compacted: &Compacted) -> Result<(), String>;
+
+    /// Stores a chunk of a state that is being fetched; see [`Output::KeepChunk`]. Losing it costs fetching it again, so
+    /// nothing fails.
+    fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]);
 
     /// Replaces what was stored of this peer's votes; returns only when it is on disk.
     ///
@@ -197,6 +202,7 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Dial { address, expect } => transport.dial(address, expect),
             Output::DialThrough { relay, peer } => transport.dial_through(relay, peer),
             Output::Event(event) => host.event(event, node),
+            Output::KeepChunk { root, index, bytes } => host.keep_chunk(root, index, &bytes),
             Output::Reset => host.reset()?,
             Output::Signing { bytes } => host.signing(&bytes)?,
             Output::Send { to, kind, bytes } => {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use murmur_coordinatorless::{Compacted, PeerAddress, Stored, StoredEntry, Time};
+use murmur_collectives::Hash;
+use murmur_coordinatorless::{Compacted, Fetched, PeerAddress, Stored, StoredEntry, Time};
 
 /// One record of the log.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Disk {
     carries: Vec<Arc<[u8]>>,
     /// Proof and state of a final frontier; the log begins with what belongs to it.
     compacted: Option<(Vec<u8>, Arc<Vec<i64>>)>,
+    /// Chunks of a state that is being fetched.
+    fetched: Option<Fetched>,
     signing: Option<Vec<u8>>,
     book: Vec<PeerAddress>,
     /// What was there before the files were last replaced, and when the new ones are safe.
@@ -46,7 +49,15 @@ impl Disk {
         self.remember(now, safe_at);
         let safe = |record| Written { record, safe_at: Some(safe_at) };
         self.log = compacted.records.into_iter().map(safe).collect();
-        self.compacted = Some((compacted.proof, Arc::new(compacted.state)));
+        (self.compacted, self.fetched) = (Some((compacted.proof, Arc::new(compacted.state))), None);
+    }
+
+    /// Stores a chunk of a state, beside others of the same one.
+    pub(crate) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: Vec<u8>) {
+        let kept = self.fetched.take().filter(|kept| kept.root == root);
+        let mut kept = kept.unwrap_or_else(|| Fetched { root, ..Fetched::default() });
+        kept.chunks.insert(index, bytes);
+        self.fetched = Some(kept);
     }
 
     /// Stores what was voted for.
@@ -117,6 +128,7 @@ impl Disk {
         Stored {
             entries: self.log.iter().map(|written| written.record.clone()).collect(),
             compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), state.to_vec())),
+            fetched: self.fetched.clone(),
             signing: self.signing.clone(),
             head: self.head.as_ref().map(|written| written.record.clone()),
             carries: self.carries.clone(),

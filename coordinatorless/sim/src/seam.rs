@@ -43,6 +43,8 @@ pub(crate) enum Deed {
     Close { peer: PeerId, offended: bool },
     /// Store a final frontier in place of the log.
     Compact(Box<Compacted>),
+    /// Store a chunk of a state that is being fetched.
+    Keep { root: Hash, index: u32, bytes: Vec<u8> },
     /// Open a connection, to this peer if it is named.
     Dial { address: SocketAddr, expect: Option<PeerId> },
     /// Open a connection through a volunteer. Nobody volunteers here.
@@ -126,6 +128,7 @@ pub(crate) fn ask(node: &mut Node) -> Option<Deed> {
         Output::Dial { address, expect } => Deed::Dial { address, expect },
         Output::DialThrough { .. } => Deed::DialThrough,
         Output::Event(event) => Deed::Tell(event),
+        Output::KeepChunk { root, index, bytes } => Deed::Keep { root, index, bytes },
         Output::Reset => Deed::Reset,
         Output::Send { to, kind, bytes } => Deed::Send { to, priority: priority(kind), bytes },
         Output::Signing { bytes } => Deed::Sign(bytes),

@@ -191,6 +191,7 @@ impl World {
             Deed::Close { peer, offended } => self.close(at, peer, offended),
             Deed::Dial { address, expect } => self.dial(at, address, expect),
             Deed::DialThrough => {}
+            Deed::Keep { root, index, bytes } => self.machines[at].disk.keep_chunk(root, index, bytes),
             Deed::Reset => {
                 self.write_down(at, "sets its log aside");
                 self.machines[at].disk.reset();

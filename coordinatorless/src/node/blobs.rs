@@ -13,7 +13,7 @@ use murmur_collectives::{Hash, PeerId};
 use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of};
 
 use super::Node;
-use crate::{Message, Time};
+use crate::{Fetched, Message, Output, Time};
 
 /// Chunks asked for in one request.
 const BATCH: usize = 16;
@@ -29,6 +29,22 @@ struct Fetch {
     asked: BTreeMap<PeerId, Asked>,
 }
 
+impl Fetch {
+    /// Takes a chunk that hashes to its place in the list; false if it does not.
+    fn place(&mut self, index: u32, bytes: &[u8]) -> bool {
+        let hash = self.list.as_ref().and_then(|list| list.get(index as usize));
+        let start = index as usize * BLOB_CHUNK;
+        let place = self.bytes.get_mut(start..start.saturating_add(bytes.len()));
+        let (Some(hash), Some(place)) = (hash, place) else { return false };
+        if chunk_hashes(bytes) != [*hash] {
+            return false;
+        }
+        place.copy_from_slice(bytes);
+        self.missing.remove(&index);
+        true
+    }
+}
+
 #[derive(Debug)]
 struct Asked {
     indices: BTreeSet<u32>,
@@ -40,6 +56,8 @@ struct Asked {
 pub(super) struct Blobs {
     carries: VecDeque<(Hash, Arc<[u8]>)>,
     fetches: BTreeMap<Hash, Fetch>,
+    /// Chunks that were fetched before a restart.
+    fetched: Option<Fetched>,
     complete: BTreeMap<Hash, Vec<u8>>,
 }
 
@@ -54,6 +72,11 @@ impl Blobs {
         root
     }
 
+    /// Chunks that were fetched before a restart are used if the same blob is fetched again.
+    pub(super) fn keep_fetched(&mut self, fetched: Option<Fetched>) {
+        self.fetched = fetched;
+    }
+
     pub(super) fn carry(&self, root: &Hash) -> Option<Arc<[u8]>> {
         self.carries.iter().find(|(kept, _)| kept == root).map(|(_, bytes)| bytes.clone())
     }
@@ -63,7 +86,8 @@ impl Blobs {
         let carries: usize = self.carries.iter().map(|(_, bytes)| bytes.len()).sum();
         let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
         let fetched = self.fetches.values().map(|fetch| fetch.bytes.len()).chain(self.complete.values().map(Vec::len));
-        carries + lists.chain(fetched).sum::<usize>()
+        let before = self.fetched.as_ref().map_or(0, |fetched| fetched.chunks.values().map(Vec::len).sum());
+        carries + before + lists.chain(fetched).sum::<usize>()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -181,28 +205,31 @@ impl Node {
         fetch.bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         fetch.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
         fetch.list = Some(list);
+        if let Some(Fetched { chunks, .. }) = self.blobs.fetched.take_if(|fetched| fetched.root == root) {
+            for (index, bytes) in &chunks {
+                fetch.place(*index, bytes);
+            }
+        }
         self.fetch_progress(root);
     }
 
     pub(super) fn on_chunk(&mut self, from: PeerId, root: Hash, index: u32, bytes: &[u8]) {
         let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
         let expected = fetch.asked.get_mut(&from).is_some_and(|asked| asked.indices.remove(&index));
-        let Some(hash) = fetch.list.as_ref().and_then(|list| list.get(index as usize)).filter(|_| expected) else {
+        if !expected {
             return;
-        };
-        if chunk_hashes(bytes) != [*hash] {
+        }
+        if !fetch.place(index, bytes) {
             fetch.sources.remove(&from);
             fetch.asked.remove(&from);
             self.strike(from, "chunk does not match its hash".to_owned());
             return self.fetch_progress(root);
         }
-        let start = index as usize * BLOB_CHUNK;
-        if let Some(place) = fetch.bytes.get_mut(start..start + bytes.len()) {
-            place.copy_from_slice(bytes);
-            fetch.missing.remove(&index);
-        }
         if fetch.asked.get(&from).is_some_and(|asked| asked.indices.is_empty()) {
             fetch.asked.remove(&from);
+        }
+        if self.is_staged_state(&root) {
+            self.outputs.push_back(Output::KeepChunk { root, index, bytes: bytes.to_vec() });
         }
         self.on_fetch_progress(root);
         self.fetch_progress(root);

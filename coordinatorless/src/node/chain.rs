@@ -40,7 +40,8 @@ impl Node {
 
     /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
     pub(super) fn restore(&mut self, stored: Stored) {
-        let Stored { entries, compacted, signing: _, head, carries } = stored;
+        let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
+        self.blobs.keep_fetched(fetched);
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
             None => self.restore_entries(entries),

@@ -122,6 +122,11 @@ impl Node {
         self.catch_up.staging().is_some_and(|s| s.frontier().foundation == root || s.frontier().state == root)
     }
 
+    /// Whether this is the state that is fetched.
+    pub(super) fn is_staged_state(&self, root: &Hash) -> bool {
+        self.catch_up.staging().is_some_and(|staging| staging.frontier().state == *root)
+    }
+
     fn stage_foundation(&mut self, foundation: Foundation) {
         let held: Vec<(Entry, Option<Arc<[u8]>>)> =
             self.fold.log().records().map(|r| (r.entry.as_ref().clone(), r.payload.clone())).collect();

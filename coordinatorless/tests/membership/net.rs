@@ -240,7 +240,7 @@ impl Net {
                 }
                 Output::Event(event) => self.events.push((place, event)),
                 Output::Send { to, kind, bytes } => self.send(place, to, Some(kind), bytes),
-                Output::Append { .. } | Output::Reset => {}
+                Output::Append { .. } | Output::KeepChunk { .. } | Output::Reset => {}
                 Output::Compact(_) | Output::Signing { .. } => {} // no work, so nothing becomes final
             }
         }

@@ -221,6 +221,29 @@ fn the_state_that_newcomers_fetch_is_held_only_while_they_do() {
 }
 
 #[test]
+fn a_newcomer_that_is_killed_while_it_fetches_goes_on_where_it_was() {
+    for spoilt in [false, true] {
+        let mut net = founded(world(13), 3, 4);
+        train(&mut net, 6);
+        net.start(3);
+        while net.chunks_kept(3).len() < 2 {
+            net.pass(Duration::from_micros(10));
+        }
+        net.kill(3);
+        if spoilt {
+            net.spoil_chunk(3, net.chunks_kept(3)[0]);
+        }
+        let before = net.chunks_sent;
+        net.start(3);
+        net.pass(Duration::from_secs(5));
+        assert!(net.nodes[&3].is_caught_up() && net.roots(&[]).len() == 1, "{}", net.describe());
+        let chunks = PARAMETERS.div_ceil(4096) as u64;
+        // The foundation is a chunk, too.
+        assert_eq!(net.chunks_sent - before, 1 + chunks - if spoilt { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn with_half_of_the_voters_gone_for_good_the_rest_decides_after_four_epochs_work() {
     let mut net = founded(world(7), 4, 4);
     train(&mut net, 5);

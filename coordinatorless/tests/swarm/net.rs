@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{
-    Config, Draft, Event, Input, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
+    Config, Draft, Event, Fetched, Input, Message, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
 };
 use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
@@ -42,6 +42,7 @@ pub(crate) struct Disk {
     entries: Vec<StoredEntry>,
     head: Option<StoredEntry>,
     compacted: Option<(Vec<u8>, Vec<i64>)>,
+    fetched: Option<Fetched>,
     signing: Option<Vec<u8>>,
     carries: Vec<Arc<[u8]>>,
     address_book: Vec<PeerAddress>,
@@ -92,6 +93,7 @@ pub(crate) struct Net {
     /// Peers whose work every honest auditor finds false.
     pub(crate) cheats: BTreeSet<usize>,
     pub(crate) bytes: u64,
+    pub(crate) chunks_sent: u64,
     /// While set, dials fail.
     pub(crate) cut: bool,
 }
@@ -129,6 +131,7 @@ impl Net {
             events: Vec::new(),
             cheats: BTreeSet::new(),
             bytes: 0,
+            chunks_sent: 0,
             cut: false,
         }
     }
@@ -171,6 +174,7 @@ impl Net {
             stored: Stored {
                 entries: disk.entries,
                 compacted: disk.compacted,
+                fetched: disk.fetched,
                 signing: disk.signing,
                 head: disk.head,
                 carries: disk.carries,
@@ -214,6 +218,19 @@ impl Net {
     }
 
     /// Loses the state a peer adopted, as a damaged file would.
+    /// Indices of the chunks of a state that a peer has fetched so far.
+    pub(crate) fn chunks_kept(&self, peer: usize) -> Vec<u32> {
+        let fetched = self.disks.get(&peer).and_then(|disk| disk.fetched.as_ref());
+        fetched.map_or_else(Vec::new, |fetched| fetched.chunks.keys().copied().collect())
+    }
+
+    pub(crate) fn spoil_chunk(&mut self, peer: usize, index: u32) {
+        let fetched = self.disks.get_mut(&peer).and_then(|disk| disk.fetched.as_mut());
+        if let Some(byte) = fetched.and_then(|fetched| fetched.chunks.get_mut(&index)?.first_mut()) {
+            *byte ^= 1;
+        }
+    }
+
     pub(crate) fn lose_final_state(&mut self, peer: usize) {
         self.disks.entry(peer).or_default().compacted = None;
     }
@@ -259,11 +276,19 @@ impl Net {
                 Output::Compact(compacted) => {
                     disk.entries = compacted.records;
                     disk.compacted = Some((compacted.proof, compacted.state));
+                    disk.fetched = None;
+                }
+                Output::KeepChunk { root, index, bytes } => {
+                    let kept = disk.fetched.take().filter(|kept| kept.root == root);
+                    let mut kept = kept.unwrap_or_else(|| Fetched { root, ..Fetched::default() });
+                    kept.chunks.insert(index, bytes);
+                    disk.fetched = Some(kept);
                 }
                 Output::Signing { bytes } => disk.signing = Some(bytes),
                 Output::Reset => (disk.entries, disk.compacted) = (Vec::new(), None),
                 Output::Send { to, bytes, .. } => {
                     self.bytes += bytes.len() as u64;
+                    self.chunks_sent += u64::from(matches!(Message::decode(&bytes), Ok(Message::Chunk { .. })));
                     let to = self.index(to);
                     let from = self.id(peer);
                     if self.links.contains(&(peer.min(to), peer.max(to))) {

@@ -111,6 +111,12 @@ impl Host for PeerHost {
         self.store.compact(compacted)
     }
 
+    fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]) {
+        if let Err(error) = self.store.keep_chunk(root, index, bytes) {
+            tracing::warn!(%error, "a fetched chunk is not kept");
+        }
+    }
+
     fn signing(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.store.signing(bytes)
     }

@@ -9,6 +9,7 @@
 //! both count; before, the old pair does. Whatever a crash leaves of the pair that does not count is removed at the next
 //! start.
 
+mod fetched;
 mod log;
 mod settled;
 mod whole;
@@ -26,6 +27,7 @@ use murmur_coordinatorless::{Compacted, Stored, StoredEntry};
 use super::Reporter;
 use crate::error::Failure;
 use crate::explain::Exit;
+use fetched::FetchFile;
 use settled::{FINAL, Settled, log_name};
 
 const HEAD: &str = "head.bin";
@@ -42,6 +44,7 @@ pub(super) struct Store {
     log: File,
     /// Which log that is.
     generation: u64,
+    fetch: FetchFile,
 }
 
 /// Where the learner keeps its carries.
@@ -81,11 +84,12 @@ impl Store {
         let stored = Stored {
             entries,
             compacted: settled.map(|Settled { proof, state, .. }| (proof, state)),
+            fetched: fetched::read(dir, fetched::bytes_max(parameters)),
             signing: votes(dir)?,
             head,
             carries: carries.map(|carry| carry.map(Arc::from)).collect::<Result<_, _>>()?,
         };
-        Ok((Self { dir: dir.to_owned(), log, generation }, stored))
+        Ok((Self { dir: dir.to_owned(), log, generation, fetch: FetchFile::default() }, stored))
     }
 
     /// Appends a record; a durable one is on disk when this returns.
@@ -105,6 +109,7 @@ impl Store {
         let log = self.begin_log(compacted).and_then(|log| self.settle(compacted).map(|()| log));
         self.log = log.map_err(|error| said(&self.dir.join(FINAL), &error))?;
         self.generation += 1;
+        self.fetch.drop_file(&self.dir);
         // It counts from here on. What is left of the old does no harm, and goes at the next start at the latest.
         let _ = drop_leftovers(&self.dir, self.generation);
         Ok(())
@@ -120,6 +125,11 @@ impl Store {
         let Compacted { epoch, proof, state, records: _ } = compacted;
         let head = settled::head(self.generation + 1, *epoch, proof, state);
         whole::replace(&self.dir.join(FINAL), &[&head, proof, &settled::bytes_of(state)])
+    }
+
+    /// Keeps a chunk of a state that is being fetched.
+    pub(super) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]) -> Result<(), String> {
+        self.fetch.keep(&self.dir, root, index, bytes).map_err(|error| said(&self.dir, &error))
     }
 
     /// Keeps what this peer signed, in place of what it signed before; on disk when this returns.

@@ -69,14 +69,20 @@ fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
 }
 
 /// All good records, and whether anything was damaged.
-pub(super) fn parse(mut bytes: &[u8]) -> (Vec<Record>, bool) {
-    let (mut records, mut damaged) = (Vec::new(), false);
+pub(super) fn parse(bytes: &[u8]) -> (Vec<Record>, bool) {
+    let (frames, damaged) = frames(bytes);
+    let records: Vec<Record> = frames.iter().filter_map(|body| decode(body)).collect();
+    let damaged = damaged || records.len() < frames.len();
+    (records, damaged)
+}
+
+/// The bytes of all good frames, and whether anything was damaged.
+pub(super) fn frames(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
+    let (mut frames, mut damaged) = (Vec::new(), false);
     while !bytes.is_empty() {
         match unframe(bytes) {
             Ok((body, rest)) => {
-                let record = decode(body);
-                damaged |= record.is_none();
-                records.extend(record);
+                frames.push(body);
                 bytes = rest;
             }
             Err(after) => {
@@ -85,7 +91,7 @@ pub(super) fn parse(mut bytes: &[u8]) -> (Vec<Record>, bool) {
             }
         }
     }
-    (records, damaged)
+    (frames, damaged)
 }
 
 pub(super) fn encode(record: &StoredEntry) -> Vec<u8> {

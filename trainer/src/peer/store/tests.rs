@@ -55,6 +55,29 @@ fn a_torn_end_costs_only_the_last_record() {
 }
 
 #[test]
+fn chunks_of_a_state_are_kept_until_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, stored) = open(dir.path());
+    assert_eq!(stored.fetched, None);
+    let (one, other) = (Hash([1; 32]), Hash([2; 32]));
+    store.keep_chunk(other, 9, b"of another state").unwrap();
+    store.keep_chunk(one, 3, b"three").unwrap();
+    let (mut store, _) = open(dir.path());
+    store.keep_chunk(one, 0, b"zero").unwrap();
+    let found = |dir: &Path| open(dir).1.fetched.map(|fetched| (fetched.root, fetched.chunks.into_iter().collect()));
+    let chunks: Vec<(u32, Vec<u8>)> = vec![(0, b"zero".to_vec()), (3, b"three".to_vec())];
+    assert_eq!(found(dir.path()), Some((one, chunks.clone())));
+    let path = dir.path().join("fetch.bin");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 2]).unwrap();
+    assert_eq!(found(dir.path()), Some((one, chunks[1..].to_vec())), "a torn end costs the last chunk");
+    fs::write(&path, &bytes[1..]).unwrap();
+    assert_eq!(found(dir.path()), None, "rubbish is nothing");
+    store.compact(&compacted(1, &[])).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_damaged_carry_is_no_carry() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

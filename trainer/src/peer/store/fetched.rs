@@ -1,0 +1,70 @@
+//! A state that is being fetched: `fetch.bin`, its root and then its chunks as they came, in the frames of a log. A peer
+//! that is stopped in between goes on with what it has. The chunks are checked again when they are used.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use murmur_collectives::Hash;
+use murmur_coordinatorless::Fetched;
+
+use super::log;
+
+/// The file.
+const FETCH: &str = "fetch.bin";
+
+/// Bytes of the root and of an index.
+const ROOT_BYTES: usize = 32;
+const INDEX_BYTES: usize = 4;
+
+/// The file of a fetch under way.
+#[derive(Debug, Default)]
+pub(super) struct FetchFile(Option<(Hash, File)>);
+
+impl FetchFile {
+    /// Appends a chunk; a file of another state is begun again.
+    pub(super) fn keep(&mut self, dir: &Path, root: Hash, index: u32, bytes: &[u8]) -> io::Result<()> {
+        if self.0.as_ref().is_none_or(|(kept, _)| *kept != root) {
+            self.0 = Some((root, begin(dir, root)?));
+        }
+        let framed = log::frame(&[&index.to_le_bytes()[..], bytes].concat());
+        self.0.as_mut().map_or(Ok(()), |(_, file)| file.write_all(&framed))
+    }
+
+    /// The state is there, or is given up.
+    pub(super) fn drop_file(&mut self, dir: &Path) {
+        self.0 = None;
+        let _ = fs::remove_file(dir.join(FETCH));
+    }
+}
+
+/// The file of that root: the one that is there, or a new one.
+fn begin(dir: &Path, root: Hash) -> io::Result<File> {
+    let path = dir.join(FETCH);
+    if read(dir, u64::MAX).is_some_and(|fetched| fetched.root == root) {
+        return log::append_to(&path);
+    }
+    let mut file = File::create(&path)?;
+    file.write_all(&log::frame(&root.0))?;
+    Ok(file)
+}
+
+/// The chunks in a folder that are whole, if there are any. A file longer than `most` bytes is none of ours.
+pub(super) fn read(dir: &Path, most: u64) -> Option<Fetched> {
+    let bytes = super::whole::read_at_most(&dir.join(FETCH), most).ok()??;
+    let (frames, _) = log::frames(&bytes);
+    let (root, chunks) = frames.split_first()?;
+    let root = Hash(<[u8; ROOT_BYTES]>::try_from(*root).ok()?);
+    let chunk = |frame: &&[u8]| {
+        let (index, bytes) = frame.split_first_chunk::<INDEX_BYTES>()?;
+        Some((u32::from_le_bytes(*index), bytes.to_vec()))
+    };
+    Some(Fetched { root, chunks: chunks.iter().filter_map(chunk).collect() })
+}
+
+/// The longest file believed for a model of so many parameters, in bytes.
+pub(super) fn bytes_max(parameters: u64) -> u64 {
+    parameters.saturating_mul(9).saturating_add(1 << 20)
+}
