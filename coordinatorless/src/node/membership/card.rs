@@ -63,6 +63,11 @@ impl Card {
         Self { address: address.or(self.address), ..self }
     }
 
+    /// The same card with the signature of `known`, which was checked and is of a card with the same name.
+    pub(super) fn proven_by(self, known: &Self) -> Self {
+        Self { signature: known.signature, ..self }
+    }
+
     pub(super) fn rank(&self) -> Rank {
         (self.incarnation.max(self.objects_to), self.objects_to > 0, self.incarnation, self.renewals)
     }

@@ -34,7 +34,7 @@ impl Node {
         if frame.header.src.peer != from || frame.header.dst.peer != self.id() {
             return Err("a membership frame of or for somebody else");
         }
-        self.prove(&frame.header.src)?;
+        frame.header.src = self.prove(&frame.header.src)?;
         if self.outdated(&frame.header.src) {
             return Ok(());
         }
@@ -45,8 +45,8 @@ impl Node {
         self.learn(frame.header.src, from);
         let updates = core::mem::take(&mut frame.updates);
         for update in updates {
-            if self.believes(&update, from)? {
-                frame.updates.push(update);
+            if let Some(card) = self.believes(&update, from)? {
+                frame.updates.push(Member::new(card, update.incarnation(), update.state()));
             }
         }
         let clean = frame.write();
@@ -54,10 +54,14 @@ impl Node {
             .map_err(|_| "a membership frame that makes no sense")
     }
 
-    /// Checks a card's signature, unless this very card has been checked before.
-    fn prove(&self, card: &Card) -> Result<(), &'static str> {
-        let known = self.membership.card(&card.peer).is_some_and(|known| known == card);
-        if known || card.is_genuine(self.membership.run) { Ok(()) } else { Err("a forged member card") }
+    /// Checks a card's signature, unless one with the same name has been checked before: then that one's signature stands,
+    /// so that nobody passes on one that was never looked at.
+    fn prove(&self, card: &Card) -> Result<Card, &'static str> {
+        match self.membership.card(&card.peer).filter(|known| *known == card) {
+            Some(known) => Ok(card.proven_by(known)),
+            None if card.is_genuine(self.membership.run) => Ok(*card),
+            None => Err("a forged member card"),
+        }
     }
 
     /// Keeps a proven card and the address in it.
@@ -89,30 +93,30 @@ impl Node {
         self.believes(&Member::alive(card), from).map(|_| ())
     }
 
-    /// Whether an update may reach the library.
-    fn believes(&mut self, update: &Member<Card>, from: PeerId) -> Result<bool, &'static str> {
+    /// The card of an update that may reach the library.
+    fn believes(&mut self, update: &Member<Card>, from: PeerId) -> Result<Option<Card>, &'static str> {
         let card = *update.id();
         if card == self.membership.own {
-            return Ok(true);
+            return Ok(Some(self.membership.own));
         }
         if self.membership.card(&card.peer).is_some_and(|known| known.rank() > card.rank()) {
-            return Ok(false); // old news needs no proof
+            return Ok(None); // old news needs no proof
         }
-        self.prove(&card)?;
+        let card = self.prove(&card)?;
         if card.peer == self.id() {
             self.on_own_card(&card);
-            return Ok(false);
+            return Ok(None);
         }
         let alive = update.state() == State::Alive;
         // A suspicion passes, so that it spreads until the suspect hears of it and denies it.
         if update.state() == State::Down && self.hears(&card.peer) {
-            return Ok(false);
+            return Ok(None);
         }
         let believed = self.membership.knows(&card.peer) || (alive && self.membership.has_room(0));
         if believed {
             self.learn(card, from);
         }
-        Ok(believed)
+        Ok(believed.then_some(card))
     }
 
     /// A proven card of this peer's own key that is not its present one.
