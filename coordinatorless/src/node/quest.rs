@@ -1,4 +1,4 @@
-//! The search for a way to a peer that could not be dialed where others said it is.
+//! The search for a way to a peer that could not be dialed where others said it is, or not soon.
 //!
 //! In this order, each step when the one before has failed or taken too long:
 //! 1. Ask a mutual neighbour to bring both together: both dial each other at once, so that both translators let the other
@@ -60,7 +60,7 @@ pub(super) struct Quest {
 }
 
 impl Node {
-    /// Dialing `peer` has failed: looks for another way. False if there is none to look for.
+    /// Dialing `peer` has failed or takes long: looks for another way. False if there is none to look for.
     pub(super) fn begin_search(&mut self, peer: PeerId, purpose: Purpose) -> bool {
         if self.neighbours.is_connected(&peer) || self.reaching.quests.contains_key(&peer) {
             return true;

@@ -1,7 +1,11 @@
 //! Ways to a peer that cannot be dialed: punched by a mutual neighbour's help, relayed when that fails, straight again later.
 //!
 //! Three peers: `A` and `B` are behind translators and know each other only through `C`. The test plays the network.
+//! What `A` and `B` say of addresses that `C` cannot see is in `candidates`, dials that take long are in `doubt`.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
+mod candidates;
+mod doubt;
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -12,6 +16,8 @@ use murmur_kernels::from_f32;
 
 const PATIENCE: Duration = Duration::from_secs(6);
 const UPGRADE: Duration = Duration::from_secs(30);
+/// These tests say when a dial fails; [`doubt`] is about one that takes long.
+const DOUBT: Duration = Duration::from_secs(3600);
 
 /// One peer and the time it lives in.
 struct Peer {
@@ -33,7 +39,7 @@ fn at(n: u8, port: u16) -> SocketAddr {
 
 impl Peer {
     fn new(n: u8, relay: bool) -> Self {
-        let base = Config { loopback_only: false, relay, ..Config::default() };
+        let base = Config { loopback_only: false, relay, doubt_after: DOUBT, ..Config::default() };
         Self::with(n, Config { reach_patience: PATIENCE, reach_upgrade_after: UPGRADE, ..base })
     }
 
