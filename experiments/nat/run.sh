@@ -151,7 +151,7 @@ start() {
 # How A's log says it reached B, and whether B greeted.
 outcome() {
     local line
-    line=$(grep '"from":3,"to":4,' "$work/$1.a.out" || true)
+    line=$(grep '"from":3,"to":4,"reach":' "$work/$1.a.out" || true)
     [ -n "$line" ] || { echo none; return; }
     case "$line" in *'"greeted":true'*) ;; *) echo silent; return;; esac
     echo "$line" | sed 's/.*"reach":"\([a-z]*\)".*/\1/'
@@ -173,7 +173,7 @@ after() {
 number=0
 for both in "${pairs[@]}"; do pair "${both%/*}" "${both#*/}" $number; number=$((number + 1)); done
 wait "${pids[@]}" 2>/dev/null
-[ -n "${VERBOSE:-}" ] && cat "$work"/*.[ab].out "$work"/*.router
+[ -n "${VERBOSE:-}" ] && cat "$work"/*.[ab].out; [ -n "${VERBOSE:-}" ] && cat "$work"/*.router 2>/dev/null
 
 # What theory says the weakest acceptable outcome is: two translators of which one is symmetric and the other looks at ports
 # leave only the relay; everything else goes straight.

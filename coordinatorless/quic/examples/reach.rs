@@ -1,7 +1,8 @@
 //! A peer that only connects: for finding out who reaches whom through which address translators.
 //!
 //! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] [--port-map] --seconds S` runs for `S` seconds and then prints one JSON
-//! object a line for every peer it is connected to, with the time it took to a straight way, or to any if there is none. `experiments/nat/run.sh` runs several of them in network namespaces.
+//! object a line for every peer it is connected to, and one for every peer it ever was connected to, with the time from its start
+//! to a straight way, or to any if there was none. `experiments/nat/run.sh` runs several of them in network namespaces.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -104,6 +105,11 @@ fn identity(secret: u8) -> Identity {
     Identity::from_secret(&[secret; 32])
 }
 
+/// The secret of a peer of this experiment.
+fn number(peer: PeerId) -> i32 {
+    (0..=u8::MAX).find(|n| identity(*n).peer_id() == peer).map_or(-1, i32::from)
+}
+
 fn node(arguments: &Arguments) -> Node {
     let rules = Rules {
         parameters: 4096,
@@ -159,8 +165,15 @@ impl Firsts {
         }
     }
 
-    fn after_ms(&self, peer: &PeerId) -> u128 {
-        self.straight.get(peer).or_else(|| self.any.get(peer)).map_or(0, Duration::as_millis)
+    fn describe(&self, from: u8) -> String {
+        let line = |(peer, any): (&PeerId, &Duration)| {
+            let (to, after) = (number(*peer), self.straight.get(peer).unwrap_or(any).as_millis());
+            let straight = self.straight.contains_key(peer);
+            format!(
+                "{{\"schema\":\"murmur.reach.first/1\",\"from\":{from},\"to\":{to},\"straight\":{straight},\"after_ms\":{after}}}\n"
+            )
+        };
+        self.any.iter().map(line).collect()
     }
 }
 
@@ -175,19 +188,17 @@ async fn watch(requests: mpsc::WeakSender<Request>, firsts: Arc<Mutex<Firsts>>, 
     }
 }
 
-fn describe(node: &Node, greeted: &BTreeSet<PeerId>, firsts: &Firsts, arguments: &Arguments) -> String {
+fn describe(node: &Node, greeted: &BTreeSet<PeerId>, arguments: &Arguments) -> String {
     let line = |peer: PeerId| {
-        let secret = (0..=u8::MAX).find(|n| identity(*n).peer_id() == peer);
         let reach = match node.reach_of(&peer) {
             Some(Reach::Direct) => "direct",
             Some(Reach::Punched) => "punched",
             Some(Reach::Relayed { .. }) => "relayed",
             None => "none",
         };
-        let (from, to, heard) = (arguments.secret, secret.map_or(-1, i32::from), greeted.contains(&peer));
-        let after = firsts.after_ms(&peer);
+        let (from, to, heard) = (arguments.secret, number(peer), greeted.contains(&peer));
         format!(
-            "{{\"schema\":\"murmur.reach/1\",\"from\":{from},\"to\":{to},\"reach\":\"{reach}\",\"after_ms\":{after},\"greeted\":{heard},\"mapping\":\"{:?}\"}}\n",
+            "{{\"schema\":\"murmur.reach/1\",\"from\":{from},\"to\":{to},\"reach\":\"{reach}\",\"greeted\":{heard},\"mapping\":\"{:?}\"}}\n",
             node.mapping()
         )
     };
@@ -215,7 +226,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         let look = Box::new(move |node: &mut Node| {
             let greeted = greeted.lock().expect("nobody panics while holding it");
             let firsts = firsts.lock().expect("nobody panics while holding it");
-            print!("{}", describe(node, &greeted, &firsts, &arguments));
+            print!("{}{}", describe(node, &greeted, &arguments), firsts.describe(arguments.secret));
         });
         let _ = requests.send(Request::Look(look)).await;
         let _ = requests.send(Request::Stop).await;

@@ -18,7 +18,7 @@ const ABROAD: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[20
 
 /// Keeps a node told of its own addresses: those of the interface that leads outside, and a mapped port as it comes and goes.
 ///
-/// A peer that listens on loopback has none worth telling, and no router is asked.
+/// A peer that listens on loopback has none worth telling, and no router is asked; `report` hears that.
 #[derive(Debug)]
 pub struct OwnAddresses {
     mapping: Option<PortMapping>,
@@ -35,9 +35,6 @@ impl OwnAddresses {
         port_map: bool,
         report: impl Fn(&PortMapNews) + Send + 'static,
     ) -> Self {
-        if listening.ip().is_loopback() {
-            return Self { mapping: None, teller: None };
-        }
         let (mapping, news) = match port_map.then(|| PortMapping::start(listening)) {
             Some(Ok((mapping, news))) => (Some(mapping), Some(news)),
             Some(Err(error)) => {
@@ -46,6 +43,9 @@ impl OwnAddresses {
             }
             None => (None, None),
         };
+        if listening.ip().is_loopback() {
+            return Self { mapping, teller: None };
+        }
         // Whoever runs the node decides how long it lasts, so this must not keep the channel open.
         let teller = tokio::spawn(keep_told(listening, requests.downgrade(), news, report));
         Self { mapping, teller: Some(teller) }
