@@ -6,7 +6,8 @@
 #   run.sh [PATH TO THE reach EXAMPLE, WITH THE router EXAMPLE BESIDE IT]
 #
 # KINDS, SHARED and MAPPED in the environment choose other pairs, SECONDS_EACH how long they have, VERBOSE=1 shows the logs.
-# YARDSTICK=PATH runs another program in the place of the peers; README.md says which, and what it must print.
+# MINIUPNPD=upnp or =pcp has miniupnpd (its nftables build) map the ports instead of the example, by these protocols.
+# ROUTER=PATH names the router example, where another program than reach is run: see iroh beside this file.
 #
 # Needs root, ip (iproute2) and nft (nftables); says so and leaves with 0 where they are missing. Installs nothing. All
 # traffic stays inside the namespaces, which are removed at the end, whatever happens.
@@ -18,7 +19,7 @@ for tool in ip nft; do command -v "$tool" >/dev/null || skip "$tool is not insta
 
 here=$(cd "$(dirname "$0")" && pwd)
 reach=${1:-${CARGO_TARGET_DIR:-$here/../../target}/release/examples/reach}
-router=$(dirname "$reach")/router
+router=${ROUTER:-$(dirname "$reach")/router}
 [ -x "$reach" ] && [ -x "$router" ] || { echo "no $reach: cargo build --release -p murmur-quic --examples" >&2; exit 2; }
 
 kinds=${KINDS-"open full-cone port-restricted symmetric"}
@@ -108,10 +109,42 @@ side() {
     ip -n "$box" addr add "10.0.$number.1/24" dev lan; ip -n "$box" link set lan up
     inside "$box" "$host" "$number" 2
     translate "$box" "$3" "10.0.$number.2"
-    if [ "$3" != "${3%+map}" ]; then
-        ip netns exec "$box" "$router" --outer "198.51.10$number.2" --lease-max 4 >"$work/$1-$2.router" &
+    [ "$3" = "${3%+map}" ] || map_ports "$box" "198.51.10$number.2" "$work/$1-$2"
+}
+
+# map_ports BOX OUTER-ADDRESS LOG: has the router map ports, by our own example or by a real one.
+map_ports() {
+    if [ -z "${MINIUPNPD:-}" ]; then
+        ip netns exec "$1" "$router" --outer "$2" --lease-max 4 >"$3.router" &
         servants+=($!)
+        return
     fi
+    ip netns exec "$1" nft -f - <<'RULES'
+table inet upnp {
+    chain pre { }
+    chain post { }
+    chain through { }
+    chain prerouting { type nat hook prerouting priority dstnat - 1; jump pre; }
+    chain postrouting { type nat hook postrouting priority srcnat - 1; jump post; }
+    chain forward { type filter hook forward priority filter - 1; jump through; }
+}
+RULES
+    cat >"$3.conf" <<CONF
+ext_ifname=wan
+listening_ip=lan
+enable_upnp=$([ "$MINIUPNPD" = upnp ] && echo yes || echo no)
+enable_natpmp=$([ "$MINIUPNPD" = upnp ] && echo no || echo yes)
+upnp_table_name=upnp
+upnp_nat_table_name=upnp
+upnp_forward_chain=through
+upnp_nat_chain=pre
+upnp_nat_postrouting_chain=post
+secure_mode=yes
+uuid=00000000-0000-0000-0000-000000000001
+allow 1024-65535 10.0.0.0/8 1024-65535
+CONF
+    ip netns exec "$1" miniupnpd -d -f "$3.conf" -P "$3.pid" >"$3.miniupnpd" 2>&1 &
+    servants+=($!)
 }
 
 # inside BOX HOST NETWORK NUMBER: plugs a host into the local network of a translator.
@@ -173,7 +206,7 @@ after() {
 number=0
 for both in "${pairs[@]}"; do pair "${both%/*}" "${both#*/}" $number; number=$((number + 1)); done
 wait "${pids[@]}" 2>/dev/null
-[ -n "${VERBOSE:-}" ] && cat "$work"/*.[ab].out; [ -n "${VERBOSE:-}" ] && cat "$work"/*.router 2>/dev/null
+[ -n "${VERBOSE:-}" ] && cat "$work"/*.[ab].out; [ -n "${VERBOSE:-}" ] && cat "$work"/*.router "$work"/*.miniupnpd "$work"/*.[ab].err 2>/dev/null
 
 # What theory says the weakest acceptable outcome is: two translators of which one is symmetric and the other looks at ports
 # leave only the relay; everything else goes straight.

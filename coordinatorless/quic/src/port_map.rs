@@ -150,11 +150,7 @@ async fn keep(inner: u16, news: mpsc::Sender<PortMapNews>, mut stop: oneshot::Re
 }
 
 /// Renews a mapping until it is lost, and says why, or until `stop`, and gives it back.
-async fn hold(
-    mut lease: Lease,
-    news: &mpsc::Sender<PortMapNews>,
-    stop: &mut oneshot::Receiver<()>,
-) -> Option<String> {
+async fn hold(mut lease: Lease, news: &mpsc::Sender<PortMapNews>, stop: &mut oneshot::Receiver<()>) -> Option<String> {
     let mut told = None;
     loop {
         if told != Some(lease.external()) {

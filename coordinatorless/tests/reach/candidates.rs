@@ -91,10 +91,7 @@ fn a_mapped_port_is_what_others_are_told_to_dial() {
     let mut c = Peer::new(3, false);
     c.connect(1, at(1, 1001), Reach::Direct);
     c.hear(1, &candidates(1, &["192.0.2.1:4001"]));
-    c.handle(Input::Message {
-        from: id(1),
-        bytes: Message::Observed { address: None, relay: false }.encode(),
-    });
+    c.handle(Input::Message { from: id(1), bytes: Message::Observed { address: None, relay: false }.encode() });
     c.hear(1, &greeting());
     let told = c.connect(2, at(2, 2002), Reach::Direct);
     let named = Message::Peers { peers: vec![PeerAddress::new(id(1), at(1, 4001))] };
@@ -118,7 +115,9 @@ fn a_liar_makes_nobody_dial_what_is_not_its_own() {
     for offence in [candidates(2, &["10.0.0.2:1"]), candidates(1, &["10.0.0.2:1"; 5])] {
         c.connect(1, at(1, 1001), Reach::Direct);
         let before = c.hear(1, &offence);
-        assert!(before.iter().any(|output| matches!(output, Output::Event(murmur_coordinatorless::Event::BadInput { .. }))));
+        assert!(
+            before.iter().any(|output| matches!(output, Output::Event(murmur_coordinatorless::Event::BadInput { .. })))
+        );
     }
 }
 
@@ -126,9 +125,8 @@ fn a_liar_makes_nobody_dial_what_is_not_its_own() {
 fn dials_of_one_peer_s_many_addresses_count_like_those_of_many_peers() {
     let mut b = Peer::new(2, false);
     b.connect(3, at(3, 3), Reach::Direct);
-    let mut punch = |n: u8, port: u16| {
-        dials(&b.hear(3, &Message::Punch { peer: PeerAddress::new(id(n), at(n, port)) })).len()
-    };
+    let mut punch =
+        |n: u8, port: u16| dials(&b.hear(3, &Message::Punch { peer: PeerAddress::new(id(n), at(n, port)) })).len();
     assert_eq!((1..100).map(|port| punch(10, port)).sum::<usize>(), 5, "where it is seen, and four candidates");
     assert_eq!((11..100).map(|n| punch(n, 7)).sum::<usize>(), 11, "sixteen in all");
 }

@@ -136,8 +136,10 @@ mod tests {
     #[test]
     fn a_port_is_mapped_only_for_those_who_ask() {
         for asked in [false, true] {
-            let (run, join) =
-                (RunArgs { port_map: asked, ..RunArgs::default() }, JoinArgs { port_map: asked, ..JoinArgs::default() });
+            let (run, join) = (
+                RunArgs { port_map: asked, ..RunArgs::default() },
+                JoinArgs { port_map: asked, ..JoinArgs::default() },
+            );
             for inputs in [of_run(&run, &[]).unwrap(), of_join(&join).unwrap()] {
                 assert_eq!(Resolved::new(&inputs).unwrap().settings().unwrap().net.port_map, asked);
             }

@@ -116,9 +116,8 @@ async fn outer(mapping: &crab_nat::PortMapping) -> Result<SocketAddr, String> {
 async fn upnp(inner: u16, lasts: Duration) -> Result<Lease, String> {
     let mut options = SearchOptions::default();
     (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
-    let gateway = igd_next::aio::tokio::search_gateway(options)
-        .await
-        .map_err(|_| "no router answers to UPnP".to_owned())?;
+    let gateway =
+        igd_next::aio::tokio::search_gateway(options).await.map_err(|_| "no router answers to UPnP".to_owned())?;
     let client = towards(gateway.addr).ok_or("the router cannot be reached")?;
     let local = SocketAddr::new(client, inner);
     let ip = gateway.get_external_ip().await.map_err(|error| format!("UPnP: {error}"))?;
@@ -140,12 +139,7 @@ async fn grant(gateway: &Gateway<Tokio>, local: SocketAddr, lasts: Duration) -> 
     Err(format!("UPnP: {reason}"))
 }
 
-async fn add(
-    gateway: &Gateway<Tokio>,
-    port: u16,
-    local: SocketAddr,
-    lasts: Duration,
-) -> Result<(), AddPortError> {
+async fn add(gateway: &Gateway<Tokio>, port: u16, local: SocketAddr, lasts: Duration) -> Result<(), AddPortError> {
     match gateway.add_port(PortMappingProtocol::UDP, port, local, seconds(lasts), DESCRIPTION).await {
         Err(AddPortError::OnlyPermanentLeasesSupported) => {
             gateway.add_port(PortMappingProtocol::UDP, port, local, 0, DESCRIPTION).await
@@ -185,10 +179,14 @@ impl Lease {
                 };
                 match mapping.mapping_type() {
                     PortMappingType::NatPmp => {
-                        **mapping =
-                            natpmp::port_mapping(mapping.gateway().into(), InternetProtocol::Udp, mapping.internal_port(), options)
-                                .await
-                                .map_err(|error| error.to_string())?;
+                        **mapping = natpmp::port_mapping(
+                            mapping.gateway().into(),
+                            InternetProtocol::Udp,
+                            mapping.internal_port(),
+                            options,
+                        )
+                        .await
+                        .map_err(|error| error.to_string())?;
                     }
                     PortMappingType::Pcp { .. } => mapping.renew().await.map_err(|error| error.to_string())?,
                 }
