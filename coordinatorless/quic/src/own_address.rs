@@ -1,9 +1,6 @@
 //! Where this peer is: what only its own machine and its router know.
 
-use std::{
-    future::Future,
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use murmur_coordinatorless::Input;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -83,12 +80,10 @@ async fn keep_told(
     }
 }
 
-fn send(requests: mpsc::WeakSender<Request>, request: Request) -> impl Future<Output = ()> {
-    async move {
-        if let Some(requests) = requests.upgrade() {
-            // A node that is gone needs no addresses.
-            let _ = requests.send(request).await;
-        }
+async fn send(requests: mpsc::WeakSender<Request>, request: Request) {
+    if let Some(requests) = requests.upgrade() {
+        // A node that is gone needs no addresses.
+        let _ = requests.send(request).await;
     }
 }
 

@@ -164,9 +164,11 @@ impl Node {
     }
 
     fn begin_dials(&mut self) {
-        let (now, doubt_after) = (self.now, self.config.doubt_after);
+        let now = self.now;
         while let Some((address, dial)) = self.dialing.begin(now, self.config.dials_at_once) {
-            // Nobody is behind a translator on loopback.
+            // Few translators turn packets around to those inside, and nobody is behind one on loopback.
+            let inside = self.reaching.is_seen_at(address.ip());
+            let doubt_after = if inside { Duration::ZERO } else { self.config.doubt_after };
             dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
             self.outputs.push_back(Output::Dial { address, expect: dial.expect });
         }

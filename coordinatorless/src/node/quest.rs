@@ -2,7 +2,8 @@
 //!
 //! In this order, each step when the one before has failed or taken too long:
 //! 1. Ask a mutual neighbour to bring both together: both dial each other at once, so that both translators let the other
-//!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps.
+//!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps, and the
+//!    next step is taken beside it.
 //! 2. Dial through a neighbour that volunteers as a relay, those first who spoke of the peer.
 //!
 //! A relayed connection is not the end: the smaller of the two asks the relay now and then to bring both together,
@@ -142,11 +143,17 @@ impl Node {
     }
 
     fn punch_or_relay(&mut self, peer: PeerId, round: u32, introducers: BTreeSet<PeerId>, purpose: Purpose) {
-        let rounds = if self.mapping() == Mapping::Varies { 1 } else { PUNCH_ROUNDS };
+        let varies = self.mapping() == Mapping::Varies;
+        let rounds = if varies { 1 } else { PUNCH_ROUNDS };
         match self.go_between(peer, round, &introducers).filter(|_| round < rounds) {
             Some(neighbour) => {
                 self.send(neighbour, &Message::Meet { peer });
-                self.begin_quest(peer, Stage::Punching(round + 1), introducers, purpose);
+                if varies {
+                    self.relay(peer, Vec::new(), introducers.clone(), purpose);
+                }
+                if !self.reaching.quests.contains_key(&peer) {
+                    self.begin_quest(peer, Stage::Punching(round + 1), introducers, purpose);
+                }
             }
             None => self.relay(peer, Vec::new(), introducers, purpose),
         }

@@ -134,6 +134,11 @@ impl Reaching {
         self.paths.get_mut(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
+    /// Whether a neighbour sees this peer at this IP address.
+    pub(super) fn is_seen_at(&self, ip: IpAddr) -> bool {
+        self.paths.values().any(|path| path.sees_us_at.is_some_and(|seen| seen.ip() == ip))
+    }
+
     /// Punching dials under way, to all peers.
     fn punches(&self) -> usize {
         self.punching.values().map(|punching| punching.addresses.len()).sum()

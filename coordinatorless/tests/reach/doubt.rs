@@ -46,3 +46,14 @@ fn a_dial_that_succeeds_in_time_troubles_nobody() {
     assert_eq!(asks_to_meet(&a.pass(PATIENCE), 2), 0);
     assert_eq!(a.node.reach_of(&id(2)), Some(Reach::Direct));
 }
+
+#[test]
+fn a_dial_to_the_address_that_this_peer_has_itself_is_doubted_at_once() {
+    for (seen, asked) in [(at(2, 1001), 1), (at(1, 1001), 0)] {
+        let mut a = Peer::with(1, Config { loopback_only: false, ..Config::default() });
+        a.connect(3, at(3, 3), Reach::Direct);
+        a.hear(3, &Message::Observed { address: Some(PeerAddress::new(id(1), seen)), relay: false });
+        a.hear(3, &Message::Peers { peers: vec![PeerAddress::new(id(2), at(2, 2002))] });
+        assert_eq!(asks_to_meet(&a.pass(Duration::from_millis(1)), 2), asked, "seen at {seen}");
+    }
+}

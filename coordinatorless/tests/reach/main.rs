@@ -209,7 +209,7 @@ fn without_a_volunteer_the_quest_is_given_up() {
 }
 
 #[test]
-fn a_peer_whose_mapping_varies_asks_for_one_round_only() {
+fn a_peer_whose_mapping_varies_asks_for_one_round_and_dials_a_relay_beside_it() {
     let mut a = Peer::new(1, false);
     for (n, port) in [(3, 1001), (4, 1002)] {
         a.connect(n, at(n, 3), Reach::Direct);
@@ -218,9 +218,9 @@ fn a_peer_whose_mapping_varies_asks_for_one_round_only() {
     assert_eq!(a.node.mapping(), Mapping::Varies);
     a.hear(3, &Message::Peers { peers: vec![PeerAddress::new(id(2), at(2, 2002))] });
     let next = a.handle(Input::DialFailed { address: at(2, 2002), retry: true });
-    assert_eq!(asks_to_meet(&next, 2), 1);
+    assert_eq!((asks_to_meet(&next, 2), dials_through(&next)), (1, vec![(id(3), id(2))]));
     let later = a.pass(PATIENCE + PATIENCE / 2);
-    assert_eq!((asks_to_meet(&later, 2), dials_through(&later)), (0, vec![(id(3), id(2))]));
+    assert_eq!((asks_to_meet(&later, 2), dials_through(&later)), (0, vec![(id(4), id(2))]), "the other relay");
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn outer(mapping: &crab_nat::PortMapping) -> Result<SocketAddr, String> {
     let ip = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => external_ip.to_canonical(),
         PortMappingType::NatPmp => {
-            let address = natpmp::external_address(mapping.gateway().into(), Some(PATIENCE)).await;
+            let address = natpmp::external_address(mapping.gateway(), Some(PATIENCE)).await;
             address.map_err(|error| error.to_string())?.into()
         }
     };
@@ -180,7 +180,7 @@ impl Lease {
                 match mapping.mapping_type() {
                     PortMappingType::NatPmp => {
                         **mapping = natpmp::port_mapping(
-                            mapping.gateway().into(),
+                            mapping.gateway(),
                             InternetProtocol::Udp,
                             mapping.internal_port(),
                             options,
