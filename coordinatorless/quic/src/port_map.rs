@@ -37,16 +37,16 @@ const NEWS_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PortMapError {
     /// Nobody outside can reach it whatever the router does.
-    #[error("no port is mapped for a peer that listens on loopback")]
+    #[error("this peer listens on loopback, where nobody comes in")]
     Loopback,
     /// These protocols, as used here, map ports of IPv4.
-    #[error("ports are mapped for IPv4, and this peer listens on an IPv6 address")]
+    #[error("this peer listens on an IPv6 address, and ports are mapped for IPv4")]
     Ipv6,
     /// The socket has no port yet.
-    #[error("port 0 cannot be mapped")]
+    #[error("this peer has no port yet")]
     NoPort,
     /// Not inside a tokio runtime.
-    #[error("ports are mapped from within a tokio runtime")]
+    #[error("nothing runs that could ask the router")]
     NoRuntime,
 }
 

@@ -167,7 +167,7 @@ impl Node {
         let now = self.now;
         while let Some((address, dial)) = self.dialing.begin(now, self.config.dials_at_once) {
             // Few translators turn packets around to those inside, and nobody is behind one on loopback.
-            let inside = self.reaching.is_seen_at(address.ip());
+            let inside = self.reaching.is_behind(address.ip());
             let doubt_after = if inside { Duration::ZERO } else { self.config.doubt_after };
             dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
             self.outputs.push_back(Output::Dial { address, expect: dial.expect });
@@ -177,8 +177,10 @@ impl Node {
     /// Begins what is due, doubts what takes long, and gives up what was not answered.
     pub(super) fn dials_due(&mut self) {
         for (peer, purpose) in self.dialing.doubtful(self.now) {
-            // Without another way the dial goes on alone.
-            let _ = self.begin_search(peer, purpose);
+            // Without anybody to ask the dial goes on alone.
+            if self.has_go_between(&peer) {
+                let _ = self.begin_search(peer, purpose);
+            }
         }
         for address in self.dialing.unanswered(self.now) {
             self.on_dial_failed(address, true);

@@ -17,7 +17,7 @@ use murmur_collectives::PeerId;
 use rand_chacha::rand_core::Rng;
 
 use super::{Node, dialing::Purpose, reach::Mapping};
-use crate::{Message, Output, Reach, Time};
+use crate::{Output, Reach, Time};
 
 /// Quests at once, at most.
 const QUESTS_MAX: usize = 64;
@@ -147,7 +147,7 @@ impl Node {
         let rounds = if varies { 1 } else { PUNCH_ROUNDS };
         match self.go_between(peer, round, &introducers).filter(|_| round < rounds) {
             Some(neighbour) => {
-                self.send(neighbour, &Message::Meet { peer });
+                self.ask_to_meet(neighbour, peer);
                 if varies {
                     self.relay(peer, Vec::new(), introducers.clone(), purpose);
                 }
@@ -159,9 +159,14 @@ impl Node {
         }
     }
 
+    /// Whether anybody can be asked to bring this peer and `peer` together.
+    pub(super) fn has_go_between(&self, peer: &PeerId) -> bool {
+        self.reaching.paths.keys().any(|candidate| candidate != peer && self.reaching.can_ask(candidate, self.now))
+    }
+
     /// Whom to ask in this round: one who spoke of the peer if still there, else any straight neighbour.
     fn go_between(&mut self, peer: PeerId, round: u32, introducers: &BTreeSet<PeerId>) -> Option<PeerId> {
-        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.straight(candidate).is_some();
+        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.can_ask(candidate, self.now);
         let mut candidates: Vec<PeerId> = introducers.iter().copied().filter(straight).collect();
         if candidates.is_empty() {
             candidates = self.reaching.paths.keys().copied().filter(straight).collect();
@@ -182,8 +187,8 @@ impl Node {
 
     fn upgrade(&mut self, peer: PeerId, attempts: u32, introducers: BTreeSet<PeerId>, purpose: Purpose) {
         let relay = introducers.first().copied().filter(|_| self.id() < peer);
-        if let Some(relay) = relay.filter(|relay| self.reaching.straight(relay).is_some()) {
-            self.send(relay, &Message::Meet { peer });
+        if let Some(relay) = relay.filter(|relay| self.reaching.can_ask(relay, self.now)) {
+            self.ask_to_meet(relay, peer);
         }
         let wait = self.config.reach_upgrade_after * (2 << attempts.min(UPGRADE_DOUBLINGS_MAX - 1));
         let (at, stage) = (self.after(wait), Stage::Upgrading(attempts + 1));

@@ -29,6 +29,9 @@ use crate::{Message, Output, PeerAddress, Reach, Time};
 const MEETINGS_MAX: u32 = 32;
 const MEETINGS_PER: Duration = Duration::from_secs(10);
 
+/// Meetings asked of one neighbour in the same time, at most: half of what it grants, as its clock is not this peer's.
+const MEETINGS_ASKED_MAX: u32 = MEETINGS_MAX / 2;
+
 /// Peers whose introducers are remembered, and introducers of each, at most.
 const INTRODUCED_MAX: usize = 1024;
 const INTRODUCERS_MAX: usize = 4;
@@ -61,8 +64,30 @@ pub(super) struct Path {
     pub(super) sees_us_at: Option<SocketAddr>,
     /// Where else it is, by its own account.
     pub(super) candidates: Candidates,
-    /// Meetings arranged for it since then.
-    meetings: (Time, u32),
+    /// Meetings arranged for it.
+    arranged: Meetings,
+    /// Meetings asked of it.
+    asked: Meetings,
+}
+
+/// Meetings within [`MEETINGS_PER`] of the first.
+#[derive(Clone, Copy, Default, Debug)]
+struct Meetings {
+    since: Time,
+    count: u32,
+}
+
+impl Meetings {
+    fn count(&self, now: Time) -> u32 {
+        if self.since + MEETINGS_PER <= now { 0 } else { self.count }
+    }
+
+    fn add(&mut self, now: Time) {
+        *self = match self.count(now) {
+            0 => Self { since: now, count: 1 },
+            count => Self { count: count + 1, ..*self },
+        };
+    }
 }
 
 /// Dials of one peer that a mutual neighbour asked for.
@@ -134,9 +159,18 @@ impl Reaching {
         self.paths.get_mut(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
-    /// Whether a neighbour sees this peer at this IP address.
-    pub(super) fn is_seen_at(&self, ip: IpAddr) -> bool {
-        self.paths.values().any(|path| path.sees_us_at.is_some_and(|seen| seen.ip() == ip))
+    /// Whether this IP address is that of a translator which this peer is behind: a neighbour sees this peer there, and it is
+    /// no interface's. One that is known may be a mapped port, if there is also a private address.
+    pub(super) fn is_behind(&self, ip: IpAddr) -> bool {
+        let inside = self.own.iter().any(|own| is_private(own.ip()));
+        let hidden = |seen: SocketAddr| !self.own.contains(&seen) || (inside && !is_private(seen.ip()));
+        let mut seen = self.paths.values().filter_map(|path| path.sees_us_at);
+        seen.any(|seen| seen.ip() == ip && hidden(seen))
+    }
+
+    /// Whether `peer` is a straight neighbour that can be asked for one more meeting.
+    pub(super) fn can_ask(&self, peer: &PeerId, now: Time) -> bool {
+        self.straight(peer).is_some_and(|path| path.asked.count(now) < MEETINGS_ASKED_MAX)
     }
 
     /// Punching dials under way, to all peers.
@@ -173,8 +207,9 @@ impl Node {
     /// A connection is up: the quest for it, if there was one, has ended well.
     pub(super) fn reached(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
         let reach = self.refine(peer, address, reach);
-        let candidates = Candidates::default();
-        let path = Path { address, reach, volunteers: false, sees_us_at: None, candidates, meetings: (self.now, 0) };
+        let (candidates, none) = (Candidates::default(), Meetings::default());
+        let path =
+            Path { address, reach, volunteers: false, sees_us_at: None, candidates, arranged: none, asked: none };
         self.reaching.paths.insert(peer, path);
         self.end_quest(peer, reach);
         let address = match reach {
@@ -221,6 +256,14 @@ impl Node {
         self.tell_candidates(from);
     }
 
+    /// Asks `neighbour` to bring this peer and `peer` together.
+    pub(super) fn ask_to_meet(&mut self, neighbour: PeerId, peer: PeerId) {
+        if let Some(path) = self.reaching.paths.get_mut(&neighbour) {
+            path.asked.add(self.now);
+        }
+        self.send(neighbour, &Message::Meet { peer });
+    }
+
     /// `from` cannot dial `peer`: tells both where the other may be dialed, at the same moment.
     pub(super) fn on_meet(&mut self, from: PeerId, peer: PeerId) {
         if self.reaching.straight(&peer).is_none() {
@@ -228,12 +271,11 @@ impl Node {
         }
         let now = self.now;
         let Some(path) = self.reaching.paths.get_mut(&from).filter(|_| from != peer) else { return };
-        let (since, count) = path.meetings;
-        let count = if since + MEETINGS_PER <= now { 0 } else { count };
+        let count = path.arranged.count(now);
         if count >= MEETINGS_MAX {
             return self.strike(from, format!("{count} meetings asked for in a row"));
         }
-        path.meetings = (if count == 0 { now } else { since }, count + 1);
+        path.arranged.add(now);
         for (to, other) in [(peer, from), (from, peer)] {
             for address in self.addresses_for(&other, &to) {
                 self.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });

@@ -57,3 +57,32 @@ fn a_dial_to_the_address_that_this_peer_has_itself_is_doubted_at_once() {
         assert_eq!(asks_to_meet(&a.pass(Duration::from_millis(1)), 2), asked, "seen at {seen}");
     }
 }
+
+#[test]
+fn a_peer_without_a_translator_does_not_doubt_dials_on_its_own_machine() {
+    let mut a = Peer::with(1, Config { loopback_only: false, ..Config::default() });
+    let own: SocketAddr = ([10, 0, 0, 5], 4001).into();
+    a.handle(Input::OwnAddresses { addresses: vec![own] });
+    a.connect(3, at(3, 3), Reach::Direct);
+    a.hear(3, &Message::Observed { address: Some(PeerAddress::new(id(1), own)), relay: false });
+    let beside = PeerAddress::new(id(2), ([10, 0, 0, 5], 4002).into());
+    a.hear(3, &Message::Peers { peers: vec![beside] });
+    assert_eq!(asks_to_meet(&a.pass(Duration::from_millis(1)), 2), 0);
+}
+
+#[test]
+fn a_starved_peer_whose_dials_are_all_slow_asks_no_more_than_its_neighbour_grants() {
+    let config = Config { loopback_only: false, dials_at_once: 64, neighbours_target: 64, ..Config::default() };
+    let after = config.doubt_after;
+    let mut a = Peer::with(1, config);
+    a.connect(3, at(3, 3), Reach::Direct);
+    let told = a.hear(3, &Message::Peers { peers: (10..70).map(|n| PeerAddress::new(id(n), at(n, 7))).collect() });
+    assert!(dials(&told).len() > 32, "{} dials", dials(&told).len());
+    let slow = a.pass(after * 2);
+    let asked = (10..70).map(|n| asks_to_meet(&slow, n)).sum::<usize>();
+    assert_eq!(asked, 16, "the rest goes on alone");
+    assert!(dials_through(&slow).is_empty());
+    let failed: Vec<Output> =
+        (10..70).flat_map(|n| a.handle(Input::DialFailed { address: at(n, 7), retry: true })).collect();
+    assert_eq!((10..70).map(|n| asks_to_meet(&failed, n)).sum::<usize>(), 0, "still not");
+}
