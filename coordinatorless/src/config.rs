@@ -62,7 +62,10 @@ pub struct Config {
     /// Whether this peer tells its neighbours that it passes packets on between peers that cannot reach each other. The
     /// transport's limits must allow it, too; volunteer only where anyone can dial in.
     pub relay: bool,
-    /// How long a dial may take until another way is tried. Longer than the transport's own limit for a handshake.
+    /// A dial that has taken this long may meet a translator: a mutual neighbour is asked to bring both together while it goes
+    /// on; at once where the address is this peer's own as others see it. Above two round trips to nearly everyone, which a dial takes when nothing is in its way.
+    pub doubt_after: Duration,
+    /// How long a way may take until another is tried. Longer than the transport's own limit for a handshake.
     pub reach_patience: Duration,
     /// The first attempt to replace a relayed connection by a straight one comes after this long, each further one after twice the
     /// time, up to 32 times.
@@ -98,6 +101,7 @@ impl Default for Config {
             lonely_after: Duration::from_secs(5),
             loopback_only: true,
             relay: false,
+            doubt_after: Duration::from_millis(500),
             reach_patience: Duration::from_secs(6),
             reach_upgrade_after: Duration::from_secs(30),
         }

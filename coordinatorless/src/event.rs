@@ -76,6 +76,13 @@ pub enum Input {
         /// Where it is.
         address: SocketAddr,
     },
+    /// Where this peer may be dialed beside where others see it: addresses of its own network, and the outer end of a mapped
+    /// port. In place of those given before; the first four count. Give none that the user did not open to the network:
+    /// neighbours that see this peer elsewhere are told.
+    OwnAddresses {
+        /// All of them.
+        addresses: Vec<SocketAddr>,
+    },
     /// An audit could not be replayed here; forget it.
     Unjudged {
         /// The update.

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `Announce` | holder → neighbours | an entry became part of the set | 68 B an entry |
 //! | `Absent` | server → asker | asked for a blob it does not hold | 32 B |
+//! | `Candidates` | any → neighbour | it sees this peer elsewhere: own network, mapped port | 50 B an address, ≤ 4 |
 //! | `Chunk` | server → asker | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
 //! | `ChunkList` | server → asker | answers `WantChunkList` | 32 B a chunk |
 //! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing | 48 B an author |
@@ -15,7 +16,7 @@
 //! | `Meet` | asker → mutual neighbour | a peer cannot be dialed: bring us together | 32 B |
 //! | `Observed` | any → neighbour | on connecting: where I see you, whether I relay | 60 B |
 //! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 64 |
-//! | `Punch` | mutual neighbour → both | answers `Meet`: dial each other now | 50 B |
+//! | `Punch` | mutual neighbour → both | answers `Meet`: dial each other now, one message an address | 50 B |
 //! | `Votes` | voter → neighbours, passed on | an epoch is being decided | 170 B a vote |
 //! | `Want` | asker → holder | an entry is missing | 44 B |
 //! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
@@ -164,6 +165,7 @@ pub enum Message {
     Meet { peer: PeerId },
     Observed { address: Option<PeerAddress>, relay: bool },
     Punch { peer: PeerAddress },
+    Candidates { addresses: Vec<PeerAddress> },
 }
 
 /// What a message is about: for priorities and for counting bytes.
@@ -225,7 +227,7 @@ impl Message {
             Self::Absent { .. } | Self::Announce { .. } | Self::Digest(_) | Self::Goodbye | Self::Peers { .. } => {
                 Kind::Control
             }
-            Self::Meet { .. } | Self::Observed { .. } | Self::Punch { .. } => Kind::Control,
+            Self::Candidates { .. } | Self::Meet { .. } | Self::Observed { .. } | Self::Punch { .. } => Kind::Control,
             Self::Votes { .. } => Kind::Control,
             Self::Certificates { .. } | Self::Frontier(_) => Kind::Header,
             Self::WantCertificates { .. } | Self::WantFrontier { .. } => Kind::Header,

@@ -10,6 +10,7 @@ mod address_book;
 mod anti_entropy;
 mod audits;
 mod blobs;
+mod candidates;
 mod catch_up;
 mod certificates;
 mod chain;
@@ -188,6 +189,7 @@ impl Node {
             Input::Leave => self.leave(),
             Input::Moved { peer, address } => self.on_moved(peer, address),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
+            Input::OwnAddresses { addresses } => self.on_own_addresses(addresses),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
         self.settle();
@@ -279,6 +281,7 @@ impl Node {
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Candidates { addresses } => self.on_candidates(from, &addresses),
             Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
@@ -311,6 +314,7 @@ impl Node {
             Message::WantFrontier { name } => self.on_want_frontier(from, name),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }
+            | Message::Candidates { .. }
             | Message::Certificates { .. }
             | Message::Frontier(_)
             | Message::Votes { .. }

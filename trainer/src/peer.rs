@@ -25,7 +25,7 @@ use std::{
 
 use murmur_collectives::{Hash, PeerId};
 use murmur_coordinatorless::{Config, Node, Setup};
-use murmur_quic::{Events, Request, Transport, TransportConfig, drive};
+use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 
 use crate::data::{Corpus, DataSource};
 use crate::error::Failure;
@@ -34,7 +34,7 @@ use crate::identity_file::HeldIdentity;
 use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
 use crate::model::BurnReplica;
-use crate::protocol::{Command, Started};
+use crate::protocol::{Command, EventKind, Started};
 use crate::segment::{Misbehave, Worker};
 use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
@@ -63,6 +63,8 @@ pub struct PeerOptions {
     pub listen: SocketAddr,
     /// Pairs of other peers between whom packets are passed on at once.
     pub relay: usize,
+    /// Whether the router is asked to keep a port open for it.
+    pub port_map: bool,
     /// Where to serve metrics.
     pub metrics: SocketAddr,
     /// A file or folder of text instead of the built-in data.
@@ -200,6 +202,10 @@ async fn run_parts(
     let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), quorum, options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
     tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
+    let told = *reporter;
+    let own = OwnAddresses::tell(transport.local_addr(), &requests, options.port_map, move |news| {
+        told.event(EventKind::PortMap, None, news.to_string());
+    });
     let learner = Learner {
         link,
         notices: noticed,
@@ -225,6 +231,7 @@ async fn run_parts(
     let learning = learning.map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))?;
     let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
     let _ = notices.send(Notice::Halt);
+    own.retire().await;
     transport.shutdown(Duration::from_millis(500)).await;
     driven.map_err(|reason| Failure::new(Exit::Checkpoint, "the peer's log cannot be written").because(reason))?;
     let joined = tokio::task::spawn_blocking(move || learning.join()).await;

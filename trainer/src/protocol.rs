@@ -171,6 +171,8 @@ pub enum EventKind {
     Final,
     /// So much work is not final that the peer adds none until that changes.
     Stalled,
+    /// The router passes packets on to the peer, or does not.
+    PortMap,
 }
 
 impl EventKind {
@@ -191,6 +193,7 @@ impl EventKind {
             Self::Usurped => "usurped",
             Self::Final => "final",
             Self::Stalled => "stalled",
+            Self::PortMap => "port_map",
         }
     }
 }

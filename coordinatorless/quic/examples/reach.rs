@@ -1,23 +1,27 @@
 //! A peer that only connects: for finding out who reaches whom through which address translators.
 //!
-//! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] --seconds S` runs for `S` seconds and then prints one JSON
-//! object a line for every peer it is connected to. `experiments/nat/run.sh` runs several of them in network namespaces.
+//! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] [--port-map] --seconds S` runs for `S` seconds and then prints one JSON
+//! object a line for every peer it is connected to, and one for every peer it ever was connected to, with the time from its start
+//! to a straight way, or to any if there was none. `experiments/nat/run.sh` runs several of them in network namespaces.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use murmur_collectives::{Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{Compacted, Config, Event, Input, Node, PeerAddress, Reach, Setup, Stored, StoredEntry};
-use murmur_quic::{Host, Request, ToldOff, Transport, TransportConfig, drive};
+use murmur_quic::{Host, OwnAddresses, Request, ToldOff, Transport, TransportConfig, drive};
 use tokio::{sync::mpsc, time::sleep};
 
 /// A step towards a peer is given up after this long. Short, as these networks are.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often ways are looked at, to see when they came about.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// What the command line says.
 struct Arguments {
@@ -25,6 +29,7 @@ struct Arguments {
     listen: SocketAddr,
     bootstrap: Vec<SocketAddr>,
     relay: bool,
+    port_map: bool,
     seconds: u64,
 }
 
@@ -35,6 +40,7 @@ impl Arguments {
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
             bootstrap: Vec::new(),
             relay: false,
+            port_map: false,
             seconds: 20,
         };
         while let Some(word) = words.next() {
@@ -43,6 +49,7 @@ impl Arguments {
                 "--listen" => arguments.listen = words.next()?.parse().ok()?,
                 "--bootstrap" => arguments.bootstrap.push(words.next()?.parse().ok()?),
                 "--relay" => arguments.relay = true,
+                "--port-map" => arguments.port_map = true,
                 "--seconds" => arguments.seconds = words.next()?.parse().ok()?,
                 _ => return None,
             }
@@ -98,6 +105,11 @@ fn identity(secret: u8) -> Identity {
     Identity::from_secret(&[secret; 32])
 }
 
+/// The secret of a peer of this experiment.
+fn number(peer: PeerId) -> i32 {
+    (0..=u8::MAX).find(|n| identity(*n).peer_id() == peer).map_or(-1, i32::from)
+}
+
 fn node(arguments: &Arguments) -> Node {
     let rules = Rules {
         parameters: 4096,
@@ -135,16 +147,56 @@ fn node(arguments: &Arguments) -> Node {
     })
 }
 
+/// When this peer first had a way to each other, and a straight one.
+#[derive(Default)]
+struct Firsts {
+    any: BTreeMap<PeerId, Duration>,
+    straight: BTreeMap<PeerId, Duration>,
+}
+
+impl Firsts {
+    fn glance(&mut self, node: &Node, since: Instant) {
+        for peer in node.neighbours() {
+            let passed = since.elapsed();
+            self.any.entry(peer).or_insert(passed);
+            if matches!(node.reach_of(&peer), Some(Reach::Direct | Reach::Punched)) {
+                self.straight.entry(peer).or_insert(passed);
+            }
+        }
+    }
+
+    fn describe(&self, from: u8) -> String {
+        let line = |(peer, any): (&PeerId, &Duration)| {
+            let (to, after) = (number(*peer), self.straight.get(peer).unwrap_or(any).as_millis());
+            let straight = self.straight.contains_key(peer);
+            format!(
+                "{{\"schema\":\"murmur.reach.first/1\",\"from\":{from},\"to\":{to},\"straight\":{straight},\"after_ms\":{after}}}\n"
+            )
+        };
+        self.any.iter().map(line).collect()
+    }
+}
+
+/// Looks at the node's ways until it is gone.
+async fn watch(requests: mpsc::WeakSender<Request>, firsts: Arc<Mutex<Firsts>>, since: Instant) {
+    while let Some(requests) = requests.upgrade() {
+        let firsts = firsts.clone();
+        let look = move |node: &mut Node| firsts.lock().expect("nobody panics while holding it").glance(node, since);
+        let _ = requests.send(Request::Look(Box::new(look))).await;
+        drop(requests);
+        sleep(GLANCE).await;
+    }
+}
+
 fn describe(node: &Node, greeted: &BTreeSet<PeerId>, arguments: &Arguments) -> String {
     let line = |peer: PeerId| {
-        let secret = (0..=u8::MAX).find(|n| identity(*n).peer_id() == peer);
         let reach = match node.reach_of(&peer) {
             Some(Reach::Direct) => "direct",
             Some(Reach::Punched) => "punched",
             Some(Reach::Relayed { .. }) => "relayed",
             None => "none",
         };
-        let (from, to, heard) = (arguments.secret, secret.map_or(-1, i32::from), greeted.contains(&peer));
+        let (from, to, heard) = (arguments.secret, number(peer), greeted.contains(&peer));
         format!(
             "{{\"schema\":\"murmur.reach/1\",\"from\":{from},\"to\":{to},\"reach\":\"{reach}\",\"greeted\":{heard},\"mapping\":\"{:?}\"}}\n",
             node.mapping()
@@ -154,6 +206,7 @@ fn describe(node: &Node, greeted: &BTreeSet<PeerId>, arguments: &Arguments) -> S
 }
 
 async fn run(arguments: Arguments) -> Result<(), String> {
+    let (begun, firsts) = (Instant::now(), Arc::new(Mutex::new(Firsts::default())));
     let mut config = TransportConfig::new(arguments.listen);
     config.handshake_timeout = PATIENCE;
     config.relay_sessions_max = if arguments.relay { 8 } else { 0 };
@@ -163,26 +216,31 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         let introduced = Request::Input(Input::Introduce { address: *address });
         requests.send(introduced).await.map_err(|e| e.to_string())?;
     }
+    let own = OwnAddresses::tell(transport.local_addr(), &requests, arguments.port_map, |news| eprintln!("{news}"));
     let node = node(&arguments);
     let mut witness = Witness::default();
     let greeted = witness.greeted.clone();
+    tokio::spawn(watch(requests.downgrade(), firsts.clone(), begun));
     tokio::spawn(async move {
         sleep(Duration::from_secs(arguments.seconds)).await;
         let look = Box::new(move |node: &mut Node| {
-            print!("{}", describe(node, &greeted.lock().expect("nobody panics while holding it"), &arguments));
+            let greeted = greeted.lock().expect("nobody panics while holding it");
+            let firsts = firsts.lock().expect("nobody panics while holding it");
+            print!("{}{}", describe(node, &greeted, &arguments), firsts.describe(arguments.secret));
         });
         let _ = requests.send(Request::Look(look)).await;
         let _ = requests.send(Request::Stop).await;
     });
     let keep = transport.clone();
     drive(node, transport, events, inbox, &mut witness).await?;
+    own.retire().await;
     keep.shutdown(Duration::from_millis(200)).await;
     Ok(())
 }
 
 fn main() -> ExitCode {
     let Some(arguments) = Arguments::read(std::env::args().skip(1)) else {
-        eprintln!("usage: reach --secret N --listen ADDR [--bootstrap ADDR]... [--relay] --seconds S");
+        eprintln!("usage: reach --secret N --listen ADDR [--bootstrap ADDR]... [--relay] [--port-map] --seconds S");
         return ExitCode::from(2);
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {

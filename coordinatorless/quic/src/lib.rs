@@ -17,7 +17,8 @@
 //! 6. A connection ends by [`Transport::close`], by the other side, by silence, or by breaking a limit: [`TransportEvent::Disconnected`].
 //! 7. [`Transport::shutdown`] sends what is queued, for a bounded time, and says goodbye.
 //!
-//! [`drive`] runs a whole peer, `murmur_coordinatorless::Node`, over a transport.
+//! [`drive`] runs a whole peer, `murmur_coordinatorless::Node`, over a transport; [`OwnAddresses`] tells it where it is, and has
+//! the router keep a port open for it if the user wants that.
 //!
 //! Delivery is not promised: a message can be lost with its connection, and a full queue refuses more.
 //! The log's anti-entropy repairs both.
@@ -38,7 +39,9 @@ mod event;
 mod flag;
 mod inbound;
 mod outbound;
+mod own_address;
 mod path;
+mod port_map;
 mod queue;
 mod registry;
 mod relay;
@@ -53,6 +56,8 @@ pub use datagram::DATAGRAM_BYTES_MAX;
 pub use driver::{Host, Request, ToldOff, drive};
 pub use error::{BindError, CloseReason, DialError, Disconnect, Refusal, SendError};
 pub use event::{Events, TransportEvent};
+pub use own_address::{OwnAddresses, local_addresses};
+pub use port_map::{PortMapError, PortMapNews, PortMapping};
 pub use queue::Priority;
 pub use tls::ALPN;
 pub use traffic::Traffic;

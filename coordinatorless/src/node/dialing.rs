@@ -47,6 +47,18 @@ struct Dial {
     /// When to begin; once begun, when it counts as failed.
     at: Time,
     begun: bool,
+    /// When, once begun, another way is looked for beside it.
+    doubt_at: Option<Time>,
+}
+
+impl Dial {
+    fn new(purpose: Purpose, expect: Option<PeerId>, at: Time) -> Self {
+        Self { purpose, expect, attempts: 0, at, begun: false, doubt_at: None }
+    }
+
+    fn next_deadline(&self) -> Time {
+        self.doubt_at.map_or(self.at, |doubt_at| self.at.min(doubt_at))
+    }
 }
 
 /// Dials wanted and under way, and what waits for them.
@@ -59,7 +71,12 @@ pub(super) struct Dialing {
 impl Dialing {
     pub(super) fn next_deadline(&self, at_once: usize) -> Option<Time> {
         let busy = self.dials.values().filter(|dial| dial.begun).count() >= at_once;
-        self.dials.values().filter(|dial| dial.begun || !busy).map(|dial| dial.at).min()
+        self.dials.values().filter(|dial| dial.begun || !busy).map(Dial::next_deadline).min()
+    }
+
+    /// Whether `address` is being dialed.
+    pub(super) fn is_under_way(&self, address: &SocketAddr) -> bool {
+        self.dials.get(address).is_some_and(|dial| dial.begun)
     }
 
     /// Whether a dial that expects `peer` is wanted or under way.
@@ -105,14 +122,20 @@ impl Dialing {
     }
 
     /// Begins the dial that has waited longest, if one is due.
-    fn begin(&mut self, now: Time, at_once: usize) -> Option<(SocketAddr, Option<PeerId>)> {
+    fn begin(&mut self, now: Time, at_once: usize) -> Option<(SocketAddr, &mut Dial)> {
         if self.dials.values().filter(|dial| dial.begun).count() >= at_once {
             return None;
         }
         let due = self.dials.iter_mut().filter(|(_, dial)| !dial.begun && dial.at <= now);
         let (address, dial) = due.min_by_key(|(_, dial)| (dial.at, core::cmp::Reverse(dial.purpose)))?;
         (dial.begun, dial.at) = (true, now + ANSWER_AFTER);
-        Some((*address, dial.expect))
+        Some((*address, dial))
+    }
+
+    /// Dials that have taken so long that another way is looked for, each told once.
+    fn doubtful(&mut self, now: Time) -> Vec<(PeerId, Purpose)> {
+        let doubtful = self.dials.values_mut().filter(|dial| dial.begun && dial.doubt_at.is_some_and(|at| at <= now));
+        doubtful.filter_map(|dial| dial.doubt_at.take().and(dial.expect).map(|peer| (peer, dial.purpose))).collect()
     }
 
     fn unanswered(&self, now: Time) -> Vec<SocketAddr> {
@@ -136,19 +159,29 @@ impl Node {
     }
 
     fn want_dial(&mut self, address: SocketAddr, expect: Option<PeerId>, purpose: Purpose) {
-        let dial = Dial { purpose, expect, attempts: 0, at: self.now, begun: false };
-        self.dialing.want(address, dial);
+        self.dialing.want(address, Dial::new(purpose, expect, self.now));
         self.begin_dials();
     }
 
     fn begin_dials(&mut self) {
-        while let Some((address, expect)) = self.dialing.begin(self.now, self.config.dials_at_once) {
-            self.outputs.push_back(Output::Dial { address, expect });
+        let now = self.now;
+        while let Some((address, dial)) = self.dialing.begin(now, self.config.dials_at_once) {
+            // Few translators turn packets around to those inside, and nobody is behind one on loopback.
+            let inside = self.reaching.is_behind(address.ip());
+            let doubt_after = if inside { Duration::ZERO } else { self.config.doubt_after };
+            dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
+            self.outputs.push_back(Output::Dial { address, expect: dial.expect });
         }
     }
 
-    /// Begins what is due and gives up what was not answered.
+    /// Begins what is due, doubts what takes long, and gives up what was not answered.
     pub(super) fn dials_due(&mut self) {
+        for (peer, purpose) in self.dialing.doubtful(self.now) {
+            // Without anybody to ask the dial goes on alone.
+            if self.has_go_between(&peer) {
+                let _ = self.begin_search(peer, purpose);
+            }
+        }
         for address in self.dialing.unanswered(self.now) {
             self.on_dial_failed(address, true);
         }
@@ -196,8 +229,7 @@ impl Node {
         let known = self.address_book.place(&peer).filter(|_| self.may_dial(&peer) && !self.finish.is_begun());
         if let Some(address) = known {
             let at = self.now + self.jittered(pause(1));
-            let dial = Dial { purpose: Purpose::Lost, expect: Some(peer), attempts: 0, at, begun: false };
-            self.dialing.want(address, dial);
+            self.dialing.want(address, Dial::new(Purpose::Lost, Some(peer), at));
         }
     }
 

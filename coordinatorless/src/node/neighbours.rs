@@ -261,9 +261,10 @@ impl Node {
         }
     }
 
-    /// Where the other end of the connection with `peer` is, unless others are in between.
+    /// Where others may dial `peer`, a neighbour, unless others are in between: at the port that its router keeps open for
+    /// it, or where this end of the connection sees it.
     pub(super) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
-        self.reaching.straight(peer).map(|path| path.address)
+        self.reaching.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address))
     }
 
     /// Whether `peer` is connected and has said something in the last `duration`.

@@ -1,8 +1,9 @@
-//! The search for a way to a peer that could not be dialed where others said it is.
+//! The search for a way to a peer that could not be dialed where others said it is, or not soon.
 //!
 //! In this order, each step when the one before has failed or taken too long:
 //! 1. Ask a mutual neighbour to bring both together: both dial each other at once, so that both translators let the other
-//!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps.
+//!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps, and the
+//!    next step is taken beside it.
 //! 2. Dial through a neighbour that volunteers as a relay, those first who spoke of the peer.
 //!
 //! A relayed connection is not the end: the smaller of the two asks the relay now and then to bring both together,
@@ -16,7 +17,7 @@ use murmur_collectives::PeerId;
 use rand_chacha::rand_core::Rng;
 
 use super::{Node, dialing::Purpose, reach::Mapping};
-use crate::{Message, Output, Reach, Time};
+use crate::{Output, Reach, Time};
 
 /// Quests at once, at most.
 const QUESTS_MAX: usize = 64;
@@ -60,7 +61,7 @@ pub(super) struct Quest {
 }
 
 impl Node {
-    /// Dialing `peer` has failed: looks for another way. False if there is none to look for.
+    /// Dialing `peer` has failed or takes long: looks for another way. False if there is none to look for.
     pub(super) fn begin_search(&mut self, peer: PeerId, purpose: Purpose) -> bool {
         if self.neighbours.is_connected(&peer) || self.reaching.quests.contains_key(&peer) {
             return true;
@@ -142,19 +143,30 @@ impl Node {
     }
 
     fn punch_or_relay(&mut self, peer: PeerId, round: u32, introducers: BTreeSet<PeerId>, purpose: Purpose) {
-        let rounds = if self.mapping() == Mapping::Varies { 1 } else { PUNCH_ROUNDS };
+        let varies = self.mapping() == Mapping::Varies;
+        let rounds = if varies { 1 } else { PUNCH_ROUNDS };
         match self.go_between(peer, round, &introducers).filter(|_| round < rounds) {
             Some(neighbour) => {
-                self.send(neighbour, &Message::Meet { peer });
-                self.begin_quest(peer, Stage::Punching(round + 1), introducers, purpose);
+                self.ask_to_meet(neighbour, peer);
+                if varies {
+                    self.relay(peer, Vec::new(), introducers.clone(), purpose);
+                }
+                if !self.reaching.quests.contains_key(&peer) {
+                    self.begin_quest(peer, Stage::Punching(round + 1), introducers, purpose);
+                }
             }
             None => self.relay(peer, Vec::new(), introducers, purpose),
         }
     }
 
+    /// Whether anybody can be asked to bring this peer and `peer` together.
+    pub(super) fn has_go_between(&self, peer: &PeerId) -> bool {
+        self.reaching.paths.keys().any(|candidate| candidate != peer && self.reaching.can_ask(candidate, self.now))
+    }
+
     /// Whom to ask in this round: one who spoke of the peer if still there, else any straight neighbour.
     fn go_between(&mut self, peer: PeerId, round: u32, introducers: &BTreeSet<PeerId>) -> Option<PeerId> {
-        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.straight(candidate).is_some();
+        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.can_ask(candidate, self.now);
         let mut candidates: Vec<PeerId> = introducers.iter().copied().filter(straight).collect();
         if candidates.is_empty() {
             candidates = self.reaching.paths.keys().copied().filter(straight).collect();
@@ -175,8 +187,8 @@ impl Node {
 
     fn upgrade(&mut self, peer: PeerId, attempts: u32, introducers: BTreeSet<PeerId>, purpose: Purpose) {
         let relay = introducers.first().copied().filter(|_| self.id() < peer);
-        if let Some(relay) = relay.filter(|relay| self.reaching.straight(relay).is_some()) {
-            self.send(relay, &Message::Meet { peer });
+        if let Some(relay) = relay.filter(|relay| self.reaching.can_ask(relay, self.now)) {
+            self.ask_to_meet(relay, peer);
         }
         let wait = self.config.reach_upgrade_after * (2 << attempts.min(UPGRADE_DOUBLINGS_MAX - 1));
         let (at, stage) = (self.after(wait), Stage::Upgrading(attempts + 1));

@@ -6,7 +6,8 @@
 //! are in [`quest`](super::quest); here is the neighbour who brings them together, because it sees both.
 //!
 //! A telling is believed only so far: it takes part in a vote about the own address, which nothing but the choice of how
-//! often to punch depends on. The addresses to be punched are those that the mutual neighbour sees itself.
+//! often to punch depends on. The addresses to be punched are those that the mutual neighbour sees itself, and
+//! [`candidates`](super::candidates) that fit them.
 
 use core::time::Duration;
 use std::{
@@ -16,12 +17,20 @@ use std::{
 
 use murmur_collectives::PeerId;
 
-use super::{Node, dialing::Purpose, quest::Quest};
+use super::{
+    Node,
+    candidates::{CANDIDATES_MAX, Candidates, is_private},
+    dialing::{Dialing, Purpose},
+    quest::Quest,
+};
 use crate::{Message, Output, PeerAddress, Reach, Time};
 
 /// Meetings arranged for one neighbour within [`MEETINGS_PER`], at most: it is the one who makes others dial.
 const MEETINGS_MAX: u32 = 32;
 const MEETINGS_PER: Duration = Duration::from_secs(10);
+
+/// Meetings asked of one neighbour in the same time, at most: half of what it grants, as its clock is not this peer's.
+const MEETINGS_ASKED_MAX: u32 = MEETINGS_MAX / 2;
 
 /// Peers whose introducers are remembered, and introducers of each, at most.
 const INTRODUCED_MAX: usize = 1024;
@@ -29,6 +38,9 @@ const INTRODUCERS_MAX: usize = 4;
 
 /// Punching dials under way at once, at most.
 const PUNCHES_MAX: usize = 16;
+
+/// Of those, to one peer: where it is seen, and its candidates.
+const PUNCHES_PER_PEER_MAX: usize = 1 + CANDIDATES_MAX;
 
 /// How this peer's address translator, if there is one, presents it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,17 +61,50 @@ pub(super) struct Path {
     /// It passes packets on.
     pub(super) volunteers: bool,
     /// Where it sees this peer.
-    sees_us_at: Option<SocketAddr>,
-    /// Meetings arranged for it since then.
-    meetings: (Time, u32),
+    pub(super) sees_us_at: Option<SocketAddr>,
+    /// Where else it is, by its own account.
+    pub(super) candidates: Candidates,
+    /// Meetings arranged for it.
+    arranged: Meetings,
+    /// Meetings asked of it.
+    asked: Meetings,
+}
+
+/// Meetings within [`MEETINGS_PER`] of the first.
+#[derive(Clone, Copy, Default, Debug)]
+struct Meetings {
+    since: Time,
+    count: u32,
+}
+
+impl Meetings {
+    fn count(&self, now: Time) -> u32 {
+        if self.since + MEETINGS_PER <= now { 0 } else { self.count }
+    }
+
+    fn add(&mut self, now: Time) {
+        *self = match self.count(now) {
+            0 => Self { since: now, count: 1 },
+            count => Self { count: count + 1, ..*self },
+        };
+    }
+}
+
+/// Dials of one peer that a mutual neighbour asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Punching {
+    /// Until when a connection to the peer counts as punched.
+    until: Time,
+    addresses: BTreeSet<SocketAddr>,
 }
 
 /// What is known of ways.
 #[derive(Default, Debug)]
 pub(super) struct Reaching {
     pub(super) paths: BTreeMap<PeerId, Path>,
-    /// Until when a connection to this peer counts as punched.
-    pub(super) punching: BTreeMap<PeerId, Time>,
+    punching: BTreeMap<PeerId, Punching>,
+    /// Addresses of this peer that a translator may hide.
+    pub(super) own: Vec<SocketAddr>,
     pub(super) quests: BTreeMap<PeerId, Quest>,
     /// Neighbours that spoke of a peer, and so may be its neighbours.
     introducers: BTreeMap<PeerId, BTreeSet<PeerId>>,
@@ -75,9 +120,10 @@ impl Reaching {
         !self.paths.contains_key(peer) && self.quests.contains_key(peer)
     }
 
-    /// Searches that will make neighbours.
-    pub(super) fn count_for_view(&self) -> usize {
-        let searches = self.quests.iter().filter(|(peer, _)| !self.paths.contains_key(peer));
+    /// Searches that will make neighbours, beside dials.
+    pub(super) fn count_for_view(&self, dialing: &Dialing) -> usize {
+        let alone = |peer: &PeerId| !self.paths.contains_key(peer) && !dialing.seeks(peer);
+        let searches = self.quests.iter().filter(|(peer, _)| alone(peer));
         searches.filter(|(_, quest)| quest.purpose == Purpose::View).count()
     }
 
@@ -108,6 +154,29 @@ impl Reaching {
     pub(super) fn straight(&self, peer: &PeerId) -> Option<&Path> {
         self.paths.get(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
+
+    pub(super) fn straight_mut(&mut self, peer: &PeerId) -> Option<&mut Path> {
+        self.paths.get_mut(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
+    }
+
+    /// Whether this IP address is that of a translator which this peer is behind: a neighbour sees this peer there, and it is
+    /// no interface's. One that is known may be a mapped port, if there is also a private address.
+    pub(super) fn is_behind(&self, ip: IpAddr) -> bool {
+        let inside = self.own.iter().any(|own| is_private(own.ip()));
+        let hidden = |seen: SocketAddr| !self.own.contains(&seen) || (inside && !is_private(seen.ip()));
+        let mut seen = self.paths.values().filter_map(|path| path.sees_us_at);
+        seen.any(|seen| seen.ip() == ip && hidden(seen))
+    }
+
+    /// Whether `peer` is a straight neighbour that can be asked for one more meeting.
+    pub(super) fn can_ask(&self, peer: &PeerId, now: Time) -> bool {
+        self.straight(peer).is_some_and(|path| path.asked.count(now) < MEETINGS_ASKED_MAX)
+    }
+
+    /// Punching dials under way, to all peers.
+    fn punches(&self) -> usize {
+        self.punching.values().map(|punching| punching.addresses.len()).sum()
+    }
 }
 
 impl Node {
@@ -137,8 +206,10 @@ impl Node {
 
     /// A connection is up: the quest for it, if there was one, has ended well.
     pub(super) fn reached(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let reach = self.refine(peer, reach);
-        let path = Path { address, reach, volunteers: false, sees_us_at: None, meetings: (self.now, 0) };
+        let reach = self.refine(peer, address, reach);
+        let (candidates, none) = (Candidates::default(), Meetings::default());
+        let path =
+            Path { address, reach, volunteers: false, sees_us_at: None, candidates, arranged: none, asked: none };
         self.reaching.paths.insert(peer, path);
         self.end_quest(peer, reach);
         let address = match reach {
@@ -153,7 +224,7 @@ impl Node {
 
     /// A relayed connection has become a straight one.
     pub(super) fn on_moved(&mut self, peer: PeerId, address: SocketAddr) {
-        let reach = self.refine(peer, Reach::Direct);
+        let reach = self.refine(peer, address, Reach::Direct);
         let Some(path) = self.reaching.paths.get_mut(&peer) else { return };
         (path.address, path.reach) = (address, reach);
         self.address_book.succeed(peer, address);
@@ -162,12 +233,12 @@ impl Node {
         self.send(peer, &seen);
     }
 
-    /// A straight connection that came up while holes were punched for it was punched.
-    fn refine(&mut self, peer: PeerId, reach: Reach) -> Reach {
+    /// A straight connection that came up while holes were punched for it was punched, unless it stays within a network.
+    fn refine(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) -> Reach {
         match reach {
             Reach::Relayed { .. } | Reach::Punched => reach,
             Reach::Direct => match self.reaching.punching.remove(&peer) {
-                Some(until) if until >= self.now => Reach::Punched,
+                Some(punching) if punching.until >= self.now && !is_private(address.ip()) => Reach::Punched,
                 Some(_) | None => Reach::Direct,
             },
         }
@@ -182,35 +253,49 @@ impl Node {
         path.volunteers = relay;
         let straight = !matches!(path.reach, Reach::Relayed { .. });
         path.sees_us_at = address.map(|seen| seen.address()).filter(|_| straight);
+        self.tell_candidates(from);
     }
 
-    /// `from` cannot dial `peer`: tells both where this peer sees the other, at the same moment.
+    /// Asks `neighbour` to bring this peer and `peer` together.
+    pub(super) fn ask_to_meet(&mut self, neighbour: PeerId, peer: PeerId) {
+        if let Some(path) = self.reaching.paths.get_mut(&neighbour) {
+            path.asked.add(self.now);
+        }
+        self.send(neighbour, &Message::Meet { peer });
+    }
+
+    /// `from` cannot dial `peer`: tells both where the other may be dialed, at the same moment.
     pub(super) fn on_meet(&mut self, from: PeerId, peer: PeerId) {
-        let Some(there) = self.reaching.straight(&peer).map(|path| path.address) else { return };
+        if self.reaching.straight(&peer).is_none() {
+            return;
+        }
         let now = self.now;
         let Some(path) = self.reaching.paths.get_mut(&from).filter(|_| from != peer) else { return };
-        let (since, count) = path.meetings;
-        let count = if since + MEETINGS_PER <= now { 0 } else { count };
+        let count = path.arranged.count(now);
         if count >= MEETINGS_MAX {
             return self.strike(from, format!("{count} meetings asked for in a row"));
         }
-        path.meetings = (if count == 0 { now } else { since }, count + 1);
-        let Some(here) = self.reaching.straight(&from).map(|path| path.address) else { return };
-        self.send(peer, &Message::Punch { peer: PeerAddress::new(from, here) });
-        self.send(from, &Message::Punch { peer: PeerAddress::new(peer, there) });
+        path.arranged.add(now);
+        for (to, other) in [(peer, from), (from, peer)] {
+            for address in self.addresses_for(&other, &to) {
+                self.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
+            }
+        }
     }
 
     /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
     pub(super) fn on_punch(&mut self, told: PeerAddress) {
         let (peer, address, now) = (told.peer, told.address(), self.now);
-        let known = self.reaching.straight(&peer).is_some() || self.reaching.punching.get(&peer) > Some(&now);
+        self.reaching.punching.retain(|_, punching| punching.until > now);
         let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.config.neighbours_max;
+        let known = self.reaching.straight(&peer).is_some() || self.reaching.punches() >= PUNCHES_MAX;
         if known || crowded || peer == self.id() || self.fold.is_evicted(&peer) || !self.is_allowed(address) {
             return;
         }
-        self.reaching.punching.retain(|_, until| *until > now);
-        if self.reaching.punching.len() < PUNCHES_MAX {
-            self.reaching.punching.insert(peer, now + self.config.reach_patience);
+        let fresh = Punching { until: now + self.config.reach_patience, addresses: BTreeSet::new() };
+        let addresses = &mut self.reaching.punching.entry(peer).or_insert(fresh).addresses;
+        // A dial under way has made the hole already.
+        if addresses.len() < PUNCHES_PER_PEER_MAX && addresses.insert(address) && !self.dialing.is_under_way(&address) {
             self.outputs.push_back(Output::Dial { address, expect: Some(peer) });
         }
     }

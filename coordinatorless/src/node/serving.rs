@@ -161,6 +161,7 @@ impl Node {
             Message::WantManifest { .. } => MANIFEST_BYTES_MAX,
             Message::Absent { .. }
             | Message::Announce { .. }
+            | Message::Candidates { .. }
             | Message::Certificates { .. }
             | Message::Chunk { .. }
             | Message::ChunkList { .. }

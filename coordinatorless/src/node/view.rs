@@ -85,7 +85,8 @@ impl Node {
 
     /// Dials random peers until there are neighbours enough.
     pub(super) fn look_around(&mut self) {
-        let coming = self.neighbours.near_count() + self.dialing.count_for_view() + self.reaching.count_for_view();
+        let searches = self.reaching.count_for_view(&self.dialing);
+        let coming = self.neighbours.near_count() + self.dialing.count_for_view() + searches;
         let lacking = self.neighbours_wanted().0.saturating_sub(coming);
         if lacking == 0 || self.finish.is_begun() {
             return;

@@ -131,6 +131,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("absent", Message::Absent { root: hash(0x61) }),
         ("announce", Message::Announce { entries: names }),
+        ("candidates", Message::Candidates { addresses: peers.clone() }),
         ("certificates", Message::Certificates { chain: vec![Proven { certificate: certificate(), rows: rows() }] }),
         ("chunk", Message::Chunk { root: hash(0x62), index: 3, bytes: (0..40).collect() }),
         ("chunk-list", Message::ChunkList { root: hash(0x63), length: 70_000, hashes: (0..3).map(hash).collect() }),

@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// Pass packets on between peers that cannot reach each other: N pairs at once
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
     pub relay: Option<String>,
+    /// Ask the router to let others in: map a port by PCP, NAT-PMP or UPnP while the peer runs
+    #[arg(long)]
+    pub port_map: bool,
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
@@ -113,6 +116,9 @@ pub struct JoinArgs {
     /// Pass packets on between peers that cannot reach each other: N pairs at once
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "8", require_equals = true)]
     pub relay: Option<String>,
+    /// Ask the router to let others in: map a port by PCP, NAT-PMP or UPnP while the peer runs
+    #[arg(long)]
+    pub port_map: bool,
     /// The folder of this peer [default: one in this account's data folder]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -384,14 +390,14 @@ mod tests {
     #[test]
     fn every_flag_of_run_is_there() {
         let line = "murmur run my.toml --local 2 --tokens 500k --seconds 30 --seed 7 --data /text --set train.lr=1e-3 \
-            --lan --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
+            --lan --port-map --set net.listen=0.0.0.0:0 --state-dir /s --json --misbehave 1=noise --audit-rate 0.5";
         let Command::Run(arguments) = parse(line).unwrap().command else { panic!("not run") };
         assert_eq!(arguments.file, Some("my.toml".into()));
         assert_eq!((arguments.local, arguments.seconds), (Some(2), Some(30.0)));
         assert_eq!(arguments.tokens.as_deref(), Some("500k"));
         assert_eq!(arguments.set.len(), 2);
         assert_eq!(arguments.misbehave, ["1=noise"]);
-        assert!(arguments.json);
+        assert!(arguments.json && arguments.port_map);
     }
 
     #[test]

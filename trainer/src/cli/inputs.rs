@@ -19,6 +19,7 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
         ("--data", "data.path", arguments.data.as_deref().map(path_text).transpose()?),
         ("--audit-rate", "audit.rate", arguments.audit_rate.clone()),
         ("--relay", "net.relay", arguments.relay.clone()),
+        ("--port-map", "net.port_map", switch(arguments.port_map)),
     ];
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
@@ -34,7 +35,11 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
 /// [`Exit::Config`] when a path is not text.
 pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
     let data = arguments.data.as_deref().map(path_text).transpose()?;
-    let flags = [("--data", "data.path", data), ("--relay", "net.relay", arguments.relay.clone())];
+    let flags = [
+        ("--data", "data.path", data),
+        ("--relay", "net.relay", arguments.relay.clone()),
+        ("--port-map", "net.port_map", switch(arguments.port_map)),
+    ];
     Ok(Inputs {
         environment: environment(),
         sets: arguments.set.clone(),
@@ -80,6 +85,11 @@ pub(super) fn misbehaviour(arguments: &[String], peers: usize) -> Result<Vec<(us
     arguments.iter().map(|argument| parse(argument).ok_or_else(|| wrong(argument))).collect()
 }
 
+/// What a flag without a value sets: nothing, or the setting that is on.
+fn switch(given: bool) -> Option<String> {
+    given.then(|| "1".to_owned())
+}
+
 fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -121,6 +131,19 @@ mod tests {
         assert_eq!((settings.seed, settings.run.tokens, settings.audit.rate), (9, 1_000_000, 0.5));
         assert_eq!(settings.train.lr, 0.01, "what is given now wins over what was kept");
         assert_eq!(resolved.entry(key("seed").unwrap()).1.to_string(), "--seed");
+    }
+
+    #[test]
+    fn a_port_is_mapped_only_for_those_who_ask() {
+        for asked in [false, true] {
+            let (run, join) = (
+                RunArgs { port_map: asked, ..RunArgs::default() },
+                JoinArgs { port_map: asked, ..JoinArgs::default() },
+            );
+            for inputs in [of_run(&run, &[]).unwrap(), of_join(&join).unwrap()] {
+                assert_eq!(Resolved::new(&inputs).unwrap().settings().unwrap().net.port_map, asked);
+            }
+        }
     }
 
     #[test]

@@ -44,6 +44,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         ticket,
         listen: settings.net.listen,
         relay: settings.net.relay,
+        port_map: settings.net.port_map,
         metrics: settings.net.metrics,
         threads: settings.device.threads,
         data: settings.data.path,

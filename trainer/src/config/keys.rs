@@ -245,6 +245,13 @@ fn machine() -> Vec<Key> {
             where anyone can dial in. 0: none.",
         ),
         Key::machine(
+            "net.port_map",
+            Kind::Whole(0..=1),
+            "0",
+            "1: ask the router to pass what comes for a port of its own on to this peer (PCP, NAT-PMP or UPnP), so that others \
+            can dial it; given back when the peer leaves. Nothing is asked for while net.listen is a loopback address.",
+        ),
+        Key::machine(
             "device.threads",
             Kind::Whole(0..=1024),
             "0",

@@ -65,6 +65,7 @@ section!(Net, "net", {
     announce: String = text,
     metrics: SocketAddr = address,
     relay: usize = size,
+    port_map: bool = switch,
 });
 section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
@@ -180,6 +181,10 @@ impl Resolved {
 
     fn size(&self, name: &str) -> usize {
         usize::try_from(self.whole(name)).expect("sizes are bounded by the table of settings")
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        self.whole(name) > 0
     }
 
     fn small(&self, name: &str) -> u16 {

@@ -70,6 +70,7 @@ impl PeerPlan {
             format!("net.listen={}", nth(settings.net.listen, index)).into(),
             format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
             format!("net.relay={}", settings.net.relay).into(),
+            format!("net.port_map={}", u8::from(settings.net.port_map)).into(),
             format!("device.threads={threads}").into(),
         ];
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
@@ -95,7 +96,7 @@ mod tests {
     fn a_peer_is_told_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
-        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b", "net.relay=3"]
+        let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b", "net.relay=3", "net.port_map=1"]
             .map(str::to_owned)
             .to_vec();
         let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
@@ -109,6 +110,7 @@ mod tests {
             ["--set", "data.path=/a b"],
             ["--set", "device.threads=3"],
             ["--set", "net.relay=3"],
+            ["--set", "net.port_map=1"],
             ["--ticket", &ticket.to_string()],
             ["--misbehave", "noise"],
         ] {

@@ -51,6 +51,7 @@ impl Presence {
             | EventKind::SetAside
             | EventKind::Final
             | EventKind::Stalled
+            | EventKind::PortMap
             | EventKind::Usurped => self.first_time(about, event),
         }
     }

@@ -43,8 +43,8 @@ fn every_event_kind_is_written_as_its_name() {
     use EventKind as K;
     let kinds = [K::Joined, K::Departed, K::AuditPassed, K::AuditFailed, K::Evicted];
     let more = [K::Diverged, K::CaughtUp, K::BadInput, K::Checkpoint, K::SetAside, K::Banned, K::Usurped];
-    let finality = [K::Final, K::Stalled];
-    for kind in kinds.into_iter().chain(more).chain(finality) {
+    let others = [K::Final, K::Stalled, K::PortMap];
+    for kind in kinds.into_iter().chain(more).chain(others) {
         assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
     }
 }

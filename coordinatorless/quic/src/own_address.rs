@@ -1,0 +1,186 @@
+//! Where this peer is: what only its own machine and its router know.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use murmur_coordinatorless::Input;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    driver::Request,
+    port_map::{PortMapNews, PortMapping},
+};
+
+/// Addresses nobody has, one of each version of IP, that the default route leads to (RFC 5737, RFC 3849).
+const ABROAD: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+
+/// Keeps a node told of its own addresses: those of the interface that leads outside, and a mapped port as it comes and goes.
+///
+/// A peer that listens on loopback has none worth telling, and no router is asked; `report` hears that.
+#[derive(Debug)]
+pub struct OwnAddresses {
+    mapping: Option<PortMapping>,
+    teller: Option<JoinHandle<()>>,
+}
+
+impl OwnAddresses {
+    /// Tells the node behind `requests` where a transport that listens on `listening` is. With `port_map` the router is asked
+    /// to keep a port open, and `report` hears how that goes: one sentence a change, never anything fatal. To be called
+    /// inside a tokio runtime.
+    pub fn tell(
+        listening: SocketAddr,
+        requests: &mpsc::Sender<Request>,
+        port_map: bool,
+        report: impl Fn(&PortMapNews) + Send + 'static,
+    ) -> Self {
+        let (mapping, news) = match port_map.then(|| PortMapping::start(listening)) {
+            Some(Ok((mapping, news))) => (Some(mapping), Some(news)),
+            Some(Err(error)) => {
+                report(&PortMapNews::Closed { reason: error.to_string() });
+                (None, None)
+            }
+            None => (None, None),
+        };
+        if listening.ip().is_loopback() {
+            return Self { mapping, teller: None };
+        }
+        // Whoever runs the node decides how long it lasts, so this must not keep the channel open.
+        let teller = tokio::spawn(keep_told(listening, requests.downgrade(), news, report));
+        Self { mapping, teller: Some(teller) }
+    }
+
+    /// Gives the port back, within a few seconds.
+    pub async fn retire(self) {
+        if let Some(teller) = &self.teller {
+            teller.abort();
+        }
+        if let Some(mapping) = self.mapping {
+            mapping.remove().await;
+        }
+    }
+}
+
+async fn keep_told(
+    listening: SocketAddr,
+    requests: mpsc::WeakSender<Request>,
+    news: Option<mpsc::Receiver<PortMapNews>>,
+    report: impl Fn(&PortMapNews),
+) {
+    let tell = |external: Option<SocketAddr>| {
+        let addresses = external.into_iter().chain(local_addresses(listening)).collect();
+        send(requests.clone(), Request::Input(Input::OwnAddresses { addresses }))
+    };
+    tell(None).await;
+    let Some(mut news) = news else { return };
+    while let Some(next) = news.recv().await {
+        report(&next);
+        match next {
+            PortMapNews::Open { external, .. } => tell(Some(external)).await,
+            PortMapNews::Closed { .. } => tell(None).await,
+        }
+    }
+}
+
+async fn send(requests: mpsc::WeakSender<Request>, request: Request) {
+    if let Some(requests) = requests.upgrade() {
+        // A node that is gone needs no addresses.
+        let _ = requests.send(request).await;
+    }
+}
+
+/// The addresses at which others on the same network reach a socket bound to `bound`: that address, or for one that listens
+/// everywhere, those from which the system would send to the rest of the world. Never loopback; nothing is sent to find out.
+pub fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
+    let addresses = if bound.ip().is_unspecified() { outward(bound.is_ipv6()) } else { vec![bound.ip()] };
+    let usable = addresses.into_iter().filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !is_link_local(*ip));
+    usable.map(|ip| SocketAddr::new(ip, bound.port())).collect()
+}
+
+/// The address of the interface that leads outside, of each version of IP. A socket for IPv6 takes both.
+fn outward(both: bool) -> Vec<IpAddr> {
+    let found = |(from, to): &(&str, &str)| {
+        let socket = UdpSocket::bind(from).and_then(|socket| socket.connect(to).map(|()| socket)).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    };
+    ABROAD.iter().take(if both { 2 } else { 1 }).filter_map(found).collect()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// The router that the default route leads to, where the system says it in a file: on Linux.
+pub(crate) fn default_router() -> Option<Ipv4Addr> {
+    router_in(&std::fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// The gateway of the default route with the smallest metric.
+fn router_in(table: &str) -> Option<Ipv4Addr> {
+    let routes = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (&destination, &gateway, &metric) = (fields.get(1)?, fields.get(2)?, fields.get(6)?);
+        let (number, metric) = (u32::from_str_radix(gateway, 16).ok()?, metric.parse::<u32>().ok()?);
+        // The kernel prints what is in memory, in network order, as if it were a number of the machine.
+        (destination == "00000000" && number != 0).then(|| (metric, Ipv4Addr::from(number.to_ne_bytes())))
+    });
+    routes.min().map(|(_, gateway)| gateway)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_on_loopback_tells_nothing_and_asks_no_router() {
+        for (port_map, expected) in [
+            (false, None),
+            (true, Some("No port of the router is mapped: this peer listens on loopback, where nobody comes in.")),
+        ] {
+            let (requests, mut inbox) = mpsc::channel(4);
+            let (said, mut sentences) = mpsc::unbounded_channel();
+            let report = move |news: &PortMapNews| drop(said.send(news.to_string()));
+            let own = OwnAddresses::tell(([127, 0, 0, 1], 4500).into(), &requests, port_map, report);
+            own.retire().await;
+            drop(requests);
+            assert!(inbox.recv().await.is_none());
+            assert_eq!(sentences.recv().await.as_deref(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_is_told_the_address_that_was_chosen() {
+        let (requests, mut inbox) = mpsc::channel(4);
+        let chosen: SocketAddr = ([10, 1, 2, 3], 4500).into();
+        let own = OwnAddresses::tell(chosen, &requests, false, |_| {});
+        let told = inbox.recv().await.unwrap();
+        assert!(matches!(told, Request::Input(Input::OwnAddresses { addresses }) if addresses == [chosen]));
+        own.retire().await;
+    }
+
+    #[test]
+    fn an_address_that_was_chosen_is_the_local_one_and_loopback_is_none() {
+        let chosen: SocketAddr = ([10, 1, 2, 3], 4500).into();
+        assert_eq!(local_addresses(chosen), [chosen]);
+        for hidden in ["127.0.0.1:1", "[::1]:1", "169.254.3.4:1", "[fe80::1]:1"] {
+            assert_eq!(hidden.parse().map(local_addresses), Ok(Vec::new()), "{hidden}");
+        }
+        let anywhere = local_addresses(([0, 0, 0, 0], 4500).into());
+        assert!(anywhere.len() <= 1 && anywhere.iter().all(|address| address.port() == 4500 && address.is_ipv4()));
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn the_router_is_the_default_route_s_with_the_smallest_metric() {
+        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
+            wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\n\
+            eth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\n\
+            eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n\
+            nonsense\n";
+        assert_eq!(router_in(table), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(router_in("Iface\n"), None);
+        assert_eq!(router_in(""), None);
+    }
+}
