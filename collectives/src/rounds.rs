@@ -206,8 +206,8 @@ impl Rounds {
     /// could make a lock rest on its word which nobody else may follow; told together, the proposals explain the lock.
     ///
     /// # Errors
-    /// The vote among those that would count which `is_signed` refuses; nothing is taken then.
-    pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), Vote> {
+    /// In whose name a vote among those that would count stands which `is_signed` refuses; nothing is taken then.
+    pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), PeerId> {
         let known = self.best.as_ref().map(|best| best.round);
         let mut groups: BTreeMap<(u32, Hash), BTreeMap<PeerId, &Vote>> = BTreeMap::new();
         for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Propose) {
@@ -222,7 +222,7 @@ impl Rounds {
         let Some((&(round, frontier), votes)) = groups.iter().rev().find(decides) else { return Ok(()) };
         let heard = |vote: &Vote| self.votes.get(&vote.voter).and_then(|votes| votes.get(&(round, vote.ballot)));
         if let Some(forged) = votes.values().find(|vote| heard(vote) != Some(vote) && !is_signed(vote)) {
-            return Err((*forged).clone());
+            return Err(forged.voter);
         }
         let votes = votes.values().map(|vote| (*vote).clone()).collect();
         self.best = Some(Gathering { round, frontier, votes });

@@ -294,7 +294,7 @@ impl Node {
             Message::Observed { address, relay } => self.on_observed(from, address, relay),
             Message::Punch { peer } => self.on_punch(peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
-            Message::Votes { votes } => self.on_votes(from, votes),
+            Message::Votes { votes } => self.on_votes(from, &votes),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }
             | Message::WantChunkList { .. }

@@ -298,7 +298,7 @@ impl Node {
         targets.into_iter().for_each(|peer| self.send(peer, &Message::Votes { votes: votes.to_vec() }));
     }
 
-    pub(super) fn on_votes(&mut self, from: PeerId, votes: Vec<Vote>) {
+    pub(super) fn on_votes(&mut self, from: PeerId, votes: &[Vote]) {
         if votes.len() > VOTES_MAX {
             return self.strike(from, format!("{} votes at once", votes.len()));
         }
@@ -306,7 +306,7 @@ impl Node {
             return;
         }
         let mut news = Vec::new();
-        for vote in &votes {
+        for vote in votes {
             match self.hear_vote(from, vote) {
                 Ok(Heard::New) => news.push(vote.clone()),
                 Ok(Heard::Known | Heard::Refused) => {}
@@ -314,8 +314,8 @@ impl Node {
             }
         }
         let run = self.fold.run();
-        if let Err(forged) = self.rounds().hear_together(&votes, |vote| vote.is_signed(run)) {
-            return self.strike(from, format!("a vote in the name of {}", forged.voter));
+        if let Err(voter) = self.rounds().hear_together(votes, |vote| vote.is_signed(run)) {
+            return self.strike(from, format!("a vote in the name of {voter}"));
         }
         if news.is_empty() {
             return;
