@@ -24,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     error::Failure,
     explain::Exit,
+    numeric::check_forced_level,
     output::{Format, Output},
 };
 
@@ -72,6 +73,9 @@ fn carry_out(cli: &Cli) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
+    if cli.command.computes() {
+        check_forced_level()?;
+    }
     match &cli.command {
         Command::Run(arguments) => run::run(arguments, output),
         Command::Join(arguments) => join::join(arguments, output),
@@ -116,6 +120,16 @@ fn log(command: &Command) {
 }
 
 impl Command {
+    /// Whether kernels run in it, or in processes that it starts.
+    fn computes(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Join(_) | Self::Sample(_) | Self::Bench(_) | Self::Sim(_) => true,
+            // A peer says itself what is wrong, to its launcher.
+            Self::Peer(_) => false,
+            Self::Status(_) | Self::Peers(_) | Self::Config(_) | Self::Explain(_) | Self::Completions { .. } => false,
+        }
+    }
+
     fn format(&self) -> Format {
         let json = match self {
             Self::Run(arguments) => arguments.json,
