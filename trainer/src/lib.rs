@@ -3,13 +3,14 @@
 //! The command line and the launcher are one half: [`config`], [`ticket`], [`explain`], [`protocol`], [`metrics`]. What a
 //! peer process does is the other: [`manifest`] and [`schedule`] say what the run is, [`numeric`], [`model`],
 //! [`data`] and [`segment`] learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains. [`mod@bench`]
-//! measures peers from outside.
+//! measures peers from outside, [`doctor`] the machine.
 
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod identity_file;
