@@ -194,7 +194,7 @@ fn exchange() -> Vec<Key> {
 
 fn length() -> Vec<Key> {
     vec![
-        Key::whole("run.tokens", 1..=u64::MAX, "1.2M", "tokens", "When the run ends: tokens of all peers together."),
+        Key::whole("run.tokens", 1..=u64::MAX, "1.5M", "tokens", "When the run ends: tokens of all peers together."),
         Key::whole(
             "checkpoint.every_tokens",
             1..=u64::MAX,
