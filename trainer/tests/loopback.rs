@@ -254,9 +254,11 @@ fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
-    let mut swarm = run(&dir, &text, &["--local", "2", "--tokens", "20M", "--audit-rate", "1"]);
+    let more = ["--local", "2", "--tokens", "20M", "--audit-rate", "1", "--set", "finality.every=5k"];
+    let mut swarm = run(&dir, &text, &more);
     let started = swarm.until("started", |_| true);
     assert_eq!(started["peers"][0]["class"], "exact/1");
+    swarm.until("event", |event| event["kind"] == "final");
     let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
     let join = ["join", &ticket, "--state-dir", &elsewhere, "--data", &text, "--set", "device.threads=2"];
     let mut joiner = Murmur::start_with(&[("MURMUR_SIMD", "scalar")], &join);
