@@ -64,6 +64,9 @@ pub enum Invalid {
     /// Steps, tokens or segment number break the rules.
     #[error("steps, tokens or segment number are not allowed")]
     Work,
+    /// The rules ask for another numeric class.
+    #[error("the numeric class is not the run's")]
+    Class,
     /// The payload's claimed length is impossible.
     #[error("payload length is not allowed")]
     PayloadLength,

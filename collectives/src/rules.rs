@@ -3,7 +3,7 @@
 use murmur_kernels::TopK;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::PeerId;
+use crate::{Hash, PeerId};
 
 /// One in 16-bit fixed point.
 pub const ONE_Q16: u32 = 1 << 16;
@@ -46,6 +46,9 @@ pub struct Rules {
     /// The token clock between two final frontiers, at least a 4096th of the budget. Entries are kept for two to three
     /// times this, and a peer cut off for longer loses what it did meanwhile. 0: nothing becomes final.
     pub frontier_every_tokens: u64,
+    /// The numeric class of every update, so that any peer can audit any author. None: authors say theirs, and peers of
+    /// the same class audit them.
+    pub class: Option<Hash>,
     /// Who starts trusted.
     pub founders: Vec<Founder>,
 }
@@ -136,6 +139,7 @@ pub(crate) fn test_rules(parameters: u64, founders: &[PeerId]) -> Rules {
         audit_rate_q16: ONE_Q16 / 10,
         audit_quorum: 2,
         frontier_every_tokens: 0,
+        class: None,
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),
     }
 }

@@ -65,7 +65,7 @@ fn an_unspoilt_update_is_let_in() {
 #[test]
 fn an_update_that_breaks_a_rule_is_invalid() {
     type Spoil = fn(&mut Header, &mut Update);
-    let cases: [(&str, Invalid, Spoil); 13] = [
+    let cases: [(&str, Invalid, Spoil); 14] = [
         ("another run", Invalid::Run, |h, _| h.run = Hash([1; 32])),
         ("no steps", Invalid::Work, |_, u| (u.steps, u.tokens) = (0, 0)),
         ("too many steps", Invalid::Work, |_, u| (u.steps, u.tokens) = (101, 10_100)),
@@ -73,6 +73,7 @@ fn an_update_that_breaks_a_rule_is_invalid() {
         ("tokens beyond any limit", Invalid::Work, |_, u| u.tokens = u64::MAX),
         ("a segment again", Invalid::Work, |_, u| u.segment -= 1),
         ("a segment left out", Invalid::Work, |_, u| u.segment += 1),
+        ("a class of its own", Invalid::Class, |_, u| u.class = Hash([8; 32])),
         ("an enormous payload", Invalid::PayloadLength, |_, u| u.payload_bytes = u32::MAX),
         ("a carry from nowhere", Invalid::Carry, |_, u| u.carry_before = Hash([8; 32])),
         ("a base that went backwards", Invalid::Base, |h, _| h.base[0].count -= 1),

@@ -35,6 +35,7 @@ fn rules() -> Rules {
         audit_rate_q16: 0,
         audit_quorum: 2,
         frontier_every_tokens: 100,
+        class: None,
         founders: (0..VOTERS).map(|n| Founder { peer: id(n), vrf_key: [0; 32] }).collect(),
     }
 }

@@ -56,6 +56,7 @@ fn listener(speaker: &Identity) -> Fold {
         audit_rate_q16: ONE_Q16,
         audit_quorum: 1,
         frontier_every_tokens: 0,
+        class: None,
         founders: vec![Founder { peer: speaker.peer_id(), vrf_key: [0; 32] }],
     };
     let mut fold = Fold::new(run(), rules, vec![0]);

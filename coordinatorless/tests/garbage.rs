@@ -56,6 +56,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             audit_rate_q16: ONE_Q16,
             audit_quorum: 2,
             frontier_every_tokens: 200,
+            class: None,
             founders,
         },
         genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use murmur_kernels::exact::{Level, Matrix, Pool, Scratch, Start, matmul};
+use murmur_kernels::exact::{Level, Matrix, Pool, Scratch, Start, matmul, multiply_adds};
 
 fn main() {
     let level = Level::active();
@@ -69,7 +69,7 @@ fn products(pool: &Pool) {
             };
             let (left, right) = (stored(&a, m, k, flip[0]), stored(&b, k, n, flip[1]));
             let calls = (400_000_000 / (m * n * k)).clamp(3, 40);
-            let peak = peak();
+            let peak = peak(pool.level());
             let seconds =
                 fastest(calls, || matmul(pool, left, right, Start::Zero, black_box(&mut out), &mut scratch).unwrap());
             let rate = 2e-9 * (m * n * k) as f64 / seconds;
@@ -80,31 +80,11 @@ fn products(pool: &Pool) {
 }
 
 /// GFLOP/s of fused multiply-adds between registers, on one core.
-fn peak() -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
-        const ROUNDS: usize = 100_000;
-        // SAFETY: the CPU has the instructions.
-        let seconds = fastest(3, || unsafe {
-            black_box(registers(ROUNDS));
-        });
-        return 2e-9 * (24 * 16 * ROUNDS) as f64 / seconds;
-    }
-    f64::NAN
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn registers(rounds: usize) -> f32 {
-    use core::arch::x86_64::*;
-    let mut sums = [_mm512_set1_ps(black_box(1.0)); 24];
-    let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = _mm512_fmadd_ps(*sum, a, b);
-        }
-    }
-    _mm512_reduce_add_ps(sums.into_iter().fold(a, |x, y| _mm512_add_ps(x, y)))
+fn peak(level: Level) -> f64 {
+    const ROUNDS: usize = 100_000;
+    let (pool, mut operations) = (Pool::single(level), 0);
+    let seconds = fastest(3, || operations = black_box(multiply_adds(&pool, ROUNDS)).0);
+    1e-9 * operations as f64 / seconds
 }
 
 /// For each line `m n k flip_a flip_b calls` computes that product so often and answers with the least and the median seconds.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod doctor;
 mod inputs;
 mod join;
 mod pages;
@@ -24,12 +25,13 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     error::Failure,
     explain::Exit,
+    numeric::check_forced_level,
     output::{Format, Output},
 };
 
 pub use arguments::{
-    BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, ExchangeArgs, ExplainArgs, JoinArgs,
-    PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
+    BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, ExchangeArgs, ExplainArgs,
+    JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -64,6 +66,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         | Command::Peers(_)
         | Command::Bench(_)
         | Command::Sim(_)
+        | Command::Doctor(_)
         | Command::Config(_)
         | Command::Explain(_)
         | Command::Completions { .. } => output.failure(failure),
@@ -72,6 +75,9 @@ fn carry_out(cli: &Cli) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
+    if cli.command.computes() {
+        check_forced_level()?;
+    }
     match &cli.command {
         Command::Run(arguments) => run::run(arguments, output),
         Command::Join(arguments) => join::join(arguments, output),
@@ -80,6 +86,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Peers(arguments) => status::peers(arguments, output),
         Command::Bench(arguments) => bench::bench(arguments, output),
         Command::Sim(arguments) => sim::sim(arguments, output),
+        Command::Doctor(arguments) => doctor::doctor(arguments, output),
         Command::Config(arguments) => pages::config(arguments, output),
         Command::Explain(arguments) => pages::explain(arguments, output),
         Command::Completions { shell } => {
@@ -116,6 +123,16 @@ fn log(command: &Command) {
 }
 
 impl Command {
+    /// Whether kernels run in it, or in processes that it starts.
+    fn computes(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Join(_) | Self::Sample(_) | Self::Bench(_) | Self::Sim(_) | Self::Doctor(_) => true,
+            // A peer says itself what is wrong, to its launcher.
+            Self::Peer(_) => false,
+            Self::Status(_) | Self::Peers(_) | Self::Config(_) | Self::Explain(_) | Self::Completions { .. } => false,
+        }
+    }
+
     fn format(&self) -> Format {
         let json = match self {
             Self::Run(arguments) => arguments.json,
@@ -126,6 +143,7 @@ impl Command {
             Self::Status(arguments) | Self::Peers(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
             Self::Sim(arguments) => arguments.json,
+            Self::Doctor(arguments) => arguments.json,
             Self::Completions { .. } | Self::Peer(_) => false,
         };
         if json { Format::Json } else { Format::Text }

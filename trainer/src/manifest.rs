@@ -7,14 +7,15 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
 use crate::model::{ModelConfig, ModelConfigError, initial_params};
+use crate::numeric::{Numeric, UnknownProfile};
 use crate::schedule::Schedule;
 use crate::segment::SegmentSpec;
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Names what the bytes are, before anything else is believed.
-const MAGIC: [u8; 8] = *b"murmurM1";
+const MAGIC: [u8; 8] = *b"murmurM2";
 
 /// What a run is.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -24,6 +25,8 @@ pub struct Manifest {
     pub seed: [u8; 32],
     /// The constants of the fold.
     pub rules: Rules,
+    /// The numeric profile and its version; see [`Numeric::profile`].
+    profile: String,
     /// State root of θ₀. Either what the seed gives, or a state that peers serve.
     pub genesis: Hash,
     /// Shape of the model.
@@ -78,6 +81,9 @@ pub enum ManifestError {
     /// A model that cannot be.
     #[error(transparent)]
     Model(#[from] ModelConfigError),
+    /// A numeric profile that this program does not have.
+    #[error(transparent)]
+    Profile(#[from] UnknownProfile),
     /// A number out of range.
     #[error("`{0}` is out of range")]
     Range(&'static str),
@@ -112,6 +118,7 @@ impl Manifest {
             format: FORMAT,
             seed,
             rules: rules(settings, &model, parts.founders)?,
+            profile: settings.numeric.profile().to_owned(),
             genesis,
             model: Shape::of(&model),
             data_root: Hash(parts.data_root),
@@ -149,6 +156,14 @@ impl Manifest {
     /// The run's name: the hash of the canonical bytes.
     pub fn run_id(bytes: &[u8]) -> Hash {
         Hash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The numeric profile that all peers compute under.
+    ///
+    /// # Errors
+    /// This program does not have it.
+    pub fn numeric(&self) -> Result<Numeric, UnknownProfile> {
+        Numeric::of_profile(&self.profile)
     }
 
     /// The model's shape.
@@ -203,10 +218,12 @@ impl Manifest {
         if self.format != FORMAT {
             return Err(ManifestError::Malformed("another format"));
         }
+        let class = self.numeric()?.class();
         let unit = |x: f32| (0.0..=1.0).contains(&x);
         let inner = &self.inner;
         let tokens = u64::from(inner.batch) * u64::from(self.model.context);
         let checks = [
+            ("rules.class", self.rules.class == class),
             ("rules.parameters", self.rules.parameters == self.model().params() as u64),
             ("rules.tokens_per_step", tokens == u64::from(self.rules.tokens_per_step)),
             ("inner.steps", inner.steps >= 1 && inner.steps <= self.rules.steps_max),
@@ -277,6 +294,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
         audit_rate_q16: q16(settings.audit.rate),
         audit_quorum: u32::from(settings.audit.quorum),
         frontier_every_tokens: settings.finality.every,
+        class: settings.numeric.class(),
         founders,
     })
 }
@@ -323,6 +341,27 @@ pub(crate) mod tests {
             let _ = Manifest::from_bytes(&bent);
             let _ = Manifest::from_bytes(&bytes[..at]);
         }
+    }
+
+    #[test]
+    fn the_default_is_exact_and_the_profile_is_the_same_for_all() {
+        let exact = manifest();
+        assert_eq!(exact.numeric(), Ok(Numeric::Exact));
+        let sets = vec!["numeric=class".to_owned()];
+        let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
+        let parts = Parts { founders: exact.rules.founders.clone(), data_root: [3; 32], genesis: None };
+        let class = Manifest::new(&settings, parts).unwrap();
+        assert_eq!(Manifest::from_bytes(&class.to_bytes()).unwrap().numeric(), Ok(Numeric::Class));
+        assert_ne!(Manifest::run_id(&class.to_bytes()), Manifest::run_id(&exact.to_bytes()));
+    }
+
+    #[test]
+    fn an_unknown_profile_and_one_that_the_rules_deny_are_refused() {
+        let read = |manifest: Manifest| Manifest::from_bytes(&manifest.to_bytes());
+        let unknown = read(Manifest { profile: "exact/9".to_owned(), ..manifest() }).unwrap_err();
+        assert!(unknown.to_string().contains("exact/9"), "{unknown}");
+        let denied = read(Manifest { profile: "class".to_owned(), ..manifest() });
+        assert!(matches!(denied, Err(ManifestError::Range("rules.class"))), "{denied:?}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::explain::Exit;
 use crate::identity_file::HeldIdentity;
 use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
-use crate::model::BurnReplica;
+use crate::numeric::class_hash;
 use crate::protocol::{Command, EventKind, Started};
 use crate::segment::{Misbehave, Worker};
 use crate::status::{Endpoint, Limits};
@@ -71,7 +71,7 @@ pub struct PeerOptions {
     pub data: Option<PathBuf>,
     /// For demonstrations and tests: how to cheat.
     pub misbehave: Option<Misbehave>,
-    /// Threads it computes with, as the launcher arranged; for its status only.
+    /// Threads it computes with, as the launcher shared them out.
     pub threads: usize,
     /// For benchmarks: train nothing, at this pace.
     pub stand_in: Option<Pace>,
@@ -135,7 +135,7 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         train_bytes: worker.text_bytes().0,
         validation_bytes: worker.text_bytes().1,
         data: options.data.as_ref().map_or("cargo registry sources".to_owned(), |path| path.display().to_string()),
-        device: worker.device().to_owned(),
+        device: worker.device(),
         class: class.clone(),
         run_id: Manifest::run_id(&manifest_bytes).to_string(),
         step_tokens: u64::from(manifest.rules.tokens_per_step),
@@ -147,7 +147,7 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
         manifest: manifest_bytes,
         rules: manifest.rules.clone(),
         genesis,
-        class: Hash::of("murmuration numeric class v1", class.as_bytes()),
+        class: class_hash(&class),
         config: node_config(&manifest, &options),
         seed: choice_seed(&identity.peer_id()),
         incarnation: incarnation(),
@@ -274,8 +274,9 @@ fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure>
         return Ok(Worker::StandIn);
     }
     let corpus = load_corpus(options, manifest)?;
-    let replica = BurnReplica::new(manifest.model()).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-    Ok(Worker::Train { replica: Box::new(replica), corpus })
+    let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
+    let replica = numeric.replica(manifest.model(), options.threads)?;
+    Ok(Worker::Train { replica, corpus })
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {

@@ -83,15 +83,17 @@ fn choose(scores: &[f32], spec: &SampleSpec, share: f64) -> u8 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmur_kernels::exact::{Level, Pool};
+
     use super::*;
-    use crate::model::{BurnReplica, ModelConfig, initial_params};
+    use crate::model::{ExactReplica, ModelConfig, initial_params};
 
     const SPEC: SampleSpec = SampleSpec { length: 20, temperature: 1.0, top_k: 0, seed: 1 };
 
     fn text(spec: SampleSpec, prompt: &[u8]) -> Vec<u8> {
         let config = ModelConfig::tiny();
         let params = initial_params(&config, &[0; 32]);
-        let mut replica = BurnReplica::new(config).unwrap();
+        let mut replica = ExactReplica::new(config, Pool::single(Level::active())).unwrap();
         Sampler::new(&mut replica, &params, prompt, spec).map(Result::unwrap).collect()
     }
 

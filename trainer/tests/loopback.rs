@@ -41,8 +41,13 @@ struct Murmur {
 
 impl Murmur {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(&[], arguments)
+    }
+
+    fn start_with(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_murmur"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .arg("--json")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -242,6 +247,45 @@ fn a_cheat_is_evicted_and_the_others_agree_without_it() {
         assert_eq!(summary["evicted"], Value::Array(vec![guilty]), "{how}: {summary:#}");
         assert!(summary["audits"]["failed"].as_u64() >= Some(2), "{how}: {summary:#}");
     }
+}
+
+#[test]
+fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+    let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
+    let more = ["--local", "2", "--tokens", "20M", "--audit-rate", "1", "--set", "finality.every=5k"];
+    let mut swarm = run(&dir, &text, &more);
+    let started = swarm.until("started", |_| true);
+    assert_eq!(started["peers"][0]["class"], "exact/1");
+    swarm.until("event", |event| event["kind"] == "final");
+    let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
+    let join = ["join", &ticket, "--state-dir", &elsewhere, "--data", &text, "--set", "device.threads=2"];
+    let mut joiner = Murmur::start_with(&[("MURMUR_SIMD", "scalar")], &join);
+    let device = joiner.until("started", |_| true)["peers"][0]["device"].clone();
+    assert_eq!(device, "cpu, scalar, 2 threads");
+    joiner.until("round", |round| round["peers"] == 3 && round["audits"]["passed"].as_u64() >= Some(4));
+    swarm.signal("INT");
+    joiner.signal("INT");
+    for murmur in [swarm, joiner] {
+        let (summary, code) = murmur.finish();
+        assert_eq!((code, &summary["evicted"]), (0, &Value::Array(Vec::new())), "{summary:#}");
+        assert_eq!(summary["audits"]["failed"], 0, "{summary:#}");
+        assert!(summary["audits"]["passed"].as_u64() >= Some(1), "{summary:#}");
+        assert_eq!(summary["state_roots_equal"], true, "{summary:#}");
+    }
+}
+
+#[test]
+fn a_run_of_the_class_profile_ends_as_well() {
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
+    let dir = path(temp.path(), "run");
+    let mut swarm = run(&dir, &text, &["--local", "2", "--tokens", "10k", "--set", "numeric=class"]);
+    let class = swarm.until("started", |_| true)["peers"][0]["class"].clone();
+    assert!(class.as_str().is_some_and(|class| class.starts_with("burn-flex/")), "{class}");
+    let (summary, code) = swarm.finish();
+    assert_eq!((code, &summary["state_roots_equal"]), (0, &Value::Bool(true)), "{summary:#}");
 }
 
 #[test]

@@ -130,6 +130,10 @@ impl Log {
         if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens {
             return Err(Invalid::Work);
         }
+        // Else nobody would be of its class, and nobody would audit it.
+        if rules.class.is_some_and(|class| class != update.class) {
+            return Err(Invalid::Class);
+        }
         // What was excluded had numbers and carries, too; nobody reuses them.
         let (segment, broken) = (self.segments(&author), self.is_broken(&author));
         if update.segment < segment || update.segment > segment && !broken {

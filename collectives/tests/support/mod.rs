@@ -18,6 +18,9 @@ pub(crate) const PARAMETERS: usize = 600;
 /// Inner steps of every update.
 const STEPS: u32 = 10;
 
+/// The numeric class that the rules ask for.
+const CLASS: Hash = Hash([7; 32]);
+
 pub(crate) fn run() -> Hash {
     Hash([9; 32])
 }
@@ -39,6 +42,7 @@ pub(crate) fn rules(founders: &[PeerId]) -> Rules {
         audit_rate_q16: ONE_Q16,
         audit_quorum: 2,
         frontier_every_tokens: 0,
+        class: Some(CLASS),
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),
     }
 }
@@ -130,7 +134,7 @@ impl Swarm {
             trace: Hash([1; 32]),
             carry_before: log.carry(&self.id(peer)).unwrap_or(Hash::NONE),
             carry_after: Hash::of("carry", &[peer as u8, segment as u8]),
-            class: Hash([7; 32]),
+            class: CLASS,
         };
         (update, payload)
     }

@@ -121,6 +121,7 @@ fn node(arguments: &Arguments) -> Node {
         steps_max: 10,
         token_budget: 1000,
         frontier_every_tokens: 0,
+        class: None,
         audit_rate_q16: 0,
         audit_quorum: 2,
         founders: vec![Node::founder(&identity(1))],

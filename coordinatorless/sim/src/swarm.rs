@@ -13,6 +13,7 @@ use crate::{
     learner::Segment,
     queue::{Happening, Place},
     scenario::{Scenario, Way},
+    seam::CLASS,
 };
 
 /// What all peers of a simulated run agree on.
@@ -173,6 +174,7 @@ impl Run {
             audit_rate_q16: scenario.work.audit_percent * ONE_Q16 / 100,
             audit_quorum: 2,
             frontier_every_tokens,
+            class: Some(CLASS),
             founders,
         };
         Self { id, rules, genesis: from_f32(&floats).expect("a half is finite") }

@@ -77,6 +77,7 @@ impl Net {
             tokens_per_step: 10,
             steps_max: 10,
             frontier_every_tokens: 0,
+            class: None,
             token_budget: 1_000_000,
             audit_rate_q16: 0,
             audit_quorum: 2,

@@ -114,6 +114,7 @@ impl Net {
             audit_rate_q16: world.audit_rate_q16,
             audit_quorum: 2,
             frontier_every_tokens: world.frontier_every_tokens,
+            class: None,
             founders: identities[..founders].iter().map(Node::founder).collect::<Vec<Founder>>(),
         };
         Self {

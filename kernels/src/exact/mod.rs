@@ -37,6 +37,7 @@ mod map;
 mod math;
 mod matmul;
 mod norm;
+mod peak;
 mod pool;
 pub mod random;
 mod rope;
@@ -53,6 +54,7 @@ pub use linear::{After, linear, linear_activated, linear_backward, linear_grads}
 pub use map::{Function, map};
 pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul};
 pub use norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
+pub use peak::multiply_adds;
 pub use pool::{Pool, PoolError};
 pub use rope::{Rope, Turn};
 pub use simd::Level;

@@ -4,10 +4,11 @@
 //! fills it from a seed, and a [`Replica`] computes losses and gradients from it. A replica keeps no parameters:
 //! the same parameters and the same batch give the same bits, whatever it computed before.
 //!
-//! [`ExactReplica`] computes in the exact profile of `murmur-kernels`: the same bits on every machine. The crate depends on no
-//! framework, so it and its tests compile in seconds.
+//! [`ExactReplica`] computes in the exact profile of `murmur-kernels`: the same bits on every machine. [`conformance`]
+//! pins a hundred steps of it. The crate depends on no framework, so it and its tests compile in seconds.
 
 mod config;
+pub mod conformance;
 mod exact;
 mod init;
 mod layout;

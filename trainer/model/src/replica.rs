@@ -83,4 +83,7 @@ pub trait Replica {
 
     /// The numeric class: two replicas with equal names give equal bits, so one may audit the other.
     fn class(&self) -> String;
+
+    /// What it computes on, in words.
+    fn device(&self) -> String;
 }

@@ -41,6 +41,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Simulate whole swarms with faults and check what must hold.
     Sim(SimArgs),
+    /// Examine this machine: whether its kernels compute the exact profile, and how fast
+    Doctor(DoctorArgs),
     /// Look at settings
     Config(ConfigArgs),
     /// Say what an exit code means and what to do about it
@@ -274,6 +276,17 @@ pub struct SimArgs {
     pub json: bool,
 }
 
+/// Arguments of `murmur doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Compute and measure with every instruction set of the processor, for about ten seconds
+    #[arg(long, required = true)]
+    pub kernels: bool,
+    /// Print one JSON object for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl BenchArgs {
     pub(super) fn json(&self) -> bool {
         match &self.command {
@@ -419,7 +432,8 @@ mod tests {
     #[test]
     fn help_shows_the_commands_but_not_the_hidden_one() {
         let help = Cli::command().render_help().to_string();
-        for name in ["run", "join", "sample", "status", "peers", "bench", "config", "explain", "completions"] {
+        for name in ["run", "join", "sample", "status", "peers", "bench", "doctor", "config", "explain", "completions"]
+        {
             assert!(help.contains(name), "{name}");
         }
         assert!(!help.contains("peer process"));

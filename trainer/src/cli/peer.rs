@@ -7,6 +7,7 @@ use crate::{
     config::{Inputs, Resolved},
     error::Failure,
     explain::Exit,
+    numeric::check_forced_level,
     peer::{self, Pace, PeerOptions},
     protocol::Report,
     segment::Misbehave,
@@ -34,6 +35,7 @@ pub(super) fn peer(arguments: &PeerArgs) -> Result<(), Failure> {
 
 /// The launcher has resolved the settings; only what it passed on counts, not this process's environment.
 fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
+    check_forced_level()?;
     let settings = Resolved::new(&Inputs { sets: arguments.set.clone(), ..Inputs::default() })?.settings()?;
     let ticket = arguments.ticket.as_deref().map(|text| text.parse().map_err(refused)).transpose()?;
     let misbehave = arguments.misbehave.as_deref().map(str::parse::<Misbehave>).transpose();

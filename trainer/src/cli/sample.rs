@@ -14,7 +14,8 @@ use crate::{
     checkpoint::Checkpoint,
     error::Failure,
     explain::Exit,
-    model::BurnReplica,
+    model::ExactReplica,
+    numeric::exact_pool,
     output::Output,
     sample::{SampleSpec, Sampler},
     state_dir,
@@ -30,7 +31,9 @@ const DEPTH_MAX: usize = 5;
 pub(super) fn sample(arguments: &SampleArgs, output: &mut Output) -> Result<(), Failure> {
     let path = checkpoint(arguments)?;
     let checkpoint = Checkpoint::read(&path)?;
-    let mut replica = BurnReplica::new(checkpoint.model)
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // Whatever profile it was trained under: so the same seed gives the same text on every machine.
+    let mut replica = ExactReplica::new(checkpoint.model, exact_pool(threads)?)
         .map_err(|error| Failure::new(Exit::Checkpoint, "the checkpoint's model cannot be built").because(error))?;
     output.note(&format!("With {}, after {} tokens:", path.display(), checkpoint.clock));
     let spec = SampleSpec {

@@ -19,6 +19,8 @@ pub enum Kind {
     Whole(RangeInclusive<u64>),
     /// A number in this range.
     Real(RangeInclusive<f64>),
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// Any text.
     Text,
     /// An IP address and a port.
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Whole(range) if *range.end() == u64::MAX => write!(f, "a whole number, at least {}", range.start()),
             Self::Whole(range) => write!(f, "a whole number from {} to {}", range.start(), range.end()),
             Self::Real(range) => write!(f, "a number from {} to {}", range.start(), range.end()),
+            Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => f.write_str("any text"),
             Self::Address => f.write_str("an IP address and a port, as in 0.0.0.0:4500"),
         }
@@ -74,6 +77,16 @@ impl Key {
         doc: &'static str,
     ) -> Self {
         Self { name, kind: Kind::Real(range), default, unit: "", scope: Scope::Run, doc }
+    }
+
+    /// A setting of the run that is one of some words.
+    pub(super) const fn word(
+        name: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::Word(words), default, unit: "", scope: Scope::Run, doc }
     }
 
     /// A setting of this machine.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::key::{Key, Kind};
+use crate::numeric::Numeric;
 
 /// Every setting there is, in the order of the sections of `run.toml`.
 pub static KEYS: LazyLock<Vec<Key>> =
@@ -22,6 +23,13 @@ fn model() -> Vec<Key> {
             "",
             "Where the initial parameters and the order of the data come from. \
             Two runs with the same seed and data start alike.",
+        ),
+        Key::word(
+            "numeric",
+            Numeric::NAMES,
+            "exact",
+            "The numeric profile. exact: murmur's own kernels, the same bits on every processor, so that any peer can \
+            audit any other. class: burn's kernels, the same bits only on machines alike, which audit each other.",
         ),
         Key::whole(
             "model.layers",
@@ -186,7 +194,7 @@ fn exchange() -> Vec<Key> {
 
 fn length() -> Vec<Key> {
     vec![
-        Key::whole("run.tokens", 1..=u64::MAX, "1.2M", "tokens", "When the run ends: tokens of all peers together."),
+        Key::whole("run.tokens", 1..=u64::MAX, "1.5M", "tokens", "When the run ends: tokens of all peers together."),
         Key::whole(
             "checkpoint.every_tokens",
             1..=u64::MAX,

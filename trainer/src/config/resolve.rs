@@ -10,7 +10,7 @@ use super::{
 use crate::{error::Failure, explain::Exit};
 
 /// Variables that start with `MURMUR_` and are not settings.
-const OTHER_VARIABLES: [&str; 1] = ["MURMUR_LOG"];
+const OTHER_VARIABLES: [&str; 2] = ["MURMUR_LOG", murmur_kernels::simd::VARIABLE];
 
 /// Everything a user gave, by place. Empty: all defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Key, Resolved, Source, Value, keys::key};
-use crate::{error::Failure, explain::Exit};
+use crate::{error::Failure, explain::Exit, numeric::Numeric};
 
 /// Final frontiers of a run, at most: every peer keeps the proofs of all. The same bound is in `Rules::check`.
 const EPOCHS_MAX: u64 = 4096;
@@ -13,6 +13,7 @@ const EPOCHS_MAX: u64 = 4096;
 #[allow(missing_docs, reason = "the table of settings is the one place that documents them")]
 pub struct Settings {
     pub seed: u64,
+    pub numeric: Numeric,
     pub model: Model,
     pub data: Data,
     pub train: Train,
@@ -91,6 +92,7 @@ impl Resolved {
     pub fn settings(&self) -> Result<Settings, Failure> {
         let settings = Settings {
             seed: self.whole("seed"),
+            numeric: self.numeric(),
             model: Model::read(self),
             data: Data::read(self),
             train: Train::read(self),
@@ -106,6 +108,10 @@ impl Resolved {
         };
         self.check(&settings)?;
         Ok(settings)
+    }
+
+    fn numeric(&self) -> Numeric {
+        self.text("numeric").parse().expect("the table of settings has only profiles that there are")
     }
 
     /// What nobody chose follows a long run's length.

@@ -88,6 +88,9 @@ fn an_impossible_value_says_key_value_allowed_and_place() {
     assert!(failure.sentence().contains("`model.layers` cannot be `true`"), "{}", failure.sentence());
     assert!(failure.sentence().contains("run.toml, line 2"));
     assert!(refused(&file("[model]\nlayers = -4\n")).sentence().contains("`-4`"));
+    let failure = refused(&set(&["numeric=fast"]));
+    assert_eq!(failure.sentence(), "`numeric` cannot be `fast`: no such choice: in --set");
+    assert!(failure.render().contains("Allowed is exact or class."));
     assert!(refused(&set(&["train.lr"])).sentence().contains("key=value"));
 }
 
@@ -109,7 +112,8 @@ fn settings_that_do_not_fit_name_each_other() {
 
 #[test]
 fn other_variables_are_left_alone() {
-    let environment = vec![("MURMUR_LOG".to_owned(), "debug".to_owned()), ("HOME".to_owned(), "/".to_owned())];
+    let others = [("MURMUR_LOG", "debug"), ("MURMUR_SIMD", "avx2"), ("HOME", "/")];
+    let environment = others.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     assert!(Resolved::new(&Inputs { environment, ..Inputs::default() }).is_ok());
 }
 

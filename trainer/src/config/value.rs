@@ -28,6 +28,8 @@ impl Value {
         match kind {
             Kind::Whole(range) => whole(text).and_then(|number| within(number, range)).map(Self::Whole),
             Kind::Real(range) => real(text).and_then(|number| within(number, range)).map(Self::Real),
+            Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
+            Kind::Word(_) => Err(Wrong::NotAWord),
             Kind::Text => Ok(Self::Text(text.to_owned())),
             Kind::Address => text.parse().map(Self::Address).map_err(|_| Wrong::NotAnAddress),
         }
@@ -61,6 +63,9 @@ pub enum Wrong {
     /// Above the range.
     #[error("too large")]
     TooLarge,
+    /// None of the words that mean something here.
+    #[error("no such choice")]
+    NotAWord,
     /// Not `ADDRESS:PORT`.
     #[error("not an address with a port")]
     NotAnAddress,
@@ -147,6 +152,14 @@ mod tests {
         assert_eq!(Value::parse(&kind, "inf"), Err(Wrong::NotANumber));
         assert_eq!(Value::parse(&kind, "-0.1"), Err(Wrong::TooSmall));
         assert_eq!(Value::parse(&kind, "1.1"), Err(Wrong::TooLarge));
+    }
+
+    #[test]
+    fn a_word_is_one_of_those_there_are() {
+        let kind = Kind::Word(&["exact", "class"]);
+        assert_eq!(Value::parse(&kind, "class"), Ok(Value::Text("class".to_owned())));
+        assert_eq!(Value::parse(&kind, "Exact"), Err(Wrong::NotAWord));
+        assert_eq!(Value::parse(&kind, ""), Err(Wrong::NotAWord));
     }
 
     #[test]

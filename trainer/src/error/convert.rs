@@ -4,7 +4,11 @@ use std::io;
 
 use super::Failure;
 use crate::{
-    checkpoint::CheckpointError, data::DataError, explain::Exit, manifest::ManifestError, model::ReplicaError,
+    checkpoint::CheckpointError,
+    data::DataError,
+    explain::Exit,
+    manifest::ManifestError,
+    model::{ModelConfigError, ReplicaError},
 };
 
 impl From<DataError> for Failure {
@@ -32,6 +36,12 @@ impl From<CheckpointError> for Failure {
 impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
         Self::new(Exit::Config, "these settings make no run").because(error)
+    }
+}
+
+impl From<ModelConfigError> for Failure {
+    fn from(error: ModelConfigError) -> Self {
+        Self::new(Exit::Config, error.to_string())
     }
 }
 

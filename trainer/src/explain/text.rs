@@ -91,8 +91,12 @@ const CHECKPOINT: Explanation = Explanation {
 const DEVICE: Explanation = Explanation {
     name: "device",
     meaning: "The device cannot do this work.",
-    causes: &["Too little memory for the model and the batch.", "The processor lacks what the kernels need."],
-    fix: "Make the model, the batch or the number of local peers smaller.",
+    causes: &[
+        "Too little memory for the model and the batch.",
+        "The processor, its memory or the compiler computes other bits than the exact profile says.",
+    ],
+    fix: "Make the model, the batch or the number of local peers smaller. `murmur doctor --kernels` says which instruction \
+        sets compute what they should; MURMUR_SIMD=scalar, avx2 or avx512 forces one.",
 };
 
 const DISK_FULL: Explanation = Explanation {

@@ -101,6 +101,10 @@ impl Replica for BurnReplica {
         let (version, os, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
         format!("burn-flex/{version}/{os}/{arch}/{}", simd_level())
     }
+
+    fn device(&self) -> String {
+        "cpu, burn flex".to_owned()
+    }
 }
 
 /// The widest instruction set that flex's matrix product may pick on this machine.

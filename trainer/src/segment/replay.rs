@@ -39,9 +39,12 @@ impl SegmentResult {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use murmur_kernels::Carry;
+    use murmur_kernels::exact::{Level, Pool};
+    use murmur_kernels::{Carry, simd};
 
     use super::*;
+    use crate::data::corpus::tests::words;
+    use crate::model::{ExactReplica, ModelConfig, initial_params};
     use crate::segment::run::tests::{fixture, spec};
     use crate::segment::{Misbehave, SegmentSpec, misbehave, run_segment};
 
@@ -73,6 +76,30 @@ mod tests {
         for cheat in [Misbehave::Skip, Misbehave::Noise, Misbehave::Copy] {
             assert_eq!(second_segment(Some(cheat)), Err(Mismatch::Payload), "{cheat:?}");
         }
+    }
+
+    /// A segment of a model large enough that its products are shared between threads.
+    fn worked(level: simd::Level, threads: usize) -> SegmentResult {
+        // Also for the optimizer and the compression. Tests beside this one may change it: it shows in no bit.
+        level.activate();
+        let config = ModelConfig { layers: 2, heads: 2, d_model: 64, context: 16 };
+        let start = initial_params(&config, &[0; 32]);
+        let mut replica = ExactReplica::new(config, Pool::new(Level::at_most(level), threads).unwrap()).unwrap();
+        let (corpus, carry) = (words(), Carry::fresh(start.len()));
+        let spec = SegmentSpec { batch_size: 9, ..spec() };
+        run_segment(&mut replica, &corpus, &spec, &start, carry, &|_| false).unwrap()
+    }
+
+    #[test]
+    fn exact_work_is_confirmed_by_every_instruction_set_and_number_of_threads() {
+        let SegmentResult { payload, carry_root, trace_root, .. } = worked(simd::Level::best(), 1);
+        for level in simd::Level::available() {
+            for threads in [1, 2, 3] {
+                let replayed = worked(level, threads);
+                assert_eq!(replayed.confirms(&payload, &carry_root, &trace_root), Ok(()), "{level}, {threads} threads");
+            }
+        }
+        simd::Level::best().activate();
     }
 
     #[test]

@@ -94,10 +94,10 @@ impl Worker {
     }
 
     /// What it computes on, in words.
-    pub fn device(&self) -> &'static str {
+    pub fn device(&self) -> String {
         match self {
-            Self::Train { .. } => "cpu (burn flex)",
-            Self::StandIn => "none (stand-in)",
+            Self::Train { replica, .. } => replica.device(),
+            Self::StandIn => "none (stand-in)".to_owned(),
         }
     }
 

@@ -127,4 +127,9 @@ impl Replica for ExactReplica {
     fn class(&self) -> String {
         PROFILE.to_owned()
     }
+
+    fn device(&self) -> String {
+        let (level, threads) = (self.pool.level().name(), self.pool.threads());
+        format!("cpu, {level}, {threads} thread{}", if threads == 1 { "" } else { "s" })
+    }
 }
