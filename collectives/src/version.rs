@@ -88,6 +88,29 @@ impl VersionVector {
         Ok(Self(components.iter().map(|c| (c.author, c.count)).collect()))
     }
 
+    /// What makes `before` this vector: components that differ, authors ascending; a count of 0 stands for an author gone.
+    pub fn changes_since(&self, before: &Self) -> Vec<Component> {
+        let changed = joined(self, before).filter(|(_, now, then)| now != then);
+        changed.map(|(author, count, _)| Component { author, count }).collect()
+    }
+
+    /// Makes the changes that [`VersionVector::changes_since`] lists.
+    ///
+    /// # Errors
+    /// [`NotCanonical`] if authors repeat or are out of order; nothing was changed.
+    pub fn change(&mut self, changes: &[Component]) -> Result<(), NotCanonical> {
+        if changes.windows(2).any(|pair| pair[0].author >= pair[1].author) {
+            return Err(NotCanonical);
+        }
+        changes.iter().for_each(|change| self.set(change.author, change.count));
+        Ok(())
+    }
+
+    /// Authors of whom this vector names more entries than `other`, ascending.
+    pub fn ahead_of<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = PeerId> + 'a {
+        joined(self, other).filter(|(_, ours, theirs)| ours > theirs).map(|(author, _, _)| author)
+    }
+
     /// A short name for the subset, for people and for comparing.
     pub fn digest(&self) -> Hash {
         let mut bytes = Vec::with_capacity(self.len() * 36);
@@ -97,6 +120,20 @@ impl VersionVector {
         }
         Hash::of("murmuration version vector v1", &bytes)
     }
+}
+
+/// Authors that either vector names, ascending, with both counts: one walk instead of a search for each.
+fn joined<'a>(a: &'a VersionVector, b: &'a VersionVector) -> impl Iterator<Item = (PeerId, u32, u32)> + 'a {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    core::iter::from_fn(move || {
+        let first = match (a.peek(), b.peek()) {
+            (Some((one, _)), Some((other, _))) => *one.min(other),
+            (Some((only, _)), None) | (None, Some((only, _))) => *only,
+            (None, None) => return None,
+        };
+        let count = |next: Option<(PeerId, u32)>| next.map_or(0, |(_, count)| count);
+        Some((first, count(a.next_if(|(at, _)| *at == first)), count(b.next_if(|(at, _)| *at == first))))
+    })
 }
 
 impl FromIterator<(PeerId, u32)> for VersionVector {
@@ -124,6 +161,18 @@ mod tests {
         }
 
         #[test]
+        fn changes_lead_from_any_vector_to_any_other(a in vector(), b in vector()) {
+            let changes = b.changes_since(&a);
+            let mut changed = a.clone();
+            changed.change(&changes).unwrap();
+            prop_assert_eq!(&changed, &b);
+            prop_assert_eq!(changes.is_empty(), a == b);
+            let ahead: Vec<PeerId> = b.ahead_of(&a).collect();
+            prop_assert_eq!(ahead.is_empty(), a.includes(&b));
+            prop_assert!(ahead.iter().all(|author| b.count(author) > a.count(author)));
+        }
+
+        #[test]
         fn includes_is_a_partial_order(a in vector(), b in vector()) {
             prop_assert!(a.includes(&a));
             prop_assert_eq!(a.includes(&b) && b.includes(&a), a == b);
@@ -139,5 +188,8 @@ mod tests {
         assert_eq!(VersionVector::from_components(&[one(1, 1), one(1, 2)]), Err(NotCanonical));
         assert_eq!(VersionVector::from_components(&[one(2, 1), one(1, 2)]), Err(NotCanonical));
         assert_eq!(VersionVector::from_components(&[one(1, 0)]), Err(NotCanonical));
+        let mut held: VersionVector = [(PeerId([1; 32]), 7)].into_iter().collect();
+        assert_eq!(held.change(&[one(2, 1), one(2, 2)]), Err(NotCanonical));
+        assert_eq!((held.count(&PeerId([1; 32])), held.len()), (7, 1), "nothing was changed");
     }
 }

@@ -7,7 +7,7 @@
 //! | `Candidates` | any → neighbour | it sees this peer elsewhere: own network, mapped port | 50 B an address, ≤ 4 |
 //! | `Chunk` | server → asker | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
 //! | `ChunkList` | server → asker | answers `WantChunkList` | 32 B a chunk |
-//! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing | 48 B an author |
+//! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing: what changed since the one before, or the whole set | 200 B, 44 B an author named |
 //! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
 //! | `Certificates` | any → asker | answers `WantCertificates`: proofs of final frontiers, the newest with rows | 1 KB an epoch |
 //! | `Frontier` | holder → asker | answers `WantFrontier` | 68 B an author |
@@ -91,10 +91,17 @@ impl PeerAddress {
 pub struct Digest {
     /// The run.
     pub run: Hash,
+    /// Counts the digests said on this connection, from 1.
+    pub number: u32,
+    /// Whether `vector` is the whole set. If not, it names what differs from the digest before, with a count of 0 for what
+    /// is gone; who has missed that one says so and is told the whole.
+    pub whole: bool,
     /// The set.
     pub vector: Vec<Component>,
     /// For each component of `vector`, the first bytes of the newest entry's hash: shows forks.
     pub heads: Vec<[u8; 8]>,
+    /// Names the whole set with all its heads: of two peers with equal vectors it tells whether one holds another branch.
+    pub set: Hash,
     /// State root of the set.
     pub root: Hash,
     /// It will author nothing more unless something new arrives.
@@ -103,6 +110,8 @@ pub struct Digest {
     pub finishing: bool,
     /// An answer with the receiver's own digest is wanted.
     pub reply: bool,
+    /// The receiver's digest before could not be understood: the next one should be whole.
+    pub lost: bool,
     /// The newest epoch that is final there.
     pub epoch: u32,
     /// The name of its frontier.
@@ -149,7 +158,7 @@ pub enum Message {
     Certificates { chain: Vec<Proven> },
     Chunk { root: Hash, index: u32, bytes: Vec<u8> },
     ChunkList { root: Hash, length: u64, hashes: Vec<Hash> },
-    Digest(Digest),
+    Digest(Box<Digest>),
     Entries { items: Vec<Item> },
     Frontier(Box<Proposal>),
     Goodbye,

@@ -45,7 +45,8 @@ pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
 pub use reach::Mapping;
 use {
-    address_book::AddressBook, conduct::Conduct, dialing::Dialing, membership::Membership, reach::Reaching, view::View,
+    address_book::AddressBook, anti_entropy::Holding, conduct::Conduct, dialing::Dialing, membership::Membership,
+    reach::Reaching, view::View,
 };
 use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
@@ -109,6 +110,8 @@ pub struct Node {
     rng: ChaCha8Rng,
     fold: Fold,
     root: Option<Hash>,
+    holding: Option<Holding>,
+    clock: Option<u64>,
     roots_compared: (u64, u64),
     outputs: VecDeque<Output>,
     membership: Membership,
@@ -146,6 +149,8 @@ impl Node {
             rng: ChaCha8Rng::seed_from_u64(seed),
             fold: Fold::new(run, rules, genesis),
             root: None,
+            holding: None,
+            clock: None,
             roots_compared: (0, 0),
             outputs: VecDeque::new(),
             membership,
@@ -262,6 +267,16 @@ impl Node {
         *self.root.get_or_insert_with(|| self.fold.state_root())
     }
 
+    /// What was computed of the set holds no more.
+    fn set_changed(&mut self) {
+        (self.root, self.holding, self.clock) = (None, None, None);
+    }
+
+    /// Tokens of the present set; counted once per change.
+    fn clock(&mut self) -> u64 {
+        *self.clock.get_or_insert_with(|| self.fold.clock())
+    }
+
     /// What follows from any change: more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
         self.pull();
@@ -359,7 +374,7 @@ impl Node {
         let (shared, kept) = (entry.clone(), payload.clone());
         let insertion = self.fold.insert(entry, payload);
         if let Insertion::Applied { voided } = &insertion {
-            self.root = None;
+            self.set_changed();
             self.gossip.grow(shared.author());
             let record = StoredEntry { entry: shared.wire().clone(), payload: kept };
             let durable = shared.author() == self.id();

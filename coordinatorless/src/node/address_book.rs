@@ -133,6 +133,12 @@ impl AddressBook {
         self.places.iter().filter(move |(_, places)| places.iter().any(|p| p.retry_at <= now)).map(|(peer, _)| *peer)
     }
 
+    /// Bytes of it.
+    pub(super) fn held_bytes(&self) -> usize {
+        let places: usize = self.places.values().map(|places| places.capacity() * size_of::<Place>()).sum();
+        places + self.places.len() * size_of::<(PeerId, Vec<Place>)>()
+    }
+
     /// What to keep, newest success first, if it has changed since the last call.
     pub(super) fn take_changes(&mut self) -> Option<Vec<PeerAddress>> {
         if !core::mem::take(&mut self.changed) {

@@ -1,10 +1,39 @@
 //! Anti-entropy: now and then a peer and a random neighbour compare what they hold, and pull what is missing. When the
 //! sets are equal the states must be, too; a difference is a bug or an attack, and is told.
+//!
+//! A digest names what changed since the one before on the same connection, so that its length does not grow with the
+//! number of authors. Digests are numbered: who has missed one asks for the whole, which comes now and then anyway.
 
-use murmur_collectives::{BASE_AUTHORS_MAX, Hash, PeerId, VersionVector};
+use std::sync::Arc;
+
+use murmur_collectives::{BASE_AUTHORS_MAX, Component, Hash, PeerId, VersionVector};
 
 use super::Node;
 use crate::{Closing, Digest, Event, Message, Want};
+
+/// One digest in this many is whole, so that nothing can stay misunderstood.
+const WHOLE_EVERY: u32 = 16;
+
+const SET_CONTEXT: &str = "murmuration set v1";
+
+/// What a digest says of the set; computed once per change of it.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    vector: Arc<VersionVector>,
+    set: Hash,
+}
+
+/// What a digest that came in is.
+enum Heard {
+    /// The neighbour's set.
+    Set(VersionVector),
+    /// Older than what is known.
+    Stale,
+    /// Changes to something that never came.
+    Gap,
+    /// Nothing that an honest peer says.
+    Malformed,
+}
 
 impl Node {
     pub(super) fn anti_entropy_due(&mut self) {
@@ -26,63 +55,135 @@ impl Node {
     }
 
     pub(super) fn send_digest(&mut self, to: PeerId, reply: bool) {
+        self.say_digest(to, reply, false);
+    }
+
+    /// Says what changed since the last digest said to `to`; `lost` asks it to tell the whole itself.
+    fn say_digest(&mut self, to: PeerId, reply: bool, lost: bool) {
         if self.is_staging() {
             return self.send_empty_digest(to, reply);
         }
+        let Holding { vector, set } = self.holding();
+        let (number, before) = self.number_digest(&to, Some(vector.clone()));
+        let before = before.filter(|_| !number.is_multiple_of(WHOLE_EVERY));
+        let changes = before.map(|before| vector.changes_since(&before)).filter(|some| some.len() < vector.len());
+        let (whole, vector) = (changes.is_none(), changes.unwrap_or_else(|| vector.to_components()));
         let log = self.fold.log();
-        let head = |(author, count): (PeerId, u32)| log.head_at(&author, count).map_or([0; 8], |hash| hash.prefix());
+        let head = |c: &Component| log.head_at(&c.author, c.count).map_or([0; 8], |hash| hash.prefix());
         let digest = Digest {
             run: self.fold.run(),
-            vector: log.version().to_components(),
-            heads: log.version().iter().map(head).collect(),
+            number,
+            whole,
+            heads: vector.iter().map(head).collect(),
+            vector,
+            set,
             root: self.state_root(),
             idle: self.is_idle(),
             finishing: self.finish.is_begun(),
             reply,
+            lost,
             epoch: self.fold.epochs().number(),
             frontier: self.fold.epochs().newest().frontier.name(),
         };
-        self.send(to, &Message::Digest(digest));
+        self.send(to, &Message::Digest(Box::new(digest)));
     }
 
     /// While a final frontier is being fetched the set is about to be another: nothing is claimed.
     fn send_empty_digest(&mut self, to: PeerId, reply: bool) {
         let digest = Digest {
             run: self.fold.run(),
+            number: self.number_digest(&to, None).0,
+            whole: true,
             vector: Vec::new(),
             heads: Vec::new(),
+            set: Hash::NONE,
             root: Hash::NONE,
             idle: false,
             finishing: false,
             reply,
+            lost: false,
             epoch: 0,
             frontier: Hash::NONE,
         };
-        self.send(to, &Message::Digest(digest));
+        self.send(to, &Message::Digest(Box::new(digest)));
+    }
+
+    /// The number of the next digest to `to`, and what the one before told of the set.
+    fn number_digest(&mut self, to: &PeerId, tells: Option<Arc<VersionVector>>) -> (u32, Option<Arc<VersionVector>>) {
+        let Some(neighbour) = self.neighbours.entry(to) else { return (1, None) };
+        neighbour.said = neighbour.said.saturating_add(1);
+        (neighbour.said, core::mem::replace(&mut neighbour.told, tells))
+    }
+
+    fn holding(&mut self) -> Holding {
+        let log = self.fold.log();
+        let name = || {
+            let mut bytes = Vec::with_capacity(log.version().len() * 44);
+            for (author, count) in log.version().iter() {
+                bytes.extend_from_slice(&author.0);
+                bytes.extend_from_slice(&count.to_le_bytes());
+                bytes.extend_from_slice(&log.head_at(&author, count).map_or([0; 8], |hash| hash.prefix()));
+            }
+            Holding { vector: Arc::new(log.version().clone()), set: Hash::of(SET_CONTEXT, &bytes) }
+        };
+        self.holding.get_or_insert_with(name).clone()
     }
 
     pub(super) fn on_digest(&mut self, from: PeerId, digest: &Digest) {
         if digest.run != self.fold.run() {
             return self.send_away(from, Closing::OtherRun);
         }
-        let vector = match VersionVector::from_components(&digest.vector) {
-            Ok(vector) if digest.heads.len() == vector.len() && vector.len() <= BASE_AUTHORS_MAX => vector,
-            Ok(_) | Err(_) => return self.strike(from, "malformed digest".to_owned()),
+        if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| digest.lost) {
+            neighbour.told = None;
+        }
+        match self.hear(&from, digest) {
+            Heard::Set(vector) => self.on_set(from, &vector, digest),
+            Heard::Stale if digest.reply => self.send_digest(from, false),
+            Heard::Stale => {}
+            Heard::Gap => self.say_digest(from, true, true),
+            Heard::Malformed => self.strike(from, "malformed digest".to_owned()),
+        }
+    }
+
+    /// The neighbour's set by this digest and those before.
+    fn hear(&mut self, from: &PeerId, digest: &Digest) -> Heard {
+        if digest.heads.len() != digest.vector.len() || digest.vector.len() > BASE_AUTHORS_MAX {
+            return Heard::Malformed;
+        }
+        let Some(neighbour) = self.neighbours.entry(from) else { return Heard::Stale };
+        if digest.number <= neighbour.heard {
+            return Heard::Stale;
+        }
+        let heard = if digest.whole {
+            VersionVector::from_components(&digest.vector)
+        } else {
+            let known = neighbour.digest.as_ref().filter(|_| digest.number == neighbour.heard + 1);
+            let Some(mut vector) = known.map(|(vector, _)| vector.clone()) else { return Heard::Gap };
+            vector.change(&digest.vector).map(|()| vector)
         };
+        match heard {
+            Ok(vector) if vector.len() <= BASE_AUTHORS_MAX => Heard::Set(vector),
+            Ok(_) | Err(_) => Heard::Malformed,
+        }
+    }
+
+    /// A neighbour's set is known.
+    fn on_set(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) {
         if let Some(neighbour) = self.neighbours.entry(&from) {
             neighbour.known = vector.clone();
             neighbour.digest = Some((vector.clone(), digest.root));
+            neighbour.heard = digest.number;
             neighbour.idle = digest.idle;
             neighbour.finishing = digest.finishing;
             neighbour.epoch = (digest.epoch, digest.frontier);
         }
-        self.note_all(&vector);
+        self.note_all(vector);
         self.on_greeted(from);
         self.look_for_forks(from, digest);
-        self.compare_states(from, &vector, digest);
+        let is_fork_hidden = self.compare_states(from, vector, digest);
         self.compare_epochs(from, digest.epoch, digest.frontier);
-        if digest.reply {
-            self.send_digest(from, false);
+        if digest.reply || is_fork_hidden {
+            self.say_digest(from, is_fork_hidden, is_fork_hidden);
         }
     }
 
@@ -96,13 +197,17 @@ impl Node {
         }
     }
 
-    fn compare_states(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) {
+    /// Compares the states if the sets are equal. True if they only look so, and the digest does not say where they differ.
+    fn compare_states(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) -> bool {
         if digest.epoch != self.fold.epochs().number()
             || vector.is_empty()
             || vector != self.fold.log().version()
             || self.is_staging()
         {
-            return;
+            return false;
+        }
+        if self.holding().set != digest.set {
+            return !digest.whole;
         }
         let ours = self.state_root();
         if ours == digest.root {
@@ -111,5 +216,6 @@ impl Node {
             self.roots_compared.1 += 1;
             self.tell(Event::Diverged { peer: from, theirs: digest.root, ours });
         }
+        false
     }
 }

@@ -67,18 +67,19 @@ impl Node {
         }
     }
 
-    /// Enrolls if the chain is empty and nothing must be fetched first.
+    /// Enrolls if the chain is empty, nothing must be fetched first, and this peer wants to.
     pub(super) fn start(&mut self) {
-        if self.catch_up.is_done() {
+        if self.catch_up.is_done() && self.config.enroll_early {
             self.enroll_if_needed();
         }
     }
 
     /// Enrolls if the set knows no enrolment of this peer: at first, and again if a final frontier excluded all it ever said.
-    /// Names the newest epoch, so that it has the longest time to spread.
+    /// Names the newest epoch, so that it has the longest time to spread; and as its past no more than that epoch asks for,
+    /// since nothing depends on it: of many that enroll at once none waits for the others, and none lists them all.
     fn enroll_if_needed(&mut self) {
         if self.fold.log().vrf_key(&self.id()).is_none() {
-            let base = self.fold.log().version().clone();
+            let base = self.fold.epochs().newest().view.clone();
             let body = Body::Enroll(Enroll { vrf_key: self.lottery.public() });
             self.author(&base, self.fold.epochs().number(), body, None);
         }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
 };
 
@@ -82,6 +82,11 @@ impl Dialing {
     /// Whether a dial that expects `peer` is wanted or under way.
     pub(super) fn seeks(&self, peer: &PeerId) -> bool {
         self.dials.values().any(|dial| dial.expect == Some(*peer))
+    }
+
+    /// Everybody that a dial expects.
+    pub(super) fn sought(&self) -> BTreeSet<PeerId> {
+        self.dials.values().filter_map(|dial| dial.expect).collect()
     }
 
     /// Dials that will make neighbours.

@@ -21,8 +21,10 @@ pub struct Footprint {
     pub blobs: usize,
     /// Entries that wait for their past, and requests.
     pub waiting: usize,
-    /// What is known of other peers.
+    /// What is known of connected peers.
     pub neighbours: usize,
+    /// Who is in the swarm, and where: grows with the swarm.
+    pub membership: usize,
     /// Outputs not yet taken.
     pub outputs: usize,
 }
@@ -35,7 +37,7 @@ impl Footprint {
 
     /// What is neither the model nor the set.
     pub fn overhead(&self) -> usize {
-        self.blobs + self.waiting + self.neighbours + self.outputs
+        self.blobs + self.waiting + self.neighbours + self.membership + self.outputs
     }
 }
 
@@ -50,6 +52,7 @@ impl Node {
             blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
             waiting: self.gossip.held_bytes(),
             neighbours: self.neighbours.held_bytes(),
+            membership: self.membership.held_bytes() + self.address_book.held_bytes() + self.reaching.held_bytes(),
             outputs: self.outputs.len() * size_of::<crate::Output>(),
         }
     }

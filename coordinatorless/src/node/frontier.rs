@@ -191,8 +191,8 @@ impl Node {
         }
     }
 
-    fn tokens_since_final(&self) -> u64 {
-        self.fold.clock().saturating_sub(self.fold.epochs().newest().frontier.clock)
+    fn tokens_since_final(&mut self) -> u64 {
+        self.clock().saturating_sub(self.fold.epochs().newest().frontier.clock)
     }
 
     /// Whether so much work is not final that none is to be added. Told once.
@@ -394,7 +394,7 @@ impl Node {
         let (epoch, clock) = (certificate.frontier.epoch, certificate.frontier.clock);
         match self.fold.finalize(&certificate, proposal) {
             Ok(out) => {
-                self.root = None;
+                self.set_changed();
                 self.finality.begin_epoch();
                 self.finality.chain.push(certificate);
                 self.tell(Event::Final { epoch, clock, excluded: out.len() as u64 });

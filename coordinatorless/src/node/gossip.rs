@@ -221,7 +221,7 @@ impl Node {
     /// A proof came that stands behind entries not held yet. It counts at once; who has caught up repeats it in its own
     /// chain, so that it reaches everyone even if the chain that brought it never gets here.
     fn on_fork_proven(&mut self, forger: PeerId, proof: &Entry) {
-        self.root = None;
+        self.set_changed();
         self.gossip.pending.grow_all();
         self.forget_audits_of(forger);
         self.tell(Event::Evicted { peer: forger });

@@ -61,6 +61,8 @@ pub(super) struct Membership {
     run: Hash,
     own: Card,
     standing: Standing,
+    /// Members that are up or suspected, as the library told: its own list can only be searched through.
+    up: BTreeSet<PeerId>,
     /// The newest card of each member, all proven.
     cards: BTreeMap<PeerId, Card>,
     timers: BTreeMap<(Time, u64), Timer<Card>>,
@@ -110,6 +112,7 @@ impl Membership {
             run,
             own,
             standing: Standing::Member,
+            up: BTreeSet::new(),
             cards: BTreeMap::new(),
             timers: BTreeMap::new(),
             timers_set: 0,
@@ -121,6 +124,15 @@ impl Membership {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.timers.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Bytes of what is known of members: the library's list, the cards with their proofs, and news that is being passed
+    /// on. In proportion to the swarm, as everyone can name everyone.
+    pub(super) fn held_bytes(&self) -> usize {
+        let listed = self.foca.iter_membership_state().len() * size_of::<foca::Member<Card>>();
+        let news = self.foca.updates_backlog() * (codec::MEMBER_BYTES + 2 * size_of::<PeerId>());
+        let timers = self.timers.len() * size_of::<((Time, u64), Timer<Card>)>();
+        listed + news + timers + self.cards.len() * size_of::<(PeerId, Card)>()
     }
 
     /// Members that are up, without this peer.
@@ -211,7 +223,7 @@ fn library_config(settings: &Swim, scale: u32) -> foca::Config {
         max_transmissions: NonZeroU8::new(transmissions).unwrap_or(NonZeroU8::MIN),
         suspect_to_down_after: settings.suspicion * (scale * 3 / 10).max(1),
         remove_down_after: Some(settings.forget_after),
-        max_packet_size: some(crate::DATAGRAM_BYTES_MAX - 1),
+        max_packet_size: some(codec::FRAME_BYTES),
         notify_down_members: true,
         periodic_announce: periodic(settings.announce_every, 1),
         // Healing a partition needs new connections, which `view` makes.
@@ -262,7 +274,8 @@ impl Node {
             self.membership.timers_set += 1;
             self.membership.timers.insert((self.now + after, self.membership.timers_set), timer);
         }
-        for (to, frame) in heard.frames {
+        for (to, mut frame) in heard.frames {
+            let to = self.turn_gossip(to, &mut frame);
             let mut bytes = Vec::with_capacity(frame.len() + 1);
             bytes.push(frames::SWIM);
             bytes.extend_from_slice(&frame);
@@ -278,11 +291,29 @@ impl Node {
         }
     }
 
+    /// Gossip is for anyone: if its receiver is not connected, a random neighbour gets it instead, so that telling news
+    /// opens no connections. Probes still go to whom they are for.
+    fn turn_gossip(&mut self, to: PeerId, frame: &mut [u8]) -> PeerId {
+        if self.neighbours.is_connected(&to) || !codec::is_gossip(frame) {
+            return to;
+        }
+        let near = self.neighbours.iter().filter(|(_, neighbour)| neighbour.is_near());
+        let near: Vec<Card> = near.filter_map(|(peer, _)| self.membership.card(&peer).copied()).collect();
+        if near.is_empty() {
+            return to;
+        }
+        let card = near[self.below(near.len())];
+        codec::address_to(&card, frame);
+        card.peer
+    }
+
     fn on_member_changed(&mut self, peer: PeerId, up: bool) {
         let event = if up {
+            self.membership.up.insert(peer);
             self.membership.left.remove(&peer);
             Event::MemberUp { peer }
         } else {
+            self.membership.up.remove(&peer);
             let left = self.membership.left.remove(&peer);
             Event::MemberDown { peer, reason: if left { DownReason::Left } else { DownReason::Silent } }
         };
@@ -315,8 +346,7 @@ impl Node {
 
     /// A connection is up: makes itself known there, unless it is already.
     pub(super) fn announce_self(&mut self, peer: PeerId) {
-        let known = self.membership.foca.iter_members().any(|member| member.id().peer == peer);
-        if !known && self.membership.standing == Standing::Member {
+        if !self.membership.up.contains(&peer) && self.membership.standing == Standing::Member {
             let card = self.membership.card(&peer).copied().unwrap_or_else(|| Card::stranger(peer));
             let _ = self.swim(|membership, heard| membership.foca.announce(card, heard));
         }

@@ -1,7 +1,7 @@
 //! Who this peer is connected to, and what it knows of them.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
@@ -15,6 +15,12 @@ pub(super) struct Neighbour {
     pub(super) known: VersionVector,
     /// State root of exactly `digest_vector`, by its own account.
     pub(super) digest: Option<(VersionVector, Hash)>,
+    /// Number of the digest that said so.
+    pub(super) heard: u32,
+    /// What the last digest told it of this peer's set; none if the next has to be whole.
+    pub(super) told: Option<Arc<VersionVector>>,
+    /// Number of that digest.
+    pub(super) said: u32,
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
     /// Whether this peer told it what it holds.
@@ -47,6 +53,9 @@ impl Neighbour {
         Self {
             known: VersionVector::default(),
             digest: None,
+            heard: 0,
+            told: None,
+            said: 0,
             greeted: false,
             invited: false,
             idle: false,
@@ -179,7 +188,7 @@ impl Node {
         let dialed = self.dialing.done(&peer, address);
         let purpose = dialed.max(self.quest_purpose(&peer));
         let banned = self.conduct.is_banned(&peer, self.now);
-        let full = self.neighbours.len() >= self.config.neighbours_max && !self.neighbours.is_connected(&peer);
+        let full = !self.neighbours.is_connected(&peer) && !self.make_room();
         let unwelcome =
             [(self.fold.is_evicted(&peer), Closing::Evicted), (banned, Closing::Misbehaved), (full, Closing::Full)];
         if let Some((_, reason)) = unwelcome.into_iter().find(|(applies, _)| *applies) {
@@ -198,6 +207,21 @@ impl Node {
         self.release_held(peer);
         self.announce_self(peer);
         self.on_reached(peer);
+    }
+
+    /// Whether there is room for one more connection. If need be one goes that served a single exchange, the one that has
+    /// been silent longest, so that probes get through to a peer that many have probed lately.
+    fn make_room(&mut self) -> bool {
+        if self.neighbours.len() < self.config.neighbours_max {
+            return true;
+        }
+        let before = self.now.since(Time::default()).saturating_sub(self.config.swim.probe_every);
+        let silent = |neighbour: &Neighbour| neighbour.heard_at.max(neighbour.used_at).since(Time::default());
+        let passing =
+            self.neighbours.iter().filter(|(_, neighbour)| !neighbour.is_near() && silent(neighbour) < before);
+        let idlest = passing.min_by_key(|(_, neighbour)| silent(neighbour)).map(|(peer, _)| peer);
+        idlest.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
+        idlest.is_some()
     }
 
     /// Says what this peer holds, which makes a connection near.

@@ -51,7 +51,7 @@ impl Node {
     /// The same for everything a digest names.
     pub(super) fn note_all(&mut self, vector: &VersionVector) {
         let log = self.fold.log();
-        let more = vector.iter().filter(|(author, count)| *count > log.reach(author)).map(|(author, _)| author);
+        let more = vector.ahead_of(log.version()).filter(|author| vector.count(author) > log.reach(author));
         let more = more.filter(|author| !self.gossip.requests.contains_key(author));
         self.gossip.lacking.extend(more);
     }

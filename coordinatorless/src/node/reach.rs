@@ -115,6 +115,12 @@ impl Reaching {
         self.quests.values().map(|quest| quest.at).min()
     }
 
+    /// Bytes of what is known of who knows whom.
+    pub(super) fn held_bytes(&self) -> usize {
+        let introducers: usize = self.introducers.values().map(|known| known.len() * size_of::<PeerId>()).sum();
+        introducers + self.introducers.len() * size_of::<(PeerId, BTreeSet<PeerId>)>()
+    }
+
     /// Whether a way to `peer` is being looked for.
     pub(super) fn seeks(&self, peer: &PeerId) -> bool {
         !self.paths.contains_key(peer) && self.quests.contains_key(peer)

@@ -100,9 +100,9 @@ impl Node {
     }
 
     fn candidates(&self) -> Vec<PeerId> {
-        let free = |peer: &PeerId| {
-            !self.neighbours.is_connected(peer) && !self.dialing.seeks(peer) && !self.reaching.seeks(peer)
-        };
+        let sought = self.dialing.sought();
+        let free =
+            |peer: &PeerId| !self.neighbours.is_connected(peer) && !sought.contains(peer) && !self.reaching.seeks(peer);
         self.address_book.ready(self.now).filter(|peer| *peer != self.id() && free(peer)).collect()
     }
 

@@ -83,12 +83,16 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
 fn digest() -> Digest {
     Digest {
         run: hash(0x51),
+        number: 0x090a_0b0c,
+        whole: false,
         vector: base(),
         heads: vec![[0x52; 8], [0x53; 8]],
+        set: hash(0x58),
         root: hash(0x54),
         idle: true,
         finishing: false,
         reply: true,
+        lost: true,
         epoch: 0x0506_0708,
         frontier: hash(0x57),
     }
@@ -135,7 +139,7 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
         ("certificates", Message::Certificates { chain: vec![Proven { certificate: certificate(), rows: rows() }] }),
         ("chunk", Message::Chunk { root: hash(0x62), index: 3, bytes: (0..40).collect() }),
         ("chunk-list", Message::ChunkList { root: hash(0x63), length: 70_000, hashes: (0..3).map(hash).collect() }),
-        ("digest", Message::Digest(digest())),
+        ("digest", Message::Digest(Box::new(digest()))),
         ("entries", Message::Entries { items: vec![Item { entry: entry(0), payload: None }] }),
         ("entries-none", Message::Entries { items: Vec::new() }),
         ("entries-with-payload", Message::Entries { items: vec![Item { entry: entry(2), payload: Some(vec![7; 9]) }] }),

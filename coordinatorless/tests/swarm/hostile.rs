@@ -188,17 +188,21 @@ fn a_final_frontier_that_does_not_exist_does_not_hold_a_newcomer_up() {
     let vector = log.version().to_components();
     let digest = Digest {
         run: net.run_id(),
+        number: 2,
+        whole: true,
+        set: Hash([5; 32]),
         heads: vec![[0; 8]; vector.len()],
         vector: vector.clone(),
         root: Hash::NONE,
         idle: false,
         finishing: false,
         reply: false,
+        lost: false,
         epoch: 1000,
         frontier: Hash([7; 32]),
     };
     net.pass(Duration::from_micros(10));
-    net.inject(1, 2, Message::Digest(digest).encode());
+    net.inject(1, 2, Message::Digest(Box::new(digest)).encode());
     assert!(!net.nodes[&2].is_caught_up());
     net.pass(Duration::from_secs(60));
     assert!(net.nodes[&2].is_caught_up(), "{}", net.describe());

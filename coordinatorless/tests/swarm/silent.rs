@@ -121,17 +121,21 @@ fn a_self_declared_epoch_or_priority_moves_nobody() {
     let (clock, root) = (net.nodes[&0].fold().clock(), net.roots(&[]));
     let digest = Digest {
         run: net.run_id(),
+        number: 1000,
+        whole: true,
+        set: murmur_collectives::Hash([5; 32]),
         heads: vec![[1; 8]; vector.len()],
         vector,
         root: murmur_collectives::Hash([6; 32]),
         idle: false,
         finishing: false,
         reply: true,
+        lost: false,
         epoch: 0,
         frontier: murmur_collectives::Hash::NONE,
     };
     for honest in [0, 1, 2] {
-        net.inject(3, honest, Message::Digest(digest.clone()).encode());
+        net.inject(3, honest, Message::Digest(Box::new(digest.clone())).encode());
     }
     net.pass(Duration::from_secs(120));
     assert_eq!((net.nodes[&0].fold().clock(), net.roots(&[3])), (clock, root));

@@ -2,7 +2,7 @@
 //!
 //! | frame | from → to | when | size |
 //! |---|---|---|---|
-//! | 0, SWIM | member → member | probes, their answers, gossip of who is up, suspected or down | ≤ 1000 B, 137 B a member |
+//! | 0, SWIM | member → member | probes, their answers, gossip of who is up, suspected or down | ≤ 1000 B, 137 B a member, ≤ 5 |
 //! | 1, cards | member → member | the receiver showed an outdated card: here is the newer one | 135 B |
 //!
 //! A SWIM frame is read completely and checked before the library sees it: its sender is who the connection proved,
@@ -11,7 +11,40 @@
 use bytes::{Buf, BufMut};
 use foca::{Header, Member, Message, State};
 
-use super::card::{CARD_BYTES, Card};
+use super::card::{CARD_BYTES, Card, NAME_BYTES};
+
+/// Bytes of what is said of one member.
+pub(super) const MEMBER_BYTES: usize = CARD_BYTES + 3;
+
+/// Bytes of a frame before the name of its receiver.
+const RECEIVER_AT: usize = CARD_BYTES + 2;
+
+/// Where a frame's kind is.
+const TAG_AT: usize = RECEIVER_AT + NAME_BYTES;
+
+/// Members in a frame, at most.
+const FRAME_MEMBERS: usize = 5;
+
+/// The longest frame: filled to the last byte by as many members as fit a datagram. With room to spare the library would
+/// look through all news, for each frame, for something that fits.
+pub(super) const FRAME_BYTES: usize = TAG_AT + 2 + 2 + FRAME_MEMBERS * MEMBER_BYTES;
+
+const _: () =
+    assert!(FRAME_BYTES < crate::DATAGRAM_BYTES_MAX && FRAME_BYTES + MEMBER_BYTES >= crate::DATAGRAM_BYTES_MAX);
+
+const GOSSIP: u8 = 8;
+
+/// Whether a frame that this peer wrote is gossip.
+pub(super) fn is_gossip(frame: &[u8]) -> bool {
+    frame.get(TAG_AT) == Some(&GOSSIP)
+}
+
+/// Names another receiver in a frame that this peer wrote.
+pub(super) fn address_to(receiver: &Card, frame: &mut [u8]) {
+    if let Some(mut name) = frame.get_mut(RECEIVER_AT..TAG_AT) {
+        receiver.put_name(&mut name);
+    }
+}
 
 /// Bytes that are no frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -69,7 +102,7 @@ impl foca::Codec<Card> for Codec {
     }
 
     fn encode_member(&mut self, member: &Member<Card>, mut buf: impl BufMut) -> Result<(), Malformed> {
-        if buf.remaining_mut() < CARD_BYTES + 3 {
+        if buf.remaining_mut() < MEMBER_BYTES {
             return Err(Malformed);
         }
         put_member(member, &mut buf);
@@ -94,7 +127,7 @@ fn put_header(header: &Header<Card>, buf: &mut impl BufMut) {
         Message::ForwardedAck { origin, probe_number } => (5, *probe_number, Some(origin)),
         Message::Announce => (6, 0, None),
         Message::Feed => (7, 0, None),
-        Message::Gossip => (8, 0, None),
+        Message::Gossip => (GOSSIP, 0, None),
         Message::TurnUndead => (9, 0, None),
         Message::Broadcast => (10, 0, None),
     };
@@ -123,7 +156,7 @@ fn take_message(buf: &mut impl Buf) -> Result<Message<Card>, Malformed> {
         5 => Message::ForwardedAck { origin: Card::take_name(buf)?, probe_number },
         6 => Message::Announce,
         7 => Message::Feed,
-        8 => Message::Gossip,
+        GOSSIP => Message::Gossip,
         9 => Message::TurnUndead,
         _ => return Err(Malformed),
     })
@@ -192,6 +225,18 @@ mod tests {
         for frame in frames() {
             let read = Frame::read(&frame.write()).unwrap();
             assert_eq!(read.header, frame.header);
+            assert_eq!(read.updates, frame.updates);
+        }
+    }
+
+    #[test]
+    fn gossip_can_be_turned_to_another_receiver() {
+        for frame in frames() {
+            let mut bytes = frame.write();
+            assert_eq!(is_gossip(&bytes), frame.header.message == Message::Gossip);
+            address_to(&card(6), &mut bytes);
+            let read = Frame::read(&bytes).unwrap();
+            assert_eq!((read.header.dst, read.header.message), (card(6), frame.header.message));
             assert_eq!(read.updates, frame.updates);
         }
     }
