@@ -24,6 +24,6 @@ mod swarm;
 mod wires;
 mod world;
 
-pub use report::{Figures, Report, Summary, Violation};
+pub use report::{Figures, Report, Summary, Traffic, Violation};
 pub use run::{run_seed, run_seeds};
 pub use scenario::{BadScenario, Checks, Faults, Hostile, Network, Scenario, Way, Work};

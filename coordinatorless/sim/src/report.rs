@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use murmur_coordinatorless::Event;
+use murmur_coordinatorless::{DownReason, Event, Footprint};
 use serde::Serialize;
 
 use crate::{invariants::Found, scenario::Scenario};
@@ -61,22 +61,84 @@ pub struct Figures {
     pub faults: BTreeMap<String, u64>,
     /// What peers told, by kind.
     pub events: BTreeMap<&'static str, u64>,
-    /// Messages sent, by kind.
+    /// Messages sent, by kind: membership travels as datagrams.
     pub messages: BTreeMap<&'static str, u64>,
     /// Bytes sent, by kind.
     pub bytes: BTreeMap<&'static str, u64>,
+    /// Swarm rounds: of the author with the fewest, how many segments everyone has folded at the end.
+    pub rounds: u64,
+    /// What a peer sent in a round, on average over peers and rounds, starts and joins included.
+    pub per_peer_round: BTreeMap<&'static str, Traffic>,
+    /// What a peer sent in a second after the faults had ended and while training went on, on average.
+    pub per_peer_calm_second: BTreeMap<&'static str, Traffic>,
+    /// What a peer keeps in memory at the end, bytes, on average.
+    pub held_bytes_mean: u64,
+    /// Of it what it knows of the members of the swarm, on average and at most.
+    pub membership_bytes_mean: u64,
+    /// The most that any peer keeps of it.
+    pub membership_bytes_max: u64,
     /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
     pub held_bytes_max: u64,
     /// The most that a peer kept beside model, set and checkpoint, bytes.
     pub overhead_bytes_max: u64,
     /// Tokens in percent of the same seed without faults, where the scenario compares.
     pub tokens_percent: Option<u64>,
+    /// What had been sent when the faults ended.
+    #[serde(skip)]
+    before_calm: (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>),
+}
+
+/// What one peer sent of one kind.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Thousandths of a message.
+    pub messages_milli: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn shared(messages: u64, bytes: u64, among: u64) -> Self {
+        let share = |all: u64| all.checked_div(among).unwrap_or(0);
+        Self { messages_milli: share(messages * 1000), bytes: share(bytes) }
+    }
 }
 
 impl Figures {
     pub(crate) fn count(&mut self, kind: &'static str, bytes: usize) {
         *self.messages.entry(kind).or_default() += 1;
         *self.bytes.entry(kind).or_default() += bytes as u64;
+    }
+
+    /// The faults have ended: from now on it is counted what calm costs.
+    pub(crate) fn begin_calm(&mut self) {
+        self.before_calm = (self.messages.clone(), self.bytes.clone());
+    }
+
+    /// It was calm for `seconds` among so many `peers`.
+    pub(crate) fn end_calm(&mut self, seconds: u64, peers: usize) {
+        let (messages, bytes) = core::mem::take(&mut self.before_calm);
+        let since = |now: u64, before: &BTreeMap<&str, u64>, kind| now - before.get(kind).copied().unwrap_or(0);
+        for (kind, sent) in &self.messages {
+            let volume = self.bytes.get(kind).copied().unwrap_or(0);
+            let (sent, volume) = (since(*sent, &messages, kind), since(volume, &bytes, kind));
+            self.per_peer_calm_second.insert(kind, Traffic::shared(sent, volume, seconds * peers as u64));
+        }
+    }
+
+    /// What peers hold at the end, and what each round cost them.
+    pub(crate) fn weigh(&mut self, footprints: &[Footprint]) {
+        let peers = footprints.len() as u64;
+        let mean = |of: fn(&Footprint) -> usize| {
+            let all: u64 = footprints.iter().map(|footprint| of(footprint) as u64).sum();
+            all.checked_div(peers).unwrap_or(0)
+        };
+        (self.held_bytes_mean, self.membership_bytes_mean) = (mean(Footprint::total), mean(|held| held.membership));
+        self.membership_bytes_max = footprints.iter().map(|held| held.membership as u64).max().unwrap_or(0);
+        for (kind, sent) in &self.messages {
+            let volume = self.bytes.get(kind).copied().unwrap_or(0);
+            self.per_peer_round.insert(kind, Traffic::shared(*sent, volume, self.rounds * peers));
+        }
     }
 
     pub(crate) fn tell(&mut self, event: &Event) {
@@ -88,6 +150,7 @@ impl Figures {
             ("diverged", matches!(event, Event::Diverged { .. })),
             ("evicted", matches!(event, Event::Evicted { .. })),
             ("final", matches!(event, Event::Final { .. })),
+            ("member_silent", matches!(event, Event::MemberDown { reason: DownReason::Silent, .. })),
         ];
         let Some((name, _)) = names.into_iter().find(|(_, is)| *is) else { return };
         *self.events.entry(name).or_default() += 1;

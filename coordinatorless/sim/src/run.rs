@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use murmur_collectives::Hash;
-use murmur_coordinatorless::Time;
+use murmur_collectives::{Hash, PeerId};
+use murmur_coordinatorless::{Node, Time};
 
 use crate::{
     dice::Dice,
@@ -65,7 +65,9 @@ fn play(scenario: &Scenario, seed: u64) -> Report {
     let faulty = Time(0) + Duration::from_secs(scenario.seconds);
     world.pass_until(faulty);
     world.calm_down();
+    world.figures.begin_calm();
     world.pass_until(faulty + Duration::from_secs(scenario.calm_seconds));
+    world.figures.end_calm(scenario.calm_seconds, world.machines.len());
     world.is_training = false;
     world.settle(Duration::from_secs(scenario.heal_seconds));
     murmur_collectives::remember_proofs(0);
@@ -78,7 +80,7 @@ impl World {
         let length = self.scenario.seconds * 1_000_000;
         let newcomers = self.machines.len() - self.scenario.newcomers;
         for at in 0..self.machines.len() {
-            let early = dice.below(500_000);
+            let early = dice.below(self.scenario.starts_ms * 1000);
             let late = dice.between([length / 5, length * 3 / 4]);
             self.queue.plan(Time(if at < newcomers { early } else { late }), Happening::Start { at });
         }
@@ -129,8 +131,15 @@ impl World {
     fn report(mut self) -> Report {
         self.figures.virtual_ms = self.now.0 / 1000;
         let nodes = self.machines.iter().filter(|machine| machine.is_honest()).filter_map(|m| m.node.as_ref());
-        let entries = nodes.map(|node| node.fold().log().records().count() as u64).max();
+        let nodes: Vec<&Node> = nodes.collect();
+        let entries = nodes.iter().map(|node| node.fold().log().records().count() as u64).max();
         self.figures.entries = entries.unwrap_or(0);
+        let authors = self.machines.iter().filter(|machine| machine.is_honest() && machine.is_author);
+        let authors: Vec<PeerId> = authors.map(|machine| machine.id).collect();
+        let folded = |node: &&Node| authors.iter().map(|id| u64::from(node.fold().log().segments(id))).min();
+        self.figures.rounds = nodes.iter().filter_map(folded).min().unwrap_or(0);
+        let footprints: Vec<_> = nodes.iter().map(|node| node.footprint()).collect();
+        self.figures.weigh(&footprints);
         let found = core::mem::take(&mut self.watch.found);
         let violations = found.into_iter().map(|found| Violation::new(&self.scenario, self.seed, found)).collect();
         let (trace, figures) = (self.trace(), core::mem::take::<Figures>(&mut self.figures));

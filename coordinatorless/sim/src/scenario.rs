@@ -13,6 +13,8 @@ pub struct Scenario {
     pub peers: usize,
     /// How many of them the manifest names as founders.
     pub founders: usize,
+    /// All others start within this time, milliseconds.
+    pub starts_ms: u64,
     /// How many join only while the run goes on.
     pub newcomers: usize,
     /// Length of the part with faults, seconds.
@@ -49,7 +51,7 @@ pub struct Work {
     pub segment_ms: u64,
     /// The slowest machine takes this much longer, percent.
     pub segment_spread_percent: u64,
-    /// How many peers author updates; 0 means all.
+    /// How many peers author updates; 0 means all. The others hold, check and pass on what these say, and do not enroll.
     pub authors: usize,
     /// Inner steps of a segment; a step is ten tokens.
     pub steps: u32,
@@ -173,6 +175,7 @@ impl Default for Scenario {
             name: "mix".to_owned(),
             peers: 16,
             founders: 8,
+            starts_ms: 500,
             newcomers: 3,
             seconds: 16,
             calm_seconds: 3,
@@ -312,6 +315,7 @@ impl Scenario {
             (self.work.frontier_every_tokens.iter().any(|tokens| *tokens > 1 << 38), "work.frontier_every_tokens"),
             (!(16..=4096).contains(&self.work.top), "work.top must be 16 to 4096"),
             (self.work.steps == 0 || self.work.steps > 1000, "work.steps must be 1 to 1000"),
+            (self.starts_ms == 0 || self.starts_ms > self.seconds * 1000, "starts_ms must be 1 to the run's length"),
             (self.work.segment_ms == 0, "work.segment_ms must not be 0"),
             (self.work.audit_percent > 100, "work.audit_percent is a percentage"),
             (!ordered(self.network.latency_ms) || self.network.latency_ms[1] > 60_000, "network.latency_ms"),

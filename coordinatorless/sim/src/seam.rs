@@ -61,10 +61,11 @@ pub(crate) enum Deed {
 
 /// Makes a peer as its machine would on starting it.
 pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
-    let Waking { identity, seed, incarnation, address_book, stored } = setup;
+    let Waking { identity, seed, is_author, incarnation, address_book, stored } = setup;
     let far = scenario.network.latency_ms[1] > FAR_MS;
     let config = Config {
         neighbours_max: scenario.neighbours_max,
+        enroll_early: is_author,
         swim: if far { Swim::wan() } else { Swim::lan() },
         ..Config::default()
     };
@@ -87,6 +88,7 @@ pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
 pub(crate) struct Waking {
     pub(crate) identity: murmur_collectives::Identity,
     pub(crate) seed: u64,
+    pub(crate) is_author: bool,
     pub(crate) incarnation: u64,
     pub(crate) address_book: Vec<PeerAddress>,
     pub(crate) stored: murmur_coordinatorless::Stored,

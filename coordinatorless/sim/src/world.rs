@@ -398,6 +398,7 @@ impl World {
         let waking = seam::Waking {
             identity: machine.identity.clone(),
             seed,
+            is_author: machine.is_author,
             incarnation: 1 + u64::from(machine.life),
             address_book: machine.disk.book(),
             stored: machine.disk.read(),
