@@ -65,6 +65,8 @@ pub struct Figures {
     pub messages: BTreeMap<&'static str, u64>,
     /// Bytes sent, by kind.
     pub bytes: BTreeMap<&'static str, u64>,
+    /// How pairs of live honest peers reach each other at the end: `direct`, `punched`, `relayed`, or not: `apart`.
+    pub reach: BTreeMap<&'static str, u64>,
     /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
     pub held_bytes_max: u64,
     /// The most that a peer kept beside model, set and checkpoint, bytes.
