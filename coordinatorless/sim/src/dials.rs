@@ -69,8 +69,7 @@ impl World {
     /// A dial was answered: makes its connection, unless there is one that is as good.
     fn meet_at(&mut self, from: Place, dial: Dial) {
         let to = dial.to;
-        let held = self.network.connection(from, to).filter(|connection| !connection.is_orphan);
-        let held = held.map(|connection| connection.via);
+        let held = self.network.connection(from, to).filter(|held| !held.is_orphan).map(|held| held.via);
         match (dial.way, held) {
             (Way::Straight(address), Some(None)) => {
                 self.post(self.now, from, Mail::DialFailed { address, retry: false });
@@ -81,6 +80,7 @@ impl World {
                 self.lose(from, to); // an earlier life of one of them left it behind
                 let ends = self.see(from, to, address);
                 self.connect(ends, None);
+                self.mark(from, to);
             }
             (Way::Through(relay), None) => {
                 self.lose(from, to);
@@ -100,6 +100,14 @@ impl World {
         })
     }
 
+    /// Notes whether the straight connection that `from` dialed took a hole.
+    fn mark(&mut self, from: Place, to: Place) {
+        let is_punched = self.translators.is_strict(to);
+        if let Some(connection) = self.network.connection_mut(from, to) {
+            connection.is_punched = is_punched;
+        }
+    }
+
     fn connect(&mut self, ends: [(Place, End); 2], via: Option<Place>) {
         self.network.connect(ends, via);
         let relay = via.map(|relay| self.machines[relay].id);
@@ -117,6 +125,7 @@ impl World {
         if let Some(connection) = self.network.connection_mut(from, to) {
             connection.straighten(ends);
         }
+        self.mark(from, to);
         for ((at, end), other) in ends.into_iter().zip([to, from]) {
             let peer = self.machines[other].id;
             self.post(self.now, at, Mail::Moved { peer, address: end.sees });

@@ -108,6 +108,11 @@ impl Translators {
         self.relays && self.is_open(place)
     }
 
+    /// Whether only those that this machine has called can dial it.
+    pub(crate) fn is_strict(&self, place: Place) -> bool {
+        matches!(self.all[place].nat, Nat::PortRestricted | Nat::Symmetric)
+    }
+
     /// A packet leaves `from` for `toward` and opens a hole. Returns where the receiver sees it come from.
     pub(crate) fn opens(&mut self, from: Place, toward: SocketAddr, now: Time) -> SocketAddr {
         let translator = &mut self.all[from];

@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) is_orphan: bool,
     /// The machine that passes its packets on, if they do not go straight.
     pub(crate) via: Option<Place>,
+    /// Whether the one that was dialed let the other in only because it had called it itself.
+    pub(crate) is_punched: bool,
     ends: BTreeMap<Place, End>,
 }
 
@@ -101,6 +103,7 @@ impl Network {
             stalled: Vec::new(),
             is_orphan: false,
             via,
+            is_punched: false,
             ends: ends.into_iter().collect(),
         };
         self.connections.insert(ordered(ends[0].0, ends[1].0), connection);

@@ -128,7 +128,7 @@ impl World {
 
     fn report(mut self) -> Report {
         self.figures.virtual_ms = self.now.0 / 1000;
-        self.figures.reach = self.reach();
+        (self.figures.reach, self.figures.arranged) = self.reaches();
         let nodes = self.machines.iter().filter(|machine| machine.is_honest()).filter_map(|m| m.node.as_ref());
         let entries = nodes.map(|node| node.fold().log().records().count() as u64).max();
         self.figures.entries = entries.unwrap_or(0);
