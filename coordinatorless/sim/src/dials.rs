@@ -121,6 +121,7 @@ impl World {
 
     /// A straight connection takes over from a relayed one, with all that is under way on it.
     fn straighten(&mut self, from: Place, to: Place, address: SocketAddr) {
+        self.figures.moved += 1;
         let ends = self.see(from, to, address);
         if let Some(connection) = self.network.connection_mut(from, to) {
             connection.straighten(ends);

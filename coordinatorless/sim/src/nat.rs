@@ -103,6 +103,11 @@ impl Translators {
         self.all.iter().all(|translator| translator.nat == Nat::Open)
     }
 
+    /// Whether anybody passes packets on.
+    pub(crate) fn have_relays(&self) -> bool {
+        self.relays
+    }
+
     /// Whether this machine passes packets on.
     pub(crate) fn volunteers(&self, place: Place) -> bool {
         self.relays && self.is_open(place)

@@ -71,6 +71,8 @@ pub struct Figures {
     /// Pairs of which one end holds the connection to be punched because a mutual neighbour had told it to dial; the other
     /// holes came about because both dialed of themselves.
     pub arranged: u64,
+    /// Relayed connections that a straight one took over from.
+    pub moved: u64,
     /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
     pub held_bytes_max: u64,
     /// The most that a peer kept beside model, set and checkpoint, bytes.

@@ -53,8 +53,9 @@ impl World {
 
     /// A connection came or went: looks at those that one of its ends passes on.
     pub(crate) fn listen_beyond(&mut self, a: Place, b: Place) {
-        for (c, d) in self.network.relayed_by([a, b]) {
-            self.listen_to(c, d);
+        if self.translators.have_relays() {
+            let relayed = self.network.relayed_by([a, b]);
+            relayed.into_iter().for_each(|(c, d)| self.listen_to(c, d));
         }
     }
 
