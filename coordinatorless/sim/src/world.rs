@@ -96,7 +96,7 @@ impl World {
             Happening::Broken { a, b, connection } => self.notice_loss(a, b, connection),
             Happening::Fault(fault) => self.meet(fault),
             Happening::Handshake { from, life, dial } if self.machines[from].life == life => {
-                self.shake_hands(from, dial)
+                self.shake_hands(from, dial);
             }
             Happening::Look => self.look(),
             Happening::Start { at } => self.start(at),
