@@ -92,7 +92,7 @@ fn a_dial_that_failed_before_it_was_doubted_waits_for_its_next_turn() {
     let (mut a, after) = waiting();
     a.connect(2, at(2, 2002), Reach::Direct);
     a.handle(Input::Disconnected { peer: id(2) });
-    let again = a.pass(Duration::from_secs(1));
+    let again = a.pass(Duration::from_millis(1200));
     assert_eq!(dials(&again), [(at(2, 2002), Some(id(2)))], "a neighbour that was lost is dialed soon");
     a.handle(Input::DialFailed { address: at(2, 2002), retry: true });
     a.now = a.now + after;
