@@ -7,6 +7,7 @@
 //! There is no clock, thread, socket or operating-system randomness in here: the same seed gives the same history on
 //! every machine, and the caller may spread seeds over threads.
 
+mod dials;
 mod dice;
 mod disk;
 mod faults;
@@ -14,8 +15,10 @@ mod invariants;
 mod learner;
 mod life;
 mod malice;
+mod nat;
 mod network;
 mod queue;
+mod reaches;
 mod report;
 mod run;
 mod scenario;
@@ -24,6 +27,7 @@ mod swarm;
 mod wires;
 mod world;
 
+pub use nat::Nat;
 pub use report::{Figures, Report, Summary, Traffic, Violation};
 pub use run::{run_seed, run_seeds};
 pub use scenario::{BadScenario, Checks, Faults, Hostile, Network, Scenario, Way, Work};

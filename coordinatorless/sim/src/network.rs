@@ -5,7 +5,7 @@
 //! carries nothing for the idle timeout is lost with all that waits.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_coordinatorless::Time;
 
@@ -28,7 +28,20 @@ pub(crate) struct Connection {
     pub(crate) stalled: Vec<(Place, usize, Vec<u8>)>,
     /// The process at one end has ended, and the other has not noticed yet.
     pub(crate) is_orphan: bool,
-    lives: BTreeMap<Place, u32>,
+    /// The machine that passes its packets on, if they do not go straight.
+    pub(crate) via: Option<Place>,
+    /// Whether the one that was dialed let the other in only because it had called it itself.
+    pub(crate) is_punched: bool,
+    ends: BTreeMap<Place, End>,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The life in which the machine made the connection.
+    pub(crate) life: u32,
+    /// Where it sees the other end.
+    pub(crate) sees: SocketAddr,
 }
 
 /// A partition.
@@ -82,14 +95,16 @@ impl Network {
     }
 
     /// Makes a new connection between two machines in their present lives.
-    pub(crate) fn connect(&mut self, ends: [(Place, u32); 2]) {
+    pub(crate) fn connect(&mut self, ends: [(Place, End); 2], via: Option<Place>) {
         self.count += 1;
         let connection = Connection {
             number: self.count,
             silent_since: None,
             stalled: Vec::new(),
             is_orphan: false,
-            lives: ends.into_iter().collect(),
+            via,
+            is_punched: false,
+            ends: ends.into_iter().collect(),
         };
         self.connections.insert(ordered(ends[0].0, ends[1].0), connection);
     }
@@ -101,6 +116,12 @@ impl Network {
     /// Pairs that are connected.
     pub(crate) fn pairs(&self) -> Vec<(Place, Place)> {
         self.connections.keys().copied().collect()
+    }
+
+    /// Pairs whose packets one of these machines passes on.
+    pub(crate) fn relayed_by(&self, relays: [Place; 2]) -> Vec<(Place, Place)> {
+        let passed = self.connections.iter().filter(|(_, held)| held.via.is_some_and(|via| relays.contains(&via)));
+        passed.map(|(pair, _)| *pair).collect()
     }
 
     /// Splits the machines into two parts.
@@ -156,15 +177,16 @@ impl Network {
         let jitter = Duration::from_micros(self.dice.below(self.settings.jitter_ms * 1000 + 1));
         let packets = (bytes as u64).div_ceil(PACKET_BYTES);
         let lost = !self.calm && self.dice.happens((self.settings.loss_percent * packets).min(90));
-        let again = if lost { self.round_trip(from, to) + Duration::from_millis(25) } else { Duration::ZERO };
-        self.leaves(now, from, priority, bytes as u64) + self.latency(from, to) + jitter + again
+        let way = self.way(from, to);
+        let again = if lost { 2 * way + Duration::from_millis(25) } else { Duration::ZERO };
+        self.leaves(now, from, priority, bytes as u64) + way + jitter + again
     }
 
     /// When a datagram that leaves `from` now is there; never, if it is lost.
     pub(crate) fn datagram_arrival(&mut self, now: Time, from: Place, to: Place) -> Option<Time> {
         let jitter = Duration::from_micros(self.dice.below(self.settings.jitter_ms * 1000 + 1));
         let lost = !self.calm && self.dice.happens(self.settings.loss_percent);
-        (!lost).then(|| now + self.latency(from, to) + jitter)
+        (!lost).then(|| now + self.way(from, to) + jitter)
     }
 
     /// When the last byte of a message has left: urgent messages overtake those that wait.
@@ -186,6 +208,12 @@ impl Network {
         slow + mix(self.seed, at as u64, u64::MAX) % (fast - slow + 1)
     }
 
+    /// How long a packet of the connection of the two takes.
+    fn way(&self, a: Place, b: Place) -> Duration {
+        let via = self.connection(a, b).and_then(|connection| connection.via);
+        via.map_or_else(|| self.latency(a, b), |relay| self.latency(a, relay) + self.latency(relay, b))
+    }
+
     fn latency(&self, a: Place, b: Place) -> Duration {
         let (a, b) = ordered(a, b);
         let [short, long] = self.settings.latency_ms.map(|ms| ms * 1000);
@@ -194,9 +222,19 @@ impl Network {
 }
 
 impl Connection {
-    /// The life in which `end` made the connection.
+    /// The life in which the machine at `end` made the connection.
     pub(crate) fn life_of(&self, end: Place) -> u32 {
-        self.lives.get(&end).copied().unwrap_or(0)
+        self.ends.get(&end).map_or(0, |end| end.life)
+    }
+
+    /// Who is at its ends.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (Place, End)> + '_ {
+        self.ends.iter().map(|(place, end)| (*place, *end))
+    }
+
+    /// Its packets go straight from now on.
+    pub(crate) fn straighten(&mut self, ends: [(Place, End); 2]) {
+        (self.via, self.ends) = (None, ends.into_iter().collect());
     }
 
     /// Keeps a message until the connection carries something again.

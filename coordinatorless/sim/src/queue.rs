@@ -13,8 +13,8 @@ pub(crate) type Place = usize;
 /// What reaches a machine from the network.
 #[derive(Clone, Debug)]
 pub(crate) enum Mail {
-    /// A connection is up.
-    Connected { peer: PeerId, address: SocketAddr },
+    /// A connection is up; its packets go through `relay` if one is named.
+    Connected { peer: PeerId, address: SocketAddr, relay: Option<PeerId> },
     /// A datagram came in.
     Datagram { from: Place, connection: u64, bytes: Vec<u8> },
     /// A dial failed.
@@ -23,6 +23,28 @@ pub(crate) enum Mail {
     Disconnected { peer: PeerId },
     /// A message came in over the connection with this number.
     Message { from: Place, connection: u64, bytes: Vec<u8> },
+    /// A relayed connection goes straight now.
+    Moved { peer: PeerId, address: SocketAddr },
+}
+
+/// An attempt to connect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dial {
+    pub(crate) to: Place,
+    pub(crate) way: Way,
+    /// Who must be there, if it matters.
+    pub(crate) expect: Option<PeerId>,
+    /// When its handshake times out.
+    pub(crate) ends: Time,
+}
+
+/// Which way a dial goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// To this address.
+    Straight(SocketAddr),
+    /// Through the machine here.
+    Through(Place),
 }
 
 /// One thing that will happen.
@@ -34,8 +56,8 @@ pub(crate) enum Happening {
     Broken { a: Place, b: Place, connection: u64 },
     /// A fault begins or ends.
     Fault(Fault),
-    /// A dial has had its round trip.
-    Handshake { from: Place, life: u32, to: Place, expect: Option<PeerId> },
+    /// The first packets of a dial have had their round trip.
+    Handshake { from: Place, life: u32, dial: Dial },
     /// The invariants are looked at.
     Look,
     /// The trainer of a machine has replayed an update.

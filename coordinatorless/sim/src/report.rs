@@ -77,6 +77,14 @@ pub struct Figures {
     pub membership_bytes_mean: u64,
     /// The most that any peer keeps of it.
     pub membership_bytes_max: u64,
+    /// Pairs of live honest peers at the end by how they are connected: `direct`, `punched` (the dialed one lets in only whom
+    /// it has called itself), `relayed`, or not: `apart`.
+    pub reach: BTreeMap<&'static str, u64>,
+    /// Pairs of which one end holds the connection to be punched because a mutual neighbour had told it to dial; the other
+    /// holes came about because both dialed of themselves.
+    pub arranged: u64,
+    /// Relayed connections that a straight one took over from.
+    pub moved: u64,
     /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
     pub held_bytes_max: u64,
     /// The most that a peer kept beside model, set and checkpoint, bytes.

@@ -130,6 +130,7 @@ impl World {
 
     fn report(mut self) -> Report {
         self.figures.virtual_ms = self.now.0 / 1000;
+        (self.figures.reach, self.figures.arranged) = self.reaches();
         let nodes = self.machines.iter().filter(|machine| machine.is_honest()).filter_map(|m| m.node.as_ref());
         let nodes: Vec<&Node> = nodes.collect();
         let entries = nodes.iter().map(|node| node.fold().log().records().count() as u64).max();

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::nat::Nat;
+
 /// A whole scenario. Times are virtual, in milliseconds unless the name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -83,6 +85,11 @@ pub struct Network {
     pub handshake_timeout_ms: u64,
     /// The fastest and the slowest clock differ by at most this much, parts per million.
     pub drift_ppm: u64,
+    /// What machines are behind; the seed deals these out, each as often as the others. If any is not open, the founders must
+    /// be at least as many as are named here, so that some of them are: those are whom newcomers know.
+    pub behind: Vec<Nat>,
+    /// Whether machines that anyone can dial pass packets on between those that cannot reach each other.
+    pub relays: bool,
 }
 
 /// Faults, each as often as the number says in an hour, in the whole swarm.
@@ -218,6 +225,8 @@ impl Default for Network {
             idle_timeout_ms: 10_000,
             handshake_timeout_ms: 5000,
             drift_ppm: 200,
+            behind: vec![Nat::Open],
+            relays: false,
         }
     }
 }
@@ -322,6 +331,11 @@ impl Scenario {
             (!ordered(self.network.upload_kb_per_s), "network.upload_kb_per_s: slowest, then fastest"),
             (percents.iter().any(|percent| *percent > 90), "network: at most 90 percent"),
             (self.network.drift_ppm > 100_000, "network.drift_ppm must be at most 100,000"),
+            (!self.network.behind.contains(&Nat::Open), "network.behind must name open"),
+            (
+                self.network.behind.len() > 1 && self.network.behind.len() > self.founders,
+                "network.behind: at most founders",
+            ),
             (self.network.idle_timeout_ms == 0, "network.idle_timeout_ms must not be 0"),
             (!ordered(self.faults.lasts_ms), "faults.lasts_ms: shortest, then longest"),
             (self.checks.every_ms == 0 || self.checks.window_ms == 0, "checks: an interval must not be 0"),
@@ -353,7 +367,7 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [(&str, &str); 6] = built_in!["mix", "wan", "partition", "churn125", "byzantine", "thousand"];
+const BUILT_IN: [(&str, &str); 7] = built_in!["mix", "wan", "partition", "churn125", "byzantine", "thousand", "nat"];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -47,8 +47,8 @@ pub(crate) enum Deed {
     Keep { root: Hash, index: u32, bytes: Vec<u8> },
     /// Open a connection, to this peer if it is named.
     Dial { address: SocketAddr, expect: Option<PeerId> },
-    /// Open a connection through a volunteer. Nobody volunteers here.
-    DialThrough,
+    /// Open a connection through a volunteer.
+    DialThrough { relay: PeerId, peer: PeerId },
     /// Set the stored log aside.
     Reset,
     /// Send a message; the smaller the number, the more urgent.
@@ -61,12 +61,14 @@ pub(crate) enum Deed {
 
 /// Makes a peer as its machine would on starting it.
 pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
-    let Waking { identity, seed, is_author, incarnation, address_book, stored } = setup;
+    let Waking { identity, seed, is_author, incarnation, address_book, stored, is_on_loopback, relay } = setup;
     let far = scenario.network.latency_ms[1] > FAR_MS;
     let config = Config {
         neighbours_max: scenario.neighbours_max,
         enroll_early: is_author,
         swim: if far { Swim::wan() } else { Swim::lan() },
+        loopback_only: is_on_loopback,
+        relay,
         ..Config::default()
     };
     Node::new(Setup {
@@ -92,6 +94,10 @@ pub(crate) struct Waking {
     pub(crate) incarnation: u64,
     pub(crate) address_book: Vec<PeerAddress>,
     pub(crate) stored: murmur_coordinatorless::Stored,
+    /// Whether all machines have loopback addresses.
+    pub(crate) is_on_loopback: bool,
+    /// Whether it passes packets on.
+    pub(crate) relay: bool,
 }
 
 /// Tells `node` something at its own time `now`.
@@ -111,11 +117,15 @@ pub(crate) fn tell(node: &mut Node, now: Time, word: Word) {
 
 fn input_of(mail: Mail, from: PeerId) -> Input {
     match mail {
-        Mail::Connected { peer, address } => Input::Connected { peer, address, reach: Reach::Direct },
+        Mail::Connected { peer, address, relay } => {
+            let reach = relay.map_or(Reach::Direct, |by| Reach::Relayed { by });
+            Input::Connected { peer, address, reach }
+        }
         Mail::Datagram { bytes, .. } => Input::Datagram { from, bytes },
         Mail::DialFailed { address, retry } => Input::DialFailed { address, retry },
         Mail::Disconnected { peer } => Input::Disconnected { peer },
         Mail::Message { bytes, .. } => Input::Message { from, bytes },
+        Mail::Moved { peer, address } => Input::Moved { peer, address },
     }
 }
 
@@ -128,7 +138,7 @@ pub(crate) fn ask(node: &mut Node) -> Option<Deed> {
         Output::Compact(compacted) => Deed::Compact(compacted),
         Output::Datagram { to, bytes } => Deed::Send { to, priority: DATAGRAM, bytes },
         Output::Dial { address, expect } => Deed::Dial { address, expect },
-        Output::DialThrough { .. } => Deed::DialThrough,
+        Output::DialThrough { relay, peer } => Deed::DialThrough { relay, peer },
         Output::Event(event) => Deed::Tell(event),
         Output::KeepChunk { root, index, bytes } => Deed::Keep { root, index, bytes },
         Output::Reset => Deed::Reset,

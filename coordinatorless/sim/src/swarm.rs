@@ -1,7 +1,6 @@
 //! Who takes part: the run that all agree on, and one machine for each peer.
 
 use core::time::Duration;
-use std::net::SocketAddr;
 
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{Node, Time};
@@ -11,7 +10,7 @@ use crate::{
     dice::Dice,
     disk::Disk,
     learner::Segment,
-    queue::{Happening, Place},
+    queue::Happening,
     scenario::{Scenario, Way},
     seam::CLASS,
 };
@@ -114,16 +113,6 @@ impl Machine {
     fn speed(&self) -> u64 {
         1_000_000u64.saturating_add_signed(self.drift_ppm)
     }
-}
-
-/// Where the peer at `place` listens.
-pub(crate) fn address(place: Place) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], u16::try_from(1 + place).unwrap_or(u16::MAX)))
-}
-
-/// Who listens at `address`, of `count` peers.
-pub(crate) fn place_of(address: SocketAddr, count: usize) -> Option<Place> {
-    usize::from(address.port()).checked_sub(1).filter(|place| *place < count)
 }
 
 /// All machines of a seed, founders first, newcomers last; the hostile ones anywhere.

@@ -1,41 +1,13 @@
-//! Connections come and go: dials, closings, silence, and the loss of what was silent too long.
+//! Connections end: closings, silence, and the loss of what was silent too long.
 
 use murmur_collectives::PeerId;
 
 use crate::{
     queue::{Happening, Mail, Place},
-    swarm::address,
     world::World,
 };
 
 impl World {
-    /// A dial has had its round trip: either both are connected now, or it fails.
-    pub(crate) fn shake_hands(&mut self, from: Place, life: u32, to: Place, expect: Option<PeerId>) {
-        if self.machines[from].life != life {
-            return;
-        }
-        let open = self.network.is_open(from, to) && self.machines[to].is_live() && self.machines[from].is_live();
-        let open = open && expect.is_none_or(|peer| peer == self.machines[to].id);
-        if !open {
-            let rest = self.network.handshake_timeout().saturating_sub(self.network.round_trip(from, to));
-            return self.post(self.now + rest, from, Mail::DialFailed { address: address(to), retry: true });
-        }
-        if self.is_connected(from, to) {
-            return self.post(self.now, from, Mail::DialFailed { address: address(to), retry: false });
-        }
-        self.lose(from, to); // an earlier life of one of them left it behind
-        self.network.connect([(from, life), (to, self.machines[to].life)]);
-        for (one, other) in [(from, to), (to, from)] {
-            let peer = self.machines[other].id;
-            self.post(self.now, one, Mail::Connected { peer, address: address(other) });
-        }
-    }
-
-    /// Whether the two are connected, by a connection made in the present life of both.
-    fn is_connected(&self, a: Place, b: Place) -> bool {
-        self.network.connection(a, b).is_some_and(|connection| !connection.is_orphan)
-    }
-
     /// One side ends a connection. If the other side `offended`, honest peers agree that it should not have.
     pub(crate) fn close(&mut self, at: Place, peer: PeerId, offended: bool) {
         let Some(other) = self.places.get(&peer).copied() else { return };
@@ -48,6 +20,8 @@ impl World {
     /// A connection ends; whoever lived with it is told.
     pub(crate) fn lose(&mut self, a: Place, b: Place) {
         let Some(connection) = self.network.disconnect(a, b) else { return };
+        connection.ends().for_each(|(at, end)| self.translators.let_close(at, end.sees, self.now));
+        self.listen_beyond(a, b);
         for (one, other, life) in [(a, b, connection.life_of(a)), (b, a, connection.life_of(b))] {
             if self.machines[one].life == life {
                 let peer = self.machines[other].id;
@@ -69,14 +43,36 @@ impl World {
 
     /// Something changed that may separate machines: looks at every connection of `at`, or at all.
     pub(crate) fn listen(&mut self, at: Option<Place>) {
-        let touched = |(a, b): &(Place, Place)| at.is_none_or(|at| *a == at || *b == at);
-        for (a, b) in self.network.pairs().into_iter().filter(touched) {
+        let via = |a, b| self.network.connection(a, b).and_then(|connection| connection.via);
+        let touched = |(a, b): &(Place, Place)| at.is_none_or(|at| *a == at || *b == at || via(*a, *b) == Some(at));
+        let touched: Vec<(Place, Place)> = self.network.pairs().into_iter().filter(touched).collect();
+        for (a, b) in touched {
             self.listen_to(a, b);
         }
     }
 
+    /// A connection came or went: looks at those that one of its ends passes on.
+    pub(crate) fn listen_beyond(&mut self, a: Place, b: Place) {
+        if self.translators.have_relays() {
+            let relayed = self.network.relayed_by([a, b]);
+            relayed.into_iter().for_each(|(c, d)| self.listen_to(c, d));
+        }
+    }
+
+    /// Whether packets get through between two machines, straight or passed on by a third.
+    pub(crate) fn gets_through(&self, a: Place, b: Place, via: Option<Place>) -> bool {
+        let open =
+            |a: Place, b: Place| self.network.is_open(a, b) && self.machines[a].is_live() && self.machines[b].is_live();
+        let hop = |a, b| {
+            let straight = self.network.connection(a, b).filter(|hop| !hop.is_orphan && hop.via.is_none());
+            open(a, b) && straight.is_some()
+        };
+        via.map_or_else(|| open(a, b), |relay| hop(a, relay) && hop(relay, b))
+    }
+
     fn listen_to(&mut self, a: Place, b: Place) {
-        let open = self.network.is_open(a, b) && self.machines[a].is_live() && self.machines[b].is_live();
+        let via = self.network.connection(a, b).and_then(|connection| connection.via);
+        let open = self.gets_through(a, b, via);
         let (now, idle) = (self.now, self.network.idle_timeout());
         let Some(connection) = self.network.connection_mut(a, b) else { return };
         let open = open && !connection.is_orphan;

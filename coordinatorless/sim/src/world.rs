@@ -11,12 +11,13 @@ use crate::{
     invariants::{Told, Watch},
     learner::{Segment, replay},
     malice::Malice,
+    nat::Translators,
     network::Network,
     queue::{Happening, Mail, Place, Queue},
     report::Figures,
     scenario::{Scenario, Way},
     seam::{self, Deed, Word},
-    swarm::{Machine, Run, address, machines, place_of},
+    swarm::{Machine, Run, machines},
 };
 
 /// A durable write on a disk that is not slow.
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) queue: Queue,
     pub(crate) network: Network,
+    pub(crate) translators: Translators,
     pub(crate) run: Run,
     pub(crate) machines: Vec<Machine>,
     pub(crate) places: BTreeMap<PeerId, Place>,
@@ -55,6 +57,7 @@ impl World {
         let machines = machines(&scenario, seed);
         let run = Run::new(&scenario, seed, &machines);
         Self {
+            translators: Translators::new(&scenario.network.behind, scenario.network.relays, seed, machines.len()),
             network: Network::new(scenario.network.clone(), seed, machines.len()),
             now: Time(0),
             queue: Queue::default(),
@@ -92,13 +95,15 @@ impl World {
         match happening {
             Happening::Broken { a, b, connection } => self.notice_loss(a, b, connection),
             Happening::Fault(fault) => self.meet(fault),
-            Happening::Handshake { from, life, to, expect } => self.shake_hands(from, life, to, expect),
+            Happening::Handshake { from, life, dial } if self.machines[from].life == life => {
+                self.shake_hands(from, dial);
+            }
             Happening::Look => self.look(),
             Happening::Start { at } => self.start(at),
             Happening::Send { from, life, to, priority, bytes } if self.machines[from].life == life => {
                 self.transmit(from, to, priority, &bytes);
             }
-            Happening::Send { .. } => {}
+            Happening::Handshake { .. } | Happening::Send { .. } => {}
             Happening::Arrive { to: at, life, .. }
             | Happening::Replayed { at, life, .. }
             | Happening::Segment { at, life }
@@ -190,7 +195,7 @@ impl World {
             }
             Deed::Close { peer, offended } => self.close(at, peer, offended),
             Deed::Dial { address, expect } => self.dial(at, address, expect),
-            Deed::DialThrough => {}
+            Deed::DialThrough { relay, peer } => self.dial_through(at, relay, peer),
             Deed::Keep { root, index, bytes } => self.machines[at].disk.keep_chunk(root, index, bytes),
             Deed::Reset => {
                 self.write_down(at, "sets its log aside");
@@ -276,17 +281,6 @@ impl World {
     pub(crate) fn post(&mut self, at: Time, to: Place, mail: Mail) {
         let life = self.machines[to].life;
         self.queue.plan(at, Happening::Arrive { to, life, mail });
-    }
-
-    fn dial(&mut self, at: Place, address: std::net::SocketAddr, expect: Option<PeerId>) {
-        let life = self.machines[at].life;
-        match place_of(address, self.machines.len()).filter(|to| *to != at) {
-            Some(to) => {
-                let there = self.now + self.network.round_trip(at, to);
-                self.queue.plan(there, Happening::Handshake { from: at, life, to, expect });
-            }
-            None => self.post(self.now, at, Mail::DialFailed { address, retry: false }),
-        }
     }
 
     /// Plans the next look at a peer's timers.
@@ -402,6 +396,8 @@ impl World {
             incarnation: 1 + u64::from(machine.life),
             address_book: machine.disk.book(),
             stored: machine.disk.read(),
+            is_on_loopback: self.translators.are_all_open(),
+            relay: self.translators.volunteers(at),
         };
         let node = seam::awaken(&self.scenario, &self.run, waking);
         self.machines[at].begin(self.now, node);
@@ -412,14 +408,19 @@ impl World {
         self.write_down(at, &what);
         self.tell(at, Word::Time);
         for other in self.introductions(at) {
-            self.tell(at, Word::Introduce(address(other)));
+            self.tell(at, Word::Introduce(self.translators.address(other)));
         }
         self.begin_segment(at);
     }
 
     fn introductions(&mut self, at: Place) -> Vec<Place> {
-        let mut others: Vec<Place> =
-            (0..self.machines.len()).filter(|other| *other != at && self.machines[*other].life > 0).collect();
+        let open = self.translators.are_all_open();
+        // Where there are translators an invitation names founders that anyone can dial, whether they run yet or not.
+        let known = |other: &Place| {
+            let listens = self.translators.is_open(*other) && *other < self.scenario.founders;
+            if open { self.machines[*other].life > 0 } else { listens }
+        };
+        let mut others: Vec<Place> = (0..self.machines.len()).filter(|other| *other != at && known(other)).collect();
         others.retain(|other| !self.machines[*other].is_gone);
         while others.len() > self.scenario.introductions {
             let surplus = self.dice.index(others.len());

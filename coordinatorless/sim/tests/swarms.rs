@@ -51,6 +51,40 @@ fn homes_all_over_the_world_take_nobody_for_dead() {
     hold(&Scenario { seconds: 60, ..built_in("wan") }, 0..4);
 }
 
+/// Pairs that reach each other in this way at the end.
+fn pairs(report: &Report, way: &str) -> u64 {
+    report.figures.reach.get(way).copied().unwrap_or(0)
+}
+
+#[test]
+fn behind_translators_everybody_finds_a_way_to_everybody() {
+    let mut arranged = 0;
+    for seed in 4..9 {
+        let report = run_seed(&built_in("nat"), seed);
+        assert_eq!(report.violations, []);
+        let [direct, punched, relayed, apart] =
+            ["direct", "punched", "relayed", "apart"].map(|way| pairs(&report, way));
+        // Three of each kind: a symmetric translator and one that lets in only who was called cannot be punched.
+        assert_eq!((relayed, apart), (3 + 3 * 3, 0), "seed {seed}: {:?}", report.figures.reach);
+        // Those that let in only who was called cannot reach each other otherwise.
+        assert!(punched >= 3 && direct > 0, "seed {seed}: {:?}", report.figures.reach);
+        arranged += report.figures.arranged;
+    }
+    assert!(arranged > 0, "not all holes were punched by chance");
+}
+
+#[test]
+fn without_relays_some_stay_apart_and_agree_all_the_same() {
+    let mut scenario = built_in("nat");
+    scenario.network.relays = false;
+    for seed in 0..2 {
+        let report = run_seed(&scenario, seed);
+        assert_eq!(report.violations, [], "the same set and the same root, by way of others");
+        assert_eq!((pairs(&report, "relayed"), pairs(&report, "apart")), (0, 3 + 3 * 3), "{:?}", report.figures.reach);
+        assert!(pairs(&report, "punched") > 0, "{:?}", report.figures.reach);
+    }
+}
+
 #[test]
 fn one_seed_is_one_history_and_another_seed_is_another() {
     let scenario = built_in("mix");

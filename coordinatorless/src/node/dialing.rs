@@ -226,7 +226,8 @@ impl Node {
         }
         let attempts = failed.attempts.saturating_add(1);
         let pause = self.jittered(pause(attempts));
-        self.dialing.want(address, Dial { attempts, at: self.now + pause, begun: false, ..failed });
+        let again = Dial::new(failed.purpose, failed.expect, self.now + pause);
+        self.dialing.want(address, Dial { attempts, ..again });
     }
 
     /// A neighbour was lost: it is sought where it was, soon.

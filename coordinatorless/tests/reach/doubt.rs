@@ -86,3 +86,14 @@ fn a_starved_peer_whose_dials_are_all_slow_asks_no_more_than_its_neighbour_grant
         (10..70).flat_map(|n| a.handle(Input::DialFailed { address: at(n, 7), retry: true })).collect();
     assert_eq!((10..70).map(|n| asks_to_meet(&failed, n)).sum::<usize>(), 0, "still not");
 }
+
+#[test]
+fn a_dial_that_failed_before_it_was_doubted_waits_for_its_next_turn() {
+    let (mut a, after) = waiting();
+    // The user wants it, too: so it is dialed again when it fails.
+    a.handle(Input::Introduce { address: at(2, 2002) });
+    a.handle(Input::DialFailed { address: at(2, 2002), retry: true });
+    a.now = a.now + after;
+    (0..3).for_each(|_| a.node.handle_timeout(a.now));
+    assert!(a.node.poll_timeout().unwrap() > a.now, "or the driver would spin until then");
+}
