@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use murmur_sim::{Report, Scenario, Summary, run_seed};
+use murmur_sim::{Figures, Report, Scenario, Summary, run_seed};
 use serde_json::json;
 
 use super::arguments::SimArgs;
@@ -16,8 +16,8 @@ pub(super) fn sim(arguments: &SimArgs, output: &mut Output) -> Result<(), Failur
     let scenario = scenario(arguments)?;
     let (first, count) = arguments.seed.map_or((0, arguments.seeds), |seed| (seed, 1));
     let started = std::time::Instant::now();
-    let summary = play(&scenario, first, count, output)?;
-    conclude(&scenario, &summary, started.elapsed().as_secs_f64(), output);
+    let (summary, figures) = play(&scenario, first, count, output)?;
+    conclude(&scenario, (&summary, figures), started.elapsed().as_secs_f64(), output);
     match summary.violation_count() {
         0 => Ok(()),
         found => Err(Failure::new(Exit::Bug, format!("{found} violations of invariants in {} seeds", summary.seeds))
@@ -49,8 +49,13 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
 }
 
 /// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. Their chronicles, which
-/// nobody is shown here, are dropped, as many reports wait for the sum.
-fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Result<Summary, Failure> {
+/// nobody is shown here, are dropped, as many reports wait for the sum. Of a single seed all its figures are given, too.
+fn play(
+    scenario: &Scenario,
+    first: u64,
+    count: u64,
+    output: &mut Output,
+) -> Result<(Summary, Option<Figures>), Failure> {
     let (next, end) = (AtomicU64::new(first), first.saturating_add(count));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(usize::try_from(count).unwrap_or(1));
     let (reports, finished) = std::sync::mpsc::channel();
@@ -75,7 +80,8 @@ fn play(scenario: &Scenario, first: u64, count: u64, output: &mut Output) -> Res
     held.sort_by_key(|report| report.seed);
     let mut summary = Summary::default();
     held.iter().for_each(|report| summary.add(report));
-    Ok(summary)
+    let single = held.pop().filter(|_| count == 1);
+    Ok((summary, single.map(|report| report.figures)))
 }
 
 fn show(report: &Report, output: &mut Output) {
@@ -84,7 +90,7 @@ fn show(report: &Report, output: &mut Output) {
     }
 }
 
-fn conclude(scenario: &Scenario, summary: &Summary, seconds: f64, output: &mut Output) {
+fn conclude(scenario: &Scenario, (summary, figures): (&Summary, Option<Figures>), seconds: f64, output: &mut Output) {
     let found = summary.violation_count();
     let faults: u64 = summary.faults.values().sum();
     let text = format!(
@@ -111,6 +117,7 @@ fn conclude(scenario: &Scenario, summary: &Summary, seconds: f64, output: &mut O
             "heal_seconds_max": summary.heal_ms_max as f64 / 1000.0,
             "seconds": seconds,
         },
+        "seed_figures": figures,
     });
     output.result(&text, &object);
 }
