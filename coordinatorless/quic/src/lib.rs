@@ -56,7 +56,7 @@ pub use datagram::DATAGRAM_BYTES_MAX;
 pub use driver::{Host, Request, ToldOff, drive};
 pub use error::{BindError, CloseReason, DialError, Disconnect, Refusal, SendError};
 pub use event::{Events, TransportEvent};
-pub use own_address::{OwnAddresses, local_addresses};
+pub use own_address::{OwnAddresses, local_addresses, outward};
 pub use port_map::{PortMapError, PortMapNews, PortMapping};
 pub use queue::Priority;
 pub use tls::ALPN;

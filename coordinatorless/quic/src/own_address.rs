@@ -1,6 +1,6 @@
 //! Where this peer is: what only its own machine and its router know.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use murmur_coordinatorless::Input;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Addresses nobody has, one of each version of IP, that the default route leads to (RFC 5737, RFC 3849).
-const ABROAD: [(&str, &str); 2] = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+const ABROAD: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
 /// Keeps a node told of its own addresses: those of the interface that leads outside, and a mapped port as it comes and goes.
 ///
@@ -90,18 +91,29 @@ async fn send(requests: mpsc::WeakSender<Request>, request: Request) {
 /// The addresses at which others on the same network reach a socket bound to `bound`: that address, or for one that listens
 /// everywhere, those from which the system would send to the rest of the world. Never loopback; nothing is sent to find out.
 pub fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
-    let addresses = if bound.ip().is_unspecified() { outward(bound.is_ipv6()) } else { vec![bound.ip()] };
+    let addresses = match bound.ip() {
+        // A socket for IPv6 takes both.
+        IpAddr::V6(ip) if ip.is_unspecified() => ABROAD.into_iter().filter_map(outward).collect(),
+        IpAddr::V4(ip) if ip.is_unspecified() => outward(bound.ip()).into_iter().collect(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
+    };
     let usable = addresses.into_iter().filter(|ip| !ip.is_loopback() && !ip.is_unspecified() && !is_link_local(*ip));
     usable.map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }
 
-/// The address of the interface that leads outside, of each version of IP. A socket for IPv6 takes both.
-fn outward(both: bool) -> Vec<IpAddr> {
-    let found = |(from, to): &(&str, &str)| {
-        let socket = UdpSocket::bind(from).and_then(|socket| socket.connect(to).map(|()| socket)).ok()?;
-        socket.local_addr().ok().map(|address| address.ip())
-    };
-    ABROAD.iter().take(if both { 2 } else { 1 }).filter_map(found).collect()
+/// The address of the interface that leads outside, of the same version of IP as `any`: what the system picks for a datagram
+/// to a documentation address. Nothing is sent.
+pub fn outward(any: IpAddr) -> Option<IpAddr> {
+    let there = ABROAD.into_iter().find(|there| there.is_ipv4() == any.is_ipv4())?;
+    source_towards(SocketAddr::new(there, 9))
+}
+
+/// The own address that packets to `there` come from. Nothing is sent.
+pub(crate) fn source_towards(there: SocketAddr) -> Option<IpAddr> {
+    let any = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(there).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

@@ -1,6 +1,8 @@
 //! Which address each local peer listens on, and which ones go into the ticket.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use murmur_quic::outward;
 
 use super::interfaces::{Choice, choose, of_this_machine};
 use crate::ticket::ADDRESSES_MAX;
@@ -50,17 +52,6 @@ pub(super) fn for_neighbour(listening: SocketAddr) -> SocketAddr {
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     SocketAddr::new(ip, listening.port())
-}
-
-/// The address of the interface that leads outside: what the system picks for a datagram to a documentation address
-/// (RFC 5737, RFC 3849). Nothing is sent.
-fn outward(any: IpAddr) -> Option<IpAddr> {
-    let (from, to) = match any {
-        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
-        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
-    };
-    let found = UdpSocket::bind(from).and_then(|socket| socket.connect(to).and_then(|()| socket.local_addr()));
-    found.ok().map(|address| address.ip())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use core::{num::NonZeroU16, time::Duration};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Instant,
 };
 
@@ -12,7 +12,7 @@ use igd_next::{
     aio::{Gateway, tokio::Tokio},
 };
 
-use crate::own_address::default_router;
+use crate::own_address::{default_router, source_towards};
 
 /// How a router lists the mapping for its owner.
 const DESCRIPTION: &str = "murmur";
@@ -80,7 +80,8 @@ fn hidden(ip: IpAddr) -> Option<&'static str> {
 /// By PCP, or by NAT-PMP if that is what the router speaks.
 async fn ask(router: Ipv4Addr, inner: NonZeroU16, lasts: Duration) -> Result<Lease, String> {
     let refused = |what: String| format!("{router} refuses PCP and NAT-PMP ({what})");
-    let client = towards(SocketAddr::from((router, crab_nat::GATEWAY_PORT))).ok_or("the router cannot be reached")?;
+    let client =
+        source_towards(SocketAddr::from((router, crab_nat::GATEWAY_PORT))).ok_or("the router cannot be reached")?;
     let options = PortMappingOptions {
         external_port: Some(inner),
         lifetime_seconds: Some(seconds(lasts)),
@@ -118,7 +119,7 @@ async fn upnp(inner: u16, lasts: Duration) -> Result<Lease, String> {
     (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
     let gateway =
         igd_next::aio::tokio::search_gateway(options).await.map_err(|_| "no router answers to UPnP".to_owned())?;
-    let client = towards(gateway.addr).ok_or("the router cannot be reached")?;
+    let client = source_towards(gateway.addr).ok_or("the router cannot be reached")?;
     let local = SocketAddr::new(client, inner);
     let ip = gateway.get_external_ip().await.map_err(|error| format!("UPnP: {error}"))?;
     let port = grant(&gateway, local, lasts).await?;
@@ -216,13 +217,6 @@ impl Lease {
             tracing::debug!(reason, "the router keeps a mapping until its lease ends");
         }
     }
-}
-
-/// The own address that packets to `there` come from. Nothing is sent.
-fn towards(there: SocketAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(there).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }
 
 fn seconds(lasts: Duration) -> u32 {
