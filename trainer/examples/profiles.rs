@@ -54,8 +54,7 @@ impl Trainee {
         let params = initial_params(&config, &[0; 32]);
         let [grad, m, v] = [(); 3].map(|()| vec![0.0; params.len()]);
         let bytes: Vec<u8> = (0..=SEQUENCES * config.context).map(|i| (i * i + 7 * i) as u8).collect();
-        let (inputs, targets) = (bytes[..bytes.len() - 1].to_vec(), bytes[1..].to_vec());
-        let batch = Batch { size: SEQUENCES, context: config.context, inputs, targets };
+        let batch = Batch::in_a_row(SEQUENCES, config.context, &bytes);
         let replica = numeric.replica(config, 1).unwrap();
         let mut trainee = Self { name: replica.class(), replica, params, grad, m, v, batch, steps: 0 };
         trainee.turn(2);

@@ -21,7 +21,7 @@ fn main() {
     let params = initial_params_of(&Layout::with_vocab(&config, vocab), &config, &[0; 32]);
     let zeros = vec![0.0; params.len()];
     let tokens: Vec<u8> = (0..=size * context).map(|i| (i * i + 7 * i) as u8 % vocab as u8).collect();
-    let batch = Batch { size, context, inputs: tokens[..size * context].to_vec(), targets: tokens[1..].to_vec() };
+    let batch = Batch::in_a_row(size, context, &tokens);
     let replica = ExactReplica::with_vocab(config, vocab, pool).unwrap();
     let mut trainee = Trainee { replica, grad: zeros.clone(), m: zeros.clone(), v: zeros, params, batch, steps: 0 };
     for line in std::io::stdin().lines() {

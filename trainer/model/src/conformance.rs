@@ -146,5 +146,5 @@ fn batch(seed: u64, step: usize) -> Batch {
         byte + 32
     };
     let text: Vec<u8> = draws.iter().map(&mut next).collect();
-    Batch { size: SEQUENCES, context: CONFIG.context, inputs: text[..length].to_vec(), targets: text[1..].to_vec() }
+    Batch::in_a_row(SEQUENCES, CONFIG.context, &text)
 }

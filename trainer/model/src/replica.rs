@@ -18,6 +18,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Sequences of `context` bytes that lie behind each other in `text`.
+    ///
+    /// # Panics
+    /// If `text` has not exactly one byte more than the sequences: the one that follows the last.
+    pub fn in_a_row(size: usize, context: usize, text: &[u8]) -> Self {
+        assert_eq!(text.len(), size * context + 1, "the sequences, and the byte after them");
+        Self { size, context, inputs: text[..size * context].to_vec(), targets: text[1..].to_vec() }
+    }
+
     /// Tokens it trains on: `size · context`.
     pub fn tokens(&self) -> u64 {
         (self.size * self.context) as u64

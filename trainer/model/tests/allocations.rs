@@ -47,7 +47,7 @@ static ALLOCATOR: Counting = Counting;
 fn no_step_after_the_first_asks_for_memory() {
     let config = ModelConfig { layers: 2, heads: 2, d_model: 40, context: 80 };
     let bytes: Vec<u8> = (0..=4 * 80).map(|i| (i * i + 7 * i) as u8).collect();
-    let batch = Batch { size: 4, context: 80, inputs: bytes[..320].to_vec(), targets: bytes[1..].to_vec() };
+    let batch = Batch::in_a_row(4, 80, &bytes);
     let optimizer = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
     for level in Level::available() {
         let mut params = initial_params(&config, &[0; 32]);

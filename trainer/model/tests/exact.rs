@@ -11,9 +11,7 @@ const CONFIG: ModelConfig = ModelConfig { layers: 2, heads: 2, d_model: 8, conte
 fn batch(step: usize) -> Batch {
     let byte = |i: usize| (i * i + 7 * i + step) as u8 % 32 + 96;
     let (size, context) = (4, 16);
-    let inputs = (0..size * context).map(byte).collect();
-    let targets = (1..=size * context).map(byte).collect();
-    Batch { size, context, inputs, targets }
+    Batch::in_a_row(size, context, &(0..=size * context).map(byte).collect::<Vec<u8>>())
 }
 
 fn replica(config: ModelConfig) -> ExactReplica {
@@ -64,9 +62,7 @@ fn the_loss_and_every_gradient_agree_with_a_slow_reference_in_f64() {
 fn long(context: usize) -> Batch {
     let size = 64 * 5 / context;
     let byte = |i: usize| (i * i * 31 + 7 * i) as u8;
-    let inputs = (0..size * context).map(byte).collect();
-    let targets = (1..=size * context).map(byte).collect();
-    Batch { size, context, inputs, targets }
+    Batch::in_a_row(size, context, &(0..=size * context).map(byte).collect::<Vec<u8>>())
 }
 
 /// The bits of three steps of gradient descent.

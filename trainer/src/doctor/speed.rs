@@ -108,8 +108,7 @@ fn training(pool: Pool) -> Result<Figure, Failure> {
     let [mut grad, mut m, mut v] = [(); 3].map(|()| vec![0.0; params.len()]);
     let mut replica = ExactReplica::new(config, pool)?;
     let bytes: Vec<u8> = (0..=SEQUENCES * config.context).map(|i| (i * i + 7 * i) as u8).collect();
-    let (inputs, targets) = (bytes[..bytes.len() - 1].to_vec(), bytes[1..].to_vec());
-    let batch = Batch { size: SEQUENCES, context: config.context, inputs, targets };
+    let batch = Batch::in_a_row(SEQUENCES, config.context, &bytes);
     let (mut steps, mut loss) = (0, Ok(0.0));
     let figure = figure("training", "tokens/s", batch.tokens() as f64, || {
         loss = replica.loss_and_grad(&params, &batch, &mut grad);
