@@ -33,9 +33,8 @@ impl Checkpoints {
         Self { dir: dir.to_owned(), model: manifest.model(), run, reporter, every, due: every }
     }
 
-    /// Takes the present state if the clock has come far enough since the last time.
-    pub(super) fn take_if_due(&mut self, fold: &Fold) -> Option<Checkpoint> {
-        let clock = fold.clock();
+    /// Takes the present state, at `clock`, if that has come far enough since the last time.
+    pub(super) fn take_if_due(&mut self, clock: u64, fold: &Fold) -> Option<Checkpoint> {
         if self.every == 0 || clock < self.due {
             return None;
         }

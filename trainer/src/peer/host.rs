@@ -85,10 +85,10 @@ impl PeerHost {
     }
 
     /// Writes a checkpoint file beside the network's work, if one is due.
-    fn save_if_due(&mut self, node: &Node) {
+    fn save_if_due(&mut self, clock: u64, node: &Node) {
         if !self.tells_folds
             && node.is_caught_up()
-            && let Some(taken) = self.checkpoints.take_if_due(node.fold())
+            && let Some(taken) = self.checkpoints.take_if_due(clock, node.fold())
         {
             let checkpoints = self.checkpoints.clone();
             tokio::task::spawn_blocking(move || checkpoints.write(&taken));
@@ -126,12 +126,13 @@ impl Host for PeerHost {
     }
 
     fn event(&mut self, event: Event, node: &mut Node) {
-        self.shared.clock.store(node.fold().clock(), Relaxed);
+        let clock = node.fold().clock();
+        self.shared.clock.store(clock, Relaxed);
         self.metrics.set_peers(node.neighbours().len());
         match event {
             Event::Applied { update, .. } => {
                 self.applied += 1;
-                self.save_if_due(node);
+                self.save_if_due(clock, node);
                 if self.tells_folds {
                     self.shared.saw(update.author);
                     self.reporter.folded(update);

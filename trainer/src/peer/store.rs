@@ -81,15 +81,17 @@ impl Store {
         let head = read(HEAD, BYTES_MAX)?.and_then(|bytes| log::decode(&bytes)).as_ref().map(log::stored);
         let head = head.filter(|head| Entry::check(head.entry.clone()).is_ok_and(|entry| entry.author() == me));
         let carries = CARRIES.iter().filter_map(|name| read(name, BYTES_MAX).transpose());
+        let fetched = fetched::read(dir, fetched::bytes_max(parameters));
+        let fetch = FetchFile::of(fetched.as_ref());
         let stored = Stored {
             entries,
             compacted: settled.map(|Settled { proof, state, .. }| (proof, state)),
-            fetched: fetched::read(dir, fetched::bytes_max(parameters)),
+            fetched,
             signing: votes(dir)?,
             head,
             carries: carries.map(|carry| carry.map(Arc::from)).collect::<Result<_, _>>()?,
         };
-        Ok((Self { dir: dir.to_owned(), log, generation, fetch: FetchFile::default() }, stored))
+        Ok((Self { dir: dir.to_owned(), log, generation, fetch }, stored))
     }
 
     /// Appends a record; a durable one is on disk when this returns.

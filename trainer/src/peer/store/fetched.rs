@@ -21,34 +21,38 @@ const INDEX_BYTES: usize = 4;
 
 /// The file of a fetch under way.
 #[derive(Debug, Default)]
-pub(super) struct FetchFile(Option<(Hash, File)>);
+pub(super) struct FetchFile {
+    /// The state that the file on the disk is of.
+    root: Option<Hash>,
+    file: Option<File>,
+}
 
 impl FetchFile {
+    /// The file that was read when the folder was opened, if there was one.
+    pub(super) fn of(fetched: Option<&Fetched>) -> Self {
+        Self { root: fetched.map(|fetched| fetched.root), file: None }
+    }
+
     /// Appends a chunk; a file of another state is begun again.
     pub(super) fn keep(&mut self, dir: &Path, root: Hash, index: u32, bytes: &[u8]) -> io::Result<()> {
-        if self.0.as_ref().is_none_or(|(kept, _)| *kept != root) {
-            self.0 = Some((root, begin(dir, root)?));
+        let path = dir.join(FETCH);
+        if self.root != Some(root) {
+            let mut file = File::create(&path)?;
+            file.write_all(&log::frame(&root.0))?;
+            *self = Self { root: Some(root), file: Some(file) };
         }
-        let framed = log::frame(&[&index.to_le_bytes()[..], bytes].concat());
-        self.0.as_mut().map_or(Ok(()), |(_, file)| file.write_all(&framed))
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(log::append_to(&path)?),
+        };
+        file.write_all(&log::frame(&[&index.to_le_bytes()[..], bytes].concat()))
     }
 
     /// The state is there, or is given up.
     pub(super) fn drop_file(&mut self, dir: &Path) {
-        self.0 = None;
+        *self = Self::default();
         let _ = fs::remove_file(dir.join(FETCH));
     }
-}
-
-/// The file of that root: the one that is there, or a new one.
-fn begin(dir: &Path, root: Hash) -> io::Result<File> {
-    let path = dir.join(FETCH);
-    if read(dir, u64::MAX).is_some_and(|fetched| fetched.root == root) {
-        return log::append_to(&path);
-    }
-    let mut file = File::create(&path)?;
-    file.write_all(&log::frame(&root.0))?;
-    Ok(file)
 }
 
 /// The chunks in a folder that are whole, if there are any. A file longer than `most` bytes is none of ours.
