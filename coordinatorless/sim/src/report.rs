@@ -87,14 +87,14 @@ pub struct Figures {
     pub moved: u64,
     /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
     pub held_bytes_max: u64,
-    /// The most that a peer kept beside model, set and checkpoint, bytes.
+    /// The most that a peer kept beside model, set and the state that somebody fetched, bytes.
     pub overhead_bytes_max: u64,
     /// Tokens in percent of the same seed without faults, where the scenario compares.
     pub tokens_percent: Option<u64>,
-    /// What had been sent when the faults ended.
-    #[serde(skip)]
-    before_calm: (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>),
 }
+
+/// How many messages and bytes were sent, by kind.
+type Sent = (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>);
 
 /// What one peer sent of one kind.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Serialize)]
@@ -118,24 +118,30 @@ impl Figures {
         *self.bytes.entry(kind).or_default() += bytes as u64;
     }
 
-    /// The faults have ended: from now on it is counted what calm costs.
-    pub(crate) fn begin_calm(&mut self) {
-        self.before_calm = (self.messages.clone(), self.bytes.clone());
+    /// What has been sent so far.
+    pub(crate) fn sent(&self) -> Sent {
+        (self.messages.clone(), self.bytes.clone())
     }
 
-    /// It was calm for `seconds` among so many `peers`.
-    pub(crate) fn end_calm(&mut self, seconds: u64, peers: usize) {
-        let (messages, bytes) = core::mem::take(&mut self.before_calm);
+    /// It was calm for `seconds` among so many `peers` since `before` was sent.
+    pub(crate) fn weigh_calm(&mut self, (messages, bytes): &Sent, seconds: u64, peers: usize) {
         let since = |now: u64, before: &BTreeMap<&str, u64>, kind| now - before.get(kind).copied().unwrap_or(0);
         for (kind, sent) in &self.messages {
             let volume = self.bytes.get(kind).copied().unwrap_or(0);
-            let (sent, volume) = (since(*sent, &messages, kind), since(volume, &bytes, kind));
+            let (sent, volume) = (since(*sent, messages, kind), since(volume, bytes, kind));
             self.per_peer_calm_second.insert(kind, Traffic::shared(sent, volume, seconds * peers as u64));
         }
     }
 
+    /// What a peer holds at some moment.
+    pub(crate) fn note_held(&mut self, footprint: &Footprint) {
+        self.held_bytes_max = self.held_bytes_max.max(footprint.total() as u64);
+        self.overhead_bytes_max = self.overhead_bytes_max.max(footprint.overhead() as u64);
+    }
+
     /// What peers hold at the end, and what each round cost them.
     pub(crate) fn weigh(&mut self, footprints: &[Footprint]) {
+        footprints.iter().for_each(|footprint| self.note_held(footprint));
         let peers = footprints.len() as u64;
         let mean = |of: fn(&Footprint) -> usize| {
             let all: u64 = footprints.iter().map(|footprint| of(footprint) as u64).sum();

@@ -65,9 +65,9 @@ fn play(scenario: &Scenario, seed: u64) -> Report {
     let faulty = Time(0) + Duration::from_secs(scenario.seconds);
     world.pass_until(faulty);
     world.calm_down();
-    world.figures.begin_calm();
+    let sent = world.figures.sent();
     world.pass_until(faulty + Duration::from_secs(scenario.calm_seconds));
-    world.figures.end_calm(scenario.calm_seconds, world.machines.len());
+    world.figures.weigh_calm(&sent, scenario.calm_seconds, world.machines.len());
     world.is_training = false;
     world.settle(Duration::from_secs(scenario.heal_seconds));
     murmur_collectives::remember_proofs(0);
@@ -92,11 +92,7 @@ impl World {
     /// Shows the swarm to the invariants, and plans to do so again.
     pub(crate) fn look(&mut self) {
         let glances = self.glances();
-        for glance in &glances {
-            let footprint = &glance.footprint;
-            self.figures.held_bytes_max = self.figures.held_bytes_max.max(footprint.total() as u64);
-            self.figures.overhead_bytes_max = self.figures.overhead_bytes_max.max(footprint.overhead() as u64);
-        }
+        glances.iter().for_each(|glance| self.figures.note_held(&glance.footprint));
         self.watch.look(&sight(self.now, &self.machines, &glances, self.is_training));
         let next = self.now + Duration::from_millis(self.scenario.checks.every_ms);
         self.queue.plan(next, Happening::Look);
