@@ -241,6 +241,16 @@ pub struct Fetched {
     pub chunks: BTreeMap<u32, Vec<u8>>,
 }
 
+impl Fetched {
+    /// Keeps a chunk beside others of the same state, in place of those of another: what a host that stores them in memory
+    /// does.
+    pub fn keep(kept: &mut Option<Self>, root: Hash, index: u32, bytes: Vec<u8>) {
+        let same = kept.take().filter(|kept| kept.root == root);
+        let fetched = kept.insert(same.unwrap_or_else(|| Self { root, ..Self::default() }));
+        fetched.chunks.insert(index, bytes);
+    }
+}
+
 /// An entry with its payload, as stored.
 #[derive(Clone, Debug)]
 pub struct StoredEntry {

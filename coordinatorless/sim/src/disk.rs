@@ -54,10 +54,7 @@ impl Disk {
 
     /// Stores a chunk of a state, beside others of the same one.
     pub(crate) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: Vec<u8>) {
-        let kept = self.fetched.take().filter(|kept| kept.root == root);
-        let mut kept = kept.unwrap_or_else(|| Fetched { root, ..Fetched::default() });
-        kept.chunks.insert(index, bytes);
-        self.fetched = Some(kept);
+        Fetched::keep(&mut self.fetched, root, index, bytes);
     }
 
     /// Stores what was voted for.

@@ -1,5 +1,6 @@
 //! Joining: the newest final frontier if there is one, then the rest of the log, until the set contains a neighbour's and
-//! the state of that part is the same. Until then this peer authors and serves nothing.
+//! the state of that part is the same. Until then this peer authors nothing, and of what it has it serves entries only,
+//! which prove themselves.
 //!
 //! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it
 //! cannot sign a second entry for a position it has signed before.

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
 use murmur_collectives::{Hash, Record, VersionVector};
-use murmur_kernels::{BLOB_CHUNK, state_chunk_hashes, state_root};
+use murmur_kernels::{BLOB_CHUNK, root_of, state_chunk_hashes};
 use rkyv::rancor;
 
 use super::{Node, staging::Proof};
@@ -79,13 +79,13 @@ impl Node {
     /// The newest final frontier begins to be served, and the disk follows.
     pub(super) fn keep_final(&mut self) {
         let Some(state) = self.serve_final() else { return };
-        let newest = self.fold.epochs().newest();
-        let (root, ours) = (newest.frontier.state, Hash(state_root(&state)));
-        if ours != root {
-            return self.tell(Event::Diverged { peer: self.id(), theirs: root, ours });
+        let Some(served) = self.finals.served.back() else { return };
+        let ours = Hash(root_of(size_of_val(state.as_slice()) as u64, &served.list));
+        if ours != served.root {
+            return self.tell(Event::Diverged { peer: self.id(), theirs: served.root, ours });
         }
-        let (chain, rows) = (self.finality.chain.clone(), newest.rows.clone());
-        let proof = Proof { chain, rows, foundation: self.fold.foundation().encode() };
+        let (chain, rows) = (self.finality.chain.clone(), self.fold.epochs().newest().rows.clone());
+        let proof = Proof { chain, rows, foundation: served.foundation.1.to_vec() };
         let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
         let stored = |r: &Record| StoredEntry { entry: r.entry.wire().clone(), payload: r.payload.clone() };
         let records = self.fold.in_order().map(stored).collect();

@@ -167,12 +167,7 @@ impl Node {
         {
             return Insertion::Refused(murmur_collectives::Invalid::Subject.into());
         }
-        let author = entry.author();
-        let insertion = self.insert(entry, payload);
-        if matches!(insertion, Insertion::Applied { .. }) {
-            self.gossip.grow(author);
-        }
-        insertion
+        self.insert(entry, payload)
     }
 
     fn after_offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, inserted: Insertion) {

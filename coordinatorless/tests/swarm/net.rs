@@ -279,12 +279,7 @@ impl Net {
                     disk.compacted = Some((compacted.proof, compacted.state));
                     disk.fetched = None;
                 }
-                Output::KeepChunk { root, index, bytes } => {
-                    let kept = disk.fetched.take().filter(|kept| kept.root == root);
-                    let mut kept = kept.unwrap_or_else(|| Fetched { root, ..Fetched::default() });
-                    kept.chunks.insert(index, bytes);
-                    disk.fetched = Some(kept);
-                }
+                Output::KeepChunk { root, index, bytes } => Fetched::keep(&mut disk.fetched, root, index, bytes),
                 Output::Signing { bytes } => disk.signing = Some(bytes),
                 Output::Reset => (disk.entries, disk.compacted) = (Vec::new(), None),
                 Output::Send { to, bytes, .. } => {
