@@ -209,7 +209,7 @@ fn mix<S: Simd>(
     for (panel, values) in values.chunks_exact(wide * depth).enumerate() {
         let columns = wide.min(width - panel * wide);
         let (right, out) = (&values[..wide * steps], &mut out[panel * wide..]);
-        Block { left, right, out, rows, columns, stride, depth: steps, fresh: true }.run(s);
+        s.enter(Block { left, right, out, rows, columns, stride, depth: steps, fresh: true });
     }
 }
 
@@ -225,7 +225,7 @@ fn block_shares<S: Simd>(
 ) {
     let rows = shares.len() / columns;
     let (left, depth) = (query.left(), sizes.width);
-    Block { left, right: keys, out: shares, rows, columns, stride: columns, depth, fresh: true }.run(s);
+    s.enter(Block { left, right: keys, out: shares, rows, columns, stride: columns, depth, fresh: true });
     for (i, row) in shares.chunks_exact_mut(columns).enumerate() {
         let (past, future) = row.split_at_mut(first + i + 1);
         let (_, mass) = weights(s, past, sizes.scale());
@@ -261,7 +261,7 @@ impl Kernel for Backward<'_> {
             let (shares, slopes) = (&mut shares[..rows * columns], &mut slopes[..rows * columns]);
             block_shares(s, self.sizes, query.from(first), keys, [first, columns], shares);
             let (left, out) = (grad.from(first).left(), &mut *slopes);
-            Block { left, right: values, out, rows, columns, stride: columns, depth: width, fresh: true }.run(s);
+            s.enter(Block { left, right: values, out, rows, columns, stride: columns, depth: width, fresh: true });
             score_slopes(s, self.sizes, first, columns, shares, slopes);
             let left = Left::Rows { values: slopes, stride: columns };
             let out = &mut self.grad_qkv[first * 3 * d + at..];
@@ -271,8 +271,16 @@ impl Kernel for Backward<'_> {
                 let right = packed::<S>(rows_of.from(first), [rows, width], false, &mut rest);
                 let left = packed_left::<S>(weights, rows, columns, rest);
                 let out = &mut self.grad_qkv[part * d + at..];
-                Block { left, right, out, rows: columns, columns: width, stride: 3 * d, depth: rows, fresh: false }
-                    .run(s);
+                s.enter(Block {
+                    left,
+                    right,
+                    out,
+                    rows: columns,
+                    columns: width,
+                    stride: 3 * d,
+                    depth: rows,
+                    fresh: false,
+                });
             }
         }
     }

@@ -13,6 +13,9 @@ pub(crate) enum Left<'a> {
     Panels(&'a [f32]),
 }
 
+/// Columns in a group, about: with the steps of a block, as much as the second-level cache holds beside the rest.
+const GROUP: usize = 384;
+
 /// `rows` rows of a product over `depth` steps. `out` holds them `stride` apart, `columns` of each; `right` is packed in panels.
 pub(crate) struct Block<'a> {
     pub(crate) left: Left<'a>,
@@ -46,63 +49,48 @@ impl Kernel for Block<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         if self.rows == 0 || self.columns == 0 || self.depth == 0 {
             return;
         }
         self.check(S::TILE);
         let [tall, wide] = S::TILE;
-        let c = self.out.as_mut_ptr();
-        for column in (0..self.columns).step_by(wide) {
-            let b = self.right[column * self.depth..].as_ptr();
+        // A row of tiles takes all panels of a group in turn: its left factor stays in the first-level cache, the group in the second.
+        let group = (GROUP / wide).max(1) * wide;
+        for first in (0..self.columns).step_by(group) {
+            let columns = first..self.columns.min(first + group);
             for row in (0..self.rows).step_by(tall) {
-                let (a, a_row, a_step) = match self.left {
-                    Left::Rows { values, stride } => (values[row * stride..].as_ptr(), stride, 1),
-                    Left::Panels(values) => (values[row * self.depth..].as_ptr(), 1, tall),
-                };
-                let rows = tall.min(self.rows - row);
-                let place = row * self.stride + column;
-                // SAFETY: `check` found that rows and columns up to the ends of the block are inside the slices.
-                unsafe {
-                    let job = Tile {
-                        depth: self.depth,
-                        a,
-                        a_row,
-                        a_step,
-                        b,
-                        c: c.add(place),
-                        c_row: self.stride,
-                        rows,
-                        fresh: self.fresh,
-                    };
-                    if column + wide <= self.columns {
-                        s.tile(job);
-                    } else {
-                        edge(s, job, self.columns - column);
-                    }
+                for column in columns.clone().step_by(wide) {
+                    let next = if column + wide < columns.end { [row, column + wide] } else { [row + tall, first] };
+                    // SAFETY: `check` found that rows and columns up to the ends of the block are inside the slices.
+                    unsafe { s.tile(self.tile([row, column], next, S::TILE)) };
                 }
             }
         }
     }
 }
 
-/// A tile with fewer columns than the registers have, computed beside the result.
-#[inline(always)]
-unsafe fn edge<S: Simd>(s: S, job: Tile, columns: usize) {
-    const ROOM: usize = 1024;
-    let wide = S::TILE[1];
-    let mut room = [0.0f32; ROOM];
-    debug_assert!(job.rows * wide <= ROOM);
-    // SAFETY: the caller's promise for the first `columns` of each row; the room holds a whole tile.
-    unsafe {
-        for row in 0..job.rows {
-            let from = core::slice::from_raw_parts(job.c.add(row * job.c_row), columns);
-            room[row * wide..][..columns].copy_from_slice(from);
-        }
-        s.tile(Tile { c: room.as_mut_ptr(), c_row: wide, ..job });
-        for row in 0..job.rows {
-            let into = core::slice::from_raw_parts_mut(job.c.add(row * job.c_row), columns);
-            into.copy_from_slice(&room[row * wide..][..columns]);
+impl Block<'_> {
+    /// The tile at a place, a row and a column, and where the next one is.
+    #[inline(always)]
+    fn tile(&mut self, [row, column]: [usize; 2], next: [usize; 2], [tall, wide]: [usize; 2]) -> Tile {
+        let (a, a_row, a_step) = match self.left {
+            Left::Rows { values, stride } => (values[row * stride..].as_ptr(), stride, 1),
+            Left::Panels(values) => (values[row * self.depth..].as_ptr(), 1, tall),
+        };
+        let c = self.out.as_mut_ptr();
+        Tile {
+            depth: self.depth,
+            a,
+            a_row,
+            a_step,
+            b: self.right[column * self.depth..].as_ptr(),
+            c: c.wrapping_add(row * self.stride + column),
+            c_row: self.stride,
+            rows: tall.min(self.rows - row),
+            columns: wide.min(self.columns - column),
+            next: c.wrapping_add(next[0] * self.stride + next[1]),
+            fresh: self.fresh,
         }
     }
 }

@@ -24,6 +24,10 @@ pub(crate) struct Tile {
     pub(crate) c_row: usize,
     /// Rows to compute, at most what the tile has.
     pub(crate) rows: usize,
+    /// Columns to compute, at most what the tile has.
+    pub(crate) columns: usize,
+    /// First number of the result's next tile: its lines are asked for now, to be there when its turn comes. Any address will do.
+    pub(crate) next: *const f32,
     /// The sums start from zero, not from what the result holds.
     pub(crate) fresh: bool,
 }
@@ -33,7 +37,14 @@ impl Tile {
     unsafe fn below(self, rows: usize) -> Self {
         // SAFETY: the caller has rows left, so both places are inside what `tile` was promised.
         let (a, c) = unsafe { (self.a.add(rows * self.a_row), self.c.add(rows * self.c_row)) };
-        Self { a, c, rows: self.rows - rows, ..self }
+        Self { a, c, rows: self.rows - rows, next: self.next.wrapping_add(rows * self.c_row), ..self }
+    }
+
+    /// The same tile, `columns` further to the right.
+    unsafe fn beside(self, columns: usize) -> Self {
+        // SAFETY: the caller has columns left, so both places are inside what `tile` was promised.
+        let (b, c) = unsafe { (self.b.add(columns), self.c.add(columns)) };
+        Self { b, c, columns: self.columns - columns, ..self }
     }
 }
 
@@ -41,34 +52,74 @@ impl Tile {
 ///
 /// # Safety
 /// For each row `i < job.rows` and step `s < job.depth`, `a[i · a_row + s · a_step]` and the panel's columns at `s` are readable; the
-/// result's rows are writable over all columns of the tile, and nothing else refers to them.
+/// result's rows are writable over the columns to compute, and nothing else refers to them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, mut job: Tile) {
+    // SAFETY: the caller's promise; no call takes more columns than are left.
+    unsafe {
+        if job.columns >= WIDE * LANES {
+            return rows::<S, ROWS, WIDE, WIDE>(s, job);
+        }
+        while WIDE > 2 && job.columns >= 2 * LANES {
+            rows::<S, ROWS, 2, WIDE>(s, job);
+            job = job.beside(2 * LANES);
+        }
+        while WIDE > 1 && job.columns >= LANES {
+            rows::<S, ROWS, 1, WIDE>(s, job);
+            job = job.beside(LANES);
+        }
+        if job.columns > 0 {
+            part_of_a_row::<S, ROWS, WIDE>(s, job);
+        }
+    }
+}
+
+/// Fewer columns than a register has, computed beside the result.
+#[inline(always)]
+unsafe fn part_of_a_row<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
+    let mut room = [[0.0f32; LANES]; ROWS];
+    // SAFETY: the caller's promise for the columns there are; the room holds whole rows of the tile.
+    unsafe {
+        for (row, place) in room.iter_mut().enumerate().take(job.rows) {
+            let from = core::slice::from_raw_parts(job.c.add(row * job.c_row), job.columns);
+            place[..job.columns].copy_from_slice(from);
+        }
+        let c = room.as_mut_ptr().cast();
+        rows::<S, ROWS, 1, WIDE>(s, Tile { c, c_row: LANES, next: c, ..job });
+        for (row, place) in room.iter().enumerate().take(job.rows) {
+            let into = core::slice::from_raw_parts_mut(job.c.add(row * job.c_row), job.columns);
+            into.copy_from_slice(&place[..job.columns]);
+        }
+    }
+}
+
+/// All rows, `16 · W` columns of a panel `16 · PANEL` wide.
+#[inline(always)]
+unsafe fn rows<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s: S, mut job: Tile) {
     // SAFETY: the caller's promise; each call takes no more rows than are left.
     unsafe {
         if job.rows >= ROWS {
-            return sums::<S, ROWS, WIDE>(s, job);
+            return sums::<S, ROWS, W, PANEL>(s, job);
         }
         while job.rows >= 4 {
-            sums::<S, 4, WIDE>(s, job);
+            sums::<S, 4, W, PANEL>(s, job);
             job = job.below(4);
         }
         while job.rows > 0 {
-            sums::<S, 1, WIDE>(s, job);
+            sums::<S, 1, W, PANEL>(s, job);
             job = job.below(1);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
-    let mut sums = [[s.splat(0.0); WIDE]; ROWS];
+unsafe fn sums<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s: S, job: Tile) {
+    let mut sums = [[s.splat(0.0); W]; ROWS];
     // SAFETY: the caller's promise: rows and columns of the tile are inside `c`.
     unsafe {
         for (i, row) in sums.iter().enumerate() {
             for j in 0..row.len() {
-                // The result is asked for now, so that its lines are there when the sums are done.
-                s.prefetch(at(job.c, i * job.c_row + j * LANES));
+                s.prefetch(job.next.wrapping_add(i * job.c_row + j * LANES).cast());
             }
         }
         if !job.fresh {
@@ -79,9 +130,9 @@ unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
             }
         }
         if job.a_step == 1 {
-            along_rows(s, job, &mut sums);
+            along_rows::<S, ROWS, W, PANEL>(s, job, &mut sums);
         } else {
-            along_columns(s, job, &mut sums);
+            along_columns::<S, ROWS, W, PANEL>(s, job, &mut sums);
         }
         for (i, row) in sums.iter().enumerate() {
             for (j, sum) in row.iter().enumerate() {
@@ -94,47 +145,57 @@ unsafe fn sums<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job: Tile) {
 const UNROLLED: usize = 4;
 
 /// How many steps ahead the panel is asked for.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// The steps of a left factor whose rows are contiguous.
 #[inline(always)]
-unsafe fn along_rows<S: Simd, const R: usize, const W: usize>(s: S, job: Tile, sums: &mut [[S::V; W]; R]) {
+unsafe fn along_rows<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
+    s: S,
+    job: Tile,
+    sums: &mut [[S::V; W]; R],
+) {
     let mut step = 0;
     while step + UNROLLED <= job.depth {
         for _ in 0..UNROLLED {
             // SAFETY: `step` is below the depth.
-            unsafe { multiply(s, job.a.add(step), job.a_row, job.b.add(step * W * LANES), sums) }
+            unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step), job.a_row, job.b.add(step * PANEL * LANES), sums) }
             step += 1;
         }
     }
     while step < job.depth {
         // SAFETY: `step` is below the depth.
-        unsafe { multiply(s, job.a.add(step), job.a_row, job.b.add(step * W * LANES), sums) }
+        unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step), job.a_row, job.b.add(step * PANEL * LANES), sums) }
         step += 1;
     }
 }
 
 /// The steps of a left factor whose columns are contiguous, as `pack` leaves it.
 #[inline(always)]
-unsafe fn along_columns<S: Simd, const R: usize, const W: usize>(s: S, job: Tile, sums: &mut [[S::V; W]; R]) {
+unsafe fn along_columns<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
+    s: S,
+    job: Tile,
+    sums: &mut [[S::V; W]; R],
+) {
     let mut step = 0;
     while step + UNROLLED <= job.depth {
         for _ in 0..UNROLLED {
             // SAFETY: `step` is below the depth.
-            unsafe { multiply(s, job.a.add(step * job.a_step), 1, job.b.add(step * W * LANES), sums) }
+            unsafe {
+                multiply::<S, R, W, PANEL>(s, job.a.add(step * job.a_step), 1, job.b.add(step * PANEL * LANES), sums)
+            }
             step += 1;
         }
     }
     while step < job.depth {
         // SAFETY: `step` is below the depth.
-        unsafe { multiply(s, job.a.add(step * job.a_step), 1, job.b.add(step * W * LANES), sums) }
+        unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step * job.a_step), 1, job.b.add(step * PANEL * LANES), sums) }
         step += 1;
     }
 }
 
 /// One step of every sum.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
+unsafe fn multiply<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
     s: S,
     a: *const f32,
     a_row: usize,
@@ -143,7 +204,7 @@ unsafe fn multiply<S: Simd, const R: usize, const W: usize>(
 ) {
     let mut right = [s.splat(0.0); W];
     for (j, right) in right.iter_mut().enumerate() {
-        s.prefetch_read(b.wrapping_add((j + AHEAD * W) * LANES));
+        s.prefetch_read(b.wrapping_add((j + AHEAD * PANEL) * LANES));
         // SAFETY: the panel has `W` rows of sixteen at each step.
         *right = s.load(unsafe { &*at(b, j * LANES) });
     }
