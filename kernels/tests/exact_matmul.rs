@@ -47,6 +47,8 @@ fn every_shape_and_transpose_equals_the_plain_loop() {
         [3, 0, 4],
         [3, 4, 0],
         [97, 96, 513],
+        [101, 403, 100],
+        [195, 49, 97],
     ];
     for pool in pools() {
         for shape in shapes {

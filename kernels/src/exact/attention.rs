@@ -7,8 +7,9 @@
 //! Masked keys of a block take part with a share of zero: a NaN or infinity in them spoils the whole block.
 
 use super::buffer::Buffer;
-use super::matmul::block::{Block, Left};
-use super::matmul::{Matrix, ShapeError, pack};
+use super::matmul::block::Block;
+use super::matmul::pack::{Panels, Right};
+use super::matmul::{Matrix, ShapeError};
 use super::pool::Pool;
 use super::rows::dot;
 use super::simd::{Kernel, LANES, Simd};
@@ -125,39 +126,41 @@ impl<'a> Rows<'a> {
         Self { values: &self.values[row * self.stride..], ..self }
     }
 
-    fn left(self) -> Left<'a> {
-        Left::Rows { values: self.values, stride: self.stride }
+    /// `[count, width]` of them.
+    fn matrix(self, count: usize, width: usize) -> Matrix<'a> {
+        let matrix = Matrix::strided(self.values, count, width, self.stride);
+        matrix.expect("a head's rows are inside the slice whose size was checked")
     }
 }
 
-/// A factor `[depth, columns]`, packed for the tiles.
-fn packed<'r, S: Simd>(
-    rows: Rows<'_>,
-    [depth, columns]: [usize; 2],
-    turned: bool,
-    room: &mut &'r mut [f32],
-) -> &'r [f32] {
-    let wide = S::TILE[1];
-    let place = take(room, columns.div_ceil(wide) * wide * depth);
-    let stored = if turned { [columns, depth] } else { [depth, columns] };
-    let factor = Matrix::strided(rows.values, stored[0], stored[1], rows.stride);
-    let factor = factor.expect("a head's rows are inside the slice whose size was checked");
-    let factor = if turned { factor.transposed() } else { factor };
-    for (panel, place) in place.chunks_exact_mut(wide * depth).enumerate() {
-        pack::right(factor, 0..depth, panel * wide, place);
-    }
-    place
+/// A right factor, packed.
+#[derive(Clone, Copy)]
+struct Packed<'r> {
+    right: &'r [f32],
+    panels: Panels,
 }
 
-/// The transpose of `[steps, rows]` shares as a left factor, packed for the tiles.
-fn packed_left<'r, S: Simd>(shares: &[f32], steps: usize, rows: usize, room: &'r mut [f32]) -> Left<'r> {
-    let tall = S::TILE[0];
-    let factor = Matrix::strided(shares, steps, rows, rows).expect("a block of shares is as long as its shape");
-    let place = &mut room[..rows.div_ceil(tall) * tall * steps];
-    for (panel, place) in place.chunks_exact_mut(tall * steps).enumerate() {
-        pack::left(factor.transposed(), 0..steps, panel * tall, tall, place);
+/// A factor `[depth, columns]`, packed for the tiles in one piece.
+#[inline(always)]
+fn packed<'r, S: Simd>(s: S, factor: Matrix<'_>, room: &mut &'r mut [f32]) -> Packed<'r> {
+    let [depth, columns] = factor.shape();
+    let panels = Panels { columns, piece: depth };
+    let piece = take(room, panels.piece_len(S::TILE[1]));
+    Right { factor, steps: 0..depth, panels, piece: &mut *piece }.run(s);
+    Packed { right: piece, panels }
+}
+
+impl Packed<'_> {
+    /// `out = left · self`, or `out +=`, over as many steps as `left` has; rows of `out` lie `stride` apart.
+    #[inline(always)]
+    fn multiply<S: Simd>(self, s: S, left: Matrix<'_>, out: &mut [f32], stride: usize, fresh: bool) {
+        s.enter(Block { left, right: self.right, panels: self.panels, out, stride, fresh });
     }
-    Left::Panels(place)
+
+    /// Only its first columns.
+    fn first(self, columns: usize) -> Self {
+        Self { panels: Panels { columns, ..self.panels }, ..self }
+    }
 }
 
 fn take<'r>(room: &mut &'r mut [f32], len: usize) -> &'r mut [f32] {
@@ -182,34 +185,16 @@ impl Kernel for Forward<'_> {
         let Attention { seq, width, .. } = self.sizes;
         let [query, key, value] = [0, 1, 2].map(|part| self.sizes.part(self.qkv, part, self.head));
         let mut room = self.room;
-        let keys = packed::<S>(key, [width, seq], true, &mut room);
-        let values = packed::<S>(value, [seq, width], false, &mut room);
+        let keys = packed(s, key.matrix(seq, width).transposed(), &mut room);
+        let values = packed(s, value.matrix(seq, width), &mut room);
         let (shares, d) = (take(&mut room, QUERIES * seq), self.sizes.d());
         for [first, rows, columns] in self.sizes.blocks() {
             let shares = &mut shares[..rows * columns];
             block_shares(s, self.sizes, query.from(first), keys, [first, columns], shares);
             let out = &mut self.mixed[first * d + self.head * width..];
-            let left = Left::Rows { values: shares, stride: columns };
-            // The panels of the values are as deep as the sequence; a block reads the first rows of each.
-            mix(s, left, values, out, [rows, width, d, columns, seq]);
+            let left = Rows { values: shares, stride: columns }.matrix(rows, columns);
+            values.multiply(s, left, out, d, true);
         }
-    }
-}
-
-/// `out = left · values`, where each panel of values holds `depth` steps and the first `steps` count.
-#[inline(always)]
-fn mix<S: Simd>(
-    s: S,
-    left: Left<'_>,
-    values: &[f32],
-    out: &mut [f32],
-    [rows, width, stride, steps, depth]: [usize; 5],
-) {
-    let wide = S::TILE[1];
-    for (panel, values) in values.chunks_exact(wide * depth).enumerate() {
-        let columns = wide.min(width - panel * wide);
-        let (right, out) = (&values[..wide * steps], &mut out[panel * wide..]);
-        s.enter(Block { left, right, out, rows, columns, stride, depth: steps, fresh: true });
     }
 }
 
@@ -219,13 +204,13 @@ fn block_shares<S: Simd>(
     s: S,
     sizes: Attention,
     query: Rows<'_>,
-    keys: &[f32],
+    keys: Packed<'_>,
     [first, columns]: [usize; 2],
     shares: &mut [f32],
 ) {
     let rows = shares.len() / columns;
-    let (left, depth) = (query.left(), sizes.width);
-    s.enter(Block { left, right: keys, out: shares, rows, columns, stride: columns, depth, fresh: true });
+    let left = query.matrix(rows, sizes.width);
+    keys.first(columns).multiply(s, left, shares, columns, true);
     for (i, row) in shares.chunks_exact_mut(columns).enumerate() {
         let (past, future) = row.split_at_mut(first + i + 1);
         let (_, mass) = weights(s, past, sizes.scale());
@@ -253,34 +238,25 @@ impl Kernel for Backward<'_> {
         let [query, key, value] = [0, 1, 2].map(|part| self.sizes.part(self.qkv, part, self.head));
         let grad = Rows { values: &self.grad[at..], stride: d };
         let mut room = self.room;
-        let keys = packed::<S>(key, [width, seq], true, &mut room);
-        let values = packed::<S>(value, [width, seq], true, &mut room);
-        let rows_of_keys = packed::<S>(key, [seq, width], false, &mut room);
+        let keys = packed(s, key.matrix(seq, width).transposed(), &mut room);
+        let values = packed(s, value.matrix(seq, width).transposed(), &mut room);
+        let rows_of_keys = packed(s, key.matrix(seq, width), &mut room);
         let (shares, slopes) = (take(&mut room, QUERIES * seq), take(&mut room, QUERIES * seq));
         for [first, rows, columns] in self.sizes.blocks() {
             let (shares, slopes) = (&mut shares[..rows * columns], &mut slopes[..rows * columns]);
             block_shares(s, self.sizes, query.from(first), keys, [first, columns], shares);
-            let (left, out) = (grad.from(first).left(), &mut *slopes);
-            s.enter(Block { left, right: values, out, rows, columns, stride: columns, depth: width, fresh: true });
+            let (left, out) = (grad.from(first).matrix(rows, width), &mut *slopes);
+            values.first(columns).multiply(s, left, out, columns, true);
             score_slopes(s, self.sizes, first, columns, shares, slopes);
-            let left = Left::Rows { values: slopes, stride: columns };
+            let left = Rows { values: slopes, stride: columns }.matrix(rows, columns);
             let out = &mut self.grad_qkv[first * 3 * d + at..];
-            mix(s, left, rows_of_keys, out, [rows, width, 3 * d, columns, seq]);
+            rows_of_keys.multiply(s, left, out, 3 * d, true);
             for (part, weights, rows_of) in [(1, &*slopes, query), (2, &*shares, grad)] {
                 let mut rest = &mut *room;
-                let right = packed::<S>(rows_of.from(first), [rows, width], false, &mut rest);
-                let left = packed_left::<S>(weights, rows, columns, rest);
+                let right = packed(s, rows_of.from(first).matrix(rows, width), &mut rest);
+                let left = Rows { values: weights, stride: columns }.matrix(rows, columns).transposed();
                 let out = &mut self.grad_qkv[part * d + at..];
-                s.enter(Block {
-                    left,
-                    right,
-                    out,
-                    rows: columns,
-                    columns: width,
-                    stride: 3 * d,
-                    depth: rows,
-                    fresh: false,
-                });
+                right.multiply(s, left, out, 3 * d, false);
             }
         }
     }

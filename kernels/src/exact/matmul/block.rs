@@ -1,48 +1,38 @@
 //! Rows of a product, tile by tile.
 #![allow(unsafe_code)]
 
+use core::cell::RefCell;
+use core::ops::Range;
+
+use super::super::buffer::Buffer;
 use super::super::simd::{Kernel, Simd};
+use super::matrix::Matrix;
+use super::pack::Panels;
 use super::tile::Tile;
+use super::{DEPTH, pack};
 
-/// The left factor's rows, as stored or packed.
-#[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
-    /// Contiguous rows `stride` apart, from the first number of this block of steps on.
-    Rows { values: &'a [f32], stride: usize },
-    /// Panels of as many rows as a tile has, one after the other.
-    Panels(&'a [f32]),
-}
+/// Most rows of the left factor that are packed at once. While they are, all panels pass by: the more, the less often.
+const ROWS: usize = 96;
 
-/// Columns in a group, about: with the steps of a block, as much as the second-level cache holds beside the rest.
+/// Columns in a group, about: with the steps of a block they fill half the second-level cache.
 const GROUP: usize = 384;
 
-/// `rows` rows of a product over `depth` steps. `out` holds them `stride` apart, `columns` of each; `right` is packed in panels.
-pub(crate) struct Block<'a> {
-    pub(crate) left: Left<'a>,
-    pub(crate) right: &'a [f32],
-    pub(crate) out: &'a mut [f32],
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) stride: usize,
-    pub(crate) depth: usize,
-    /// The sums start from zero, not from what `out` holds.
-    pub(crate) fresh: bool,
+thread_local! {
+    /// The packed rows of the block that this thread computes.
+    static ROOM: RefCell<Buffer> = RefCell::default();
 }
 
-impl Block<'_> {
-    /// Everything that the tiles will touch is inside the slices: checked once, before the first.
-    fn check(&self, [tall, wide]: [usize; 2]) {
-        let last = |stride: usize, width: usize| (self.rows - 1) * stride + width;
-        let fits = match self.left {
-            Left::Rows { values, stride } => {
-                self.depth <= stride.max(self.depth) && last(stride, self.depth) <= values.len()
-            }
-            Left::Panels(values) => self.rows.div_ceil(tall) * tall * self.depth <= values.len(),
-        };
-        assert!(fits, "a left factor shorter than its shape");
-        assert!(self.columns.div_ceil(wide) * wide * self.depth <= self.right.len(), "a panel is missing");
-        assert!(self.columns <= self.stride && last(self.stride, self.columns) <= self.out.len(), "a result too short");
-    }
+/// A product `left · right`. `out` holds its rows `stride` apart.
+pub(crate) struct Block<'a> {
+    /// `[rows, depth]`.
+    pub(crate) left: Matrix<'a>,
+    /// `[depth, columns]`, packed.
+    pub(crate) right: &'a [f32],
+    pub(crate) panels: Panels,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// The sums start from zero, not from what `out` holds.
+    pub(crate) fresh: bool,
 }
 
 impl Kernel for Block<'_> {
@@ -50,20 +40,63 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        if self.rows == 0 || self.columns == 0 || self.depth == 0 {
+        let ([rows, depth], tall) = (self.left.shape(), S::TILE[0]);
+        if rows == 0 || self.panels.columns == 0 || depth == 0 {
             return;
         }
         self.check(S::TILE);
-        let [tall, wide] = S::TILE;
-        // A row of tiles takes all panels of a group in turn: its left factor stays in the first-level cache, the group in the second.
+        ROOM.with_borrow_mut(|room| {
+            let room = room.fit(ROWS / tall * tall * depth.min(DEPTH));
+            for first in (0..depth).step_by(DEPTH) {
+                let steps = first..depth.min(first + DEPTH);
+                for top in (0..rows).step_by(ROWS / tall * tall) {
+                    let some = top..rows.min(top + ROWS / tall * tall);
+                    s.enter(Packing { factor: self.left.part(some.clone(), &steps), panels: &mut *room });
+                    s.enter(Tiles { block: &mut self, left: &*room, rows: some, steps: steps.clone() });
+                }
+            }
+        });
+    }
+}
+
+struct Packing<'a> {
+    factor: Matrix<'a>,
+    panels: &'a mut [f32],
+}
+
+impl Kernel for Packing<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        pack::left(s, self.factor, self.panels);
+    }
+}
+
+/// Some rows of a block over some steps.
+struct Tiles<'a, 'b> {
+    block: &'a mut Block<'b>,
+    left: &'a [f32],
+    rows: Range<usize>,
+    steps: Range<usize>,
+}
+
+impl Kernel for Tiles<'_, '_> {
+    type Out = ();
+
+    /// A row of tiles takes all panels of a group in turn: its left factor stays in the first-level cache, the panels in the second.
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (Self { block, left, rows, steps }, [tall, wide]) = (self, S::TILE);
         let group = (GROUP / wide).max(1) * wide;
-        for first in (0..self.columns).step_by(group) {
-            let columns = first..self.columns.min(first + group);
-            for row in (0..self.rows).step_by(tall) {
+        for first in (0..block.panels.columns).step_by(group) {
+            let columns = first..block.panels.columns.min(first + group);
+            for (row, left) in rows.clone().step_by(tall).zip(left.chunks_exact(tall * steps.len())) {
                 for column in columns.clone().step_by(wide) {
                     let next = if column + wide < columns.end { [row, column + wide] } else { [row + tall, first] };
-                    // SAFETY: `check` found that rows and columns up to the ends of the block are inside the slices.
-                    unsafe { s.tile(self.tile([row, column], next, S::TILE)) };
+                    let tile = block.tile([row, column], next, left.as_ptr(), &steps, S::TILE);
+                    // SAFETY: `check` found that all rows, columns and steps of the block are inside the slices.
+                    unsafe { s.tile(tile) };
                 }
             }
         }
@@ -71,26 +104,38 @@ impl Kernel for Block<'_> {
 }
 
 impl Block<'_> {
-    /// The tile at a place, a row and a column, and where the next one is.
+    /// Everything that the tiles will touch is inside the slices: checked once, before the first.
+    fn check(&self, [tall, wide]: [usize; 2]) {
+        let ([rows, depth], columns) = (self.left.shape(), self.panels.columns);
+        assert!(tall <= ROWS, "a tile that is taller than its room");
+        assert!(self.panels.len(depth, wide) <= self.right.len(), "a panel is missing");
+        assert!(columns <= self.stride && (rows - 1) * self.stride + columns <= self.out.len(), "a result too short");
+    }
+
+    /// The tile at a row and a column, over some steps.
     #[inline(always)]
-    fn tile(&mut self, [row, column]: [usize; 2], next: [usize; 2], [tall, wide]: [usize; 2]) -> Tile {
-        let (a, a_row, a_step) = match self.left {
-            Left::Rows { values, stride } => (values[row * stride..].as_ptr(), stride, 1),
-            Left::Panels(values) => (values[row * self.depth..].as_ptr(), 1, tall),
-        };
+    fn tile(
+        &mut self,
+        [row, column]: [usize; 2],
+        next: [usize; 2],
+        a: *const f32,
+        steps: &Range<usize>,
+        [tall, wide]: [usize; 2],
+    ) -> Tile {
+        let (rows, columns) = (self.left.shape()[0], self.panels.columns);
         let c = self.out.as_mut_ptr();
         Tile {
-            depth: self.depth,
+            depth: steps.len(),
             a,
-            a_row,
-            a_step,
-            b: self.right[column * self.depth..].as_ptr(),
+            b: self.right[self.panels.place(column, steps.start, wide)..].as_ptr(),
+            piece: self.panels.piece,
+            b_skip: self.panels.piece_len(wide),
             c: c.wrapping_add(row * self.stride + column),
             c_row: self.stride,
-            rows: tall.min(self.rows - row),
-            columns: wide.min(self.columns - column),
+            rows: tall.min(rows - row),
+            columns: wide.min(columns - column),
             next: c.wrapping_add(next[0] * self.stride + next[1]),
-            fresh: self.fresh,
+            fresh: self.fresh && steps.start == 0,
         }
     }
 }

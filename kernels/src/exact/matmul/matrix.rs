@@ -1,5 +1,7 @@
 //! A matrix somewhere in a slice.
 
+use core::ops::Range;
+
 use thiserror::Error;
 
 /// Two operands that do not fit each other.
@@ -65,9 +67,15 @@ impl<'a> Matrix<'a> {
         if self.transposed { [self.columns, self.rows] } else { [self.rows, self.columns] }
     }
 
-    /// One value.
-    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
-        let [line, place] = if self.transposed { [column, row] } else { [row, column] };
-        self.values[line * self.stride + place]
+    /// Some rows and columns of it.
+    ///
+    /// # Panics
+    /// They are not all there.
+    pub(crate) fn part(&self, rows: Range<usize>, columns: &Range<usize>) -> Self {
+        assert!(rows.end <= self.shape()[0] && columns.end <= self.shape()[1], "a part beyond its matrix");
+        let [line, place] = if self.transposed { [columns.start, rows.start] } else { [rows.start, columns.start] };
+        let start = (line * self.stride + place).min(self.values.len());
+        let [lines, width] = if self.transposed { [columns.len(), rows.len()] } else { [rows.len(), columns.len()] };
+        Self { values: &self.values[start..], rows: lines, columns: width, ..*self }
     }
 }

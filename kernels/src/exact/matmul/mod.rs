@@ -11,22 +11,26 @@ pub(crate) mod tile;
 
 pub use matrix::{Matrix, ShapeError};
 
+use core::ops::Range;
+
 use super::buffer::Buffer;
 use super::pool::Pool;
 use super::simd::{Kernel, Simd};
-use block::{Block, Left};
+use block::Block;
+use pack::{Panels, Right};
 
-/// Steps that are packed at once. Longer blocks store the sums less often; a panel of the right factor then comes from the
-/// second-level cache, which keeps up. Found by trying 96 to 384.
+/// Steps in a block. Longer blocks store the sums less often; a row of tiles fills half the first-level cache.
 const DEPTH: usize = 384;
 
-/// Most rows in one task: their packed copy and a panel share the second-level cache.
-const ROWS: usize = 384;
+/// Steps in a piece of a packed factor: pieces are what threads share out, and panels of one must not all lie pages apart.
+const PIECE: usize = 96;
 
-/// Packed copies of the factors; keep one and pass it to every product.
+/// Most rows in one task: few enough that what follows the product finds them in the second-level cache.
+const ROWS: usize = 96;
+
+/// A packed copy of some of the right factor; keep one and pass it to every product.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    left: Buffer,
     right: Buffer,
 }
 
@@ -79,18 +83,18 @@ pub(crate) fn matmul_then(
     if k == 0 && start == Start::Zero {
         out.fill(0.0);
     }
-    let tile = pool.level().run(TileShape);
-    let rows = rows_per_task(m, tile[0], pool.threads());
+    let [tall, wide] = pool.level().run(TileShape);
+    let rows = rows_per_task(m, tall, pool.threads());
+    let panels = Panels { columns: n, piece: PIECE };
     for first in (0..k.max(1)).step_by(DEPTH) {
         let steps = first..k.min(first + DEPTH);
-        let part = Part { a, b, steps, tile };
-        let Scratch { left, right } = scratch;
-        part.pack_right(pool, right);
-        part.pack_left(pool, left);
-        let (fresh, last) = (start == Start::Zero && first == 0, part.steps.end == k);
+        let right = scratch.right.fit(panels.len(steps.len(), wide));
+        pack(pool, b, &steps, panels, right);
+        let part = Part { a, steps: &steps, right, panels, fresh: start == Start::Zero && first == 0 };
+        let last = steps.end == k;
         let work = |task: usize, chunk: &mut [f32], beside: &mut [f32]| {
             let first_row = task * rows;
-            part.rows(pool, first_row, left, right, fresh, chunk);
+            part.multiply(pool, first_row, chunk);
             if last {
                 finish(first_row, chunk, beside);
             }
@@ -121,51 +125,30 @@ impl Kernel for TileShape {
     }
 }
 
+/// Some steps of a right factor, in panels.
+fn pack(pool: &Pool, factor: Matrix<'_>, steps: &Range<usize>, panels: Panels, place: &mut [f32]) {
+    let len = panels.piece_len(pool.level().run(TileShape)[1]);
+    pool.chunks(place, len, |index, piece| {
+        let first = steps.start + index * panels.piece;
+        let steps = first..steps.end.min(first + panels.piece);
+        pool.level().run(Right { factor, steps, panels, piece });
+    });
+}
+
 /// Some steps of a product.
 struct Part<'a> {
     a: Matrix<'a>,
-    b: Matrix<'a>,
-    steps: core::ops::Range<usize>,
-    tile: [usize; 2],
+    steps: &'a Range<usize>,
+    right: &'a [f32],
+    panels: Panels,
+    fresh: bool,
 }
 
 impl Part<'_> {
-    fn pack_right(&self, pool: &Pool, panels: &mut Buffer) {
-        let (wide, columns, depth) = (self.tile[1], self.b.shape()[1], self.steps.len());
-        let panels = panels.fit(columns.div_ceil(wide) * wide * depth);
-        pool.chunks(panels, wide * depth, |panel, place| {
-            pack::right(self.b, self.steps.clone(), panel * wide, place);
-        });
-    }
-
-    /// Rows are read where they are, unless they lie whole pages apart: then all rows of a tile want the same few places of the
-    /// first-level cache.
-    fn packs_left(&self) -> bool {
-        const PAGE: usize = 1024;
-        self.a.transposed || self.a.stride.is_multiple_of(PAGE)
-    }
-
-    fn pack_left(&self, pool: &Pool, panels: &mut Buffer) {
-        if !self.packs_left() {
-            return;
-        }
-        let (tall, rows, depth) = (self.tile[0], self.a.shape()[0], self.steps.len());
-        let panels = panels.fit(rows.div_ceil(tall) * tall * depth);
-        pool.chunks(panels, tall * depth, |panel, place| {
-            pack::left(self.a, self.steps.clone(), panel * tall, tall, place);
-        });
-    }
-
-    /// The rows of `out`, which begin at `first_row`, a whole number of tiles.
-    fn rows(&self, pool: &Pool, first_row: usize, left: &[f32], right: &[f32], fresh: bool, out: &mut [f32]) {
-        let (columns, depth) = (self.b.shape()[1], self.steps.len());
-        let left = if self.packs_left() {
-            Left::Panels(&left[first_row * depth..])
-        } else {
-            let stride = self.a.stride;
-            Left::Rows { values: &self.a.values[first_row * stride + self.steps.start..], stride }
-        };
-        let rows = out.len() / columns;
-        pool.level().run(Block { left, right, out, rows, columns, stride: columns, depth, fresh });
+    /// The rows of the result from `first_row` on.
+    fn multiply(&self, pool: &Pool, first_row: usize, out: &mut [f32]) {
+        let Self { right, panels, fresh, .. } = *self;
+        let left = self.a.part(first_row..first_row + out.len() / panels.columns, self.steps);
+        pool.level().run(Block { left, right, panels, out, stride: panels.columns, fresh });
     }
 }

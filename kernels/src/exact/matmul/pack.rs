@@ -1,98 +1,171 @@
-//! Copies a factor into the order in which the tile reads it.
+//! Copies the factors into the order in which the tiles read them.
+#![allow(unsafe_code)]
 
 use core::ops::Range;
 
+use super::super::simd::{Kernel, LANES, Simd};
 use super::matrix::Matrix;
 
-/// Rows `steps` of one panel of a right factor `[depth, columns]`: `panel.len() / steps.len()` columns from `column` on, those
-/// beyond the factor zero.
-pub(crate) fn right(factor: Matrix<'_>, steps: Range<usize>, column: usize, panel: &mut [f32]) {
-    let wide = panel.len() / steps.len();
-    let columns = wide.min(factor.shape()[1] - column);
-    if factor.transposed {
-        return turned(factor, steps, column, columns, wide, panel);
+/// Steps of a transposed left factor that are asked for ahead: they may lie a page apart, where the machine does not guess the next.
+const AHEAD: usize = 3;
+
+/// Rows that are turned at once.
+const EIGHT: usize = 8;
+
+/// Where the numbers of a packed right factor are: cut into pieces of so many steps, each piece into panels as wide as a tile, each
+/// panel step after step. So a piece is written from whole rows of the factor, which memory likes best.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panels {
+    /// Columns of the factor.
+    pub(crate) columns: usize,
+    /// Steps in a piece; of the last there may be fewer, in the room of a whole one.
+    pub(crate) piece: usize,
+}
+
+impl Panels {
+    /// Numbers in a piece.
+    pub(crate) fn piece_len(&self, wide: usize) -> usize {
+        self.columns.next_multiple_of(wide) * self.piece
     }
-    for (step, row) in steps.zip(panel.chunks_exact_mut(wide)) {
-        let start = step * factor.stride + column;
-        copy(&factor.values[start..start + columns], row);
+
+    /// Where the panel that begins at a column has a step.
+    pub(crate) fn place(&self, column: usize, step: usize, wide: usize) -> usize {
+        step / self.piece * self.piece_len(wide) + column * self.piece + step % self.piece * wide
+    }
+
+    /// Numbers in all, for so many steps.
+    pub(crate) fn len(&self, steps: usize, wide: usize) -> usize {
+        steps.div_ceil(self.piece) * self.piece_len(wide)
     }
 }
 
-/// Copies a short row and fills the rest with zeros; sixteen at a time, which is faster than asking the C library to.
-#[inline(always)]
-fn copy(from: &[f32], into: &mut [f32]) {
-    let (whole, rest) = from.as_chunks::<16>();
-    let (places, last) = into.as_chunks_mut::<16>();
-    let mut places = places.iter_mut();
-    for (row, place) in whole.iter().zip(&mut places) {
-        *place = *row;
-    }
-    if rest.is_empty() {
-        places.for_each(|place| *place = [0.0; 16]);
-        last.fill(0.0);
-    } else {
-        let left = &mut into[whole.len() * 16..];
-        left.fill(0.0);
-        left[..rest.len()].copy_from_slice(rest);
+/// One piece of a right factor `[depth, columns]`. Columns beyond the factor are zero up to a whole row of sixteen; what follows is left
+/// as it is.
+pub(crate) struct Right<'a> {
+    pub(crate) factor: Matrix<'a>,
+    pub(crate) steps: Range<usize>,
+    pub(crate) panels: Panels,
+    pub(crate) piece: &'a mut [f32],
+}
+
+impl Kernel for Right<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if self.factor.transposed { self.turned(s) } else { self.straight(s) }
     }
 }
 
-/// Rows of a stored matrix become columns of the panel, eight steps at a time so that each line of the panel is written once.
-fn turned(factor: Matrix<'_>, steps: Range<usize>, column: usize, columns: usize, wide: usize, panel: &mut [f32]) {
-    const AT_ONCE: usize = 16;
-    if columns < wide {
-        panel.fill(0.0);
+impl Right<'_> {
+    #[inline(always)]
+    fn straight<S: Simd>(self, s: S) {
+        let (wide, Matrix { values, stride, .. }) = (S::TILE[1], self.factor);
+        let panel = wide * self.panels.piece;
+        for (index, step) in self.steps.enumerate() {
+            let row = &values[step * stride..][..self.panels.columns];
+            for (from, panel) in row.chunks(wide).zip(self.piece.chunks_exact_mut(panel)) {
+                let places = panel[index * wide..][..wide].as_chunks_mut::<LANES>().0;
+                for (from, place) in from.chunks(LANES).zip(places) {
+                    s.store(s.get(from), place);
+                }
+            }
+        }
     }
-    for (block, rows) in panel.chunks_mut(AT_ONCE * wide).enumerate() {
-        let first = steps.start + block * AT_ONCE;
-        let count = rows.len() / wide;
-        for j in 0..columns {
-            let start = (column + j) * factor.stride + first;
-            let source = &factor.values[start..start + count];
-            for (row, value) in rows.chunks_exact_mut(wide).zip(source) {
-                row[j] = *value;
+
+    /// Rows of the stored matrix become columns of the panels.
+    #[inline(always)]
+    fn turned<S: Simd>(self, s: S) {
+        let (wide, Matrix { values, stride, .. }) = (S::TILE[1], self.factor);
+        let panel = wide * self.panels.piece;
+        for (first, panel) in (0..self.panels.columns).step_by(wide).zip(self.piece.chunks_exact_mut(panel)) {
+            let columns = wide.min(self.panels.columns - first);
+            let stored = |column: usize, step: usize| &values[(first + column) * stride + step..];
+            for (step, rows) in self.steps.clone().step_by(LANES).zip(panel.chunks_mut(LANES * wide)) {
+                let count = LANES.min(self.steps.end - step);
+                let turned = if count == LANES { columns / EIGHT * EIGHT } else { 0 };
+                for column in (0..turned).step_by(EIGHT) {
+                    let lines = core::array::from_fn(|i| stored(column + i, step));
+                    turn(s, lines, EIGHT * stride, &mut rows[column..], wide);
+                }
+                for column in turned..columns {
+                    let source = &stored(column, step)[..count];
+                    rows.chunks_exact_mut(wide).zip(source).for_each(|(row, value)| row[column] = *value);
+                }
+                for row in rows.chunks_exact_mut(wide) {
+                    row[columns..columns.next_multiple_of(LANES)].fill(0.0);
+                }
             }
         }
     }
 }
 
-/// Steps `steps` of one panel of a left factor: for each step `tall` rows from `row` on, those beyond it zero.
-pub(crate) fn left(factor: Matrix<'_>, steps: Range<usize>, row: usize, tall: usize, panel: &mut [f32]) {
-    let rows = factor.shape()[0] - row;
-    match (rows >= tall, tall) {
-        (true, 12) => whole_left::<12>(factor, steps, row, panel),
-        (true, 8) => whole_left::<8>(factor, steps, row, panel),
-        (true, 6) => whole_left::<6>(factor, steps, row, panel),
-        (true, 4) => whole_left::<4>(factor, steps, row, panel),
-        (_, _) => part_left(factor, steps, row, tall, panel),
+/// Sixteen steps of eight lines, to one place every `stride` numbers. The lines to come lie `ahead`, a page apart perhaps, where the machine
+/// does not guess them; so they are asked for.
+#[inline(always)]
+fn turn<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, into: &mut [f32], stride: usize) {
+    assert!(into.len() >= (LANES - 1) * stride + EIGHT, "sixteen places of eight");
+    let mut rows = [s.splat(0.0); EIGHT];
+    for (row, line) in rows.iter_mut().zip(lines) {
+        s.prefetch_read(line.as_ptr().wrapping_add(ahead));
+        *row = s.get(&line[..LANES]);
     }
+    // SAFETY: the last of the places ends inside the slice.
+    unsafe { s.turn(rows, into.as_mut_ptr(), stride) }
 }
 
-fn whole_left<const TALL: usize>(factor: Matrix<'_>, steps: Range<usize>, row: usize, panel: &mut [f32]) {
-    let places = panel.as_chunks_mut::<TALL>().0;
+/// A few rows of a left factor, in panels as tall as a tile: `tall` numbers for each step. Places of rows that are not there are
+/// left as they are.
+#[inline(always)]
+pub(crate) fn left<S: Simd>(s: S, factor: Matrix<'_>, panels: &mut [f32]) {
+    let (tall, [rows, depth]) = (S::TILE[0], factor.shape());
+    let Matrix { values, stride, .. } = factor;
     if factor.transposed {
-        for (step, place) in steps.zip(places) {
-            let values = &factor.values[step * factor.stride + row..];
-            place.copy_from_slice(&values[..TALL]);
+        assert!(rows.next_multiple_of(tall) * depth <= panels.len(), "a panel for every row");
+        for step in 0..depth {
+            let from = &values[step * stride..][..rows];
+            for line in from.chunks(LANES) {
+                s.prefetch_read(line.as_ptr().wrapping_add(AHEAD * stride));
+            }
+            let whole = from.chunks_exact(tall);
+            let rest = whole.remainder();
+            for (index, from) in whole.enumerate() {
+                // SAFETY: there is a panel for these rows, and it has a place for this step.
+                unsafe {
+                    panels.as_mut_ptr().add((index * depth + step) * tall).copy_from_nonoverlapping(from.as_ptr(), tall)
+                };
+            }
+            if !rest.is_empty() {
+                panels[(rows / tall * depth + step) * tall..][..rest.len()].copy_from_slice(rest);
+            }
         }
         return;
     }
-    let count = steps.len();
-    let lines: [&[f32]; TALL] =
-        core::array::from_fn(|i| &factor.values[(row + i) * factor.stride + steps.start..][..count]);
-    for (step, place) in places.iter_mut().enumerate().take(count) {
-        for (value, line) in place.iter_mut().zip(&lines) {
-            *value = line[step];
-        }
+    for (row, panel) in (0..rows).step_by(tall).zip(panels.chunks_exact_mut(tall * depth)) {
+        let count = tall.min(rows - row);
+        let lines: [&[f32]; EIGHT] = core::array::from_fn(|i| &values[(row + i.min(count - 1)) * stride..][..depth]);
+        interleave(s, lines, tall * stride, [tall, count], panel);
     }
 }
 
-fn part_left(factor: Matrix<'_>, steps: Range<usize>, row: usize, tall: usize, panel: &mut [f32]) {
-    let rows = tall.min(factor.shape()[0] - row);
-    panel.fill(0.0);
-    for (step, place) in steps.zip(panel.chunks_exact_mut(tall)) {
-        for (i, value) in place[..rows].iter_mut().enumerate() {
-            *value = factor.at(row + i, step);
+/// A number of each line in turns, `tall` of them for each step, of which `count` matter.
+#[inline(always)]
+fn interleave<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, [tall, count]: [usize; 2], panel: &mut [f32]) {
+    let depth = panel.len() / tall;
+    let whole = depth / LANES * LANES;
+    for (step, places) in (0..whole).step_by(LANES).zip(panel.chunks_exact_mut(LANES * tall)) {
+        let lines = core::array::from_fn(|i| &lines[i][step..]);
+        if tall == EIGHT {
+            turn(s, lines, ahead, places, EIGHT);
+            continue;
         }
+        let mut turned = [0.0; LANES * EIGHT];
+        turn(s, lines, ahead, &mut turned, EIGHT);
+        for (place, numbers) in places.chunks_exact_mut(tall).zip(turned.as_chunks::<EIGHT>().0) {
+            place.copy_from_slice(&numbers[..tall]);
+        }
+    }
+    for (step, place) in (whole..depth).zip(panel[whole * tall..].chunks_exact_mut(tall)) {
+        place[..count].iter_mut().zip(lines).for_each(|(place, line)| *place = line[step]);
     }
 }

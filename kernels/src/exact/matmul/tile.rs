@@ -4,20 +4,18 @@
 use super::super::simd::{LANES, Row, Simd};
 
 /// One tile's work: `c += a · b`, or `c = a · b`.
-///
-/// `b` is a packed panel: for each of the `depth` steps as many numbers as the tile has columns, one step after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     /// Length of the sums.
     pub(crate) depth: usize,
-    /// First number of the left factor.
+    /// The panel of the left factor: for each step as many numbers as the tile has rows.
     pub(crate) a: *const f32,
-    /// Distance between its rows.
-    pub(crate) a_row: usize,
-    /// Distance between its steps.
-    pub(crate) a_step: usize,
-    /// The panel of the right factor.
+    /// The panel of the right factor: for each step as many numbers as the tile has columns, in pieces.
     pub(crate) b: *const f32,
+    /// Steps of `b` that follow each other.
+    pub(crate) piece: usize,
+    /// Distance from a piece of `b` to the next.
+    pub(crate) b_skip: usize,
     /// First number of the result.
     pub(crate) c: *mut f32,
     /// Distance between its rows.
@@ -36,7 +34,7 @@ impl Tile {
     /// The same tile, `rows` further down.
     unsafe fn below(self, rows: usize) -> Self {
         // SAFETY: the caller has rows left, so both places are inside what `tile` was promised.
-        let (a, c) = unsafe { (self.a.add(rows * self.a_row), self.c.add(rows * self.c_row)) };
+        let (a, c) = unsafe { (self.a.add(rows), self.c.add(rows * self.c_row)) };
         Self { a, c, rows: self.rows - rows, next: self.next.wrapping_add(rows * self.c_row), ..self }
     }
 
@@ -51,21 +49,21 @@ impl Tile {
 /// Computes up to `ROWS × (16 · WIDE)` sums, each in its own accumulator, by fused multiply-add in ascending order of steps.
 ///
 /// # Safety
-/// For each row `i < job.rows` and step `s < job.depth`, `a[i · a_row + s · a_step]` and the panel's columns at `s` are readable; the
-/// result's rows are writable over the columns to compute, and nothing else refers to them.
+/// Both panels are readable at each step; the result's rows are writable over the columns to compute, and nothing else refers to
+/// them.
 #[inline(always)]
 pub(crate) unsafe fn tile<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, mut job: Tile) {
     // SAFETY: the caller's promise; no call takes more columns than are left.
     unsafe {
         if job.columns >= WIDE * LANES {
-            return rows::<S, ROWS, WIDE, WIDE>(s, job);
+            return rows::<S, ROWS, WIDE, ROWS, WIDE>(s, job);
         }
         while WIDE > 2 && job.columns >= 2 * LANES {
-            rows::<S, ROWS, 2, WIDE>(s, job);
+            rows::<S, ROWS, 2, ROWS, WIDE>(s, job);
             job = job.beside(2 * LANES);
         }
         while WIDE > 1 && job.columns >= LANES {
-            rows::<S, ROWS, 1, WIDE>(s, job);
+            rows::<S, ROWS, 1, ROWS, WIDE>(s, job);
             job = job.beside(LANES);
         }
         if job.columns > 0 {
@@ -85,7 +83,7 @@ unsafe fn part_of_a_row<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job
             place[..job.columns].copy_from_slice(from);
         }
         let c = room.as_mut_ptr().cast();
-        rows::<S, ROWS, 1, WIDE>(s, Tile { c, c_row: LANES, next: c, ..job });
+        rows::<S, ROWS, 1, ROWS, WIDE>(s, Tile { c, c_row: LANES, next: c, ..job });
         for (row, place) in room.iter().enumerate().take(job.rows) {
             let into = core::slice::from_raw_parts_mut(job.c.add(row * job.c_row), job.columns);
             into.copy_from_slice(&place[..job.columns]);
@@ -93,28 +91,28 @@ unsafe fn part_of_a_row<S: Simd, const ROWS: usize, const WIDE: usize>(s: S, job
     }
 }
 
-/// All rows, `16 · W` columns of a panel `16 · PANEL` wide.
+/// All rows, `16 · W` columns, of panels `TALL` and `16 · WIDE` numbers wide.
 #[inline(always)]
-unsafe fn rows<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s: S, mut job: Tile) {
+unsafe fn rows<S: Simd, const ROWS: usize, const W: usize, const TALL: usize, const WIDE: usize>(s: S, mut job: Tile) {
     // SAFETY: the caller's promise; each call takes no more rows than are left.
     unsafe {
         if job.rows >= ROWS {
-            return sums::<S, ROWS, W, PANEL>(s, job);
+            return sums::<S, ROWS, W, TALL, WIDE>(s, job);
         }
         while job.rows >= 4 {
-            sums::<S, 4, W, PANEL>(s, job);
+            sums::<S, 4, W, TALL, WIDE>(s, job);
             job = job.below(4);
         }
         while job.rows > 0 {
-            sums::<S, 1, W, PANEL>(s, job);
+            sums::<S, 1, W, TALL, WIDE>(s, job);
             job = job.below(1);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn sums<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s: S, job: Tile) {
-    let mut sums = [[s.splat(0.0); W]; ROWS];
+unsafe fn sums<S: Simd, const R: usize, const W: usize, const TALL: usize, const WIDE: usize>(s: S, job: Tile) {
+    let mut sums = [[s.splat(0.0); W]; R];
     // SAFETY: the caller's promise: rows and columns of the tile are inside `c`.
     unsafe {
         for (i, row) in sums.iter().enumerate() {
@@ -129,10 +127,15 @@ unsafe fn sums<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s
                 }
             }
         }
-        if job.a_step == 1 {
-            along_rows::<S, ROWS, W, PANEL>(s, job, &mut sums);
-        } else {
-            along_columns::<S, ROWS, W, PANEL>(s, job, &mut sums);
+        let (mut a, mut b, mut left) = (job.a, job.b, job.depth);
+        loop {
+            let steps = left.min(job.piece);
+            along::<S, R, W, TALL, WIDE>(s, [a, b], steps, &mut sums);
+            left -= steps;
+            if left == 0 {
+                break;
+            }
+            (a, b) = (a.add(steps * TALL), b.add(job.b_skip));
         }
         for (i, row) in sums.iter().enumerate() {
             for (j, sum) in row.iter().enumerate() {
@@ -144,73 +147,49 @@ unsafe fn sums<S: Simd, const ROWS: usize, const W: usize, const PANEL: usize>(s
 
 const UNROLLED: usize = 4;
 
-/// How many steps ahead the panel is asked for.
+/// How many steps ahead the right panel is asked for.
 const AHEAD: usize = 16;
 
-/// The steps of a left factor whose rows are contiguous.
+/// The steps of a piece.
 #[inline(always)]
-unsafe fn along_rows<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
+unsafe fn along<S: Simd, const R: usize, const W: usize, const TALL: usize, const WIDE: usize>(
     s: S,
-    job: Tile,
+    [a, b]: [*const f32; 2],
+    steps: usize,
     sums: &mut [[S::V; W]; R],
 ) {
     let mut step = 0;
-    while step + UNROLLED <= job.depth {
+    while step + UNROLLED <= steps {
         for _ in 0..UNROLLED {
-            // SAFETY: `step` is below the depth.
-            unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step), job.a_row, job.b.add(step * PANEL * LANES), sums) }
+            // SAFETY: there is such a step.
+            unsafe { multiply::<S, R, W, WIDE>(s, a.add(step * TALL), b.add(step * WIDE * LANES), sums) }
             step += 1;
         }
     }
-    while step < job.depth {
-        // SAFETY: `step` is below the depth.
-        unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step), job.a_row, job.b.add(step * PANEL * LANES), sums) }
-        step += 1;
-    }
-}
-
-/// The steps of a left factor whose columns are contiguous, as `pack` leaves it.
-#[inline(always)]
-unsafe fn along_columns<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
-    s: S,
-    job: Tile,
-    sums: &mut [[S::V; W]; R],
-) {
-    let mut step = 0;
-    while step + UNROLLED <= job.depth {
-        for _ in 0..UNROLLED {
-            // SAFETY: `step` is below the depth.
-            unsafe {
-                multiply::<S, R, W, PANEL>(s, job.a.add(step * job.a_step), 1, job.b.add(step * PANEL * LANES), sums)
-            }
-            step += 1;
-        }
-    }
-    while step < job.depth {
-        // SAFETY: `step` is below the depth.
-        unsafe { multiply::<S, R, W, PANEL>(s, job.a.add(step * job.a_step), 1, job.b.add(step * PANEL * LANES), sums) }
+    while step < steps {
+        // SAFETY: there is such a step.
+        unsafe { multiply::<S, R, W, WIDE>(s, a.add(step * TALL), b.add(step * WIDE * LANES), sums) }
         step += 1;
     }
 }
 
 /// One step of every sum.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const R: usize, const W: usize, const PANEL: usize>(
+unsafe fn multiply<S: Simd, const R: usize, const W: usize, const WIDE: usize>(
     s: S,
     a: *const f32,
-    a_row: usize,
     b: *const f32,
     sums: &mut [[S::V; W]; R],
 ) {
     let mut right = [s.splat(0.0); W];
     for (j, right) in right.iter_mut().enumerate() {
-        s.prefetch_read(b.wrapping_add((j + AHEAD * PANEL) * LANES));
-        // SAFETY: the panel has `W` rows of sixteen at each step.
+        s.prefetch_read(b.wrapping_add((j + AHEAD * WIDE) * LANES));
+        // SAFETY: the panel has so many rows of sixteen at each step.
         *right = s.load(unsafe { &*at(b, j * LANES) });
     }
     for (i, row) in sums.iter_mut().enumerate() {
-        // SAFETY: row `i` of the left factor is readable at this step.
-        let left = s.splat(unsafe { *a.add(i * a_row) });
+        // SAFETY: the panel has so many rows at each step.
+        let left = s.splat(unsafe { *a.add(i) });
         for (sum, right) in row.iter_mut().zip(right) {
             *sum = s.fma(left, right, *sum);
         }

@@ -157,8 +157,53 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn turn(self, [a, b, c, d, e, f, g, h]: [__m512; 8], into: *mut f32, stride: usize) {
+        // SAFETY: `self` proves that the CPU has the instructions; the caller's promise for the places.
+        unsafe {
+            let [first, second] = [quarters([a, b, c, d]), quarters([e, f, g, h])];
+            for lane in 0..4 {
+                let low = _mm512_permutex2var_ps(first[lane], LOW, second[lane]);
+                let high = _mm512_permutex2var_ps(first[lane], HIGH, second[lane]);
+                for (step, pair) in [low, high].into_iter().enumerate() {
+                    let place = into.add((8 * step + lane) * stride);
+                    _mm256_storeu_ps(place, _mm512_castps512_ps256(pair));
+                    let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(pair));
+                    _mm256_storeu_pd(place.add(4 * stride).cast(), upper);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn tile(self, job: Tile) {
         // SAFETY: the caller's promise, passed on.
         unsafe { tile::<Self, 8, 3>(self, job) }
+    }
+}
+
+/// Lanes of two registers: quarters 0 and 1 of each, in turns; then quarters 2 and 3.
+const LOW: __m512i = lanes([0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23]);
+const HIGH: __m512i = lanes([8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31]);
+
+const fn lanes(numbers: [u32; LANES]) -> __m512i {
+    // SAFETY: both are 64 bytes of which every value is valid.
+    unsafe { core::mem::transmute(numbers) }
+}
+
+/// Four by four, four times: quarter `q` of result `i` holds lane `4q + i` of each of the rows.
+#[inline(always)]
+unsafe fn quarters([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+    // SAFETY: the caller's proof that the CPU has the instructions.
+    unsafe {
+        let (ab, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        let (cd, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+        let (ab, ab_high) = (_mm512_castps_pd(ab), _mm512_castps_pd(ab_high));
+        let (cd, cd_high) = (_mm512_castps_pd(cd), _mm512_castps_pd(cd_high));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high)),
+        ]
     }
 }

@@ -76,6 +76,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for a cache line that will be read; any address will do.
     #[inline(always)]
     fn prefetch_read(self, _row: *const f32) {}
+    /// Rows become columns: the numbers of lane `i` go to `into[i · stride..]`, one after the other.
+    ///
+    /// # Safety
+    /// Eight numbers are writable at each of the sixteen places.
+    #[inline(always)]
+    unsafe fn turn(self, rows: [Self::V; 8], into: *mut f32, stride: usize) {
+        let mut lines = [[0.0; LANES]; 8];
+        lines.iter_mut().zip(rows).for_each(|(line, row)| self.store(row, line));
+        for lane in 0..LANES {
+            for (i, line) in lines.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { *into.add(lane * stride + i) = line[lane] };
+            }
+        }
+    }
     /// Computes the register tile that this instruction set is best at.
     ///
     /// # Safety
