@@ -148,7 +148,7 @@ unsafe fn sums<S: Simd, const R: usize, const W: usize, const TALL: usize, const
 const UNROLLED: usize = 4;
 
 /// How many steps ahead the right panel is asked for.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
 
 /// The steps of a piece.
 #[inline(always)]
