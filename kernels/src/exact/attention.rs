@@ -42,10 +42,10 @@ impl Attention {
         ShapeError::unless_equal("attention", &[qkv.len(), mixed.len()], &expected)
     }
 
-    /// Numbers of scratch for one sequence: two blocks of scores, packed once more, and five packed factors.
+    /// Numbers of scratch for one sequence: two blocks of scores and four packed factors.
     fn room(self) -> usize {
         let wide = |n: usize| n.next_multiple_of(64);
-        2 * QUERIES * self.seq + QUERIES * (self.seq + 64) + 5 * (wide(self.seq) + 64) * (wide(self.width) + 64)
+        2 * QUERIES * self.seq + 4 * (wide(self.seq) + 64) * (wide(self.width) + 64)
     }
 
     /// The mixed values `[batch, seq, heads · width]`.

@@ -85,7 +85,8 @@ impl Right<'_> {
                 let count = LANES.min(self.steps.end - step);
                 let turned = if count == LANES { columns / EIGHT * EIGHT } else { 0 };
                 for column in (0..turned).step_by(EIGHT) {
-                    let lines = core::array::from_fn(|i| stored(column + i, step));
+                    let mut lines = [&values[..0]; EIGHT];
+                    lines.iter_mut().enumerate().for_each(|(i, line)| *line = stored(column + i, step));
                     turn(s, lines, EIGHT * stride, &mut rows[column..], wide);
                 }
                 for column in turned..columns {
@@ -119,32 +120,42 @@ fn turn<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, into: &mut [f32], s
 #[inline(always)]
 pub(crate) fn left<S: Simd>(s: S, factor: Matrix<'_>, panels: &mut [f32]) {
     let (tall, [rows, depth]) = (S::TILE[0], factor.shape());
-    let Matrix { values, stride, .. } = factor;
+    assert!(tall <= EIGHT && rows.next_multiple_of(tall) * depth <= panels.len(), "a panel for every row");
     if factor.transposed {
-        assert!(rows.next_multiple_of(tall) * depth <= panels.len(), "a panel for every row");
-        for step in 0..depth {
-            let from = &values[step * stride..][..rows];
-            for line in from.chunks(LANES) {
-                s.prefetch_read(line.as_ptr().wrapping_add(AHEAD * stride));
-            }
-            let whole = from.chunks_exact(tall);
-            let rest = whole.remainder();
-            for (index, from) in whole.enumerate() {
-                // SAFETY: there is a panel for these rows, and it has a place for this step.
-                unsafe {
-                    panels.as_mut_ptr().add((index * depth + step) * tall).copy_from_nonoverlapping(from.as_ptr(), tall)
-                };
-            }
-            if !rest.is_empty() {
-                panels[(rows / tall * depth + step) * tall..][..rest.len()].copy_from_slice(rest);
-            }
-        }
-        return;
+        return turned_left(s, factor, tall, panels);
     }
+    let Matrix { values, stride, .. } = factor;
     for (row, panel) in (0..rows).step_by(tall).zip(panels.chunks_exact_mut(tall * depth)) {
         let count = tall.min(rows - row);
-        let lines: [&[f32]; EIGHT] = core::array::from_fn(|i| &values[(row + i.min(count - 1)) * stride..][..depth]);
+        let mut lines = [&values[..0]; EIGHT];
+        for (i, line) in lines.iter_mut().enumerate() {
+            *line = &values[(row + i.min(count - 1)) * stride..][..depth];
+        }
         interleave(s, lines, tall * stride, [tall, count], panel);
+    }
+}
+
+/// The rows are columns of what is stored: a step of all of them lies together.
+#[inline(always)]
+fn turned_left<S: Simd>(s: S, factor: Matrix<'_>, tall: usize, panels: &mut [f32]) {
+    let ([rows, depth], Matrix { values, stride, .. }) = (factor.shape(), factor);
+    for step in 0..depth {
+        let from = &values[step * stride..][..rows];
+        for line in from.chunks(LANES) {
+            s.prefetch_read(line.as_ptr().wrapping_add(AHEAD * stride));
+        }
+        let whole = from.chunks_exact(tall);
+        let rest = whole.remainder();
+        for (index, from) in whole.enumerate() {
+            // SAFETY: `left` found a panel for every row; each has a place for every step.
+            unsafe {
+                let place = panels.as_mut_ptr().add((index * depth + step) * tall);
+                place.copy_from_nonoverlapping(from.as_ptr(), tall);
+            }
+        }
+        if !rest.is_empty() {
+            panels[(rows / tall * depth + step) * tall..][..rest.len()].copy_from_slice(rest);
+        }
     }
 }
 
@@ -154,7 +165,8 @@ fn interleave<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, [tall, count]
     let depth = panel.len() / tall;
     let whole = depth / LANES * LANES;
     for (step, places) in (0..whole).step_by(LANES).zip(panel.chunks_exact_mut(LANES * tall)) {
-        let lines = core::array::from_fn(|i| &lines[i][step..]);
+        let mut lines = lines;
+        lines.iter_mut().for_each(|line| *line = &line[step..]);
         if tall == EIGHT {
             turn(s, lines, ahead, places, EIGHT);
             continue;
