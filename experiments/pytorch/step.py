@@ -8,32 +8,14 @@ number of threads: median seconds of a step for both, and the median ratio of ne
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from environment import example, in_environment
+
 SHAPE = {"vocab": 96, "context": 128, "d_model": 256, "layers": 4, "heads": 4, "batch": 16}
-
-
-def target():
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-
-
-def in_environment():
-    """Runs this script again inside its own virtual environment, which it makes if need be."""
-    home = target() / "torch-venv"
-    python = home / "bin" / "python"
-    if Path(sys.prefix) == home:
-        return
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-    if not list(home.glob("lib/python*/site-packages/torch/__init__.py")):
-        subprocess.run([python, "-m", "pip", "install", "-q", "torch", "numpy"], check=True)
-    os.execv(python, [str(python), *sys.argv])
 
 
 def torch_step(threads):
@@ -88,10 +70,7 @@ def torch_step(threads):
 
 def ours(threads):
     """A process that steps when it is told to."""
-    build = ["cargo", "build", "--release", "-q", "-p", "murmur-model", "--example", "turns"]
-    if not os.environ.get("MURMUR_TURNS"):
-        subprocess.run(build, cwd=ROOT, check=True)
-    binary = os.environ.get("MURMUR_TURNS", target() / "release" / "examples" / "turns")
+    binary = example("murmur-model", "turns", "MURMUR_TURNS")
     words = [str(SHAPE[k]) for k in ("vocab", "context", "d_model", "layers", "heads", "batch")] + [str(threads)]
     process = subprocess.Popen([binary, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
