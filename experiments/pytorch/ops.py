@@ -94,6 +94,10 @@ def ratio(mine, theirs):
     return mine / theirs if theirs else math.inf
 
 
+def percent(share):
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
 def errors(cases, options):
     import numpy as np
     import torch
@@ -115,7 +119,7 @@ def errors(cases, options):
                 most = [max(largest[i] for _, _, largest in results) for i in (0, 1)]
                 each = [math.sqrt(ratio(a, b)) for a, b in zip(*squares, strict=True)]
                 overall = ratio(*rms)
-                verdict = "" if overall <= 1 else f"larger by {100 * (overall - 1):.2g} %"
+                verdict = "" if overall <= 1 else f"larger by {percent(overall - 1)}"
                 if min(each) > 1:
                     further.append(f"{case.label} {name} {verdict}")
                 elif verdict:
