@@ -9,7 +9,11 @@ use std::sync::Arc;
 
 use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
-use crate::{Admission, Body, Entry, Epochs, Hash, Log, PeerId, Record, Rules, VersionVector, standing::Standing};
+use crate::{
+    Admission, Body, Chance, Entry, Epochs, Hash, Log, PeerId, Record, Rules, Stage, VersionVector,
+    odds::{chance, is_eligible},
+    standing::Standing,
+};
 pub use finality::Resumption;
 pub use outcome::{Insertion, Judgement, RebuildError, Refused};
 
@@ -114,6 +118,21 @@ impl Fold {
     /// Whether, in `view`, a trusted auditor found update `seq` of `author` false.
     pub fn is_disputed(&self, author: &PeerId, seq: u32, view: &VersionVector) -> bool {
         self.standing.is_disputed(author, seq, view)
+    }
+
+    /// The chance with which one eligible peer that knows `epoch` is drawn to audit `update`. Its author's standing is looked
+    /// at no further back than entries of that epoch look at all, so that it is the same before and after pruning.
+    pub fn chance(&self, update: &Entry, stage: Stage, epoch: u32) -> Chance {
+        let mut view = update.base().clone();
+        let horizon = self.epochs.horizon(epoch).into_iter().flat_map(VersionVector::iter);
+        horizon.for_each(|(author, count)| view.raise(author, count));
+        let trusted = self.is_trusted(&update.author(), &view);
+        chance(&self.rules, update, stage, trusted)
+    }
+
+    /// Whether `auditor` may be drawn for `update`: its key was known to the author before the update was made.
+    pub fn is_eligible(&self, auditor: &PeerId, update: &Entry) -> bool {
+        is_eligible(&self.rules, auditor, update)
     }
 
     /// Whether `entry` would fit now; see [`Log::admit`].

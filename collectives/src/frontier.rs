@@ -24,6 +24,10 @@
 //! a verdict is about an update outside G₍e₋₁₎. Entries outside G₍e₎ know epoch e − 1 or e, so everything before G₍e₋₂₎
 //! can be pruned to those totals ([`crate::Foundation`]), whose digest is part of the frontier.
 //!
+//! **Forks.** What an entry weighs may depend on a proof that its author had not seen: what a fork cut off counts nowhere. So
+//! a frontier that contains an entry built on a branch, and not the branch, contains the proof as well. Then its set alone
+//! says what everything in it weighs, and who has not heard of the fork waits for the proof before it agrees.
+//!
 //! **Fading.** If a third of the weight is gone for good, nothing becomes final. So after four epochs' work without a new
 //! frontier, F is certified also by more than 2/3 of the work in F ∖ G₍e₎ together with more than 1/3 of the voters of
 //! G₍e₎; after eight, by 2/3 of the work alone. The first needs an honest voter of G₍e₎, so no stranger can invent it; but the

@@ -15,6 +15,7 @@ mod frontier;
 mod hash;
 mod identity;
 mod log;
+mod odds;
 mod remembered;
 mod rounds;
 mod rules;
@@ -35,6 +36,7 @@ pub use frontier::{
 pub use hash::Hash;
 pub use identity::{Identity, PeerId};
 pub use log::{Admission, Invalid, Log, Place, Record};
+pub use odds::Chance;
 pub use remembered::{holds, remember_proofs};
 pub use rounds::{Heard, Rounds, Signing};
 pub use rules::{BadRule, Founder, ONE_Q16, Rules};

@@ -228,10 +228,10 @@ impl Log {
         (self.place(author).seq - from) as usize != held
     }
 
-    /// Whether the update that `verdict` is about is in the log.
-    pub(crate) fn holds_subject(&self, verdict: &Verdict) -> bool {
-        let subject = self.record(&verdict.author, verdict.seq).filter(|record| record.entry.update().is_some());
-        subject.is_some_and(|record| record.entry.hash() == verdict.update)
+    /// The update that `verdict` is about, if it is in the log.
+    pub(crate) fn subject(&self, verdict: &Verdict) -> Option<&Entry> {
+        let subject = self.record(&verdict.author, verdict.seq).map(|record| record.entry.as_ref());
+        subject.filter(|entry| entry.update().is_some() && entry.hash() == verdict.update)
     }
 
     /// Whether entry `seq` of `author` left the set, or can never enter it, because of a proven fork. What others said

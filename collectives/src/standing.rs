@@ -1,8 +1,10 @@
 //! Standing: which authors are trusted and which updates are void, as functions of the verdicts in a set.
 //!
-//! Only verdicts that count are kept: their auditor was itself trusted in the verdict's own causal past. So standing
-//! in any view is a pure function of the entries the view names. Of verdicts that are pruned only what they came to is
-//! kept; every view that is still asked about contains them.
+//! Only verdicts that count are kept: their auditor was itself trusted in the verdict's own causal past, and drawn; a
+//! confirming one counts only if a dispute that counts is in that past. All of this is looked at again when a proven fork
+//! cuts something off, and none of it when an entry is admitted. So standing in any view is a pure function of the entries
+//! the view names. Of verdicts that are pruned only what they came to is kept; every view that is still asked about
+//! contains them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +31,8 @@ struct Past {
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     accused: PeerId,
+    /// From where on the accused's entries do not count.
+    from: u32,
     by: PeerId,
     by_seq: u32,
 }
@@ -50,14 +54,19 @@ impl Standing {
         self.rulings.entry(target).or_default().push(ruling);
     }
 
-    /// Records an entry of `by` (its number `by_seq`) that proves a fork of `accused`.
-    pub(crate) fn record_proof(&mut self, accused: PeerId, by: PeerId, by_seq: u32) {
-        self.proofs.push(Proof { accused, by, by_seq });
+    /// Records an entry of `by` (its number `by_seq`) that proves a fork of `accused` at position `from`.
+    pub(crate) fn record_proof(&mut self, accused: PeerId, from: u32, by: PeerId, by_seq: u32) {
+        self.proofs.push(Proof { accused, from, by, by_seq });
     }
 
     /// Whether a proof against `author` is in `view`.
     pub(crate) fn is_forked(&self, author: &PeerId, view: &VersionVector) -> bool {
-        let seen = |proof: &Proof| proof.accused == *author && view.contains(&proof.by, proof.by_seq);
+        self.is_cut_at(author, u32::MAX, view)
+    }
+
+    /// Whether `view` contains the proof that nothing of `author` from position `count` on is in it.
+    pub(crate) fn is_cut_at(&self, author: &PeerId, count: u32, view: &VersionVector) -> bool {
+        let seen = |p: &Proof| p.accused == *author && p.from <= count && view.contains(&p.by, p.by_seq);
         self.past(author).forked || self.proofs.iter().any(seen)
     }
 

@@ -183,3 +183,18 @@ fn a_newcomer_follows_a_log_whose_forked_branches_are_gone() {
     follow(&mut newcomer, &whole);
     assert_eq!((newcomer.log().version(), newcomer.state_root()), (whole.log().version(), whole.state_root()));
 }
+
+#[test]
+fn who_had_built_on_a_branch_goes_on_without_it() {
+    let forked = Forked::new(2, [2, 1], false);
+    let mut swarm = forked.swarm.clone();
+    swarm.peers[0].fold = forked.held(0);
+    let named = swarm.fold(0).log().last_update(&swarm.id(0)).unwrap().entry.base().count(&swarm.id(FORGER));
+    assert!(matches!(offer(&mut swarm.peers[0].fold, &forked.evidence[0]), Insertion::Applied { .. }));
+    assert!(swarm.fold(0).log().version().count(&swarm.id(FORGER)) < named, "its next base names less of the forger");
+    let next = swarm.update(0, 1e-3);
+    let mut other = forked.held(1);
+    let all = [forked.all(), vec![next.clone()]].concat();
+    offer_until_quiet(&mut other, &all);
+    assert!(other.log().version().contains(&swarm.id(0), next.entry.seq()));
+}

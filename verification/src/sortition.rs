@@ -5,28 +5,16 @@
 //! owner could try many. This is the ristretto DLEQ VRF of schnorrkel (Goldberg et al., "Making NSEC5 practical",
 //! section 4, over ristretto255).
 //!
-//! An auditor is drawn when the first 32 bits of its output lie below the chance. The output stays secret until the
+//! An auditor is drawn when the ticket that follows from its output lies below the chance. The output stays secret until the
 //! verdict is published, so an author cannot learn who audits it, let alone buy them.
 
-use murmur_collectives::{Hash, Identity, Stage};
+use murmur_collectives::{Chance, Hash, Identity, Stage, Verdict};
 use rand_core::{CryptoRng, RngCore};
 use schnorrkel::{
     ExpansionMode, Keypair, MiniSecretKey, PublicKey,
     context::{SigningContext, SigningTranscript, attach_rng, signing_context},
     vrf::{VRFInOut, VRFPreOut, VRFProof},
 };
-
-/// A probability in 32-bit fixed point: 2^32 is certainty.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Chance(pub u64);
-
-impl Chance {
-    /// Always.
-    pub const CERTAIN: Self = Self(1 << 32);
-
-    /// Never.
-    pub const NEVER: Self = Self(0);
-}
 
 /// What is drawn for: an update, and which of its lotteries.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +50,12 @@ impl Lottery {
     /// Draws. `Some` is the evidence of being drawn: VRF output, then proof.
     pub fn draw(&self, subject: Subject, chance: Chance) -> Option<[u8; 96]> {
         // The proof costs three times what the output does, and most draws need none.
-        let extra = |output: &VRFInOut| is_below(output, chance).then(|| self.proof_randomness(subject));
-        let (output, proof, _) = self.0.vrf_sign_extra_after_check(transcript(subject), extra)?;
         let mut draw = [0; 96];
-        draw[..32].copy_from_slice(output.as_output_bytes());
+        let extra = |output: &VRFInOut| {
+            draw[..32].copy_from_slice(output.as_output_bytes());
+            chance.draws(Verdict::ticket(&draw)).then(|| self.proof_randomness(subject))
+        };
+        let (_, proof, _) = self.0.vrf_sign_extra_after_check(transcript(subject), extra)?;
         draw[32..].copy_from_slice(&proof.to_bytes());
         Some(draw)
     }
@@ -97,7 +87,7 @@ fn proves_draw(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8; 
         .zip(VRFProof::from_bytes(proof).ok());
     let Some(((key, output), proof)) = parsed else { return false };
     let verified = key.vrf_verify_extra(transcript(subject), &output, &proof, proof_transcript());
-    verified.is_ok_and(|(output, _)| is_below(&output, chance))
+    verified.is_ok() && chance.draws(Verdict::ticket(draw))
 }
 
 fn transcript(subject: Subject) -> impl SigningTranscript + Clone {
@@ -110,11 +100,6 @@ fn transcript(subject: Subject) -> impl SigningTranscript + Clone {
 
 fn proof_transcript() -> impl SigningTranscript {
     signing_context(b"murmuration audit proof v1").bytes(b"")
-}
-
-fn is_below(output: &VRFInOut, chance: Chance) -> bool {
-    let ticket = u32::from_le_bytes(output.make_bytes::<[u8; 4]>(b"murmuration ticket v1"));
-    u64::from(ticket) < chance.0
 }
 
 /// Proof nonces from BLAKE3 instead of the operating system: the proof is a function of key and subject.

@@ -1,61 +1,49 @@
-//! Which verdicts are valid: the auditor was eligible, and drawn.
+//! Drawing for an audit, and what proves that a verdict's author did.
 
-use murmur_collectives::{Entry, Fold, Stage, Verdict};
+use murmur_collectives::{Chance, Entry, Fold, PeerId, Stage, Verdict};
 
-use crate::{Lottery, Subject, is_eligible, odds, was_drawn};
+use crate::{Lottery, Subject, was_drawn};
 
 /// Why a verdict is no valid entry. Its author's fault.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum VerdictError {
-    /// Its subject is not in the log.
-    #[error("the audited update is not known")]
-    Subject,
-    /// The auditor was not enrolled in the update's causal past.
-    #[error("the auditor was not eligible")]
-    Ineligible,
-    /// The proof does not show that the auditor was drawn.
-    #[error("the auditor was not drawn")]
-    NotDrawn,
-    /// A confirming verdict without anything to confirm.
-    #[error("nobody disputed the update")]
-    NotDisputed,
+    /// The auditor has enrolled no sortition key.
+    #[error("the auditor has no sortition key")]
+    NoKey,
+    /// The draw is not what the auditor's key gives for the subject.
+    #[error("the draw is not the auditor's")]
+    Draw,
 }
 
-/// Checks a verdict's right to exist. `fold` must hold the verdict's causal past.
+/// Checks that a verdict's draw is its author's and no other. Whether it was drawn by it follows from the set, which may
+/// change: [`Fold::insert`] counts only verdicts that were. So an entry that is refused is refused by all, whatever each
+/// of them holds.
 ///
 /// # Errors
-/// [`VerdictError`] says why it has none.
+/// [`VerdictError`] says what is wrong with it.
 pub fn check_verdict(fold: &Fold, entry: &Entry, verdict: &Verdict) -> Result<(), VerdictError> {
-    if fold.log().is_cut(&verdict.author, verdict.seq) || fold.log().is_left_out(&verdict.author, verdict.seq) {
-        return Ok(()); // its subject left the set: it counts for nothing, and its chain goes on
-    }
-    let record = fold.log().record(&verdict.author, verdict.seq).ok_or(VerdictError::Subject)?;
-    let (update, auditor) = (&record.entry, entry.author());
-    if update.hash() != verdict.update {
-        return Err(VerdictError::Subject);
-    }
-    if !is_eligible(fold, &auditor, update) {
-        return Err(VerdictError::Ineligible);
-    }
-    if verdict.stage == Stage::Confirm && !fold.is_disputed(&verdict.author, verdict.seq, entry.base()) {
-        return Err(VerdictError::NotDisputed);
-    }
-    let key = odds::key(fold, &auditor).ok_or(VerdictError::Ineligible)?;
+    let key = key(fold, &entry.author()).ok_or(VerdictError::NoKey)?;
     let subject = Subject { update: verdict.update, stage: verdict.stage };
-    let chance = odds::chance(fold, update, verdict.stage);
-    if was_drawn(&key, subject, chance, &verdict.draw) { Ok(()) } else { Err(VerdictError::NotDrawn) }
+    if was_drawn(&key, subject, Chance::CERTAIN, &verdict.draw) { Ok(()) } else { Err(VerdictError::Draw) }
 }
 
-/// Holds a lottery on `update` for the owner of `lottery`, if it is eligible.
+/// The sortition key of an auditor.
+fn key(fold: &Fold, auditor: &PeerId) -> Option<[u8; 32]> {
+    let founder = fold.rules().founders.iter().find(|founder| founder.peer == *auditor);
+    founder.map(|founder| founder.vrf_key).or_else(|| fold.log().vrf_key(auditor))
+}
+
+/// Holds a lottery on `update` for the owner of `lottery`, if it is eligible. Its verdict will name `epoch`.
 pub fn draw(
     fold: &Fold,
     lottery: &Lottery,
-    auditor: &murmur_collectives::PeerId,
+    auditor: &PeerId,
     update: &Entry,
     stage: Stage,
+    epoch: u32,
 ) -> Option<[u8; 96]> {
-    if !is_eligible(fold, auditor, update) || fold.log().has_judged(auditor, &update.author(), update.seq()) {
+    if !fold.is_eligible(auditor, update) || fold.log().has_judged(auditor, &update.author(), update.seq()) {
         return None;
     }
-    lottery.draw(Subject { update: update.hash(), stage }, odds::chance(fold, update, stage))
+    lottery.draw(Subject { update: update.hash(), stage }, fold.chance(update, stage, epoch))
 }

@@ -68,11 +68,14 @@ impl Fold {
         closed.last().map_or(settled, |record| record.entry.seq() + 1)
     }
 
-    /// Whether what `entry` names, as far as it is in the set, is in `view`.
+    /// Whether what `entry` names, as far as it is in the set, is in `view`; and of what a fork cut off, the proof, so that
+    /// who holds no more than `view` knows why it is missing, and gives `entry` the same weight.
     fn builds_on(&self, view: &VersionVector, entry: &Entry) -> bool {
         entry.base().iter().all(|(author, count)| {
             let inside = view.count(&author);
-            count <= inside || self.log.from(&author, inside).first().is_none_or(|r| r.entry.seq() >= count)
+            let held = |seq: u32| self.log.from(&author, inside).first().is_some_and(|r| r.entry.seq() < seq);
+            let cut = || self.log.is_cut(&author, count - 1) && !self.standing.is_cut_at(&author, inside, view);
+            count <= inside || !held(count) && !cut()
         })
     }
 

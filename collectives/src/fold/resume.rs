@@ -65,7 +65,7 @@ impl Fold {
             Body::Verdict(v) if kept.counts => self.standing.record(v.author, v.seq, author, seq, v.passed),
             Body::Equivocation(evidence) => {
                 let (accused, from) = evidence.accused(self.run).map_err(|_| NotFinal::Contents)?;
-                self.standing.record_proof(accused, author, seq);
+                self.standing.record_proof(accused, from, author, seq);
                 self.log.note_fork(accused, from);
             }
             Body::Enroll(_) | Body::Update(_) | Body::Verdict(_) => {}

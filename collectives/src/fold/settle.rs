@@ -5,7 +5,7 @@ use std::sync::Arc;
 use murmur_kernels::Weight;
 
 use super::{Fold, move_weight};
-use crate::{Body, Entry, PeerId, Record, VersionVector, weigh::weigh};
+use crate::{Body, Entry, PeerId, Record, Stage, Verdict, VersionVector, weigh::weigh};
 
 /// Why a payload that is needed is there: [`Fold::insert`] asked for it before it changed anything.
 pub(super) const PAYLOADS_HELD: &str = "payloads were checked to be held";
@@ -64,7 +64,7 @@ impl Fold {
             Body::Verdict(_) => self.rule(entry).map_or(Effect::None, Effect::Voided),
             Body::Equivocation(evidence) => match evidence.accused(self.run) {
                 Ok((accused, kept)) => {
-                    self.standing.record_proof(accused, entry.author(), entry.seq());
+                    self.standing.record_proof(accused, kept, entry.author(), entry.seq());
                     if self.log.knows_fork(&accused, kept) {
                         Effect::None
                     } else {
@@ -86,17 +86,27 @@ impl Fold {
         (entry.update().map_or(Weight::ZERO, weight), trusted)
     }
 
-    /// Counts a verdict if its auditor was trusted in its past and its subject is in the set. Names the judged author if
-    /// that voided something.
+    /// Counts a verdict if its auditor was trusted in its past and drawn, and its subject is in the set. Names the judged
+    /// author if that voided something.
     pub(super) fn rule(&mut self, entry: &Entry) -> Option<PeerId> {
         let trusted = self.standing.is_trusted(&self.rules, &entry.author(), entry.base());
-        let counting = entry.verdict().filter(|verdict| trusted && self.log.holds_subject(verdict));
+        let counting = entry.verdict().filter(|verdict| trusted && self.was_called_for(entry, verdict));
         self.log.mark(&entry.author(), entry.seq(), counting.is_some());
         let verdict = counting?;
         let before = self.standing.void_from(&self.rules, &verdict.author, self.log.version());
         self.standing.record(verdict.author, verdict.seq, entry.author(), entry.seq(), verdict.passed);
         let after = self.standing.void_from(&self.rules, &verdict.author, self.log.version());
         (before != after).then_some(verdict.author)
+    }
+
+    /// Whether the subject is in the set and `entry`'s author was drawn to audit it; to confirm, if in its past somebody
+    /// whose verdict counts disputed it.
+    fn was_called_for(&self, entry: &Entry, verdict: &Verdict) -> bool {
+        let Some(subject) = self.log.subject(verdict) else { return false };
+        let disputed = || self.standing.is_disputed(&verdict.author, verdict.seq, entry.base());
+        self.is_eligible(&entry.author(), subject)
+            && self.chance(subject, verdict.stage, entry.epoch()).draws(Verdict::ticket(&verdict.draw))
+            && (verdict.stage == Stage::First || disputed())
     }
 
     /// Brings the state in line with what each update of `author` should weigh now.
@@ -150,7 +160,7 @@ impl Fold {
         let (weight, counts) = self.value(&entry);
         self.log.reweigh(author, seq, weight, counts);
         if let Body::Equivocation(evidence) = &entry.header().body {
-            self.standing.record_proof(evidence.author, *author, seq);
+            self.standing.record_proof(evidence.author, evidence.first.seq, *author, seq);
         }
         if entry.verdict().is_some() {
             self.rule(&entry);

@@ -145,7 +145,7 @@ impl Log {
         }
         // A new epoch may have excluded what an earlier base named; within one, bases only grow.
         let last = self.last_update(&author).filter(|record| record.entry.epoch() == entry.epoch());
-        if last.is_some_and(|record| !entry.base().includes(record.entry.base())) {
+        if last.is_some_and(|record| !self.continues(record.entry.base(), entry.base())) {
             return Err(Invalid::Base);
         }
         if !broken && update.carry_before != Hash::NONE && Some(update.carry_before) != self.carry(&author) {
@@ -154,10 +154,15 @@ impl Log {
         Ok(())
     }
 
+    /// Whether `base` names all that `before` did, but for chains that a proven fork may have cut since.
+    fn continues(&self, before: &VersionVector, base: &VersionVector) -> bool {
+        base.includes(before) || before.iter().all(|(a, count)| base.count(&a) >= count || self.is_forked(&a))
+    }
+
     fn check_verdict(&self, epochs: &Epochs, entry: &Entry, verdict: &Verdict) -> Result<(), Invalid> {
         let known = entry.base().contains(&verdict.author, verdict.seq);
         let gone = self.is_cut(&verdict.author, verdict.seq) || self.is_left_out(&verdict.author, verdict.seq);
-        let same = self.holds_subject(verdict) || gone;
+        let same = self.subject(verdict).is_some() || gone;
         let again = self.has_judged(&entry.author(), &verdict.author, verdict.seq);
         let settled = epochs.horizon(entry.epoch()).is_some_and(|view| view.contains(&verdict.author, verdict.seq));
         if !known || !same || again || settled || verdict.author == entry.author() {

@@ -83,7 +83,7 @@ impl Log {
     }
 
     /// Whether a contradiction at position `kept` or before is known.
-    pub(crate) fn knows_fork(&self, author: &PeerId, kept: u32) -> bool {
+    pub fn knows_fork(&self, author: &PeerId, kept: u32) -> bool {
         self.forked.get(author).is_some_and(|known| *known <= kept)
     }
 

@@ -88,7 +88,7 @@ impl Node {
         {
             return;
         }
-        let Some(draw) = draw(&self.fold, &self.lottery, &self.id(), &entry, stage) else { return };
+        let Some(draw) = draw(&self.fold, &self.lottery, &self.id(), &entry, stage, self.epoch_to_say()) else { return };
         if self.audits.open.len() >= self.config.audits_max {
             self.audits.missed += 1;
             return;

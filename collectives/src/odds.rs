@@ -1,8 +1,9 @@
-//! The chance of each lottery, from the log alone, so that every peer computes the same.
+//! The odds of being drawn as an auditor, from the set alone, so that every peer computes the same.
+//!
+//! Whether a verdict counts is decided here and not when it comes in: a proven fork may cut the dispute that called for it,
+//! or the verdict that had made its author trusted, and what is left must be the same whichever came first.
 
-use murmur_collectives::{Entry, Fold, PeerId, Stage, VersionVector};
-
-use crate::Chance;
+use crate::{Entry, PeerId, Rules, Stage, VersionVector};
 
 /// An untrusted author's update is audited by at least one peer with this probability (16-bit fixed point, 0.95).
 const PROBATION_RATE_Q16: u32 = 62_259;
@@ -10,44 +11,53 @@ const PROBATION_RATE_Q16: u32 = 62_259;
 /// Confirming auditors expected beyond the quorum, so that one absent auditor does not stop a conviction.
 const CONFIRMERS_SPARE: u64 = 2;
 
-/// The chance with which one eligible peer is drawn to audit `update`.
+/// A probability in 32-bit fixed point: 2^32 is certainty.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    /// Always.
+    pub const CERTAIN: Self = Self(1 << 32);
+
+    /// Never.
+    pub const NEVER: Self = Self(0);
+
+    /// Whether this ticket is drawn.
+    pub fn draws(self, ticket: u32) -> bool {
+        u64::from(ticket) < self.0
+    }
+}
+
+/// The chance with which one eligible peer is drawn to audit `update`, whose author was trusted when it was made or not.
 ///
 /// First lottery: each of `n` eligible peers is drawn with p such that someone is drawn with the manifest's audit rate,
 /// 1 − (1 − p)^n = rate; at rate 1 everyone is. Authors on probation are audited almost always.
 /// Confirming lottery: quorum + 2 of them are expected.
-pub fn chance(fold: &Fold, update: &Entry, stage: Stage) -> Chance {
-    let eligible = eligible_count(fold, update);
+pub(crate) fn chance(rules: &Rules, update: &Entry, stage: Stage, trusted: bool) -> Chance {
+    let eligible = eligible_count(rules, update);
     match stage {
-        Stage::First if fold.is_trusted(&update.author(), update.base()) => {
-            share_of(fold.rules().audit_rate_q16, eligible)
-        }
-        Stage::First => share_of(fold.rules().audit_rate_q16.max(PROBATION_RATE_Q16), eligible),
+        Stage::First if trusted => share_of(rules.audit_rate_q16, eligible),
+        Stage::First => share_of(rules.audit_rate_q16.max(PROBATION_RATE_Q16), eligible),
         Stage::Confirm => {
-            let wanted = u64::from(fold.rules().audit_quorum) + CONFIRMERS_SPARE;
+            let wanted = u64::from(rules.audit_quorum) + CONFIRMERS_SPARE;
             Chance(((wanted << 32) / eligible.max(1)).min(Chance::CERTAIN.0))
         }
     }
 }
 
 /// Whether `auditor` may be drawn for `update`: its key was known to the author before the update was made.
-pub fn is_eligible(fold: &Fold, auditor: &PeerId, update: &Entry) -> bool {
-    *auditor != update.author() && (fold.rules().is_founder(auditor) || is_enrolled(update.base(), auditor))
-}
-
-/// The sortition key of an eligible auditor.
-pub(crate) fn key(fold: &Fold, auditor: &PeerId) -> Option<[u8; 32]> {
-    let founder = fold.rules().founders.iter().find(|founder| founder.peer == *auditor);
-    founder.map(|founder| founder.vrf_key).or_else(|| fold.log().vrf_key(auditor))
+pub(crate) fn is_eligible(rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
+    *auditor != update.author() && (rules.is_founder(auditor) || is_enrolled(update.base(), auditor))
 }
 
 fn is_enrolled(base: &VersionVector, auditor: &PeerId) -> bool {
     base.contains(auditor, 0)
 }
 
-fn eligible_count(fold: &Fold, update: &Entry) -> u64 {
-    let founders = fold.rules().founders.iter().map(|founder| founder.peer).filter(|peer| *peer != update.author());
+fn eligible_count(rules: &Rules, update: &Entry) -> u64 {
+    let founders = rules.founders.iter().map(|founder| founder.peer).filter(|peer| *peer != update.author());
     let enrolled = update.base().iter().map(|(peer, _)| peer);
-    let others = enrolled.filter(|peer| *peer != update.author() && !fold.rules().is_founder(peer));
+    let others = enrolled.filter(|peer| *peer != update.author() && !rules.is_founder(peer));
     (founders.count() + others.count()) as u64
 }
 
