@@ -115,12 +115,13 @@ impl Node {
         self.author_now(Body::Verdict(verdict));
     }
 
+    /// Proves a fork that is not known yet: whoever repeats what a forger signed does not make this chain longer.
     pub(super) fn author_evidence(&mut self, one: &Entry, other: &Entry) {
-        if !self.catch_up.is_done() || one.author() == self.id() {
-            return;
+        let evidence = Equivocation::of(one, other);
+        let known = self.fold.log().knows_fork(&evidence.author, evidence.first.seq);
+        if self.catch_up.is_done() && !known && evidence.author != self.id() {
+            self.author_now(Body::Equivocation(evidence));
         }
-        let body = Body::Equivocation(Equivocation::of(one, other));
-        self.author_now(body);
     }
 
     /// Authors an entry whose causal past is everything known now.

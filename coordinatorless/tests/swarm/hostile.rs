@@ -76,6 +76,44 @@ fn a_fork_is_proven_and_its_author_evicted_everywhere() {
     assert_eq!(net.roots(&[3]).len(), 1, "{}", net.describe());
 }
 
+/// Evidence in the chains of peers 0 to 2 as peer 0 holds them.
+fn evidence_count(net: &Net) -> usize {
+    let log = net.nodes[&0].fold().log();
+    log.records().filter(|record| matches!(record.entry.header().body, Body::Equivocation(_))).count()
+}
+
+#[test]
+fn a_forger_that_repeats_itself_is_accused_once() {
+    let world = World { frontier_every_tokens: 800, ..World::calm(2) };
+    let mut net = Net::new(world, 4, 4);
+    (0..4).for_each(|peer| net.start(peer));
+    while net.nodes[&0].fold().epochs().number() < 2 {
+        net.train(1);
+        net.pass(Duration::from_secs(2));
+    }
+    // A place in its chain that is final, so that what is held there stays.
+    let log = net.nodes[&0].fold().log();
+    let held = log.last_update(&net.id(3)).expect("an update").entry.clone();
+    assert!(log.record(&net.id(3), held.seq()).is_some());
+    net.train(1);
+    net.pass(Duration::from_secs(2));
+    let again = |net: &mut Net, trace: u8| {
+        let update = Update { trace: Hash([trace; 32]), ..held.update().expect("an update").clone() };
+        let header = Header { body: Body::Update(update), ..held.header().clone() };
+        let twin = Entry::sign(net.identity(3), header).wire().clone();
+        (0..3).for_each(|peer| {
+            let items = vec![Item { entry: twin.clone(), payload: None }];
+            net.inject((peer + 1) % 3, peer, Message::Entries { items }.encode());
+        });
+        net.pass(Duration::from_millis(200));
+    };
+    again(&mut net, 100);
+    let once = evidence_count(&net);
+    assert!((1..=3).contains(&once), "{once} pieces of evidence\n{}", net.describe());
+    (101..110).for_each(|trace| again(&mut net, trace));
+    assert_eq!(evidence_count(&net), once, "{}", net.describe());
+}
+
 #[test]
 fn rubbish_is_refused_counted_and_ends_the_connection() {
     let mut net = audited(3, 3);
