@@ -23,6 +23,7 @@ mod frontier;
 mod gossip;
 mod membership;
 mod neighbours;
+mod overdue;
 mod pending;
 mod pull;
 mod quest;
@@ -215,6 +216,7 @@ impl Node {
             self.anti_entropy_due();
             self.catch_up_due();
             self.finality_due();
+            self.getting_due();
             self.settle();
         }
     }
@@ -238,6 +240,7 @@ impl Node {
             self.catch_up.next_deadline(self.lonely_at(), self.now),
             self.finish.next_deadline(self.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
+            self.next_getting(),
         ];
         due.into_iter().flatten().min()
     }

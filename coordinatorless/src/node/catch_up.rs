@@ -175,7 +175,7 @@ impl Node {
         let known = self.neighbours.iter().map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
         let number = self.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
-            if self.finality.pending.is_none() {
+            if self.finality.pending.is_none() || self.finality.getting.is_hopeless {
                 return self.seek_epoch(peer, epoch);
             }
             // Its proof is here, and its entries are still served one by one.

@@ -117,7 +117,8 @@ impl Node {
         let fresh: Vec<Proven> = chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
         let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
         let newest = last.certificate.frontier.epoch;
-        let by_log = newest <= number + LOG_SERVES && !self.catch_up.is_blank();
+        let hopeless = self.finality.getting.is_hopeless;
+        let by_log = newest <= number + LOG_SERVES && !self.catch_up.is_blank() && !hopeless;
         if let (true, Some(proposal)) = (by_log, whole(&first)) {
             return self.decide(first.certificate, proposal);
         }

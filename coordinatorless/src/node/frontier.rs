@@ -14,7 +14,7 @@ use murmur_collectives::{
 };
 use rkyv::rancor;
 
-use super::Node;
+use super::{Node, overdue::Getting};
 use crate::{Event, Message, Output, Time};
 
 /// Votes in one message, at most.
@@ -49,6 +49,8 @@ pub(super) struct Finality {
     pub(super) learned: Vec<Certificate>,
     /// Decided, but not held yet.
     pub(super) pending: Option<(Certificate, Proposal)>,
+    /// How it stands with getting that.
+    pub(super) getting: Getting,
     signing: Option<Signing>,
     pub(super) sought_until: Time,
     offered_in: Option<u32>,
@@ -70,6 +72,7 @@ impl Finality {
             chain: Vec::new(),
             learned: Vec::new(),
             pending: None,
+            getting: Getting::default(),
             signing,
             sought_until: Time::default(),
             offered_in: None,
@@ -88,6 +91,7 @@ impl Finality {
             self.signing = Some(rounds.signing().clone());
         }
         (self.round_began, self.pending, self.offered_in, self.stalled) = (None, None, None, false);
+        self.getting = Getting::default();
         self.proposals.clear();
         self.refused.clear();
         self.learned.clear();
@@ -380,7 +384,8 @@ impl Node {
     /// A frontier is certified: it becomes final as soon as it is held.
     pub(super) fn decide(&mut self, certificate: Certificate, proposal: Proposal) {
         self.fold.expect_final(&proposal);
-        self.finality.pending = Some((certificate, proposal));
+        let known = self.finality.pending.replace((certificate, proposal));
+        self.begin_getting(known.map(|(certificate, _)| certificate.frontier.name()));
         self.finalize_pending();
     }
 

@@ -4,4 +4,5 @@ mod finality;
 mod hostile;
 mod life;
 mod net;
+mod overdue;
 mod silent;

@@ -1,0 +1,78 @@
+//! A peer that slept while frontiers went by: what it lacks may be served by nobody any more, and it goes on all the same.
+
+use core::time::Duration;
+
+use murmur_coordinatorless::Event;
+
+use crate::net::{Net, World};
+
+/// The peer that is stopped.
+const SLEEPER: usize = 3;
+
+fn epoch(net: &Net, peer: usize) -> u32 {
+    net.nodes[&peer].fold().epochs().number()
+}
+
+/// Four founders train; then the sleeper is stopped, for long enough that all connections to it are lost, until the others
+/// have made `frontiers` more final.
+fn slept(seed: u64, frontiers: u32) -> Net {
+    let world = World { frontier_every_tokens: 800, ..World::calm(seed) };
+    let mut net = Net::new(world, 5, 4);
+    (0..4).for_each(|peer| net.start(peer));
+    while epoch(&net, 0) < 3 || epoch(&net, SLEEPER) < epoch(&net, 0) {
+        net.train(1);
+        net.pass(Duration::from_secs(2));
+    }
+    (0..3).for_each(|peer| net.disconnect(peer, SLEEPER));
+    net.cut = true;
+    let before = epoch(&net, 0);
+    while epoch(&net, 0) < before + frontiers {
+        (0..3).for_each(|peer| net.author(peer));
+        net.pass(Duration::from_secs(1));
+    }
+    net
+}
+
+fn wake(net: &mut Net) {
+    net.cut = false;
+    let others: Vec<usize> = net.nodes.keys().copied().filter(|peer| *peer != SLEEPER).collect();
+    others.into_iter().for_each(|peer| net.connect(peer, SLEEPER));
+}
+
+fn agrees_with(net: &mut Net, other: usize) {
+    assert_eq!(epoch(net, SLEEPER), epoch(net, other), "{}", net.describe());
+    assert!(net.nodes[&SLEEPER].is_caught_up(), "{}", net.describe());
+    assert_eq!(net.roots(&[]).len(), 1, "{}", net.describe());
+    assert!(!net.events.iter().any(|(_, event)| matches!(event, Event::Banned { .. })), "{}", net.describe());
+}
+
+#[test]
+fn one_that_slept_through_frontiers_catches_up_from_those_who_lived_through_them() {
+    for frontiers in 1..=4 {
+        let mut net = slept(1, frontiers);
+        wake(&mut net);
+        net.pass(Duration::from_secs(30));
+        agrees_with(&mut net, 0);
+    }
+}
+
+/// Only a newcomer is left, which holds the final state and none of the payloads that led to it.
+#[test]
+fn one_that_slept_through_frontiers_catches_up_although_nobody_serves_their_entries() {
+    for frontiers in 1..=3 {
+        let mut net = slept(2, frontiers);
+        net.start(4);
+        net.disconnect(SLEEPER, 4);
+        net.pass(Duration::from_secs(10));
+        assert!(net.nodes[&4].is_caught_up(), "{}", net.describe());
+        assert_eq!(epoch(&net, 4), epoch(&net, 0));
+        (0..3).for_each(|peer| net.kill(peer));
+        wake(&mut net);
+        net.pass(Duration::from_secs(90));
+        agrees_with(&mut net, 4);
+        let before = net.updates(4);
+        net.author(SLEEPER);
+        net.pass(Duration::from_secs(5));
+        assert_eq!(net.updates(4), before + 1, "it takes part again: {}", net.describe());
+    }
+}
