@@ -2,7 +2,8 @@
 //! that is stopped in between goes on with what it has. The chunks are checked again when they are used.
 
 use std::{
-    fs::{self, File},
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
@@ -55,17 +56,33 @@ impl FetchFile {
     }
 }
 
-/// The chunks in a folder that are whole, if there are any. A file longer than `most` bytes is none of ours.
+/// The chunks in a folder that are whole, if there are any. A file longer than `most` bytes is none of ours. A torn end is
+/// cut off, so that what is appended later is read, too. Of the file no more than a chunk is held beside what is returned.
 pub(super) fn read(dir: &Path, most: u64) -> Option<Fetched> {
-    let bytes = super::whole::read_at_most(&dir.join(FETCH), most).ok()??;
-    let (frames, _) = log::frames(&bytes);
-    let (root, chunks) = frames.split_first()?;
-    let root = Hash(<[u8; ROOT_BYTES]>::try_from(*root).ok()?);
-    let chunk = |frame: &&[u8]| {
-        let (index, bytes) = frame.split_first_chunk::<INDEX_BYTES>()?;
-        Some((u32::from_le_bytes(*index), bytes.to_vec()))
-    };
-    Some(Fetched { root, chunks: chunks.iter().filter_map(chunk).collect() })
+    let path = dir.join(FETCH);
+    let mut file = io::BufReader::new(File::open(&path).ok()?);
+    let length = file.get_ref().metadata().ok()?.len();
+    if length > most {
+        return None;
+    }
+    let (root, mut whole) = log::read_frame(&mut file, length).ok()??;
+    let root = Hash(<[u8; ROOT_BYTES]>::try_from(root?).ok()?);
+    let mut chunks = BTreeMap::new();
+    while let Some((frame, taken)) = log::read_frame(&mut file, length - whole).ok()? {
+        whole += taken;
+        chunks.extend(frame.and_then(chunk));
+    }
+    if whole < length {
+        OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(whole)).ok()?;
+    }
+    Some(Fetched { root, chunks })
+}
+
+/// An index and a chunk.
+fn chunk(mut frame: Vec<u8>) -> Option<(u32, Vec<u8>)> {
+    let index = u32::from_le_bytes(*frame.first_chunk::<INDEX_BYTES>()?);
+    frame.drain(..INDEX_BYTES);
+    Some((index, frame))
 }
 
 /// The longest file believed for a model of so many parameters, in bytes.

@@ -68,6 +68,22 @@ fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
     if blake3::derive_key(HASH_CONTEXT, body) == head[4..] { Ok((body, rest)) } else { Err(Some(rest)) }
 }
 
+/// Reads a frame that is at most `left` bytes long: its bytes, unless they are damaged, and how long it is. `None` if it
+/// does not end.
+pub(super) fn read_frame(file: &mut impl io::Read, left: u64) -> io::Result<Option<(Option<Vec<u8>>, u64)>> {
+    let Some(left) = left.checked_sub(36) else { return Ok(None) };
+    let mut head = [0; 36];
+    file.read_exact(&mut head)?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    if length as usize > RECORD_BYTES_MAX || u64::from(length) > left {
+        return Ok(None);
+    }
+    let mut body = vec![0; length as usize];
+    file.read_exact(&mut body)?;
+    let sound = blake3::derive_key(HASH_CONTEXT, &body) == head[4..];
+    Ok(Some((sound.then_some(body), 36 + u64::from(length))))
+}
+
 /// All good records, and whether anything was damaged.
 pub(super) fn parse(bytes: &[u8]) -> (Vec<Record>, bool) {
     let (frames, damaged) = frames(bytes);
@@ -77,7 +93,7 @@ pub(super) fn parse(bytes: &[u8]) -> (Vec<Record>, bool) {
 }
 
 /// The bytes of all good frames, and whether anything was damaged.
-pub(super) fn frames(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
+fn frames(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
     let (mut frames, mut damaged) = (Vec::new(), false);
     while !bytes.is_empty() {
         match unframe(bytes) {

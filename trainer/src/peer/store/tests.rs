@@ -1,6 +1,8 @@
 //! What is stored is read again, and no crash or damage leaves something that reads as whole and is not.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use murmur_collectives::WireEntry;
 
 use super::*;
@@ -71,10 +73,39 @@ fn chunks_of_a_state_are_kept_until_it_is_there() {
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 2]).unwrap();
     assert_eq!(found(dir.path()), Some((one, chunks[1..].to_vec())), "a torn end costs the last chunk");
+    let (mut store, _) = open(dir.path());
+    store.keep_chunk(one, 0, b"again").unwrap();
+    let again = vec![(0, b"again".to_vec()), chunks[1].clone()];
+    assert_eq!(found(dir.path()), Some((one, again)), "what came after the torn end was cut off is read, too");
     fs::write(&path, &bytes[1..]).unwrap();
     assert_eq!(found(dir.path()), None, "rubbish is nothing");
     store.compact(&compacted(1, &[])).unwrap();
     assert!(!path.exists());
+}
+
+#[test]
+fn wherever_a_fetch_is_torn_or_garbled_what_comes_after_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Hash([1; 32]);
+    let (mut store, _) = open(dir.path());
+    (0..3).for_each(|index| store.keep_chunk(root, index, &[index as u8; 20]).unwrap());
+    let path = dir.path().join("fetch.bin");
+    let bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut garbled = bytes.clone();
+        garbled[at] ^= 255;
+        for spoilt in [&bytes[..at], &garbled] {
+            fs::write(&path, spoilt).unwrap();
+            let (mut store, before) = open(dir.path());
+            store.keep_chunk(root, 7, b"seven").unwrap();
+            drop(store);
+            let kept = before.fetched.map_or_else(BTreeMap::new, |fetched| fetched.chunks);
+            let mut expected = kept.clone();
+            expected.insert(7, b"seven".to_vec());
+            assert!(kept.iter().all(|(index, chunk)| *chunk == [*index as u8; 20]), "spoilt at {at}: a chunk is bent");
+            assert_eq!(open(dir.path()).1.fetched.map(|f| f.chunks), Some(expected), "spoilt at {at}");
+        }
+    }
 }
 
 #[test]
