@@ -15,6 +15,7 @@ mod catch_up;
 mod certificates;
 mod chain;
 mod conduct;
+mod contents;
 mod dialing;
 mod finals;
 mod finish;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::{Node, dialing::Purpose};
+use super::{Node, contents::Wanted, dialing::Purpose};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -88,7 +88,9 @@ impl Node {
         {
             return;
         }
-        let Some(draw) = draw(&self.fold, &self.lottery, &self.id(), &entry, stage, self.epoch_to_say()) else { return };
+        let Some(draw) = draw(&self.fold, &self.lottery, &self.id(), &entry, stage, self.epoch_to_say()) else {
+            return;
+        };
         if self.audits.open.len() >= self.config.audits_max {
             self.audits.missed += 1;
             return;
@@ -106,7 +108,7 @@ impl Node {
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.neighbours.is_connected(&author) {
             let most = 4 * self.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
-            return self.fetch(root, most, author);
+            return self.fetch(root, Wanted::Bytes(most), author);
         }
         self.seek(author, Purpose::Contact);
         if !self.dialing.seeks(&author) {

@@ -12,7 +12,10 @@ use std::{
 use murmur_collectives::{Hash, PeerId};
 use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of};
 
-use super::Node;
+use super::{
+    Node,
+    contents::{Contents, Wanted},
+};
 use crate::{Fetched, Message, Output, Time};
 
 /// Chunks asked for in one request.
@@ -21,10 +24,10 @@ const BATCH: usize = 16;
 /// A blob that is being fetched.
 #[derive(Debug)]
 struct Fetch {
-    length_max: u64,
+    wanted: Wanted,
     sources: BTreeSet<PeerId>,
     list: Option<Vec<[u8; 32]>>,
-    bytes: Vec<u8>,
+    contents: Option<Contents>,
     missing: BTreeSet<u32>,
     asked: BTreeMap<PeerId, Asked>,
 }
@@ -33,15 +36,12 @@ impl Fetch {
     /// Takes a chunk that hashes to its place in the list; false if it does not.
     fn place(&mut self, index: u32, bytes: &[u8]) -> bool {
         let hash = self.list.as_ref().and_then(|list| list.get(index as usize));
-        let start = index as usize * BLOB_CHUNK;
-        let place = self.bytes.get_mut(start..start.saturating_add(bytes.len()));
-        let (Some(hash), Some(place)) = (hash, place) else { return false };
-        if chunk_hashes(bytes) != [*hash] {
-            return false;
+        let right = hash.is_some_and(|hash| chunk_hashes(bytes) == [*hash]);
+        let placed = right && self.contents.as_mut().is_some_and(|contents| contents.place(index, bytes));
+        if placed {
+            self.missing.remove(&index);
         }
-        place.copy_from_slice(bytes);
-        self.missing.remove(&index);
-        true
+        placed
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Blobs {
     fetches: BTreeMap<Hash, Fetch>,
     /// Chunks that were fetched before a restart.
     fetched: Option<Fetched>,
-    complete: BTreeMap<Hash, Vec<u8>>,
+    complete: BTreeMap<Hash, Contents>,
 }
 
 impl Blobs {
@@ -85,7 +85,8 @@ impl Blobs {
     pub(super) fn held_bytes(&self) -> usize {
         let carries: usize = self.carries.iter().map(|(_, bytes)| bytes.len()).sum();
         let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
-        let fetched = self.fetches.values().map(|fetch| fetch.bytes.len()).chain(self.complete.values().map(Vec::len));
+        let under_way = self.fetches.values().filter_map(|fetch| fetch.contents.as_ref());
+        let fetched = under_way.chain(self.complete.values()).map(Contents::held_bytes);
         let before = self.fetched.as_ref().map_or(0, |fetched| fetched.chunks.values().map(Vec::len).sum());
         carries + before + lists.chain(fetched).sum::<usize>()
     }
@@ -96,7 +97,25 @@ impl Blobs {
 
     /// Takes a finished blob.
     pub(super) fn take(&mut self, root: &Hash) -> Option<Vec<u8>> {
-        self.complete.remove(root)
+        match self.complete.remove(root)? {
+            Contents::Bytes(bytes) => Some(bytes),
+            Contents::State(_) => None,
+        }
+    }
+
+    /// Takes a finished state.
+    pub(super) fn take_state(&mut self, root: &Hash) -> Option<Vec<i64>> {
+        match self.complete.remove(root)? {
+            Contents::State(state) => Some(state),
+            Contents::Bytes(_) => None,
+        }
+    }
+
+    /// Lets go of every state but the one that is fetched from now on: one at a time is held.
+    pub(super) fn keep_only_state(&mut self, root: Hash) {
+        self.fetched.take_if(|fetched| fetched.root != root);
+        self.fetches.retain(|other, fetch| *other == root || !matches!(fetch.wanted, Wanted::State(_)));
+        self.complete.retain(|other, contents| *other == root || !matches!(contents, Contents::State(_)));
     }
 
     /// Stops fetching a blob.
@@ -132,13 +151,13 @@ impl Node {
         plain.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
     }
 
-    /// Starts fetching a blob of at most `length_max` bytes, or adds a source for it.
-    pub(super) fn fetch(&mut self, root: Hash, length_max: u64, source: PeerId) {
+    /// Starts fetching a blob, or adds a source for it.
+    pub(super) fn fetch(&mut self, root: Hash, wanted: Wanted, source: PeerId) {
         let empty = || Fetch {
-            length_max,
+            wanted,
             sources: BTreeSet::new(),
             list: None,
-            bytes: Vec::new(),
+            contents: None,
             missing: BTreeSet::new(),
             asked: BTreeMap::new(),
         };
@@ -196,18 +215,18 @@ impl Node {
             return;
         }
         let list: Vec<[u8; 32]> = hashes.into_iter().map(|hash| hash.0).collect();
-        let fits = length <= fetch.length_max && length.div_ceil(BLOB_CHUNK as u64) == list.len() as u64;
+        let fits = fetch.wanted.fits(length) && length.div_ceil(BLOB_CHUNK as u64) == list.len() as u64;
         if !fits || root_of(length, &list) != root.0 {
             fetch.sources.remove(&from);
             self.strike(from, "chunk list does not hash to its root".to_owned());
             return self.fetch_progress(root);
         }
-        fetch.bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        fetch.contents = Some(fetch.wanted.room(length));
         fetch.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
         fetch.list = Some(list);
         if let Some(Fetched { chunks, .. }) = self.blobs.fetched.take_if(|fetched| fetched.root == root) {
-            for (index, bytes) in &chunks {
-                fetch.place(*index, bytes);
+            for (index, bytes) in chunks {
+                fetch.place(index, &bytes);
             }
         }
         self.fetch_progress(root);
@@ -239,9 +258,9 @@ impl Node {
     fn fetch_progress(&mut self, root: Hash) {
         let Some(fetch) = self.blobs.fetches.get_mut(&root) else { return };
         if fetch.list.is_some() && fetch.missing.is_empty() {
-            let bytes = core::mem::take(&mut fetch.bytes);
+            let contents = fetch.contents.take();
             self.blobs.fetches.remove(&root);
-            self.blobs.complete.insert(root, bytes);
+            self.blobs.complete.extend(contents.map(|contents| (root, contents)));
             return self.on_blob_complete(root);
         }
         let idle: Vec<PeerId> = fetch.sources.iter().filter(|s| !fetch.asked.contains_key(s)).copied().collect();

@@ -13,7 +13,7 @@ use murmur_collectives::{
 };
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use super::{Node, pending::Room};
+use super::{Node, contents::Wanted, pending::Room};
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
 /// What a peer keeps of a final frontier beside its state.
@@ -86,12 +86,13 @@ impl Node {
             progress_at: self.now,
         };
         self.catch_up.begin_staging(staging);
-        let length = self.fold.rules().parameters * 8;
+        let parameters = self.fold.rules().parameters;
+        self.blobs.keep_only_state(state);
         let mut sources = self.staging_sources(epoch);
         sources.push(from);
         for source in sources {
-            self.fetch(foundation, FOUNDATION_BYTES_MAX as u64, source);
-            self.fetch(state, length, source);
+            self.fetch(foundation, Wanted::Bytes(FOUNDATION_BYTES_MAX as u64), source);
+            self.fetch(state, Wanted::State(parameters), source);
         }
     }
 
@@ -106,11 +107,10 @@ impl Node {
         if root != foundation && root != state {
             return false;
         }
-        let Some(bytes) = self.blobs.take(&root) else { return true };
         staging.progress_at = self.now;
         if root == state {
-            staging.state = Some(integers(&bytes));
-        } else if let Some(foundation) = Foundation::decode(&bytes) {
+            staging.state = self.blobs.take_state(&root);
+        } else if let Some(foundation) = self.blobs.take(&root).and_then(|bytes| Foundation::decode(&bytes)) {
             self.stage_foundation(foundation);
         }
         self.resume_if_complete();
@@ -186,7 +186,7 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
-                self.hold_again(&old);
+                self.hold_again(old);
                 self.catch_up.follow();
                 self.tell(Event::Final { epoch: self.fold.epochs().number(), clock: self.fold.clock(), excluded: 0 });
                 self.keep_final();
@@ -221,8 +221,8 @@ impl Node {
         Ok(core::mem::replace(&mut self.fold, fold))
     }
 
-    /// What the old fold held beyond the frontier may still fit.
-    fn hold_again(&mut self, old: &Fold) {
+    /// What the old fold held beyond the frontier may still fit. The rest of it is let go.
+    fn hold_again(&mut self, old: Fold) {
         let view = self.fold.epochs().newest().view.clone();
         let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
         for record in beyond {
@@ -253,8 +253,4 @@ impl Node {
         self.retry_all_pending();
         self.serve_final();
     }
-}
-
-fn integers(bytes: &[u8]) -> Vec<i64> {
-    bytes.chunks_exact(8).map(|chunk| i64::from_le_bytes(chunk.try_into().unwrap_or_default())).collect()
 }
