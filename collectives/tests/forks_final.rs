@@ -31,8 +31,9 @@ fn built_on_a_branch() -> Built {
     let body = Body::Update(Update { trace: Hash([7; 32]), ..branch.entry.update().unwrap().clone() });
     let twin = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..branch.entry.header().clone() });
     (0..2).for_each(|_| [0, 2].into_iter().for_each(|peer| drop(swarm.update(peer, 1e-3))));
-    (swarm.share(2, 0), swarm.share(0, 1), swarm.share(1, 2));
-    swarm.share(1, 0);
+    for (from, to) in [(2, 0), (0, 1), (1, 2), (1, 0)] {
+        swarm.share(from, to);
+    }
     let proof = swarm.say(2, Body::Equivocation(Equivocation::of(&branch.entry, &twin)), None);
     tell(&mut swarm, 2, 0);
     Built { swarm, upon, proof }

@@ -137,7 +137,8 @@ fn a_confirmation_counts_if_another_disputed_too() {
     let dispute = judge(&mut swarm, FORGER, &about, false, Stage::First);
     let proof = fork_proof(&mut swarm, 3, &dispute.entry);
     let other = judge(&mut swarm, 2, &about, false, Stage::First);
-    (swarm.share(FORGER, 1), swarm.share(2, 1));
+    swarm.share(FORGER, 1);
+    swarm.share(2, 1);
     let confirmation = judge(&mut swarm, 1, &about, false, Stage::Confirm);
     let (_, _, evicted, audits, _) = any_order_ends_alike(&swarm, &common, &[dispute, proof, other, confirmation]);
     let mut both = vec![swarm.id(0), swarm.id(FORGER)];

@@ -186,7 +186,8 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
-                self.hold_again(old);
+                self.hold_again(&old);
+                drop(old); // its state goes before the new one is copied for the disk
                 self.catch_up.follow();
                 self.tell(Event::Final { epoch: self.fold.epochs().number(), clock: self.fold.clock(), excluded: 0 });
                 self.keep_final();
@@ -221,8 +222,8 @@ impl Node {
         Ok(core::mem::replace(&mut self.fold, fold))
     }
 
-    /// What the old fold held beyond the frontier may still fit. The rest of it is let go.
-    fn hold_again(&mut self, old: Fold) {
+    /// What the old fold held beyond the frontier may still fit.
+    fn hold_again(&mut self, old: &Fold) {
         let view = self.fold.epochs().newest().view.clone();
         let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
         for record in beyond {
