@@ -210,12 +210,13 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// `scale` is the binary logarithm of the swarm's size. Transmissions and suspicion grow with log N as memberlist's do;
-/// there are about twice as many transmissions, for links that lose one datagram in seven.
+/// `scale` is the binary logarithm of the swarm's size, rounded down. If everyone who hears news tells it `log2 N + 3` times,
+/// about `N · e^-(log2 N + 3)` members do not hear it; on links that lose one datagram in seven that is less than a tenth
+/// of a member in a swarm of any size, and probes make up for it. The time to deny grows with log N, as memberlist's does.
 fn library_config(settings: &Swim, scale: u32) -> foca::Config {
     let some = |count: usize| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
     let periodic = |frequency, count| Some(PeriodicParams { frequency, num_members: some(count) });
-    let transmissions = u8::try_from((scale * 2).max(6)).unwrap_or(u8::MAX);
+    let transmissions = u8::try_from((scale + 3).max(6)).unwrap_or(u8::MAX);
     foca::Config {
         probe_period: settings.probe_every,
         probe_rtt: settings.probe_rtt,

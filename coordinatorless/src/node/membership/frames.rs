@@ -1,6 +1,6 @@
 //! Datagrams that come in: who may say what about whom.
 
-use foca::{Member, State};
+use foca::{Member, Message, State};
 use murmur_collectives::PeerId;
 
 use super::{Card, Heard, Standing, codec::Frame};
@@ -41,17 +41,36 @@ impl Node {
         if !self.membership.has_room(self.config.neighbours_max) && !self.membership.knows(&from) {
             return Ok(());
         }
+        let is_new = !self.membership.knows(&from);
         frame.header.src = frame.header.src.seen_at(self.address_of(&from));
         self.learn(frame.header.src, from);
+        let mut old = Vec::new();
+        if is_new && !matches!(frame.header.message, Message::Announce | Message::Gossip) {
+            old.push(Member::new(frame.header.src, frame.header.src_incarnation, State::Alive));
+        }
+        let is_feed = frame.header.message == Message::Feed;
         let updates = core::mem::take(&mut frame.updates);
         for update in updates {
+            let is_old = is_feed && update.state() == State::Alive && !self.membership.knows(&update.id().peer);
             if let Some(card) = self.believes(&update, from)? {
-                frame.updates.push(Member::new(card, update.incarnation(), update.state()));
+                let believed = if is_old { &mut old } else { &mut frame.updates };
+                believed.push(Member::new(card, update.incarnation(), update.state()));
             }
         }
+        self.take_old_news(old);
         let clean = frame.write();
         self.swim(|membership, heard| membership.foca.handle_data(&clean, heard))
             .map_err(|_| "a membership frame that makes no sense")
+    }
+
+    /// Takes in members that are news to nobody but this peer, so that they are not told again: whoever joins a large swarm
+    /// would tell everyone of everyone. These are, of those never heard of before, the ones that a feed lists, as they are of
+    /// long standing, and a sender that neither announces itself nor gossips, as it has announced itself to others.
+    fn take_old_news(&mut self, members: Vec<Member<Card>>) {
+        if !members.is_empty() {
+            // It could fail only for this peer itself, which is not among them.
+            let _ = self.swim(|membership, heard| membership.foca.apply_many(members.into_iter(), false, heard));
+        }
     }
 
     /// Checks a card's signature, unless one with the same name has been checked before: then that one's signature stands,
