@@ -2,6 +2,10 @@
 
 use murmur_sim::{Figures, Scenario, run_seed};
 
+/// Bytes that a join may cost each of the others. Of 120 everyone who hears of it tells it nine times, at 137 bytes, less what
+/// one hears from the newcomer itself, more what frames carry beside.
+const JOIN_BYTES: u64 = 1350;
+
 /// A quiet swarm of which eight train, fully joined long before the faults would end.
 fn swarm(peers: usize) -> Scenario {
     let mut scenario = Scenario::built_in("thousand").expect("a scenario that comes with the program");
@@ -33,5 +37,8 @@ fn messages_per_peer_grow_no_faster_than_the_logarithm_of_the_swarm() {
     }
     let [few, many] = [&small, &large].map(|figures| figures.per_peer_round["control"]);
     within("control, joining included,", few.messages_milli, many.messages_milli);
+    let calm = large.per_peer_calm_second["datagram"].bytes * large.virtual_ms / 1000;
+    let join = (large.bytes["datagram"] / 120 - calm) / 120;
+    assert!(join <= JOIN_BYTES, "bytes each of 120 sends for each that joins: {join}");
     assert!(large.membership_bytes_max <= 900 * 120, "bytes of 120 members: {}", large.membership_bytes_max);
 }

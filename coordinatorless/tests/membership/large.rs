@@ -49,3 +49,17 @@ fn what_membership_costs_a_peer_does_not_grow_with_the_swarm() {
     assert!(small.0 <= 4 && large.0 <= 4, "datagrams a second on average: {small:?} of 12 peers, {large:?} of 60");
     assert!(small.1 <= 8 && large.1 <= 8, "datagrams a second at most: {small:?} of 12 peers, {large:?} of 60");
 }
+
+#[test]
+fn who_joins_does_not_tell_everyone_of_everyone() {
+    let mut net = Net::founded(3, 80);
+    net.pass(seconds(60));
+    net.start(80, 80);
+    net.introduce(80, 0);
+    net.pass(seconds(40));
+    let (sent, _) = net.sent[&80];
+    println!("{sent} datagrams, {} known", net.nodes[&80].members().len());
+    // A second costs two; and it announces itself to neighbours, and passes on that it is there.
+    assert!(sent <= 2 * 40 + 80, "datagrams of a newcomer in 40 s: {sent}");
+    assert!(net.nodes.values().all(|node| node.members().len() >= 60), "and yet it knows, and is known");
+}
