@@ -268,7 +268,7 @@ pub struct SimArgs {
     /// How many seeds, from 0 on.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub seeds: u64,
-    /// This seed alone.
+    /// This seed alone; what happens in it is told on stderr.
     #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// One JSON object on stdout.

@@ -48,8 +48,8 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
     Ok(scenario)
 }
 
-/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. Their chronicles, which
-/// nobody is shown here, are dropped, as many reports wait for the sum. Of a single seed all its figures are given, too.
+/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. Of a single seed the chronicle is
+/// shown, and all its figures are given, too; those of many are dropped, as many reports wait for the sum.
 fn play(
     scenario: &Scenario,
     first: u64,
@@ -65,7 +65,13 @@ fn play(
             let (next, reports) = (&next, reports.clone());
             scope.spawn(move || {
                 let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|seed| *seed < end));
-                seeds.for_each(|seed| drop(reports.send(Report { chronicle: Vec::new(), ..run_seed(scenario, seed) })));
+                seeds.for_each(|seed| {
+                    let mut report = run_seed(scenario, seed);
+                    if count > 1 {
+                        report.chronicle = Vec::new();
+                    }
+                    drop(reports.send(report));
+                });
             });
         }
         drop(reports);
@@ -85,6 +91,7 @@ fn play(
 }
 
 fn show(report: &Report, output: &mut Output) {
+    report.chronicle.iter().for_each(|line| output.note(line));
     for violation in &report.violations {
         output.note(&format!("seed {}: {violation}", report.seed));
     }
