@@ -6,14 +6,14 @@ use serde_json::Value;
 
 #[test]
 fn a_single_seed_tells_what_happened_and_ends_with_all_its_figures() {
-    let words = ["sim", "--seed", "3", "--peers", "4", "--seconds", "10", "--json"];
+    let words = ["sim", "--seed", "3", "--peers", "11", "--seconds", "10", "--json"];
     let output = Command::new(env!("CARGO_BIN_EXE_murmur")).args(words).output().expect("the program starts");
     let (text, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{told}");
     let result: Value = serde_json::from_str(&text).expect("one object");
     assert_eq!((&result["schema"], &result["seeds"]), (&"murmur.sim/1".into(), &1.into()));
     assert!(result["seed_figures"]["tokens"].as_u64() > Some(0), "{result:#}");
-    for peer in 0..4 {
+    for peer in 0..11 {
         assert!(told.lines().any(|line| line.contains(&format!("s: peer {peer} "))), "peer {peer}\n{told}");
     }
 }

@@ -27,7 +27,10 @@ pub(super) fn sim(arguments: &SimArgs, output: &mut Output) -> Result<(), Failur
 
 fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
     let name = &arguments.scenario;
-    let bad = |reason: String| Failure::new(Exit::Config, format!("scenario `{name}`: {reason}"));
+    let bad = |reason: String| {
+        Failure::new(Exit::Config, format!("scenario `{name}`: {reason}"))
+            .hint("Change that number in the scenario's file, or give other --peers or --seconds.")
+    };
     let mut scenario = match Scenario::built_in(name) {
         Some(scenario) => scenario,
         None if name.ends_with(".toml") => {
