@@ -4,7 +4,7 @@ use murmur_sim::{Figures, Scenario, run_seed};
 
 /// Bytes that a join may cost each of the others. Of 120 everyone who hears of it tells it nine times, at 137 bytes, less what
 /// one hears from the newcomer itself, more what frames carry beside.
-const JOIN_BYTES: u64 = 1350;
+const JOIN_BYTES: u64 = 1250;
 
 /// A quiet swarm of which eight train, fully joined long before the faults would end.
 fn swarm(peers: usize) -> Scenario {
