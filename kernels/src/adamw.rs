@@ -10,10 +10,10 @@ use crate::simd::per_level;
 pub struct AdamW {
     /// Step size. The schedule changes it from step to step.
     pub lr: f32,
-    /// Decay of the first moment, 0 ≤ β₁ < 1; 0.9 is usual.
-    pub beta1: f32,
+    /// Decay of the first moment, 0 ≤ β₁ < 1; 0.9 is usual. In `f64`, as `1 − β₁` of an `f32` would be off by 2e-7.
+    pub beta1: f64,
     /// Decay of the second moment, 0 ≤ β₂ < 1; 0.95 to 0.999 are usual.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment; 1e-8 is usual.
     pub epsilon: f32,
     /// Decoupled weight decay, applied as `params · (1 − lr · weight_decay)`; 0.1 is usual for language models.
@@ -21,7 +21,10 @@ pub struct AdamW {
 }
 
 /// One optimizer step, in place. Element by element, so the order of elements cannot matter; each operation is rounded
-/// once in `f32` and none is fused, so every CPU gives the same bits.
+/// once in `f32`, so every CPU gives the same bits.
+///
+/// A moment is `fma(1 − β, new − old, old)`, or `fma(β, old − new, new)` where β is below a half; nothing else is fused. The constants
+/// are made in `f64` and rounded once.
 ///
 /// `step` counts from 1 and only sets the bias correction. `scale` multiplies the gradient first (1.0: no clipping).
 ///
@@ -31,13 +34,34 @@ pub struct AdamW {
 /// # Panics
 /// If the lengths differ or `step` is 0: bugs of the caller.
 pub fn adamw(h: &AdamW, step: u64, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], scale: f32) {
+    check(step, params, grads, m, v);
+    apply_all(&Step::new(h, step, scale), params, grads, m, v);
+}
+
+/// Not of the profile: [`adamw`] with each multiply-add rounded twice, for comparison with devices that cannot fuse.
+///
+/// # Panics
+/// As [`adamw`].
+pub fn adamw_unfused(
+    h: &AdamW,
+    step: u64,
+    params: &mut [f32],
+    grads: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    scale: f32,
+) {
+    check(step, params, grads, m, v);
+    Step::new(h, step, scale).apply_each::<false>(params, grads, m, v);
+}
+
+fn check(step: u64, params: &[f32], grads: &[f32], m: &[f32], v: &[f32]) {
     assert!(step > 0, "optimizer steps count from 1");
     let params_count = params.len();
     assert!(
         [grads.len(), m.len(), v.len()] == [params_count; 3],
         "parameters, gradients and moments must have one length"
     );
-    apply_all(&Step::new(h, step, scale), params, grads, m, v);
 }
 
 per_level! {
@@ -46,18 +70,37 @@ per_level! {
 
 #[inline(always)]
 fn apply_all_body(step: &Step, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
-    for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
-        step.apply(p, *g, m, v);
+    step.apply_each::<true>(params, grads, m, v);
+}
+
+/// How far a moment goes from one number to another.
+#[derive(Clone, Copy)]
+struct Blend {
+    /// At most a half.
+    share: f32,
+    /// From the new number towards the old one; else the other way.
+    from_new: bool,
+}
+
+impl Blend {
+    fn new(beta: f64) -> Self {
+        let from_new = beta < 0.5;
+        let share = if from_new { beta } else { 1.0 - beta };
+        Self { share: share as f32, from_new }
+    }
+
+    #[inline(always)]
+    fn of<const FUSED: bool>(self, old: f32, new: f32) -> f32 {
+        let (from, to) = if self.from_new { (new, old) } else { (old, new) };
+        if FUSED { self.share.mul_add(to - from, from) } else { self.share * (to - from) + from }
     }
 }
 
 /// The constants of one step, each rounded to `f32` once.
 struct Step {
     scale: f32,
-    beta1: f32,
-    beta2: f32,
-    fresh1: f32,
-    fresh2: f32,
+    first: Blend,
+    second: Blend,
     correct1: f32,
     correct2: f32,
     epsilon: f32,
@@ -69,23 +112,28 @@ impl Step {
     fn new(h: &AdamW, step: u64, scale: f32) -> Self {
         Self {
             scale,
-            beta1: h.beta1,
-            beta2: h.beta2,
-            fresh1: 1.0 - h.beta1,
-            fresh2: 1.0 - h.beta2,
-            correct1: (1.0 / (1.0 - power(f64::from(h.beta1), step))) as f32,
-            correct2: (1.0 / (1.0 - power(f64::from(h.beta2), step))) as f32,
+            first: Blend::new(h.beta1),
+            second: Blend::new(h.beta2),
+            correct1: (1.0 / (1.0 - power(h.beta1, step))) as f32,
+            correct2: (1.0 / (1.0 - power(h.beta2, step))) as f32,
             epsilon: h.epsilon,
-            decay: 1.0 - h.lr * h.weight_decay,
+            decay: (1.0 - f64::from(h.lr) * f64::from(h.weight_decay)) as f32,
             lr: h.lr,
         }
     }
 
     #[inline(always)]
-    fn apply(&self, p: &mut f32, g: f32, m: &mut f32, v: &mut f32) {
+    fn apply_each<const FUSED: bool>(&self, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
+        for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
+            self.apply::<FUSED>(p, *g, m, v);
+        }
+    }
+
+    #[inline(always)]
+    fn apply<const FUSED: bool>(&self, p: &mut f32, g: f32, m: &mut f32, v: &mut f32) {
         let g = g * self.scale;
-        *m = self.beta1 * *m + self.fresh1 * g;
-        *v = self.beta2 * *v + self.fresh2 * (g * g);
+        *m = self.first.of::<FUSED>(*m, g);
+        *v = self.second.of::<FUSED>(*v, g * g);
         let direction = (*m * self.correct1) / ((*v * self.correct2).sqrt() + self.epsilon);
         *p = *p * self.decay - self.lr * direction;
     }
@@ -166,6 +214,15 @@ mod tests {
         let [p, m, v] = &mut b;
         adamw(&USUAL, 3, p, &[1.0], m, v, 1.0);
         assert_eq!(a, b);
+    }
+
+    #[test]
+    fn a_moment_that_forgets_everything_is_the_new_number_and_one_of_either_kind_is_close() {
+        assert_eq!(Blend::new(0.0).of::<true>(1.0, 1e-9), 1e-9);
+        for beta in [0.25, 0.499, 0.5, 0.9, 0.999] {
+            let moment = f64::from(Blend::new(beta).of::<true>(2.0, -1.0));
+            assert!((moment - (2.0 * beta - (1.0 - beta))).abs() < 2e-7, "{beta}: {moment}");
+        }
     }
 
     #[test]

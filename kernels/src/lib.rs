@@ -11,7 +11,7 @@
 //!
 //! Every function gives the same bits on every CPU, at every level of [`simd`] and with any number of threads: no library
 //! transcendental functions, and each sum in a stated order. [`mod@reference`] holds a slow, readable twin of each
-//! operation above, none of which fuses a multiply with an add.
+//! operation above, none of which fuses a multiply with an add but for the moments of [`adamw`].
 //!
 //! [`exact`] is the arithmetic of the model itself, forward and backward: the *exact* numeric profile.
 //!
@@ -46,7 +46,7 @@ mod validate;
 mod weight;
 mod write;
 
-pub use adamw::{AdamW, adamw, global_norm};
+pub use adamw::{AdamW, adamw, adamw_unfused, global_norm};
 pub use carry::{Carry, CarryError};
 pub use compress::compress;
 pub use digest::{BLOB_CHUNK, blob_root, chunk_hashes, root_of, state_chunk_hashes, state_root};

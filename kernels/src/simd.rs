@@ -152,7 +152,7 @@ mod x86 {
 /// Compiles one body for every level, and runs the one of [`Level::active`].
 ///
 /// The body is an `#[inline(always)]` function of safe, plain Rust, which the compiler turns into the instructions of each
-/// level. It neither reorders nor fuses floating-point operations, so all have the same bits.
+/// level. It neither reorders floating-point operations nor fuses any that are not written fused, so all have the same bits.
 macro_rules! per_level {
     ($(#[$attribute:meta])* $vis:vis fn $name:ident($($argument:ident: $type:ty),+ $(,)?) $(-> $output:ty)? = $body:path) => {
         $(#[$attribute])*
@@ -160,11 +160,11 @@ macro_rules! per_level {
         $vis fn $name($($argument: $type),+) $(-> $output)? {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
                 fn avx512($($argument: $type),+) $(-> $output)? {
                     $body($($argument),+)
                 }
-                #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+                #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
                 fn avx2($($argument: $type),+) $(-> $output)? {
                     $body($($argument),+)
                 }

@@ -6,8 +6,9 @@ mod exact_support;
 use exact_support::{numbers, pools};
 use murmur_kernels::exact::conformance::{EXPECTED, conformance, vectors};
 use murmur_kernels::exact::{
-    Conv, ConvScratch, Level, MOMENTS, Norm, NormGrads, Pool, Rope, ShapeError, Turn, norm, norm_backward,
-    norm_scratch, swiglu, swiglu_backward,
+    Activation, Conv, ConvScratch, Level, MOMENTS, Matrix, Norm, NormGrads, Pool, Rope, Scratch, ShapeError, Turn,
+    activate, activate_backward, linear_grads, linear_scratch, norm, norm_backward, norm_scratch, swiglu,
+    swiglu_backward,
 };
 
 #[test]
@@ -35,8 +36,60 @@ fn close(got: &[f32], expected: impl Iterator<Item = f64>, what: &str) {
     assert_eq!(count, got.len(), "{what}");
 }
 
+/// The sum over rows as the profile has it: sixteen at a time from zero, then neighbours in pairs until one is left.
+fn column_sum(column: &[f32]) -> f32 {
+    let mut sums: Vec<f32> = column.chunks(16).map(|group| group.iter().fold(0.0, |sum, value| sum + value)).collect();
+    while sums.len() > 1 {
+        sums = sums.chunks(2).map(|pair| pair.iter().copied().reduce(|a, b| a + b).unwrap()).collect();
+    }
+    sums.first().copied().unwrap_or(0.0)
+}
+
+#[test]
+fn sums_over_rows_equal_the_plain_tree() {
+    for pool in pools() {
+        for rows in [0, 1, 15, 16, 17, 48, 64, 65, 130, 1000] {
+            let (n, mut scratch) = (21, Scratch::default());
+            let (x, grad) = (numbers(1, rows), numbers(2, rows * n));
+            let (mut grad_weight, mut grad_bias, mut groups) =
+                (vec![0.0; n], vec![1.0; n], vec![0.0; linear_scratch(rows, n)]);
+            let factors = [Matrix::new(&x, rows, 1).unwrap(), Matrix::new(&grad, rows, n).unwrap()];
+            linear_grads(&pool, factors, [&mut grad_weight, &mut grad_bias], &mut groups, &mut scratch).unwrap();
+            let column = |c: usize| (0..rows).map(|row| grad[row * n + c]).collect::<Vec<_>>();
+            let expected: Vec<f32> = (0..n).map(|c| column_sum(&column(c))).collect();
+            assert_eq!(grad_bias, expected, "{pool:?} {rows}");
+        }
+    }
+}
+
+/// Values to a few units in the last place, below zero as well: an error of the last place in `t` is `t` of them in the result.
+#[test]
+fn gelu_and_silu_and_their_slopes_follow_the_formula() {
+    let x: Vec<f32> = numbers(1, 4001).iter().map(|x| x * 6.0).collect();
+    let gelu = |x: f64| silu_of(x, 2.0 * (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3)));
+    for (f, truth) in [(Activation::Gelu, &gelu as &dyn Fn(f64) -> f64), (Activation::Silu, &silu)] {
+        let (mut out, mut grad) = (vec![0.0; x.len()], vec![1.0; x.len()]);
+        activate(&pool(), f, &x, &mut out).unwrap();
+        activate_backward(&pool(), f, &x, &mut grad).unwrap();
+        for ((x, out), grad) in x.iter().map(|&x| f64::from(x)).zip(&out).zip(&grad) {
+            let (value, rise) = (truth(x), slope(truth, x));
+            assert!((f64::from(*out) - value).abs() < 1e-6 * value.abs().max(1e-2), "{f:?} {x}: {out}, not {value}");
+            assert!((f64::from(*grad) - rise).abs() < 1e-6, "{f:?} {x}: {grad}, not {rise}");
+        }
+        let ends = [0.0, -0.0, 1e30, -1e30, f32::NAN];
+        let mut out = [1.0; 5];
+        activate(&pool(), f, &ends, &mut out).unwrap();
+        assert_eq!(out[..4], [0.0, 0.0, 1e30, 0.0], "{f:?}");
+        assert!(out[4].is_nan(), "{f:?}");
+    }
+}
+
+fn silu_of(x: f64, t: f64) -> f64 {
+    x / (1.0 + (-t).exp())
+}
+
 fn silu(x: f64) -> f64 {
-    x / (1.0 + (-x).exp())
+    silu_of(x, x)
 }
 
 fn slope(f: impl Fn(f64) -> f64, x: f64) -> f64 {

@@ -194,8 +194,8 @@ impl Manifest {
             context: self.model.context as usize,
             optimizer: AdamW {
                 lr: self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget),
-                beta1: inner.beta1,
-                beta2: inner.beta2,
+                beta1: f64::from(inner.beta1),
+                beta2: f64::from(inner.beta2),
                 epsilon: inner.epsilon,
                 weight_decay: inner.weight_decay,
             },

@@ -154,10 +154,10 @@ mod tests {
             let numeric: Numeric = name.parse().unwrap();
             assert_eq!(Numeric::of_profile(numeric.profile()), Ok(numeric));
         }
-        let unknown = Numeric::of_profile("exact/2").unwrap_err();
+        let unknown = Numeric::of_profile("exact/1").unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "the numeric profile \"exact/2\" is not one of this program's, exact/1 and class"
+            "the numeric profile \"exact/1\" is not one of this program's, exact/2 and class"
         );
     }
 

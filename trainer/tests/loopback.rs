@@ -257,7 +257,7 @@ fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
     let more = ["--local", "2", "--tokens", "20M", "--audit-rate", "1", "--set", "finality.every=5k"];
     let mut swarm = run(&dir, &text, &more);
     let started = swarm.until("started", |_| true);
-    assert_eq!(started["peers"][0]["class"], "exact/1");
+    assert_eq!(started["peers"][0]["class"], "exact/2");
     swarm.until("event", |event| event["kind"] == "final");
     let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
     let join = ["join", &ticket, "--state-dir", &elsewhere, "--data", &text, "--set", "device.threads=2"];

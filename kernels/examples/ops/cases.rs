@@ -3,7 +3,8 @@
 use murmur_kernels::exact::{
     Activation, After, Attention, Buffer, Conv, ConvScratch, MOMENTS, Matrix, Norm, NormGrads, Pool, Rope, Scratch,
     ShapeError, Start, Turn, activate, activate_backward, cross_entropy, embed, embed_backward, linear,
-    linear_backward, linear_grads, matmul, norm, norm_backward, norm_scratch, softmax, swiglu, swiglu_backward,
+    linear_backward, linear_grads, linear_scratch, matmul, norm, norm_backward, norm_scratch, softmax, swiglu,
+    swiglu_backward,
 };
 use murmur_kernels::{AdamW, adamw, global_norm};
 
@@ -87,7 +88,7 @@ fn stored(values: &[f32], rows: usize, columns: usize, flip: usize) -> Result<Ma
 /// In: `x`, weight `[k, n]`, bias, gradient of the result. Out: the result, gradients of `x`, weight and bias.
 fn layer([m, k, n]: [usize; 3], inputs: &mut Inputs) -> Case {
     let [x, weight, bias, grad] = [m * k, k * n, n, m * n].map(|len| inputs.take(len));
-    let (mut scratch, mut groups) = (Scratch::default(), vec![0.0; m.div_ceil(64) * n]);
+    let (mut scratch, mut groups) = (Scratch::default(), vec![0.0; linear_scratch(m, n)]);
     Case::new(&[m * n, m * k, k * n, n], move |pool, outs| {
         let [out, grad_x, grad_weight, grad_bias] = outs else { unreachable!("four sizes") };
         let (x, weight, grad) = (Matrix::new(&x, m, k)?, Matrix::new(&weight, k, n)?, Matrix::new(&grad, m, n)?);

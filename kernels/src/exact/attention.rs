@@ -3,7 +3,9 @@
 //! Queries go in blocks of 64. The scores of a block against the keys up to its end are products in ascending order of the
 //! head's width; each row's softmax (scale inside the exponent) covers the keys up to its own position, and the shares of
 //! later keys are `+0`; the block's shares times the values are products in ascending order of keys. The backward pass computes
-//! the shares again. Its sums over queries ascend, too; so does everything, for any number of threads: a sequence is one task.
+//! the shares again. Each block of queries is a product of its own, added to the gradients of keys and values: those are sums of at most
+//! 64 queries, added in ascending order from `+0`. All products go in blocks of 256 steps, like any other. The order is the same for
+//! any number of threads: a sequence is one task.
 //! Masked keys of a block take part with a share of zero: a NaN or infinity in them spoils the whole block.
 
 use super::buffer::Buffer;

@@ -1,8 +1,8 @@
 //! Convolution in two dimensions (one, with a height of one), as a product with the patches of the image.
 //!
 //! Images are `[batch, height, width, channels]`, weights `[kernel height · kernel width · channels, filters]`. Each output is a
-//! sum in ascending order of kernel row, kernel column and channel; what lies outside takes part as `+0`. The gradient of an
-//! image adds, for each value, the patches it is in, in ascending order of outputs.
+//! sum in ascending order of kernel row, kernel column and channel, in blocks of 256 as in any product; what lies outside takes part as
+//! `+0`. The gradient of an image adds, for each value, the patches it is in, in ascending order of outputs.
 
 use super::buffer::Buffer;
 use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul};

@@ -3,7 +3,7 @@
 use super::activation::{Activation, Slopes};
 use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul, matmul_then};
 use super::pool::Pool;
-use super::rows::{GROUP, column_sums};
+use super::rows::{ADDED, column_sums};
 use super::simd::{Kernel, LANES, Simd};
 
 /// What follows the product.
@@ -151,10 +151,15 @@ pub fn linear_backward(
     })
 }
 
+/// Numbers of scratch that [`linear_grads`] wants.
+pub fn linear_scratch(m: usize, n: usize) -> usize {
+    m.div_ceil(ADDED) * n
+}
+
 /// The gradients of a linear layer's weight, `xᵀ · grad`, and of its bias, the sums over rows; an empty `grad_bias` is none.
 ///
 /// # Shapes
-/// `x`: `[m, k]`, `grad`: `[m, n]`, `grad_weight`: `[k, n]`, `grad_bias`: `[n]`; `groups` has room for `m / 64` rows, rounded up.
+/// `x`: `[m, k]`, `grad`: `[m, n]`, `grad_weight`: `[k, n]`, `grad_bias`: `[n]`; `groups`: at least [`linear_scratch`].
 ///
 /// # Errors
 /// The shapes do not fit.
@@ -170,7 +175,7 @@ pub fn linear_grads(
     if grad_bias.is_empty() {
         return Ok(());
     }
-    let room = m.div_ceil(GROUP) * n;
+    let room = linear_scratch(m, n);
     ShapeError::unless_equal("linear_grads", &[grad_bias.len(), room], &[n, groups.len().min(room)])?;
     column_sums(pool, grad.values, &mut groups[..room], grad_bias);
     Ok(())

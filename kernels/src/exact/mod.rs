@@ -1,23 +1,24 @@
-//! The exact profile, version 1: training arithmetic whose bits are the same on every CPU, instruction set and number of threads.
+//! The exact profile, version 2: training arithmetic whose bits are the same on every CPU, instruction set and number of threads.
 //!
 //! # What the profile fixes
 //! | what | rule |
 //! |---|---|
 //! | numbers | IEEE 754 `f32`, round to nearest even; subnormal numbers are kept; which NaN is not stated, that it is one is |
-//! | products of matrices | one accumulator per element, `fma(a[i, k], b[k, j], sum)` for ascending `k`, from `+0` |
+//! | products of matrices | per element, blocks of 256 steps from the first on: `fma(a[i, k], b[k, j], sum)` for ascending `k`, from `+0`; then the blocks ascending |
 //! | sums over a row | lane `i mod 16` ascending, then lanes 8, 4, 2 and 1 apart are added |
-//! | sums over rows | ascending within groups of 64 rows, then the groups ascending |
+//! | sums over rows | ascending from `+0` within groups of 16 rows; then neighbouring groups are added in pairs, then the pairs, and so on |
 //! | `exp`, `ln`, `σ`, `tanh`, `erf`, `sin`, `cos` | polynomials, with the coefficients and errors in `math` |
 //! | `/`, `√` | correctly rounded; `1/√x` is the two in turn |
 //! | linear layers | product, then `+ bias`, then `residual +`; GELU of the rounded sum |
-//! | attention | queries in blocks of 64 against all keys up to the block's end; shares computed again in the backward pass |
+//! | GELU, SiLU | of `x·σ(t)`, the smaller of `σ(t)` and `1 − σ(t)` is made, and all else from it |
+//! | attention | queries in blocks of 64 against all keys up to the block's end; the blocks' gradients of keys and values are added ascending; shares computed again in the backward pass |
 //! | embeddings | gradients added in ascending order of places |
 //! | cross-entropy | rows in `f32`, their mean in `f64`, ascending |
 //! | random numbers | Philox 4×32-10, by index |
-//! | optimizer | [`adamw`](crate::adamw): each operation rounded once, none fused |
+//! | optimizer | [`adamw`](crate::adamw): a moment is one fused step from the old to the new; each operation else rounded once |
 //!
-//! What it leaves free changes no bit: tile sizes, blocks over `k` (a block goes on from the stored `f32`), packing, the order of
-//! elements, threads. So each kernel is written once, over sixteen virtual lanes, and compiled for each instruction set.
+//! What it leaves free changes no bit: tile sizes, packing, the order of elements, threads. So each kernel is written once, over
+//! sixteen virtual lanes, and compiled for each instruction set.
 //!
 //! [`conformance`](conformance::conformance) computes one hash over all operations, to be compared with
 //! [`EXPECTED`](conformance::EXPECTED).
@@ -50,7 +51,7 @@ pub use attention::Attention;
 pub use buffer::Buffer;
 pub use conv::{Conv, ConvScratch};
 pub use embedding::{embed, embed_backward};
-pub use linear::{After, linear, linear_activated, linear_backward, linear_grads};
+pub use linear::{After, linear, linear_activated, linear_backward, linear_grads, linear_scratch};
 pub use map::{Function, map};
 pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul};
 pub use norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
@@ -61,4 +62,4 @@ pub use simd::Level;
 pub use softmax::{cross_entropy, softmax};
 
 /// Name and version of the profile. Two machines that report it give the same bits.
-pub const PROFILE: &str = "exact/1";
+pub const PROFILE: &str = "exact/2";

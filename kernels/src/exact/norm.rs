@@ -2,11 +2,11 @@
 //!
 //! LayerNorm (Ba et al. 2016): `mean = Σx / d`, `inverse = 1 / √(Σ(x − mean)² / d + 1e-5)`, `y = fma((x − mean)·inverse, gain, bias)`.
 //! RMSNorm (Zhang & Sennrich 2019): the same with `mean = 0` and no bias. Sums over a row run in sixteen lanes; sums over rows
-//! in groups of 64, then over the groups.
+//! in groups of 16, then over pairs of groups.
 
 use super::matmul::ShapeError;
 use super::pool::Pool;
-use super::rows::{GROUP, sum};
+use super::rows::{ADDED, GROUP, add_pairs, sum};
 use super::simd::{Kernel, LANES, Simd};
 
 /// As in GPT-2.
@@ -129,7 +129,7 @@ pub struct NormGrads<'a> {
 
 /// Numbers of scratch that [`norm_backward`] wants.
 pub fn norm_scratch(rows: usize, d: usize) -> usize {
-    rows.div_ceil(GROUP) * 2 * d
+    rows.div_ceil(ADDED) * 2 * d
 }
 
 /// Adds the gradient of `x` to `grads.x`, and sets those of gain and bias.
@@ -155,19 +155,16 @@ pub fn norm_backward(
     if x.is_empty() {
         return Ok(());
     }
-    pool.pairs([(grad_x, GROUP * d), (&mut *scratch, 2 * d)], |group, grad_x, sums| {
+    pool.pairs([(grad_x, GROUP * d), (&mut *scratch, GROUP / ADDED * 2 * d)], |group, grad_x, sums| {
         let (x, grad) = (&x[group * GROUP * d..], &grad[group * GROUP * d..]);
         let moments = &moments[group * GROUP * MOMENTS..];
         pool.level().run(Backward { which, x, gain, moments, grad, grad_x, sums });
     });
     // Gain and bias lie side by side in each group; one pass adds both.
-    let (first, rest) = scratch.split_at_mut(2 * d);
-    for group in rest.chunks_exact(2 * d) {
-        first.iter_mut().zip(group).for_each(|(sum, part)| *sum += part);
-    }
-    grad_gain.copy_from_slice(&first[..d]);
+    add_pairs(pool.level(), scratch, 2 * d);
+    grad_gain.copy_from_slice(&scratch[..d]);
     let bias = grad_bias.len();
-    grad_bias.copy_from_slice(&first[d..d + bias]);
+    grad_bias.copy_from_slice(&scratch[d..d + bias]);
     Ok(())
 }
 
@@ -178,6 +175,7 @@ struct Backward<'a> {
     moments: &'a [f32],
     grad: &'a [f32],
     grad_x: &'a mut [f32],
+    /// For each group of rows the sums of its gains, then of its biases.
     sums: &'a mut [f32],
 }
 
@@ -188,9 +186,9 @@ impl Kernel for Backward<'_> {
     fn run<S: Simd>(self, s: S) {
         let d = self.gain.len();
         self.sums.fill(0.0);
-        let (gains, biases) = self.sums.split_at_mut(d);
         let inputs = self.x.chunks_exact(d).zip(self.grad.chunks_exact(d)).zip(self.moments.chunks_exact(MOMENTS));
-        for (((x, grad), kept), grad_x) in inputs.zip(self.grad_x.chunks_exact_mut(d)) {
+        for (row, (((x, grad), kept), grad_x)) in inputs.zip(self.grad_x.chunks_exact_mut(d)).enumerate() {
+            let (gains, biases) = self.sums[row / ADDED * 2 * d..][..2 * d].split_at_mut(d);
             let (mean, inverse) = (s.splat(kept[0]), s.splat(kept[1]));
             let (mut pulls, mut along) = (s.splat(0.0), s.splat(0.0));
             let places = gains.chunks_mut(LANES).zip(biases.chunks_mut(LANES));

@@ -3,7 +3,7 @@
 use super::pool::Pool;
 use super::simd::{Kernel, LANES, Level, Simd};
 
-/// Rows that one thread works on at a time, and whose sums over rows are added up first.
+/// Rows that one thread works on at a time.
 pub(crate) const GROUP: usize = 64;
 
 /// The sum of `term(values)` over sixteen lanes, then along the tree. A short last row of sixteen is filled with zeros.
@@ -38,6 +38,9 @@ pub(crate) fn largest<S: Simd>(s: S, values: &[f32]) -> f32 {
     rest.iter().fold(most, |most, &value| if value > most { value } else { most })
 }
 
+/// Rows that are added one after the other; the groups are added in pairs.
+pub(crate) const ADDED: usize = 16;
+
 /// Adds the rows of `values` into `sums`, one after the other.
 struct AddRows<'a> {
     values: &'a [f32],
@@ -57,25 +60,39 @@ impl Kernel for AddRows<'_> {
     }
 }
 
-/// Adds up `groups` of partial sums, each as long as `sums`, in ascending order.
-pub(crate) fn add_groups(level: Level, groups: &[f32], sums: &mut [f32]) {
-    if sums.is_empty() {
-        return;
+/// Adds up groups of partial sums, each `width` long, and leaves the result in the first: neighbours in pairs, then neighbouring
+/// pairs, and so on. One that has no neighbour waits for the next round.
+pub(crate) fn add_pairs(level: Level, groups: &mut [f32], width: usize) {
+    let mut apart = width;
+    while width > 0 && apart < groups.len() {
+        for pair in groups.chunks_mut(2 * apart) {
+            if let Some((sums, values)) = pair.split_at_mut_checked(apart) {
+                level.run(AddRows { values: &values[..values.len().min(width)], sums: &mut sums[..width] });
+            }
+        }
+        apart *= 2;
     }
-    sums.fill(0.0);
-    level.run(AddRows { values: groups, sums });
 }
 
-/// The sum of the rows of `values` `[rows, sums.len()]`: groups of 64 rows in ascending order, then the groups in ascending order.
+/// The sum of the rows of `values` `[rows, sums.len()]`: groups of 16 rows in ascending order from `+0`, then the groups in pairs.
 ///
 /// `scratch` holds the groups: one row for each.
 pub(crate) fn column_sums(pool: &Pool, values: &[f32], scratch: &mut [f32], sums: &mut [f32]) {
+    const GROUPS: usize = GROUP / ADDED;
     let width = sums.len();
-    pool.chunks(scratch, width, |group, part| {
-        let first = group * GROUP * width;
-        part.fill(0.0);
-        let values = &values[first..values.len().min(first + GROUP * width)];
-        pool.level().run(AddRows { values, sums: part });
+    if width == 0 {
+        return;
+    }
+    pool.chunks(scratch, GROUPS * width, |task, parts| {
+        let values = &values[task * GROUP * width..];
+        parts.fill(0.0);
+        for (part, values) in parts.chunks_exact_mut(width).zip(values.chunks(ADDED * width)) {
+            pool.level().run(AddRows { values, sums: part });
+        }
     });
-    add_groups(pool.level(), scratch, sums);
+    add_pairs(pool.level(), scratch, width);
+    sums.fill(0.0);
+    if let Some(first) = scratch.get(..width) {
+        sums.copy_from_slice(first);
+    }
 }

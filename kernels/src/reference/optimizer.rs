@@ -7,13 +7,18 @@ use crate::adamw::power;
 pub fn adamw(h: &AdamW, step: u64, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], scale: f32) {
     for i in 0..params.len() {
         let gradient = grads[i] * scale;
-        m[i] = h.beta1 * m[i] + (1.0 - h.beta1) * gradient;
-        v[i] = h.beta2 * v[i] + (1.0 - h.beta2) * (gradient * gradient);
-        let first = m[i] * (1.0 / (1.0 - power(f64::from(h.beta1), step))) as f32;
-        let second = v[i] * (1.0 / (1.0 - power(f64::from(h.beta2), step))) as f32;
-        let decayed = params[i] * (1.0 - h.lr * h.weight_decay);
+        m[i] = between(h.beta1, m[i], gradient);
+        v[i] = between(h.beta2, v[i], gradient * gradient);
+        let first = m[i] * (1.0 / (1.0 - power(h.beta1, step))) as f32;
+        let second = v[i] * (1.0 / (1.0 - power(h.beta2, step))) as f32;
+        let decayed = params[i] * (1.0 - f64::from(h.lr) * f64::from(h.weight_decay)) as f32;
         params[i] = decayed - h.lr * (first / (second.sqrt() + h.epsilon));
     }
+}
+
+/// `beta · old + (1 − beta) · new`, by one fused step from the number that counts more.
+fn between(beta: f64, old: f32, new: f32) -> f32 {
+    if beta < 0.5 { (beta as f32).mul_add(old - new, new) } else { ((1.0 - beta) as f32).mul_add(new - old, old) }
 }
 
 /// The twin of [`crate::global_norm`]: sixteen sums of every sixteenth square, then a tree.

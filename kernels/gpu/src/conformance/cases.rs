@@ -8,7 +8,7 @@ use super::machine::{Machine, Out, Product, Tables};
 use crate::sample::{bytes, numbers, tied, wild};
 
 /// Every kernel, at sizes around the limits of its tiles and lanes.
-pub const CASES: [Case; 19] = [
+pub const CASES: [Case; 20] = [
     Case { name: "product of every form", run: products },
     Case { name: "product of numbers of every kind", run: wild_products },
     Case { name: "layer norm", run: layer_norms },
@@ -19,6 +19,7 @@ pub const CASES: [Case; 19] = [
     Case { name: "cross-entropy", run: cross_entropies },
     Case { name: "attention within one block", run: |machine| attention(machine, 2, 33, 3, 16) },
     Case { name: "attention over three blocks", run: |machine| attention(machine, 1, 150, 2, 20) },
+    Case { name: "attention over more keys than a block of steps", run: |machine| attention(machine, 1, 270, 1, 8) },
     Case { name: "embedding", run: embedding },
     Case { name: "adamw", run: |machine| adamw(machine, numbers) },
     Case { name: "adamw of numbers of every kind", run: |machine| adamw(machine, wild) },
@@ -36,7 +37,16 @@ fn all(outs: impl IntoIterator<Item = Out>) -> Out {
 }
 
 fn products(machine: &dyn Machine) -> Out {
-    let sizes = [[1, 64, 64, 16], [1, 1, 1, 1], [1, 65, 70, 33], [3, 17, 5, 100], [2, 3, 130, 0], [1, 0, 4, 4]];
+    let sizes = [
+        [1, 64, 64, 16],
+        [1, 1, 1, 1],
+        [1, 65, 70, 33],
+        [3, 17, 5, 100],
+        [2, 3, 130, 0],
+        [1, 0, 4, 4],
+        [1, 5, 9, 256],
+        [1, 9, 5, 700],
+    ];
     all(sizes.into_iter().flat_map(|sizes| (0..8).map(move |form| (sizes, form))).map(|(sizes, form)| {
         let [batch, m, n, k] = sizes;
         let (a, b) = (numbers(batch * m * k, 1), numbers(batch * k * n, 2));
@@ -105,7 +115,8 @@ fn embedding(machine: &dyn Machine) -> Out {
 
 fn adamw(machine: &dyn Machine, make: fn(usize, u64) -> Vec<f32>) -> Out {
     let h = AdamW { lr: 3e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
-    all([0, 1, 4097].map(|params| {
+    let forgetful = AdamW { beta1: 0.2, beta2: 0.0, ..h };
+    all([(h, 0), (h, 1), (h, 4097), (forgetful, 100)].map(|(h, params)| {
         let (p, m) = (make(params, 1), make(params, 2));
         let v: Vec<f32> = make(params, 3).into_iter().map(f32::abs).collect();
         machine.adamw(&h, [&p, &m, &v], &[make(params, 4), make(params, 5), make(params, 6)], 0.7)

@@ -1,6 +1,6 @@
 //! The CPU's side of the cases.
 
-use murmur_kernels::exact::{self, Activation, Attention, Matrix, Norm, Pool, Scratch, ShapeError, Start};
+use murmur_kernels::exact::{self, Activation, Attention, Level, Matrix, Norm, Pool, Scratch, ShapeError, Start};
 use murmur_kernels::{AdamW, Direction, TopK, Weight};
 
 use super::bits;
@@ -87,8 +87,10 @@ impl Machine for Pool {
 
     fn adamw(&self, h: &AdamW, start: [&[f32]; 3], grads: &[Vec<f32>], scale: f32) -> Out {
         let [mut p, mut m, mut v] = start.map(<[f32]>::to_vec);
+        let fuses = self.level().name() != Level::UNFUSED.name();
+        let adamw = if fuses { murmur_kernels::adamw } else { murmur_kernels::adamw_unfused };
         for (step, grads) in (1..).zip(grads) {
-            murmur_kernels::adamw(h, step, &mut p, grads, &mut m, &mut v, scale);
+            adamw(h, step, &mut p, grads, &mut m, &mut v, scale);
         }
         Ok([bits(&p), bits(&m), bits(&v)].concat())
     }

@@ -3,30 +3,46 @@
 use cubecl::prelude::*;
 use murmur_kernels::exact::Activation;
 
-use super::math::sigmoid;
-use super::round::rounded;
+use super::math::{exp, larger};
+use super::round::{nothing, rounded};
 use crate::device::cubes;
 use crate::{Buffer, Gpu, GpuError};
 
 const UNITS: u32 = 256;
-const RATE: f32 = 1.595_769;
-const CUBE: f32 = 0.044_715;
+const RATE: f32 = 1.595_769_2;
+const CUBE: f32 = 0.071_354_814;
+const SQUARE: f32 = 0.214_064_45;
 
+/// `x·(1 + c·x²)·2√(2/π)`, where `square` is `c·2√(2/π)`.
 #[cube]
-fn share(x: f32, zero: u32, #[comptime] gelu: bool) -> f32 {
-    let mut at = x;
+fn along(x: f32, square: f32, zero: u32) -> f32 {
+    let factor = rounded(fma(rounded(x * x, zero), square, RATE), zero);
+    rounded(x * factor, zero)
+}
+
+/// `−|x|`, by its bits: `−0` for either zero.
+#[cube]
+fn below(x: f32) -> f32 {
+    f32::reinterpret(u32::reinterpret(x) | 0x8000_0000u32)
+}
+
+/// The smaller of `σ(t)` and `1 − σ(t)`.
+#[cube]
+fn small(x: f32, zero: u32, #[comptime] gelu: bool) -> f32 {
+    let mut t = x;
     if gelu {
-        let cube = rounded(fma(rounded(x * x, zero), CUBE, 1.0f32), zero);
-        at = rounded(rounded(x * cube, zero) * RATE, zero);
+        t = along(x, CUBE, zero);
     }
-    sigmoid(at, zero)
+    let weight = rounded(exp(below(t), zero), zero);
+    rounded(weight / rounded(1.0f32 + weight, zero), zero)
 }
 
 #[cube(launch)]
 fn values(x: &[f32], out: &mut [f32], zero: u32, #[comptime] gelu: bool) {
     let i = ABSOLUTE_POS;
     if i < x.len() {
-        out[i] = x[i] * share(x[i], zero, gelu);
+        let at = x[i];
+        out[i] = fma(below(at), small(at, zero, gelu), larger(nothing(zero), at));
     }
 }
 
@@ -35,14 +51,14 @@ fn slopes(x: &[f32], grad: &mut [f32], zero: u32, #[comptime] gelu: bool) {
     let i = ABSOLUTE_POS;
     if i < x.len() {
         let at = x[i];
-        let part = share(at, zero, gelu);
-        let mut steepness = 1.0f32;
+        let less = small(at, zero, gelu);
+        let more = rounded(1.0f32 - less, zero);
+        let mut slope = at;
         if gelu {
-            let growth = rounded(fma(rounded(at * at, zero), 3.0f32 * CUBE, 1.0f32), zero);
-            steepness = rounded(growth * RATE, zero);
+            slope = along(at, SQUARE, zero);
         }
-        let bend = rounded(rounded(at * part, zero) * rounded(1.0f32 - part, zero), zero);
-        grad[i] *= rounded(fma(bend, steepness, rounded(part, zero)), zero);
+        let share = select(at < 0.0f32, less, more);
+        grad[i] *= rounded(fma(slope, rounded(less * more, zero), share), zero);
     }
 }
 

@@ -9,15 +9,24 @@ use crate::{Buffer, Gpu, GpuError};
 
 const UNITS: u32 = 256;
 
-/// `c`: scale, β₁, β₂, 1 − β₁, 1 − β₂, the two bias corrections, ε, the decay, the learning rate.
+/// From the one number a share of the way to the other.
+#[cube]
+fn between(old: f32, new: f32, share: f32, from_new: bool, zero: u32) -> f32 {
+    let from = select(from_new, new, old);
+    let to = select(from_new, old, new);
+    rounded(fma(share, rounded(to - from, zero), from), zero)
+}
+
+/// `c`: scale, the share of each moment and whether it starts from the new number (1) or the old one (0), the two bias corrections, ε,
+/// the decay, the learning rate.
 #[cube(launch)]
 fn optimize(params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], c: &[f32], zero: u32) {
     let i = ABSOLUTE_POS;
     if i < params.len() {
         let g = rounded(grads[i] * c[0], zero);
-        let first = rounded(c[1] * m[i], zero) + rounded(c[3] * g, zero);
         let square = rounded(g * g, zero);
-        let second = rounded(c[2] * v[i], zero) + rounded(c[4] * square, zero);
+        let first = between(m[i], g, c[1], c[3] > 0.5f32, zero);
+        let second = between(v[i], square, c[2], c[4] > 0.5f32, zero);
         m[i] = first;
         v[i] = second;
         let root = rounded(second * c[6], zero).sqrt();
@@ -58,11 +67,11 @@ pub fn adamw(gpu: &Gpu, h: &AdamW, step: u64, [params, grads, m, v]: [&Buffer; 4
 
 /// Each rounded to `f32` once.
 fn constants(h: &AdamW, step: u64, scale: f32) -> [f32; 10] {
-    let correct = |beta: f32| (1.0 / (1.0 - power(f64::from(beta), step))) as f32;
-    let fresh = [1.0 - h.beta1, 1.0 - h.beta2];
-    let corrections = [correct(h.beta1), correct(h.beta2)];
-    let decay = 1.0 - h.lr * h.weight_decay;
-    [scale, h.beta1, h.beta2, fresh[0], fresh[1], corrections[0], corrections[1], h.epsilon, decay, h.lr]
+    let correct = |beta: f64| (1.0 / (1.0 - power(beta, step))) as f32;
+    let [first, second] =
+        [h.beta1, h.beta2].map(|beta| if beta < 0.5 { (beta as f32, 1.0) } else { ((1.0 - beta) as f32, 0.0) });
+    let decay = (1.0 - f64::from(h.lr) * f64::from(h.weight_decay)) as f32;
+    [scale, first.0, second.0, first.1, second.1, correct(h.beta1), correct(h.beta2), h.epsilon, decay, h.lr]
 }
 
 /// By squaring: `f64::powi` may differ between platforms.

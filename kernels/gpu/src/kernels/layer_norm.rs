@@ -10,7 +10,7 @@ use crate::{Buffer, Gpu, GpuError};
 
 const EPSILON: f32 = 1e-5;
 /// Rows whose sums over rows are added up first.
-const GROUP: usize = 64;
+const GROUP: usize = 16;
 const UNITS: usize = 64;
 
 /// What is compiled into the kernel.
@@ -144,17 +144,23 @@ fn group_sums(x: &[f32], moments: &[f32], grad: &[f32], groups: &mut [f32], d: u
     }
 }
 
-/// The groups, added in ascending order.
+/// Neighbouring groups added in pairs, then neighbouring pairs, and so on; each unit has a column of its own.
 #[cube(launch)]
-fn add_groups(groups: &[f32], sums: &mut [f32]) {
+fn add_groups(groups: &mut [f32], sums: &mut [f32]) {
     let at = ABSOLUTE_POS;
     let width = sums.len();
     if at < width {
-        let mut sum = groups[at];
-        for group in 1..groups.len() / width {
-            sum += groups[group * width + at];
+        let count = groups.len() / width;
+        let mut apart = 1usize;
+        while apart < count {
+            let pairs = (count - apart).div_ceil(2 * apart);
+            for pair in 0..pairs {
+                let first = 2 * pair * apart;
+                groups[first * width + at] += groups[(first + apart) * width + at];
+            }
+            apart *= 2;
         }
-        sums[at] = sum;
+        sums[at] = groups[at];
     }
 }
 

@@ -5,7 +5,7 @@
 
 use cubecl::prelude::*;
 
-use super::round::{nothing, rounded};
+use super::round::rounded;
 
 /// Below it `exp` is `+0`.
 const EXP_LEAST: f32 = -86.98;
@@ -79,11 +79,4 @@ pub(crate) fn ln(x: f32, zero: u32) -> f32 {
     // What compares with nothing is NaN.
     let beyond = select(x > 0.0f32, result, from_bits(NAN, zero));
     select(x.abs() < from_bits(INFINITY, zero), result, beyond)
-}
-
-/// `1 / (1 + e⁻ˣ)`.
-#[cube]
-pub(crate) fn sigmoid(x: f32, zero: u32) -> f32 {
-    let mass = rounded(1.0f32 + exp(nothing(zero) - x, zero), zero);
-    rounded(1.0f32 / mass, zero)
 }

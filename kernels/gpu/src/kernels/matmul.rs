@@ -1,11 +1,11 @@
 //! Products of matrices, all transposes, batched.
 //!
-//! Each element of the result is one sum, `fma(a[i, k], b[k, j], sum)` for ascending `k`, kept in one register of one unit. A
-//! cube computes 64×64 of them, four by four to a unit, from slices of 16 steps that it shares.
+//! Each element of the result is a sum over blocks of 256 steps, each `fma(a[i, k], b[k, j], sum)` for ascending `k` from `+0`, kept in
+//! registers of one unit. A cube computes 64×64 of them, four by four to a unit, from slices of 16 steps that it shares.
 
 use cubecl::prelude::*;
 
-use super::round::nothing;
+use super::round::{nothing, rounded};
 use super::view::{Place, View};
 use crate::{Buffer, Gpu, GpuError};
 
@@ -13,6 +13,8 @@ use crate::{Buffer, Gpu, GpuError};
 const TILE: usize = 64;
 /// Steps that are shared at once.
 const STEPS: usize = 16;
+/// Slices of a block.
+const SLICES: usize = 256 / STEPS;
 /// Units along each side of the cube.
 const SIDE: usize = 16;
 /// Rows and columns of a unit's own tile.
@@ -20,10 +22,10 @@ const OWN: usize = 4;
 /// Numbers of a slice that one unit fetches.
 const FETCHED: usize = TILE * STEPS / (SIDE * SIDE);
 
-/// What the sums start from.
+/// What the blocks of a sum are added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Start {
-    /// `+0`.
+    /// Nothing: the first is the result so far; without any, that is `+0`.
     Zero,
     /// What the result holds.
     Current,
@@ -101,18 +103,21 @@ fn product(
     let own_column = UNIT_POS_X as usize * OWN;
     let unit = UNIT_POS as usize;
     let mut sums = Array::<f32>::new(OWN * OWN);
+    let mut totals = Array::<f32>::new(OWN * OWN);
     #[unroll]
     for own in 0..OWN * OWN {
         sums[own] = nothing(sizes.zero);
+        totals[own] = nothing(sizes.zero);
         if comptime!(form.start == Start::Current) {
             let i = first_row + own_row + own / OWN;
             let j = first_column + own_column + own % OWN;
             if i < sizes.m && j < sizes.n {
-                sums[own] = out[out_first + i * out_place.row + j * out_place.column];
+                totals[own] = out[out_first + i * out_place.row + j * out_place.column];
             }
         }
     }
-    for slice in 0..sizes.k.div_ceil(STEPS) {
+    let slices = sizes.k.div_ceil(STEPS);
+    for slice in 0..slices {
         let first = slice * STEPS;
         // Neighbouring units read neighbouring numbers, whichever way the factor lies.
         #[unroll]
@@ -154,13 +159,27 @@ fn product(
             }
         }
         sync_cube();
+        if (slice + 1) % SLICES == 0 || slice + 1 == slices {
+            #[unroll]
+            for own in 0..OWN * OWN {
+                let sum = rounded(sums[own], sizes.zero);
+                let added = totals[own] + sum;
+                if comptime!(form.start == Start::Current) {
+                    totals[own] = added;
+                } else {
+                    // Not added to zero, which would turn a sum of minus zero.
+                    totals[own] = select(slice < SLICES, sum, added);
+                }
+                sums[own] = nothing(sizes.zero);
+            }
+        }
     }
     #[unroll]
     for own in 0..OWN * OWN {
         let i = first_row + own_row + own / OWN;
         let j = first_column + own_column + own % OWN;
         if i < sizes.m && j < sizes.n {
-            out[out_first + i * out_place.row + j * out_place.column] = sums[own];
+            out[out_first + i * out_place.row + j * out_place.column] = totals[own];
         }
     }
 }

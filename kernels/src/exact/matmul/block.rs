@@ -22,7 +22,7 @@ thread_local! {
     static ROOM: RefCell<Buffer> = RefCell::default();
 }
 
-/// A product `left · right`. `out` holds its rows `stride` apart.
+/// A product `left · right`, its blocks of steps counted from its own first. `out` holds its rows `stride` apart.
 pub(crate) struct Block<'a> {
     /// `[rows, depth]`.
     pub(crate) left: Matrix<'a>,
@@ -31,7 +31,7 @@ pub(crate) struct Block<'a> {
     pub(crate) panels: Panels,
     pub(crate) out: &'a mut [f32],
     pub(crate) stride: usize,
-    /// The sums start from zero, not from what `out` holds.
+    /// The sums are the result, not added to what `out` holds.
     pub(crate) fresh: bool,
 }
 

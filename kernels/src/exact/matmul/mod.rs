@@ -1,8 +1,9 @@
 //! Products of matrices, all transposes.
 //!
-//! Each element of the result is one sum, `fma(a[i, k], b[k, j], sum)` for ascending `k` from `+0`, or from what the result held.
-//! Cutting the sum into blocks that go on from the stored `f32` changes nothing, nor does computing elements in another
-//! order; so tiles, blocks and threads are free to be whatever is fastest.
+//! The steps of each element's sum go in blocks of 256, counted from the first. A block is one accumulator,
+//! `fma(a[i, k], b[k, j], sum)` for ascending `k` from `+0`; the blocks are added in ascending order, to each other and to what the
+//! result held. So an error grows with the root of 256 steps and hardly with the number of blocks.
+//! Computing elements in another order changes nothing; so tiles and threads are free to be whatever is fastest.
 
 pub(crate) mod block;
 mod matrix;
@@ -19,11 +20,11 @@ use super::simd::{Kernel, Simd};
 use block::Block;
 use pack::{Panels, Right};
 
-/// Steps in a block. Longer blocks store the sums less often; a row of tiles fills half the first-level cache.
-const DEPTH: usize = 384;
+/// Steps in a block: part of the profile, so nothing may cut a sum elsewhere.
+const DEPTH: usize = 256;
 
-/// Steps in a piece of a packed factor: pieces are what threads share out, and panels of one must not all lie pages apart.
-const PIECE: usize = 96;
+/// Steps in a piece of a packed factor: pieces are what threads share out, and panels of one must not all lie pages apart. They fill a block.
+const PIECE: usize = 64;
 
 /// Most rows in one task: few enough that what follows the product finds them in the second-level cache.
 const ROWS: usize = 96;
@@ -34,10 +35,10 @@ pub struct Scratch {
     right: Buffer,
 }
 
-/// What the sums start from.
+/// What the blocks of a sum are added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// `+0`.
+    /// Nothing: the first is the result so far; without any, that is `+0`.
     Zero,
     /// What the result holds.
     Current,
@@ -135,7 +136,7 @@ fn pack(pool: &Pool, factor: Matrix<'_>, steps: &Range<usize>, panels: Panels, p
     });
 }
 
-/// Some steps of a product.
+/// A block of steps of a product.
 struct Part<'a> {
     a: Matrix<'a>,
     steps: &'a Range<usize>,

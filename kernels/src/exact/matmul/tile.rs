@@ -3,10 +3,10 @@
 
 use super::super::simd::{LANES, Row, Simd};
 
-/// One tile's work: `c += a · b`, or `c = a · b`.
+/// One tile's work over one block of steps: `c += a · b`, or `c = a · b`.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    /// Length of the sums.
+    /// Length of the sums: a block of steps, whole or the last.
     pub(crate) depth: usize,
     /// The panel of the left factor: for each step as many numbers as the tile has rows.
     pub(crate) a: *const f32,
@@ -26,7 +26,7 @@ pub(crate) struct Tile {
     pub(crate) columns: usize,
     /// First number of the result's next tile: its lines are asked for now, to be there when its turn comes. Any address will do.
     pub(crate) next: *const f32,
-    /// The sums start from zero, not from what the result holds.
+    /// The sums are the result, not added to what it holds.
     pub(crate) fresh: bool,
 }
 
@@ -46,7 +46,8 @@ impl Tile {
     }
 }
 
-/// Computes up to `ROWS × (16 · WIDE)` sums, each in its own accumulator, by fused multiply-add in ascending order of steps.
+/// Computes up to `ROWS × (16 · WIDE)` sums, each in its own accumulator, by fused multiply-add in ascending order of steps, from `+0`; the
+/// result is needed only after the last of them.
 ///
 /// # Safety
 /// Both panels are readable at each step; the result's rows are writable over the columns to compute, and nothing else refers to
@@ -120,13 +121,6 @@ unsafe fn sums<S: Simd, const R: usize, const W: usize, const TALL: usize, const
                 s.prefetch(job.next.wrapping_add(i * job.c_row + j * LANES).cast());
             }
         }
-        if !job.fresh {
-            for (i, row) in sums.iter_mut().enumerate() {
-                for (j, sum) in row.iter_mut().enumerate() {
-                    *sum = s.load(&*at(job.c, i * job.c_row + j * LANES));
-                }
-            }
-        }
         let (mut a, mut b, mut left) = (job.a, job.b, job.depth);
         loop {
             let steps = left.min(job.piece);
@@ -136,6 +130,13 @@ unsafe fn sums<S: Simd, const R: usize, const W: usize, const TALL: usize, const
                 break;
             }
             (a, b) = (a.add(steps * TALL), b.add(job.b_skip));
+        }
+        if !job.fresh {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (j, sum) in row.iter_mut().enumerate() {
+                    *sum = s.add(s.load(&*at(job.c, i * job.c_row + j * LANES)), *sum);
+                }
+            }
         }
         for (i, row) in sums.iter().enumerate() {
             for (j, sum) in row.iter().enumerate() {

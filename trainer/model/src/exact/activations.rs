@@ -1,6 +1,6 @@
 //! Every buffer of a step.
 
-use murmur_kernels::exact::{Buffer, MOMENTS, Scratch, norm_scratch};
+use murmur_kernels::exact::{Buffer, MOMENTS, Scratch, linear_scratch, norm_scratch};
 
 use crate::config::ModelConfig;
 
@@ -70,6 +70,6 @@ impl Activations {
         self.scores.fit(rows * vocab);
         self.losses.fit(rows);
         self.wide.fit(rows * 4 * d);
-        self.groups.fit(2 * norm_scratch(rows, d));
+        self.groups.fit(norm_scratch(rows, d).max(linear_scratch(rows, 4 * d)));
     }
 }
