@@ -53,6 +53,11 @@ impl CatchUp {
         self.own_count = self.own_count.max(count);
     }
 
+    /// Whether nothing of the own chain can have been signed at `seq` yet.
+    pub(super) fn may_sign(&self, seq: u32) -> bool {
+        seq >= self.own_count
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }

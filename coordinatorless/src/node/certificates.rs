@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use murmur_collectives::{Certificate, Epochs, Frontier, Hash, PeerId, Proposal};
+use murmur_collectives::{Certificate, Epochs, Frontier, Hash, NotFinal, PeerId, Proposal};
 
 use super::Node;
 use crate::{Message, Proven};
@@ -69,10 +69,16 @@ impl Node {
         }
         let Some(previous) = chain.first().and_then(|proven| self.frontier_before(&proven.certificate)) else { return };
         let certificates: Vec<Certificate> = chain.iter().map(|proven| proven.certificate.clone()).collect();
-        if let Err(error) = Epochs::follow(self.fold.run(), self.fold.rules(), &previous, &certificates) {
-            return self.strike(from, error.to_string());
-        }
         self.finality.sought_until = self.now;
+        match Epochs::follow(self.fold.run(), self.fold.rules(), &previous, &certificates) {
+            Ok(_) => {}
+            // It continues another history: where they part says which one stands.
+            Err(NotFinal::Order) if !follows(&certificates, &previous) && previous.epoch > 0 => {
+                let earlier = previous.epoch.saturating_sub(CERTIFICATES_MAX as u32 - 2);
+                return self.ask_certificates(from, earlier.max(1));
+            }
+            Err(error) => return self.strike(from, error.to_string()),
+        }
         match self.first_conflict(&certificates) {
             Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, &chain, at),
             Some(_) => {}
@@ -134,6 +140,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether the first certificate names `previous` as the frontier before it.
+fn follows(chain: &[Certificate], previous: &Frontier) -> bool {
+    chain.first().is_some_and(|first| first.frontier.previous == previous.name())
 }
 
 fn whole(proven: &Proven) -> Option<Proposal> {

@@ -147,6 +147,11 @@ impl Node {
     fn author(&mut self, base: &VersionVector, epoch: u32, body: Body, payload: Option<Arc<[u8]>>) {
         let me = self.id();
         let place = self.fold.log().place(&me);
+        if !self.catch_up.may_sign(place.seq) {
+            // What it said there named another history, and a final frontier has yet to exclude it.
+            let reason = format!("own entry {} was signed before in another history: waiting", place.seq);
+            return self.tell(crate::Event::BadInput { peer: me, reason });
+        }
         let Some(frontier) = self.fold.epochs().name(epoch).filter(|_| epoch >= place.epoch) else {
             let reason = "own entry began before two frontiers that are final now: it is lost".to_owned();
             return self.tell(crate::Event::BadInput { peer: me, reason });
@@ -163,7 +168,10 @@ impl Node {
         };
         let entry = Entry::sign(&self.identity, header);
         match self.insert(entry, payload) {
-            Insertion::Applied { .. } => self.retry_pending(),
+            Insertion::Applied { .. } => {
+                self.catch_up.expect_own(place.seq + 1);
+                self.retry_pending();
+            }
             other @ (Insertion::Known
             | Insertion::Waits { .. }
             | Insertion::Early { .. }
