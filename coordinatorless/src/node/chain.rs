@@ -168,10 +168,7 @@ impl Node {
         };
         let entry = Entry::sign(&self.identity, header);
         match self.insert(entry, payload) {
-            Insertion::Applied { .. } => {
-                self.catch_up.expect_own(place.seq + 1);
-                self.retry_pending();
-            }
+            Insertion::Applied { .. } => self.retry_pending(),
             other @ (Insertion::Known
             | Insertion::Waits { .. }
             | Insertion::Early { .. }
