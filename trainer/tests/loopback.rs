@@ -254,7 +254,18 @@ fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
-    let more = ["--local", "2", "--tokens", "20M", "--audit-rate", "1", "--set", "finality.every=200k"];
+    let more = [
+        "--local",
+        "2",
+        "--tokens",
+        "20M",
+        "--audit-rate",
+        "1",
+        "--set",
+        "finality.every=200k",
+        "--set",
+        "train.steps=100",
+    ];
     let mut swarm = run(&dir, &text, &more);
     let started = swarm.until("started", |_| true);
     assert_eq!(started["peers"][0]["class"], "exact/2");
