@@ -18,7 +18,9 @@
 //! committed in this epoch.
 //!
 //! **Exclusion.** When G₍e₎ is final, an entry outside it whose author knew no newer epoch than e − 2 leaves the set on every
-//! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing.
+//! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing. Until a
+//! frontier contains an author's enrolment its entries know no epoch but the enrolment's, so that they leave with it: else
+//! those who heard of the author before would hold what those who hear of it later could not judge.
 //!
 //! **Horizon.** What an entry that knows epoch e weighs depends on nothing before G₍e₋₁₎ but each author's totals there, and
 //! a verdict is about an update outside G₍e₋₁₎. Entries outside G₍e₎ know epoch e − 1 or e, so everything before G₍e₋₂₎
@@ -33,6 +35,8 @@
 //! G₍e₎; after eight, by 2/3 of the work alone. The first needs an honest voter of G₍e₎, so no stranger can invent it; but the
 //! two sides of a partition that outlasts four epochs' work may both reach it. When they meet, the certificate that more of
 //! G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from it.
+//! Peers that add no more than so much work before any of it is final must allow three times as much again while rounds go
+//! by: however much of it was by peers that are gone, those who are left then come to two thirds.
 //! So: *safe while less than a third of the weight is faulty and no partition outlasts four epochs' work.*
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};

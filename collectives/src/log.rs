@@ -58,7 +58,8 @@ pub enum Invalid {
     /// An update's base is smaller than that of the author's previous update, or a base names entries of its own that do not exist yet.
     #[error("the base goes backwards or into the future")]
     Base,
-    /// It names an epoch without having seen it whole, or one before that of the author's previous entry.
+    /// It names an epoch without having seen it whole, or one before that of the author's previous entry, or one that would
+    /// keep it in the set when the author's enrolment leaves it.
     #[error("the epoch is not one that its past knows")]
     Epoch,
     /// Steps, tokens or segment number break the rules.
@@ -199,6 +200,12 @@ impl Log {
     /// The sortition key `author` enrolled.
     pub fn vrf_key(&self, author: &PeerId) -> Option<[u8; 32]> {
         self.chains.get(author)?.vrf_key()
+    }
+
+    /// Position and epoch of the enrolment of `author`, unless it is pruned.
+    pub(crate) fn enrolment(&self, author: &PeerId) -> Option<(u32, u32)> {
+        let chain = self.chains.get(author).filter(|chain| chain.ledger.is_none())?;
+        chain.records.first().map(|record| (record.entry.seq(), record.entry.epoch()))
     }
 
     /// The newest update of `author`, void or not, unless it is pruned.

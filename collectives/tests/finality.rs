@@ -4,9 +4,10 @@
 mod support;
 
 use murmur_collectives::{
-    Ballot, Body, Certificate, Enroll, Fold, Foundation, Insertion, Judgement, Proposal, Resumption, Signed, Vote,
+    Ballot, Body, Certificate, Enroll, Entry, Fold, Foundation, Header, Identity, Insertion, Invalid, Judgement,
+    Proposal, Refused, Resumption, Signed, Vote,
 };
-use support::{Said, Swarm, offer, offer_until_quiet, run, shuffled};
+use support::{Said, Swarm, next_header, offer, offer_until_quiet, run, shuffled, verdict};
 
 const FOUNDERS: usize = 3;
 
@@ -195,7 +196,7 @@ fn a_later_entry_that_knows_less_is_evidence() {
     let mut header = fresh.entry.header().clone();
     (header.seq, header.previous) = (fresh.entry.seq() + 1, fresh.entry.hash());
     (header.epoch, header.frontier) = (1, stale.entry.header().frontier);
-    let liar = murmur_collectives::Entry::sign(&swarm.peers[3].identity, header);
+    let liar = Entry::sign(&swarm.peers[3].identity, header);
     offer(&mut swarm.peers[0].fold, &fresh);
     let Insertion::Forks(other) = swarm.peers[0].fold.insert(liar.clone(), None) else { panic!("not noticed") };
     let evidence = murmur_collectives::Equivocation::of(&other, &liar);
@@ -303,9 +304,8 @@ fn a_proof_of_a_fork_does_not_undo_what_is_final() {
     (0..2).for_each(|_| drop(epoch(&mut swarm, 0..4)));
     let forger = swarm.id(3);
     let held = swarm.fold(0).log().last_update(&forger).unwrap().entry.clone();
-    let header =
-        murmur_collectives::Header { body: Body::Enroll(Enroll { vrf_key: [1; 32] }), ..held.header().clone() };
-    let twin = murmur_collectives::Entry::sign(&swarm.peers[3].identity, header);
+    let header = Header { body: Body::Enroll(Enroll { vrf_key: [1; 32] }), ..held.header().clone() };
+    let twin = Entry::sign(&swarm.peers[3].identity, header);
     let late = swarm.update(3, 1e-3);
     swarm.share_all();
     let (before, state) =
@@ -320,4 +320,39 @@ fn a_proof_of_a_fork_does_not_undo_what_is_final() {
     (0..3).for_each(|_| drop(epoch(&mut swarm, peers.clone())));
     assert_eq!(swarm.fold(0).epochs().newest().frontier.weight(&forger), 0);
     assert_eq!(swarm.fold(0).state_root(), swarm.fold(1).state_root());
+}
+
+#[test]
+fn what_a_newcomer_says_leaves_the_set_with_its_enrolment() {
+    let mut swarm = swarm();
+    epoch(&mut swarm, 0..4);
+    let newcomer = Identity::from_secret(&[99; 32]);
+    let enroll = Body::Enroll(Enroll { vrf_key: [3; 32] });
+    let enrolment = Entry::sign(&newcomer, next_header(swarm.fold(3), newcomer.peer_id(), enroll.clone()));
+    let applied = |insertion: Insertion| assert!(matches!(insertion, Insertion::Applied { .. }), "{insertion:?}");
+    applied(swarm.peers[3].fold.insert(enrolment, None));
+
+    // Only peer 3 heard of it in time, and it says nothing.
+    let without_word_of_it = |swarm: &mut Swarm| {
+        (0..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
+        share_among(swarm, 0..3);
+        swarm.share(0, 3);
+        settle(swarm, &[0, 1, 2, 3])
+    };
+    let named = (swarm.fold(3).epochs().number(), swarm.fold(3).epochs().newest().frontier.name());
+    without_word_of_it(&mut swarm);
+    let about = swarm.fold(3).log().last_update(&swarm.id(1)).unwrap().entry.clone();
+    let newest = next_header(swarm.fold(3), newcomer.peer_id(), Body::Verdict(verdict(&about, true)));
+    let early = Entry::sign(&newcomer, Header { epoch: named.0, frontier: named.1, ..newest.clone() });
+    let refused = swarm.peers[3].fold.insert(Entry::sign(&newcomer, newest), None);
+    assert!(matches!(refused, Insertion::Refused(Refused::Invalid(Invalid::Epoch))), "{refused:?}");
+    applied(swarm.peers[3].fold.insert(early, None));
+
+    // Nobody holds a chain without its enrolment, and it enrolls behind what it said.
+    without_word_of_it(&mut swarm);
+    let log = swarm.fold(3).log();
+    assert!(log.vrf_key(&newcomer.peer_id()).is_none() && log.chain(&newcomer.peer_id()).is_empty());
+    let again = next_header(swarm.fold(3), newcomer.peer_id(), enroll);
+    assert_eq!(again.seq, 2);
+    applied(swarm.peers[3].fold.insert(Entry::sign(&newcomer, again), None));
 }

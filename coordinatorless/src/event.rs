@@ -345,6 +345,8 @@ pub enum Event {
         /// Tokens since the newest final frontier.
         tokens: u64,
     },
+    /// More work may be added again, although nothing became final since [`Event::Stalled`].
+    Resumed,
     /// A neighbour came.
     Joined {
         /// Who.

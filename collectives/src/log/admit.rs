@@ -87,9 +87,14 @@ impl Log {
     }
 
     pub(crate) fn has_past(&self, base: &VersionVector) -> bool {
+        self.lacking(base).is_none()
+    }
+
+    /// The first author of whom fewer entries are here than `needs` names, as far as its chain is not closed before that.
+    pub fn lacking(&self, needs: &VersionVector) -> Option<crate::PeerId> {
         let wanted =
             |author: &crate::PeerId, count: u32| self.allowed(author).map_or(count, |allowed| count.min(allowed));
-        base.iter().all(|(author, count)| self.reach(&author) >= wanted(&author, count))
+        needs.iter().find(|(author, count)| self.reach(author) < wanted(author, *count)).map(|(author, _)| author)
     }
 
     /// A verdict on an entry of which the log holds another branch waits until the fork is proven.
@@ -102,7 +107,7 @@ impl Log {
     fn check(&self, rules: &Rules, epochs: &Epochs, entry: &Entry) -> Result<(), Invalid> {
         let name = epochs.name(entry.epoch());
         let sees = epochs.view(entry.epoch()).is_none_or(|view| entry.base().includes(view));
-        if name != Some(entry.header().frontier) || !sees {
+        if name != Some(entry.header().frontier) || !sees || self.outlives_enrolment(epochs, entry) {
             return Err(Invalid::Epoch);
         }
         let first = !self.has_chain(&entry.author());
@@ -114,6 +119,19 @@ impl Log {
             Body::Update(update) => self.check_update(rules, entry, update),
             Body::Verdict(verdict) => self.check_verdict(epochs, entry, verdict),
         }
+    }
+
+    /// Whether an entry would stay in the set if a frontier excluded the enrolment of its author. Nobody could judge it then.
+    fn outlives_enrolment(&self, epochs: &Epochs, entry: &Entry) -> bool {
+        !self.may_name(epochs, &entry.author(), entry.epoch())
+    }
+
+    /// Whether `author` may say that it knows `epoch`: only that in which it enrolled until a frontier contains its
+    /// enrolment, and then none before that frontier's.
+    pub fn may_name(&self, epochs: &Epochs, author: &crate::PeerId, epoch: u32) -> bool {
+        let Some((seq, enrolled_in)) = self.enrolment(author) else { return true };
+        let is_in = |view: &VersionVector| view.contains(author, seq);
+        epoch == enrolled_in || epochs.view(epoch).is_none_or(is_in)
     }
 
     /// The base must hold what stays of the forked chain: who has the evidence no longer asks for more of that chain.

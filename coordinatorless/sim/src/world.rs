@@ -335,6 +335,7 @@ impl World {
                 | Event::Evicted { .. }
                 | Event::CaughtUp
                 | Event::Final { .. }
+                | Event::Resumed
                 | Event::Stalled { .. }
                 | Event::IdentityInUse
         ) {

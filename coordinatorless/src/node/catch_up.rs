@@ -125,16 +125,25 @@ impl Node {
         self.catch_up.is_done()
     }
 
-    /// A restarted peer that finds nobody goes on alone, if its own chain is whole.
+    /// A restarted peer that finds nobody, or only who has less, goes on by itself, if its own chain is whole.
     pub(super) fn catch_up_due(&mut self) {
         if self.catch_up.staging().is_some_and(|staging| self.now >= staging.progress_at + STALLED_AFTER) {
             self.catch_up.look_again();
         }
         self.stage_wants();
-        let alone = self.neighbours.len() == 0 && self.now >= self.lonely_at();
-        if !self.catch_up.is_done() && self.catch_up.has_past && alone && self.own_chain_is_whole() {
+        let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.now >= self.lonely_at();
+        if waited && self.own_chain_is_whole() && self.nobody_is_ahead() {
             self.caught_up();
         }
+    }
+
+    /// Whether no neighbour holds anything that this peer lacks.
+    fn nobody_is_ahead(&self) -> bool {
+        let (version, number) = (self.fold.log().version(), self.fold.epochs().number());
+        self.neighbours.iter().all(|(_, neighbour)| {
+            let held = neighbour.digest.as_ref().is_some_and(|(vector, _)| version.includes(vector));
+            held && neighbour.epoch.0 <= number
+        })
     }
 
     pub(super) fn lonely_at(&self) -> Time {

@@ -131,17 +131,20 @@ impl Node {
         self.author(&base, self.epoch_to_say(), body, None);
     }
 
-    /// The newest epoch that `base` contains.
+    /// The newest epoch that `base` contains and this peer may name.
     fn epoch_within(&self, base: &VersionVector) -> u32 {
-        let epochs = self.fold.epochs();
+        let (epochs, me) = (self.fold.epochs(), self.id());
         let seen = |epoch: &u32| epochs.view(*epoch).is_some_and(|view| base.includes(view));
-        (epochs.oldest_open()..=epochs.number()).rev().find(seen).unwrap_or(0)
+        let may = |epoch: &u32| self.fold.log().may_name(epochs, &me, *epoch);
+        (epochs.oldest_open()..=epochs.number()).rev().filter(may).find(seen).unwrap_or(0)
     }
 
-    /// The epoch that anything but an update names: an older one than the newest, so that an update whose segment began
-    /// before the newest was final can still follow.
+    /// The epoch that anything but an update names: the oldest that it may, so that an update whose segment began before the
+    /// newest was final can still follow.
     pub(super) fn epoch_to_say(&self) -> u32 {
-        self.fold.epochs().oldest_open().max(self.fold.log().place(&self.id()).epoch)
+        let (epochs, me) = (self.fold.epochs(), self.id());
+        let oldest = epochs.oldest_open().max(self.fold.log().place(&me).epoch);
+        (oldest..=epochs.number()).find(|epoch| self.fold.log().may_name(epochs, &me, *epoch)).unwrap_or(oldest)
     }
 
     fn author(&mut self, base: &VersionVector, epoch: u32, body: Body, payload: Option<Arc<[u8]>>) {

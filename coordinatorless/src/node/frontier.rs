@@ -32,6 +32,11 @@ const INSISTS_UNTIL_ROUND: u32 = 3;
 /// With more epochs' work than this not final, none is added: memory and disk stay bounded.
 const OPEN_EPOCHS_MAX: u64 = 12;
 
+/// As much again may be added after this many rounds without a decision, up to so many times as much. A quarter of all work
+/// not final is then of those who had reached the bound and are gone, at most: those who are left outweigh them.
+const ROUNDS_UNTIL_MORE: u32 = 4;
+const MORE_MAX: u32 = 4;
+
 /// The state of making work final.
 #[derive(Debug)]
 pub(super) struct Finality {
@@ -142,6 +147,7 @@ impl Node {
             self.rounds().follow();
             self.finality.round_began = Some(self.now);
             self.finality.refused.clear();
+            self.go_on_if_more_is_allowed();
         }
         if self.now >= self.finality.tell_at {
             self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
@@ -201,16 +207,26 @@ impl Node {
 
     /// Whether so much work is not final that none is to be added. Told once.
     pub(super) fn is_stalled(&mut self) -> bool {
-        let tokens = self.tokens_since_final();
-        let most = self.finality.rules.frontier_every_tokens.saturating_mul(OPEN_EPOCHS_MAX);
-        if !self.finality.is_on() || tokens < most {
-            return false;
-        }
-        if !self.finality.stalled {
+        let (tokens, stalled) = (self.tokens_since_final(), self.has_too_much_open());
+        if stalled && !self.finality.stalled {
             self.finality.stalled = true;
             self.tell(Event::Stalled { tokens });
         }
-        true
+        stalled
+    }
+
+    fn has_too_much_open(&mut self) -> bool {
+        let round = self.finality.rounds.as_ref().map_or(0, Rounds::round);
+        let times = u64::from((1 + round / ROUNDS_UNTIL_MORE).min(MORE_MAX));
+        let most = self.finality.rules.frontier_every_tokens.saturating_mul(OPEN_EPOCHS_MAX * times);
+        self.finality.is_on() && self.tokens_since_final() >= most
+    }
+
+    fn go_on_if_more_is_allowed(&mut self) {
+        if self.finality.stalled && !self.has_too_much_open() {
+            self.finality.stalled = false;
+            self.tell(Event::Resumed);
+        }
     }
 
     fn judge_proposals(&mut self) {

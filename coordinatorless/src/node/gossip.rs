@@ -186,7 +186,8 @@ impl Node {
                 for (author, count) in needs.iter() {
                     from.iter().for_each(|peer| self.note(peer, author, count));
                 }
-                let on = needs.iter().next().map_or(entry.author(), |(author, _)| author);
+                let first = needs.iter().next().map_or(entry.author(), |(author, _)| author);
+                let on = self.fold.log().lacking(&needs).unwrap_or(first);
                 self.gossip.pending.hold(entry, payload, from, on, room);
             }
             Insertion::NeedsPayloads(names) => {

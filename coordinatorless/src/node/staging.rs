@@ -16,6 +16,9 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 use super::{Node, contents::Wanted, pending::Room};
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
+/// Fruitless answers for each neighbour after which a frontier is given up, on average: the one to ask is drawn.
+const FRUITLESS_EACH: usize = 3;
+
 /// What a peer keeps of a final frontier beside its state.
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct Proof {
@@ -36,6 +39,8 @@ pub(super) struct Staging {
     held: Vec<(Entry, Option<Arc<[u8]>>)>,
     /// Authors whose entries are asked for, and until when.
     asked: BTreeMap<PeerId, Time>,
+    /// Answers in a row that held entries of those authors and none of those to come: who gave them has pruned them.
+    fruitless: usize,
     pub(super) progress_at: Time,
 }
 
@@ -60,6 +65,7 @@ impl Staging {
         let wanted = self.wanted.get(&name) == Some(&entry.hash());
         if wanted {
             self.wanted.remove(&name);
+            self.fruitless = 0;
             self.held.push((entry, payload));
         }
         wanted
@@ -83,6 +89,7 @@ impl Node {
             wanted: BTreeMap::new(),
             held: Vec::new(),
             asked: BTreeMap::new(),
+            fruitless: 0,
             progress_at: self.now,
         };
         self.catch_up.begin_staging(staging);
@@ -171,10 +178,15 @@ impl Node {
         }
     }
 
-    /// An answer came for entries of `authors`.
+    /// An answer came for entries of `authors`. If all neighbours have gone on to where they no longer hold what is to come,
+    /// so does this peer.
     pub(super) fn stage_more(&mut self, authors: &BTreeSet<PeerId>) {
         if let Some(staging) = self.catch_up.staging_mut() {
             staging.asked.retain(|author, _| !authors.contains(author));
+            staging.fruitless += usize::from(!staging.wanted.is_empty());
+            if staging.fruitless > FRUITLESS_EACH * self.neighbours.len() {
+                return self.catch_up.look_again();
+            }
         }
         self.resume_if_complete();
         self.stage_wants();

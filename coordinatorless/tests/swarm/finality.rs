@@ -286,6 +286,25 @@ fn without_a_decision_the_log_stops_growing() {
 }
 
 #[test]
+fn who_is_left_outweighs_who_is_gone_although_nothing_more_was_to_be_added() {
+    // Most founders never come, and their turns go by: there is time to add as much as may be before anything is decided.
+    let mut net = Net::new(world(12), 40, 40);
+    net.config.propose_stagger = Duration::from_secs(4);
+    (0..2).for_each(|peer| net.start(peer));
+    net.pass(Duration::from_secs(1));
+    (0..130).for_each(|_| net.author(0));
+    net.pass(Duration::from_secs(1));
+    net.author(1);
+    assert_eq!((epoch(&net, 1), net.updates(1)), (0, 12 * 8), "it holds what it may, and none of it is its own");
+    net.kill(0);
+    for _ in 0..400 {
+        net.author(1);
+        net.pass(Duration::from_secs(5));
+    }
+    assert!(epoch(&net, 1) > 0, "{} updates: {}", net.updates(1), net.describe());
+}
+
+#[test]
 fn a_proposal_with_a_wrong_root_or_a_hole_is_decided_by_nobody() {
     let mut net = founded(world(10), 4, 4);
     train(&mut net, 1);

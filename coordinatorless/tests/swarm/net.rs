@@ -96,6 +96,8 @@ pub(crate) struct Net {
     pub(crate) chunks_sent: u64,
     /// While set, dials fail.
     pub(crate) cut: bool,
+    /// Of peers that are started from now on.
+    pub(crate) config: Config,
 }
 
 impl Net {
@@ -134,6 +136,7 @@ impl Net {
             bytes: 0,
             chunks_sent: 0,
             cut: false,
+            config: Config::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Net {
     /// Starts a peer on what its disk holds, and connects it with everyone.
     pub(crate) fn start(&mut self, peer: usize) {
         let disk = self.disks.entry(peer).or_default().clone();
-        let config = Config::default();
+        let config = self.config.clone();
         let mut node = Node::new(Setup {
             manifest: vec![1, 2, 3],
             run: self.run,

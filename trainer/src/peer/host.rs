@@ -63,9 +63,13 @@ impl PeerHost {
         self.reporter.event(EventKind::Diverged, Some(peer.to_string()), detail);
     }
 
-    fn on_final(&self, epoch: u32, clock: u64, excluded: u64) {
+    fn on_resumed(&self) {
         self.shared.stalled.store(false, Relaxed);
         self.notice(Notice::Wake);
+    }
+
+    fn on_final(&self, epoch: u32, clock: u64, excluded: u64) {
+        self.on_resumed();
         if excluded > 0 {
             tracing::warn!(epoch, excluded, "entries came too late for a final frontier and left the set");
         }
@@ -74,7 +78,8 @@ impl PeerHost {
 
     fn on_stalled(&self, tokens: u64) {
         self.shared.stalled.store(true, Relaxed);
-        let detail = format!("{tokens} tokens are not final; training goes on when more peers are back to agree");
+        let detail =
+            format!("{tokens} tokens are not final; training goes on when they are, or after some rounds of votes");
         self.reporter.event(EventKind::Stalled, None, detail);
     }
 
@@ -159,6 +164,7 @@ impl Host for PeerHost {
             Event::Evicted { peer } => self.on_evicted(peer, node),
             Event::Final { epoch, clock, excluded } => self.on_final(epoch, clock, excluded),
             Event::Stalled { tokens } => self.on_stalled(tokens),
+            Event::Resumed => self.on_resumed(),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
             Event::IdentityInUse => self.notice(Notice::IdentityInUse),
             Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),
