@@ -1,11 +1,15 @@
-//! The final frontiers that matter: the newest three whole, all others by name.
+//! The final frontiers that matter: the newest four whole, all others by name.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{Certificate, Frontier, Hash, Proposal, Row, Rules, VersionVector};
 
-/// Frontiers kept whole: entries that are not excluded look back no further.
-const WHOLE: usize = 3;
+/// Frontiers kept whole. Entries outside the newest know it or the one before, and look back to one before that; when a
+/// frontier becomes final that excludes something, entries outside the one before are weighed again, and look back one more.
+const WHOLE: usize = 4;
+
+/// How many frontiers before the newest everything is pruned.
+const PRUNED_BEFORE: u32 = 2;
 
 /// A final frontier and what it names.
 #[derive(Clone, Debug)]
@@ -68,13 +72,13 @@ impl Epochs {
         &self.names
     }
 
-    /// The set that became final with `epoch`, if it is one of the newest three.
+    /// The set that became final with `epoch`, if it is one of the newest four.
     pub fn view(&self, epoch: u32) -> Option<&VersionVector> {
         let back = (self.number().checked_sub(epoch)?) as usize;
         self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at)).map(|known| &known.view)
     }
 
-    /// The rows of the frontier of `epoch`, if it is one of the newest three and was not pruned when this peer began.
+    /// The rows of the frontier of `epoch`, if it is one of the newest four and was not pruned when this peer began.
     pub fn rows(&self, epoch: u32) -> Option<&[Row]> {
         let back = (self.number().checked_sub(epoch)?) as usize;
         let known = self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at))?;
@@ -86,9 +90,10 @@ impl Epochs {
         self.view(epoch.saturating_sub(1))
     }
 
-    /// The oldest set kept whole: what is in it is pruned.
+    /// The set that is pruned to totals.
     pub(crate) fn pruned(&self) -> VersionVector {
-        self.whole.front().filter(|_| self.whole.len() == WHOLE).map(|known| known.view.clone()).unwrap_or_default()
+        let epoch = self.number().checked_sub(PRUNED_BEFORE);
+        epoch.and_then(|epoch| self.view(epoch)).cloned().unwrap_or_default()
     }
 
     /// The set that will be pruned when the next frontier is final.

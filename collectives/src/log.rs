@@ -216,7 +216,12 @@ impl Log {
     /// Whether the causal past that `entry` names is still what its author had seen. Not if parts of it were excluded
     /// since: then its segment cannot be replayed any more.
     pub fn is_past_whole(&self, entry: &Entry) -> bool {
-        let touched = |gap: &Gap| gap.by_epoch > entry.epoch() && entry.base().count(&gap.author) > gap.from;
+        self.is_whole_since(entry.base(), entry.epoch())
+    }
+
+    /// Whether no epoch after `epoch` excluded part of `base`.
+    pub fn is_whole_since(&self, base: &VersionVector, epoch: u32) -> bool {
+        let touched = |gap: &Gap| gap.by_epoch > epoch && base.count(&gap.author) > gap.from;
         !self.gaps.iter().any(touched)
     }
 

@@ -109,6 +109,10 @@ pub enum Reach {
 pub struct Draft {
     /// The set the segment started from.
     pub base: VersionVector,
+    /// The newest epoch that was final when it started.
+    pub epoch: u32,
+    /// Its number.
+    pub segment: u32,
     /// Inner steps taken.
     pub steps: u32,
     /// The compressed pseudo-gradient.

@@ -381,7 +381,8 @@ impl Node {
             self.set_changed();
             self.gossip.grow(shared.author());
             let record = StoredEntry { entry: shared.wire().clone(), payload: kept };
-            let durable = shared.author() == self.id();
+            // An own entry that comes back from others is not the newest: that one stays where it is.
+            let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());
             self.outputs.push_back(Output::Append { record, durable });
             self.report(&shared, *voided);
             self.announce(&shared);

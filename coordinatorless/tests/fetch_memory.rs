@@ -110,6 +110,8 @@ fn draft(node: &Node, n: u8) -> Input {
     compress(TopK::new(16).expect("in range"), 0.9, &start, &end, &mut residual, &mut payload).expect("finite");
     Input::Author(Box::new(Draft {
         base: node.fold().log().version().clone(),
+        epoch: node.fold().epochs().number(),
+        segment: node.fold().log().segments(&node.id()),
         steps: 10,
         payload: payload.into(),
         loss_micronats: 1,

@@ -132,6 +132,8 @@ fn draft(node: &Node, round: usize) -> Draft {
     compress(top, 0.0, &[0.0; PARAMETERS], &end, &mut residual, &mut payload).unwrap();
     Draft {
         base: snapshot.base,
+        epoch: snapshot.epoch,
+        segment: snapshot.segment,
         steps: 10,
         payload: payload.into(),
         loss_micronats: 1,

@@ -1,6 +1,6 @@
 //! The stand-in for training: a segment takes virtual time and gives an invented pseudo-gradient, really compressed.
 //!
-//! Its trace is the digest of the parameters it started from. So a replay is real, too: an auditor rebuilds the
+//! Its trace is the digest of its number and the parameters it started from. So a replay is real, too: an auditor rebuilds the
 //! parameters at the update's base from its own log and compares digests. A peer whose log gives other bits for a past
 //! set would accuse an honest author, and the simulator would see that.
 
@@ -16,6 +16,8 @@ use crate::dice::Dice;
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     base: VersionVector,
+    epoch: u32,
+    number: u32,
     trace: Hash,
     carry_before: Hash,
 }
@@ -25,7 +27,9 @@ impl Segment {
     pub(crate) fn begin(snapshot: &Snapshot) -> Self {
         Self {
             base: snapshot.base.clone(),
-            trace: trace_of(&snapshot.parameters),
+            epoch: snapshot.epoch,
+            number: snapshot.segment,
+            trace: trace_of(snapshot.segment, &snapshot.parameters),
             carry_before: snapshot.carry.as_ref().map_or(Hash::NONE, |(root, _)| *root),
         }
     }
@@ -35,6 +39,8 @@ impl Segment {
         let trace = if honest { self.trace } else { Hash(dice.bytes(32).try_into().unwrap_or([1; 32])) };
         Draft {
             base: self.base,
+            epoch: self.epoch,
+            segment: self.number,
             steps,
             payload: payload(top, parameters, dice),
             loss_micronats: 1,
@@ -47,14 +53,15 @@ impl Segment {
 
 /// Replays an update: whether it is right, and the digest of what was computed.
 pub(crate) fn replay(job: &AuditJob) -> (bool, Hash) {
-    let ours = trace_of(&job.parameters);
-    let Some(update) = job.entry.update() else { return (false, ours) };
+    let Some(update) = job.entry.update() else { return (false, Hash::NONE) };
+    let ours = trace_of(update.segment, &job.parameters);
     let carry = job.carry.as_ref().map_or(Hash::NONE, |bytes| Hash(blob_root(bytes)));
     (update.trace == ours && update.carry_before == carry, ours)
 }
 
-fn trace_of(parameters: &[f32]) -> Hash {
-    let bytes: Vec<u8> = parameters.iter().flat_map(|value| value.to_le_bytes()).collect();
+fn trace_of(segment: u32, parameters: &[f32]) -> Hash {
+    let parameters = parameters.iter().flat_map(|value| value.to_le_bytes());
+    let bytes: Vec<u8> = segment.to_le_bytes().into_iter().chain(parameters).collect();
     Hash::of("murmuration simulated trace v1", &bytes)
 }
 

@@ -367,8 +367,8 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [(&str, &str); 8] =
-    built_in!["mix", "wan", "partition", "churn125", "byzantine", "thousand", "joins", "nat"];
+const BUILT_IN: [(&str, &str); 9] =
+    built_in!["mix", "fast", "wan", "partition", "churn125", "byzantine", "thousand", "joins", "nat"];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub base: VersionVector,
     /// Its parameters, `[parameters]`.
     pub parameters: Vec<f32>,
+    /// The newest epoch that is final.
+    pub epoch: u32,
     /// Tokens of the set.
     pub clock: u64,
     /// Number of own segments before this one.
@@ -31,6 +33,7 @@ impl Node {
         Snapshot {
             base: self.fold.log().version().clone(),
             parameters: self.fold.parameters(),
+            epoch: self.fold.epochs().number(),
             clock: self.fold.clock(),
             segment: self.fold.log().segments(&self.id()),
             trusted: self.fold.is_trusted(&self.id(), self.fold.log().version()),
@@ -41,6 +44,9 @@ impl Node {
     /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
     pub(super) fn restore(&mut self, stored: Stored) {
         let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
+        let head = head.and_then(|head| Some((Entry::check(head.entry).ok()?, head.payload)));
+        // First of all, so that nothing before it is taken for the newest.
+        head.iter().for_each(|(entry, _)| self.catch_up.expect_own(entry.seq() + 1));
         self.blobs.keep_fetched(fetched);
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
@@ -49,10 +55,7 @@ impl Node {
         for bytes in carries {
             self.blobs.keep_carry(bytes, self.config.carries_kept);
         }
-        if let Some(StoredEntry { entry, payload, .. }) = head
-            && let Ok(entry) = Entry::check(entry)
-        {
-            self.catch_up.expect_own(entry.seq() + 1);
+        if let Some((entry, payload)) = head {
             let room = self.room();
             self.gossip.hold(entry, payload, None, room);
         }
@@ -86,7 +89,7 @@ impl Node {
     }
 
     pub(super) fn author_update(&mut self, draft: Draft) {
-        let Draft { base, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let Draft { base, epoch, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
         if self.is_stalled() {
             return;
         }
@@ -95,7 +98,7 @@ impl Node {
         let norm = murmur_kernels::validate(rules.top_k(), rules.parameter_count(), &payload);
         let norm = norm.expect("the payload was made by this program's own encoder");
         let update = Update {
-            segment: self.fold.log().segments(&self.id()),
+            segment,
             steps,
             tokens: u64::from(steps) * u64::from(rules.tokens_per_step),
             payload: Hash(murmur_kernels::blob_root(&payload)),
@@ -107,7 +110,7 @@ impl Node {
             carry_after: self.blobs.keep_carry(carry, self.config.carries_kept),
             class: self.class,
         };
-        let epoch = self.epoch_within(&base);
+        let epoch = self.epoch_within(&base, epoch);
         self.author(&base, epoch, Body::Update(update), Some(payload));
     }
 
@@ -131,12 +134,14 @@ impl Node {
         self.author(&base, self.epoch_to_say(), body, None);
     }
 
-    /// The newest epoch that `base` contains and this peer may name.
-    fn epoch_within(&self, base: &VersionVector) -> u32 {
-        let (epochs, me) = (self.fold.epochs(), self.id());
+    /// The newest epoch that `base` contains and this peer may name. If part of `base` was excluded after `begun`, when the
+    /// segment started, none after that: who replays it would take it that the segment started without that part.
+    fn epoch_within(&self, base: &VersionVector, begun: u32) -> u32 {
+        let (epochs, log, me) = (self.fold.epochs(), self.fold.log(), self.id());
+        let newest = if log.is_whole_since(base, begun) { epochs.number() } else { begun.min(epochs.number()) };
         let seen = |epoch: &u32| epochs.view(*epoch).is_some_and(|view| base.includes(view));
-        let may = |epoch: &u32| self.fold.log().may_name(epochs, &me, *epoch);
-        (epochs.oldest_open()..=epochs.number()).rev().filter(may).find(seen).unwrap_or(0)
+        let may = |epoch: &u32| log.may_name(epochs, &me, *epoch);
+        (epochs.oldest_open()..=newest).rev().filter(may).find(seen).unwrap_or(0)
     }
 
     /// The epoch that anything but an update names: the oldest that it may, so that an update whose segment began before the

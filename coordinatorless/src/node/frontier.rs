@@ -417,6 +417,7 @@ impl Node {
             Ok(out) => {
                 self.set_changed();
                 self.finality.begin_epoch();
+                self.gossip.payloads.clear(); // what still needs one asks again
                 self.finality.chain.push(certificate);
                 self.tell(Event::Final { epoch, clock, excluded: out.len() as u64 });
                 self.forget_audits_of_the_excluded();

@@ -108,6 +108,9 @@ impl Node {
     }
 
     fn pull_payloads(&mut self) {
+        let log = self.fold.log();
+        let is_missing = |author: &PeerId, seq| log.record(author, seq).is_some_and(|record| record.payload.is_none());
+        self.gossip.payloads.retain(|(author, seq), _| is_missing(author, *seq));
         if self.gossip.payloads.is_empty() {
             return;
         }

@@ -230,6 +230,7 @@ impl Node {
         let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
         self.set_changed();
         self.finality.begin_epoch();
+        self.gossip.payloads.clear();
         self.finality.chain = chain;
         Ok(core::mem::replace(&mut self.fold, fold))
     }

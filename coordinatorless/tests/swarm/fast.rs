@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use murmur_coordinatorless::Event;
+use murmur_coordinatorless::{Event, Input};
 
 use crate::net::{Net, World};
 
@@ -71,4 +71,28 @@ fn a_restarted_peer_that_meets_only_a_newcomer_goes_on() {
         assert!(net.nodes[&peer].is_caught_up(), "{peer}: {}", net.describe());
     }
     assert_eq!(net.roots(&[]).len(), 1, "{}", net.describe());
+}
+
+/// One is killed while all train, comes back, and all finish: what was said last and excluded holds nobody up.
+#[test]
+fn all_finish_although_one_was_killed_and_came_back() {
+    for seed in 0..30 {
+        let mut net = net(seed, Duration::from_secs(1));
+        net.start(3);
+        train_fast(&mut net, &[0, 1, 2, 3], |net| net.nodes[&0].fold().log().tokens_of(&net.id(3)) == 0);
+        net.kill(0);
+        let at = epoch(&net, 1);
+        train_fast(&mut net, &[1, 2, 3], |net| epoch(net, 1) < at + 1 + seed as u32 % 3);
+        net.start(0);
+        train_fast(&mut net, &[1, 2, 3], |net| !net.nodes[&0].is_caught_up());
+        let at = net.updates(1);
+        train_fast(&mut net, &[0, 1, 2, 3], |net| net.updates(1) < at + 10);
+        (0..4).for_each(|peer| net.handle(peer, Input::Finish { patience: Duration::from_secs(5) }));
+        net.pass(Duration::from_secs(60));
+        for peer in 0..4 {
+            let agreed = net.has_event(peer, |event| *event == Event::Finished { agreed: true });
+            assert!(agreed, "seed {seed}, {peer}: {}", net.describe());
+        }
+        assert_eq!(net.roots(&[]).len(), 1, "{}", net.describe());
+    }
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use murmur_collectives::Body;
+use murmur_collectives::ONE_Q16;
 use murmur_coordinatorless::{Event, Input};
 
 use crate::net::{Net, World};
@@ -125,6 +126,29 @@ fn a_killed_peer_comes_back_as_itself_and_never_forks() {
         assert!(!net.has_event(0, |event| matches!(event, Event::Evicted { .. })));
         let last = net.nodes[&0].fold().log().last_update(&net.id(1)).and_then(|r| r.entry.update().cloned());
         assert_ne!(last.expect("an update").carry_before, murmur_collectives::Hash::NONE, "its carry goes on");
+    }
+}
+
+/// Its log is gone but for the newest own entry; while the others give it back what it said, it is killed again.
+#[test]
+fn one_that_is_killed_while_it_gets_its_own_chain_back_never_forks() {
+    for milliseconds in (20..200).step_by(18) {
+        let mut net = founded(World { audit_rate_q16: ONE_Q16, ..World::calm(11) }, 3, 3);
+        net.train(60);
+        net.pass(Duration::from_secs(5));
+        net.kill(1);
+        net.damage_log(1);
+        net.start(1);
+        net.pass(Duration::from_millis(milliseconds));
+        net.kill(1);
+        net.start(1);
+        (0..60).for_each(|_| {
+            net.author(1);
+            net.pass(Duration::from_millis(2));
+        });
+        net.pass(Duration::from_secs(10));
+        assert!(!net.nodes[&0].fold().is_evicted(&net.id(1)), "killed after {milliseconds} ms: {}", net.describe());
+        assert_eq!(net.roots(&[]).len(), 1, "{}", net.describe());
     }
 }
 

@@ -382,6 +382,8 @@ impl Net {
         }
         let draft = Draft {
             base: snapshot.base,
+            epoch: snapshot.epoch,
+            segment: snapshot.segment,
             steps: 10,
             payload: payload.into(),
             loss_micronats: 1,

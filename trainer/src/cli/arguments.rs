@@ -256,7 +256,7 @@ pub struct ChurnArgs {
 /// What is simulated.
 #[derive(Debug, Args)]
 pub struct SimArgs {
-    /// A built-in scenario (mix, wan, partition, churn125, byzantine, thousand, joins, nat), or a file that ends in .toml.
+    /// A built-in scenario (mix, fast, wan, partition, churn125, byzantine, thousand, joins, nat), or a file that ends in .toml.
     #[arg(long, default_value = "mix", value_name = "NAME")]
     pub scenario: String,
     /// Peers, instead of the scenario's number.

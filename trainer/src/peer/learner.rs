@@ -271,6 +271,8 @@ fn another_payload(node: &mut murmur_coordinatorless::Node, me: PeerId) -> Optio
 fn draft(snapshot: &Snapshot, carry_before: Hash, result: &mut SegmentResult) -> Draft {
     Draft {
         base: snapshot.base.clone(),
+        epoch: snapshot.epoch,
+        segment: snapshot.segment,
         steps: result.steps,
         payload: result.payload.clone().into(),
         loss_micronats: (f64::from(result.loss_mean) * 1e6) as u32,
