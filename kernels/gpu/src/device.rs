@@ -54,7 +54,7 @@ impl GpuError {
     }
 }
 
-/// An open GPU. Work on it is queued; only [`Gpu::read`] and [`Gpu::words`] wait.
+/// An open GPU. Work on it is queued; only [`Gpu::read`], [`Gpu::words`] and [`Gpu::wait`] wait.
 pub struct Gpu {
     pub(crate) client: Client,
     backend: Backend,
@@ -129,7 +129,7 @@ impl Gpu {
     ///
     /// # Errors
     /// The device failed.
-    pub(crate) fn wait(&self, last: &Buffer) -> Result<(), GpuError> {
+    pub fn wait(&self, last: &Buffer) -> Result<(), GpuError> {
         // Reading four bytes waits; `sync` alone does not report what failed.
         let first = last.handle.clone().offset_end(4 * (last.len.max(1) as u64 - 1));
         let read = self.client.read_one(first);

@@ -17,12 +17,20 @@
 //! compiler can know.
 //!
 //! # What was found
-//! | device | `fma` | `+ − · / √` | subnormal numbers | fuses `a·b + c` | algebra |
-//! |---|---|---|---|---|---|
-//! | Mesa's llvmpipe (LLVM 15), Vulkan, through WGSL | rounded twice | correctly rounded | kept | no | yes: without the guard `(x + c) − c` came out as `x`, so that `exp` was wrong by a tenth, and GELU and quotients by an ulp |
+//! | device | `fma` | `+ − ·` | `/ √` | subnormal numbers | fuses `a·b + c` | algebra |
+//! |---|---|---|---|---|---|---|
+//! | NVIDIA H100 80GB (driver 580.159, CUDA 13.0), CUDA through CubeCL's LLVM backend | rounded once | correctly rounded | correctly rounded | kept | yes | none seen |
+//! | the same card, Vulkan through WGSL | rounded once | correctly rounded | not correctly rounded | become zero | yes | none seen |
+//! | Mesa's llvmpipe (LLVM 15), Vulkan through WGSL | rounded twice | correctly rounded | correctly rounded | kept | no | yes: without the guard `(x + c) − c` came out as `x`, so that `exp` was wrong by a tenth, and GELU and quotients by an ulp |
 //!
-//! So on that device everything but the fusing is checked: it equals the profile evaluated with
+//! The first is of the profile: every case has the bits of the CPU, without a change to any kernel. The second is not, and no WGSL can
+//! make it so, for subnormal numbers; products of ordinary numbers, embeddings, the norm and the fold have the right bits there. On the
+//! third everything but the fusing is checked: it equals the profile evaluated with
 //! [`Level::UNFUSED`](murmur_kernels::exact::Level::UNFUSED).
+//!
+//! `cargo run --release -p murmur-gpu --features cuda --example examine` says it of another machine, and
+//! `experiments/pytorch/gpu.py` how fast the kernels are there, beside PyTorch's. The feature `cuda` downloads LLVM when it is built; where
+//! there is no `nvcc`, `CUDARC_CUDA_VERSION=13000` says which CUDA the driver has.
 //!
 //! Without a feature the crate is empty: CubeCL takes ten minutes to build.
 #![deny(unsafe_code)]

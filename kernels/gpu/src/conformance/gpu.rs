@@ -5,7 +5,7 @@ use murmur_kernels::{AdamW, Direction, TopK, Weight};
 
 use super::bits;
 use super::machine::{Machine, Out, Product, Tables};
-use crate::kernels::{self, CompressError, Factor, FoldError, Start};
+use crate::kernels::{self, CompressError, Factor, FoldError, Plan, Start};
 use crate::{Buffer, Gpu, GpuError};
 
 /// A factor `[batch, rows, columns]` that may be stored transposed.
@@ -28,11 +28,15 @@ impl Machine for Gpu {
     fn product(&self, job: Product<'_>) -> Out {
         let [batch, m, n, k] = job.sizes;
         let (a, b) = (self.upload(job.a), self.upload(job.b));
-        let out = job.start.map_or_else(|| self.room(batch * m * n), |start| self.upload(start));
+        let room = || job.start.map_or_else(|| self.room(batch * m * n), |start| self.upload(start));
         let start = if job.start.is_some() { Start::Current } else { Start::Zero };
         let (a, b) = (factor(&a, [batch, m, k], job.transposed[0])?, factor(&b, [batch, k, n], job.transposed[1])?);
-        kernels::matmul(self, a, b, start, &out)?;
-        self.bits(&[&out])
+        let outs = Plan::ALL.map(|plan| {
+            let out = room();
+            kernels::matmul_by(self, plan, a, b, start, &out).map(|()| out)
+        });
+        let outs = outs.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.bits(&outs.iter().collect::<Vec<_>>())
     }
 
     fn norm(&self, which: Norm, x: &[f32], gain: &[f32], bias: &[f32]) -> Out {

@@ -9,6 +9,8 @@ use crate::device::cubes;
 use crate::{Buffer, Gpu, GpuError};
 
 const UNITS: u32 = 256;
+/// Numbers of one unit: enough are then on their way from memory at once to keep it busy. Neighbouring units have neighbouring numbers.
+const EACH: usize = 4;
 const RATE: f32 = 1.595_769_2;
 const CUBE: f32 = 0.071_354_814;
 const SQUARE: f32 = 0.214_064_45;
@@ -37,20 +39,53 @@ fn small(x: f32, zero: u32, #[comptime] gelu: bool) -> f32 {
     rounded(weight / rounded(1.0f32 + weight, zero), zero)
 }
 
+/// The place of a unit's number.
+#[cube]
+fn place(#[comptime] number: usize) -> usize {
+    (CUBE_POS * EACH + number) * UNITS as usize + UNIT_POS as usize
+}
+
+/// A unit's numbers, and 0 beyond the end.
+#[cube]
+fn numbers(x: &[f32]) -> Array<f32> {
+    let mut found = Array::<f32>::new(EACH);
+    #[unroll]
+    for number in 0..EACH {
+        found[number] = 0.0f32;
+        if place(number) < x.len() {
+            found[number] = x[place(number)];
+        }
+    }
+    found
+}
+
 #[cube(launch)]
 fn values(x: &[f32], out: &mut [f32], zero: u32, #[comptime] gelu: bool) {
-    let i = ABSOLUTE_POS;
-    if i < x.len() {
-        let at = x[i];
-        out[i] = fma(below(at), small(at, zero, gelu), larger(nothing(zero), at));
+    let all = numbers(x);
+    #[unroll]
+    for number in 0..EACH {
+        let at = all[number];
+        let value = fma(below(at), small(at, zero, gelu), larger(nothing(zero), at));
+        if place(number) < out.len() {
+            out[place(number)] = value;
+        }
     }
 }
 
 #[cube(launch)]
 fn slopes(x: &[f32], grad: &mut [f32], zero: u32, #[comptime] gelu: bool) {
-    let i = ABSOLUTE_POS;
-    if i < x.len() {
-        let at = x[i];
+    let all = numbers(x);
+    let mut grads = Array::<f32>::new(EACH);
+    #[unroll]
+    for number in 0..EACH {
+        grads[number] = 0.0f32;
+        if place(number) < grad.len() {
+            grads[number] = grad[place(number)];
+        }
+    }
+    #[unroll]
+    for number in 0..EACH {
+        let at = all[number];
         let less = small(at, zero, gelu);
         let more = rounded(1.0f32 - less, zero);
         let mut slope = at;
@@ -58,7 +93,10 @@ fn slopes(x: &[f32], grad: &mut [f32], zero: u32, #[comptime] gelu: bool) {
             slope = along(at, SQUARE, zero);
         }
         let share = select(at < 0.0f32, less, more);
-        grad[i] *= rounded(fma(slope, rounded(less * more, zero), share), zero);
+        let made = grads[number] * rounded(fma(slope, rounded(less * more, zero), share), zero);
+        if place(number) < grad.len() {
+            grad[place(number)] = made;
+        }
     }
 }
 
@@ -68,7 +106,7 @@ fn slopes(x: &[f32], grad: &mut [f32], zero: u32, #[comptime] gelu: bool) {
 /// The lengths differ.
 pub fn activate(gpu: &Gpu, f: Activation, x: &Buffer, out: &Buffer) -> Result<(), GpuError> {
     GpuError::unless_equal("activate", &[x.len()], &[out.len()])?;
-    let count = cubes(x.len().div_ceil(UNITS as usize));
+    let count = cubes(x.len().div_ceil(EACH * UNITS as usize));
     values::launch(&gpu.client, count, CubeDim::new_1d(UNITS), x.arg(), out.arg(), 0, f == Activation::Gelu);
     Ok(())
 }
@@ -79,7 +117,7 @@ pub fn activate(gpu: &Gpu, f: Activation, x: &Buffer, out: &Buffer) -> Result<()
 /// The lengths differ.
 pub fn activate_backward(gpu: &Gpu, f: Activation, x: &Buffer, grad: &Buffer) -> Result<(), GpuError> {
     GpuError::unless_equal("activate_backward", &[x.len()], &[grad.len()])?;
-    let count = cubes(x.len().div_ceil(UNITS as usize));
+    let count = cubes(x.len().div_ceil(EACH * UNITS as usize));
     slopes::launch(&gpu.client, count, CubeDim::new_1d(UNITS), x.arg(), grad.arg(), 0, f == Activation::Gelu);
     Ok(())
 }

@@ -6,8 +6,8 @@
 use cubecl::prelude::*;
 use murmur_kernels::exact;
 
-use super::lanes::{LANES, ROWS, tree_sum, units};
-use super::matmul::{Start, multiply};
+use super::lanes::{LANES, ROWS, kept, tree_sum, units};
+use super::matmul::{Start, clear, multiply};
 use super::round::{nothing, rounded};
 use super::softmax::{scaled, weights};
 use super::view::View;
@@ -16,20 +16,30 @@ use crate::{Buffer, Gpu, GpuError};
 
 /// Queries in a block.
 const QUERIES: usize = 64;
-const UNITS: u32 = 256;
 
 /// Scores of a block become shares; those of later keys are `+0`. Row `r` of `scores` `[heads of all sequences, block, columns]` is
 /// the query at position `first + r mod block`.
 #[cube(launch)]
-fn block_shares(scores: &mut [f32], rows: usize, block: usize, columns: usize, first: usize, scale: f32, zero: u32) {
+#[allow(clippy::too_many_arguments)]
+fn block_shares(
+    scores: &mut [f32],
+    rows: usize,
+    block: usize,
+    columns: usize,
+    first: usize,
+    scale: f32,
+    zero: u32,
+    #[comptime] keeps: usize,
+) {
     let mut parts = Shared::<[f32]>::new_slice(ROWS * LANES);
+    let mut own = Array::<f32>::new(keeps.max(1));
     let row = CUBE_POS * ROWS + UNIT_POS_Y as usize;
     let there = row < rows;
     let start = row * columns;
     let past = first + row % block + 1;
-    let (_best, mass) = weights(scores, start, past, there, scale, zero, &mut parts);
+    let (_best, mass) = weights(scores, start, past, there, scale, zero, &mut parts, &mut own, keeps);
     if there {
-        scaled(scores, start, past, rounded(1.0f32 / mass, zero));
+        scaled(scores, start, past, rounded(1.0f32 / mass, zero), &own, keeps);
         for step in 0..columns.div_ceil(LANES) {
             let at = step * LANES + UNIT_POS_X as usize;
             if at >= past && at < columns {
@@ -82,13 +92,6 @@ fn score_slopes(
     }
 }
 
-#[cube(launch)]
-fn clear(values: &mut [f32], zero: u32) {
-    if ABSOLUTE_POS < values.len() {
-        values[ABSOLUTE_POS] = nothing(zero);
-    }
-}
-
 /// The mixed values `[batch, seq, heads · width]` of `qkv` `[batch, seq, 3 · heads · width]`.
 ///
 /// # Errors
@@ -124,8 +127,7 @@ pub fn attention_backward(
     if grad.is_empty() {
         return Ok(());
     }
-    let count = cubes(grad_qkv.len().div_ceil(UNITS as usize));
-    clear::launch(&gpu.client, count, CubeDim::new_1d(UNITS), grad_qkv.arg(), 0);
+    clear(gpu, grad_qkv);
     let (shares, slopes) = (work.room(), work.room());
     let [query, key, value] = [0, 1, 2].map(|part| work.part(qkv, part));
     let [grad_query, grad_key, grad_value] = [0, 1, 2].map(|part| work.part(grad_qkv, part));
@@ -209,7 +211,8 @@ impl<'a> Work<'a> {
         self.multiply([query.below(first), key.transposed(), shares], [block, columns, self.sizes.width], Start::Zero);
         let rows = self.sizes.batch * self.sizes.heads * block;
         let (count, values) = (cubes(rows.div_ceil(ROWS)), shares.values.arg());
-        block_shares::launch(&self.gpu.client, count, units(), values, rows, block, columns, first, self.scale(), 0);
+        let (scale, keeps) = (self.scale(), kept(columns));
+        block_shares::launch(&self.gpu.client, count, units(), values, rows, block, columns, first, scale, 0, keeps);
     }
 
     fn slopes(&self, [shares, slopes]: [View<'_>; 2], [first, block, columns]: [usize; 3]) {

@@ -11,6 +11,14 @@ pub(crate) const LANES: usize = 16;
 /// Rows of a cube.
 pub(crate) const ROWS: usize = 16;
 
+/// Numbers of a row that one unit keeps in registers, rather than read it again for each pass; 0 if the row is too long.
+pub(crate) fn kept(width: usize) -> usize {
+    const KEPT_MAX: usize = 64;
+    // Few different kernels do for all widths.
+    let steps = width.div_ceil(LANES).next_power_of_two();
+    if steps <= KEPT_MAX { steps } else { 0 }
+}
+
 /// The cube.
 pub(crate) fn units() -> CubeDim {
     CubeDim::new_2d(LANES as u32, ROWS as u32)

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 use murmur_kernels::exact::{MOMENTS, Norm};
 
-use super::lanes::{LANES, ROWS, lane, tree_sum, units};
+use super::lanes::{LANES, ROWS, kept, lane, tree_sum, units};
 use super::round::{nothing, rounded};
 use crate::device::cubes;
 use crate::{Buffer, Gpu, GpuError};
@@ -18,6 +18,8 @@ const UNITS: usize = 64;
 struct Form {
     mean: bool,
     bias: bool,
+    /// Numbers that a unit keeps; 0 if it reads them again.
+    keeps: usize,
 }
 
 /// A row for each sixteen units. `affine` is the gain and then, if there is one, the bias.
@@ -32,29 +34,51 @@ fn forward(
     #[comptime] form: Form,
 ) {
     let mut parts = Shared::<[f32]>::new_slice(ROWS * LANES);
+    let keeps = comptime!(form.keeps);
+    let mut numbers = Array::<f32>::new(keeps.max(1));
     let row = CUBE_POS * ROWS + UNIT_POS_Y as usize;
     let own = UNIT_POS_X as usize;
     let there = row * MOMENTS < moments.len();
     let first = row * d;
     let count = f32::cast_from(d as u32);
+    #[unroll]
+    for step in 0..keeps {
+        let at = step * LANES + own;
+        numbers[step] = lane(x, first, at, there && at < d);
+    }
     let mut mean = 0.0f32;
     if comptime!(form.mean) {
         let mut sum = nothing(zero);
-        for step in 0..d.div_ceil(LANES) {
-            let at = step * LANES + own;
-            sum += lane(x, first, at, there && at < d);
+        if comptime!(keeps > 0) {
+            // What lies past the end adds +0, which changes no sum that began with it.
+            #[unroll]
+            for step in 0..keeps {
+                sum += numbers[step];
+            }
+        } else {
+            for step in 0..d.div_ceil(LANES) {
+                let at = step * LANES + own;
+                sum += lane(x, first, at, there && at < d);
+            }
         }
         mean = tree_sum(sum, &mut parts) / count;
     }
     let mut squares = nothing(zero);
-    // One step beyond the last whole sixteen, even if there is nothing in it: it turns a lane's −0 into +0.
-    for step in 0..d / LANES + 1 {
-        let at = step * LANES + own;
-        let mut off = 0.0f32;
-        if there && at < d {
-            off = x[first + at] - mean;
+    if comptime!(keeps > 0) {
+        #[unroll]
+        for step in 0..keeps {
+            let off = select(there && step * LANES + own < d, numbers[step] - mean, 0.0f32);
+            squares = fma(off, off, squares);
         }
-        squares = fma(off, off, squares);
+    } else {
+        for step in 0..d.div_ceil(LANES) {
+            let at = step * LANES + own;
+            let mut off = 0.0f32;
+            if there && at < d {
+                off = x[first + at] - mean;
+            }
+            squares = fma(off, off, squares);
+        }
     }
     let root = (tree_sum(squares, &mut parts) / count + EPSILON).sqrt();
     let inverse = 1.0f32 / rounded(root, zero);
@@ -63,18 +87,33 @@ fn forward(
             moments[row * MOMENTS] = mean;
             moments[row * MOMENTS + 1] = inverse;
         }
-        for step in 0..d.div_ceil(LANES) {
-            let at = step * LANES + own;
-            if at < d {
-                let normed = (x[first + at] - mean) * inverse;
-                if comptime!(form.bias) {
-                    out[first + at] = fma(normed, affine[at], affine[d + at]);
-                } else {
-                    out[first + at] = normed * affine[at];
+        if comptime!(keeps > 0) {
+            #[unroll]
+            for step in 0..keeps {
+                let at = step * LANES + own;
+                if at < d {
+                    out[first + at] = fitted(numbers[step] - mean, inverse, affine, at, d, comptime!(form.bias));
+                }
+            }
+        } else {
+            for step in 0..d.div_ceil(LANES) {
+                let at = step * LANES + own;
+                if at < d {
+                    out[first + at] = fitted(x[first + at] - mean, inverse, affine, at, d, comptime!(form.bias));
                 }
             }
         }
     }
+}
+
+#[cube]
+fn fitted(off: f32, inverse: f32, affine: &[f32], at: usize, d: usize, #[comptime] bias: bool) -> f32 {
+    let normed = off * inverse;
+    let mut fitted = normed * affine[at];
+    if comptime!(bias) {
+        fitted = fma(normed, affine[at], affine[d + at]);
+    }
+    fitted
 }
 
 /// `grad_x` += the gradient of `x`; a row for each sixteen units.
@@ -144,23 +183,28 @@ fn group_sums(x: &[f32], moments: &[f32], grad: &[f32], groups: &mut [f32], d: u
     }
 }
 
-/// Neighbouring groups added in pairs, then neighbouring pairs, and so on; each unit has a column of its own.
+/// Each sixteen neighbours of `count` groups become one: added in pairs, then the pairs, and so on. A unit for each column of each result.
 #[cube(launch)]
-fn add_groups(groups: &mut [f32], sums: &mut [f32]) {
+fn add_groups(groups: &[f32], sums: &mut [f32], count: usize, width: usize) {
     let at = ABSOLUTE_POS;
-    let width = sums.len();
-    if at < width {
-        let count = groups.len() / width;
-        let mut apart = 1usize;
-        while apart < count {
-            let pairs = (count - apart).div_ceil(2 * apart);
-            for pair in 0..pairs {
-                let first = 2 * pair * apart;
-                groups[first * width + at] += groups[(first + apart) * width + at];
-            }
-            apart *= 2;
+    if at < sums.len() {
+        let first = at / width * GROUP;
+        let mut parts = Array::<f32>::new(GROUP);
+        #[unroll]
+        for i in 0..GROUP {
+            parts[i] = groups[(first + i).min(count - 1) * width + at % width];
         }
-        sums[at] = groups[at];
+        #[unroll]
+        for level in 0..4usize {
+            #[unroll]
+            for pair in 0..comptime!(GROUP >> (level + 1)) {
+                let left = comptime!(pair << (level + 1));
+                let right = comptime!(left + (1 << level));
+                // The last of an odd number goes on alone.
+                parts[left] = select(first + right < count, parts[left] + parts[right], parts[left]);
+            }
+        }
+        sums[at] = parts[0];
     }
 }
 
@@ -184,7 +228,7 @@ pub fn norm(
     GpuError::unless_equal("norm", &[x.len(), out.len()], &[rows * d; 2])?;
     GpuError::unless_equal("norm", &[affine.len()], &[if bias { 2 * d } else { d }])?;
     if !x.is_empty() {
-        let form = Form { mean: which == Norm::Layer, bias };
+        let form = Form { mean: which == Norm::Layer, bias, keeps: kept(d) };
         let count = cubes(rows.div_ceil(ROWS));
         forward::launch(&gpu.client, count, units(), x.arg(), affine.arg(), out.arg(), moments.arg(), d, 0, form);
     }
@@ -228,6 +272,20 @@ pub fn norm_backward(
     let count = CubeCount::Static(d.div_ceil(UNITS) as u32, rows.div_ceil(GROUP) as u32, 1);
     let flat = CubeDim::new_1d(UNITS as u32);
     group_sums::launch(&gpu.client, count, flat, x(), moments(), grad(), groups.arg(), d, 0);
-    add_groups::launch(&gpu.client, cubes((2 * d).div_ceil(UNITS)), flat, groups.arg(), grad_affine.arg());
+    let (mut groups, mut count, width) = (groups, rows.div_ceil(GROUP), 2 * d);
+    while count > GROUP {
+        let sums = gpu.room(count.div_ceil(GROUP) * width);
+        add_groups::launch(
+            &gpu.client,
+            cubes(sums.len().div_ceil(UNITS)),
+            flat,
+            groups.arg(),
+            sums.arg(),
+            count,
+            width,
+        );
+        (groups, count) = (sums, count.div_ceil(GROUP));
+    }
+    add_groups::launch(&gpu.client, cubes(width.div_ceil(UNITS)), flat, groups.arg(), grad_affine.arg(), count, width);
     Ok(())
 }

@@ -1,26 +1,14 @@
 //! Products of matrices, all transposes, batched.
 //!
-//! Each element of the result is a sum over blocks of 256 steps, each `fma(a[i, k], b[k, j], sum)` for ascending `k` from `+0`, kept in
-//! registers of one unit. A cube computes 64×64 of them, four by four to a unit, from slices of 16 steps that it shares.
+//! A cube makes a tile of the result: 128 × 128 numbers where there are enough of those tiles to keep a device busy, else 64 × 64 or 32 × 32.
 
 use cubecl::prelude::*;
 
 use super::round::{nothing, rounded};
-use super::view::{Place, View};
+use super::tile::{BLOCK, Form, SIDE, SizesLaunch, UNITS, product};
+use super::view::View;
+use crate::device::cubes;
 use crate::{Buffer, Gpu, GpuError};
-
-/// Rows and columns of a cube's tile.
-const TILE: usize = 64;
-/// Steps that are shared at once.
-const STEPS: usize = 16;
-/// Slices of a block.
-const SLICES: usize = 256 / STEPS;
-/// Units along each side of the cube.
-const SIDE: usize = 16;
-/// Rows and columns of a unit's own tile.
-const OWN: usize = 4;
-/// Numbers of a slice that one unit fetches.
-const FETCHED: usize = TILE * STEPS / (SIDE * SIDE);
 
 /// What the blocks of a sum are added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,147 +46,180 @@ impl<'a> Factor<'a> {
     }
 }
 
-/// What is compiled into the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Form {
-    a_along_steps: bool,
-    b_along_columns: bool,
-    start: Start,
+/// How much of a result one cube makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tile {
+    /// 32 × 32 numbers.
+    Small,
+    /// 64 × 64.
+    Middle,
+    /// 128 × 128.
+    Large,
 }
 
-/// Sizes of a product.
-#[derive(CubeType, CubeLaunch)]
-struct Sizes {
-    m: usize,
-    n: usize,
-    k: usize,
-    heads: usize,
-    /// Always 0.
-    zero: u32,
+impl Tile {
+    /// Rows, and columns, of one unit.
+    fn own(self) -> usize {
+        match self {
+            Self::Small => 2,
+            Self::Middle => 4,
+            Self::Large => 8,
+        }
+    }
+
+    fn side(self) -> usize {
+        SIDE * self.own()
+    }
+
+    /// The largest of which a result has so many that none of the cores of a large device is idle.
+    fn of(m: usize, n: usize, batch: usize) -> Self {
+        const ENOUGH: usize = 128;
+        let busy = |tile: &Self| m.div_ceil(tile.side()) * n.div_ceil(tile.side()) * batch >= ENOUGH;
+        [Self::Large, Self::Middle].into_iter().find(busy).unwrap_or(Self::Small)
+    }
 }
 
-/// `a`, `b` and `out` with their places; a cube for each tile of each matrix.
+/// Every number becomes `+0`.
+pub(crate) fn clear(gpu: &Gpu, values: &Buffer) {
+    let count = cubes(values.len().div_ceil(UNITS));
+    zeros::launch(&gpu.client, count, CubeDim::new_1d(UNITS as u32), values.arg(), 0);
+}
+
 #[cube(launch)]
-#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
-fn product(
-    a: &[f32],
-    b: &[f32],
-    out: &mut [f32],
-    a_place: Place,
-    b_place: Place,
-    out_place: Place,
-    sizes: Sizes,
-    #[comptime] form: Form,
-) {
-    let mut rows = Shared::<[f32]>::new_slice(TILE * STEPS);
-    let mut columns = Shared::<[f32]>::new_slice(STEPS * TILE);
-    let batch = CUBE_POS_Z as usize / sizes.heads;
-    let head = CUBE_POS_Z as usize % sizes.heads;
-    let a_first = a_place.first + batch * a_place.batch + head * a_place.head;
-    let b_first = b_place.first + batch * b_place.batch + head * b_place.head;
-    let out_first = out_place.first + batch * out_place.batch + head * out_place.head;
-    let first_row = CUBE_POS_Y as usize * TILE;
-    let first_column = CUBE_POS_X as usize * TILE;
-    let own_row = UNIT_POS_Y as usize * OWN;
-    let own_column = UNIT_POS_X as usize * OWN;
-    let unit = UNIT_POS as usize;
-    let mut sums = Array::<f32>::new(OWN * OWN);
-    let mut totals = Array::<f32>::new(OWN * OWN);
-    #[unroll]
-    for own in 0..OWN * OWN {
-        sums[own] = nothing(sizes.zero);
-        totals[own] = nothing(sizes.zero);
-        if comptime!(form.start == Start::Current) {
-            let i = first_row + own_row + own / OWN;
-            let j = first_column + own_column + own % OWN;
-            if i < sizes.m && j < sizes.n {
-                totals[own] = out[out_first + i * out_place.row + j * out_place.column];
-            }
-        }
-    }
-    let slices = sizes.k.div_ceil(STEPS);
-    for slice in 0..slices {
-        let first = slice * STEPS;
-        // Neighbouring units read neighbouring numbers, whichever way the factor lies.
-        #[unroll]
-        for part in 0..FETCHED {
-            let place = part * SIDE * SIDE + unit;
-            let mut i = place % TILE;
-            let mut step = place / TILE;
-            if comptime!(form.a_along_steps) {
-                i = place / STEPS;
-                step = place % STEPS;
-            }
-            if first_row + i < sizes.m && first + step < sizes.k {
-                let at = (first_row + i) * a_place.row + (first + step) * a_place.column;
-                rows[step * TILE + i] = a[a_first + at];
-            }
-        }
-        #[unroll]
-        for part in 0..FETCHED {
-            let place = part * SIDE * SIDE + unit;
-            let mut j = place / STEPS;
-            let mut step = place % STEPS;
-            if comptime!(form.b_along_columns) {
-                j = place % TILE;
-                step = place / TILE;
-            }
-            if first_column + j < sizes.n && first + step < sizes.k {
-                let at = (first + step) * b_place.row + (first_column + j) * b_place.column;
-                columns[step * TILE + j] = b[b_first + at];
-            }
-        }
-        sync_cube();
-        // The steps past the end are left out, not padded: even a product of zeros can change the sign of a zero.
-        for step in 0..(sizes.k - first).min(STEPS) {
-            #[unroll]
-            for own in 0..OWN * OWN {
-                let left = rows[step * TILE + own_row + own / OWN];
-                let right = columns[step * TILE + own_column + own % OWN];
-                sums[own] = fma(left, right, sums[own]);
-            }
-        }
-        sync_cube();
-        if (slice + 1) % SLICES == 0 || slice + 1 == slices {
-            #[unroll]
-            for own in 0..OWN * OWN {
-                let sum = rounded(sums[own], sizes.zero);
-                let added = totals[own] + sum;
-                if comptime!(form.start == Start::Current) {
-                    totals[own] = added;
-                } else {
-                    // Not added to zero, which would turn a sum of minus zero.
-                    totals[own] = select(slice < SLICES, sum, added);
-                }
-                sums[own] = nothing(sizes.zero);
-            }
-        }
-    }
-    #[unroll]
-    for own in 0..OWN * OWN {
-        let i = first_row + own_row + own / OWN;
-        let j = first_column + own_column + own % OWN;
-        if i < sizes.m && j < sizes.n {
-            out[out_first + i * out_place.row + j * out_place.column] = totals[own];
-        }
+fn zeros(values: &mut [f32], zero: u32) {
+    if ABSOLUTE_POS < values.len() {
+        values[ABSOLUTE_POS] = nothing(zero);
     }
 }
 
-/// `out = a · b` or `out += a · b`, for each head of each sequence. The caller has checked that all lies inside the buffers.
-pub(crate) fn multiply(
-    gpu: &Gpu,
-    [a, b, out]: [View<'_>; 3],
-    [m, n, k]: [usize; 3],
-    [batch, heads]: [usize; 2],
+/// A product's factors and result; there is at least one step, row and column, and all lies inside the buffers.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    a: View<'a>,
+    b: View<'a>,
+    out: View<'a>,
+    /// Rows, columns, steps.
+    sizes: [usize; 3],
+    /// Sequences, heads.
+    batch: [usize; 2],
     start: Start,
-) {
-    let tiles = |count: usize| count.div_ceil(TILE) as u32;
-    let count = CubeCount::Static(tiles(n), tiles(m), (batch * heads) as u32);
-    let side = CubeDim::new_2d(SIDE as u32, SIDE as u32);
-    let form = Form { a_along_steps: a.along_rows(), b_along_columns: b.along_rows(), start };
-    let [a_arg, b_arg, out_arg] = [a, b, out].map(|view| view.values.arg());
-    let sizes = SizesLaunch::new(m, n, k, heads, 0);
-    product::launch(&gpu.client, count, side, a_arg, b_arg, out_arg, a.place(), b.place(), out.place(), sizes, form);
+}
+
+/// `out = a · b` or `out += a · b`, for each head of each sequence. There is at least one step, row and column; the caller has checked
+/// that all lies inside the buffers.
+pub(crate) fn multiply(gpu: &Gpu, [a, b, out]: [View<'_>; 3], sizes: [usize; 3], batch: [usize; 2], start: Start) {
+    let tile = Tile::of(sizes[0], sizes[1], batch[0] * batch[1]);
+    launch(gpu, tile, Job { a, b, out, sizes, batch, start }, [1, 0]);
+}
+
+/// Starts the cubes: for the whole result, or for `parts` blocks of steps whose results lie `apart`.
+#[allow(unsafe_code)]
+fn launch(gpu: &Gpu, tile: Tile, job: Job<'_>, [parts, apart]: [usize; 2]) {
+    let Job { a, b, out, sizes: [m, n, k], batch: [batch, heads], start } = job;
+    let tiles = |count: usize| count.div_ceil(tile.side()) as u32;
+    let count = CubeCount::Static(tiles(n), tiles(m), (batch * heads * parts) as u32);
+    let group = tile.own() / 2;
+    let form = Form {
+        own: tile.own(),
+        a_along_steps: a.along_rows(),
+        b_along_steps: !b.along_rows(),
+        a_whole: a.transposed().in_groups(group, m),
+        b_whole: b.in_groups(group, n),
+        out_whole: out.in_groups(group, n) && apart.is_multiple_of(group),
+        start,
+        blocks: parts == 1 && k > BLOCK,
+    };
+    let width = |whole: bool| if whole { group } else { 1 };
+    let widths @ [a_width, b_width, out_width] = [form.a_whole, form.b_whole, form.out_whole].map(width);
+    let mut args =
+        [a, b, out].into_iter().zip(widths).map(|(view, width)| view.values.arg_of(view.values.len() / width));
+    let mut arg = || args.next().expect("three of them");
+    let (a_arg, b_arg, out_arg) = (arg(), arg(), arg());
+    let sizes = SizesLaunch::new(m, n, k, heads, parts, apart, 0);
+    // SAFETY: the kernel stays below `m` rows, `n` columns and `k` steps, all of which lie inside the buffers.
+    unsafe {
+        product::launch_unchecked(
+            &gpu.client,
+            count,
+            CubeDim::new_1d(UNITS as u32),
+            group,
+            a_width,
+            b_width,
+            out_width,
+            a_arg,
+            b_arg,
+            out_arg,
+            a.place(),
+            b.place(),
+            out.place(),
+            sizes,
+            form,
+        );
+    }
+}
+
+/// How a product is divided among cubes. It changes no bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    tile: Tile,
+    /// Whether blocks of steps are made side by side, and then added up.
+    aside: bool,
+}
+
+impl Plan {
+    /// One of each kind.
+    pub(crate) const ALL: [Self; 4] = [
+        Self { tile: Tile::Small, aside: false },
+        Self { tile: Tile::Middle, aside: false },
+        Self { tile: Tile::Large, aside: false },
+        Self { tile: Tile::Middle, aside: true },
+    ];
+
+    /// A result too small for many large tiles, but of long sums, is made block by block.
+    fn of([m, n, k]: [usize; 3], batch: usize) -> Self {
+        let tile = Tile::of(m, n, batch);
+        let aside = tile != Tile::Large && k > BLOCK;
+        let parts = k.div_ceil(BLOCK).min(PARTS_MAX);
+        Self { tile: if aside { Tile::of(m, n, batch * parts) } else { tile }, aside }
+    }
+}
+
+/// Blocks made at once; more of them take turns, so that the room they need is bounded.
+const PARTS_MAX: usize = 32;
+
+/// `out = a · b` or `out += a · b`, where `out` is matrices one after the other, in blocks of steps.
+fn aside(gpu: &Gpu, tile: Tile, job: Job<'_>) {
+    let [_, _, k] = job.sizes;
+    let count = job.out.values.len();
+    let room = gpu.room(count * k.div_ceil(BLOCK).min(PARTS_MAX));
+    for first in (0..k).step_by(PARTS_MAX * BLOCK) {
+        let [m, n, _] = job.sizes;
+        let steps = (k - first).min(PARTS_MAX * BLOCK);
+        let parts = steps.div_ceil(BLOCK);
+        let a = job.a.transposed().below(first).transposed();
+        let out = View { values: &room, ..job.out };
+        let blocks = Job { a, b: job.b.below(first), out, sizes: [m, n, steps], start: Start::Zero, ..job };
+        launch(gpu, tile, blocks, [parts, count]);
+        let (cubes, units) = (cubes(count.div_ceil(UNITS)), CubeDim::new_1d(UNITS as u32));
+        let add = job.start == Start::Current || first > 0;
+        add_parts::launch(&gpu.client, cubes, units, room.arg(), job.out.values.arg(), parts, 0, add);
+    }
+}
+
+/// `out` becomes the sum of the parts, ascending, or they are added to it.
+#[cube(launch)]
+fn add_parts(rooms: &[f32], out: &mut [f32], parts: usize, zero: u32, #[comptime] add: bool) {
+    let at = ABSOLUTE_POS;
+    if at < out.len() {
+        let mut sum = rooms[at];
+        if comptime!(add) {
+            sum += out[at];
+        }
+        for part in 1..parts {
+            sum = rounded(sum, zero) + rooms[part * out.len() + at];
+        }
+        out[at] = sum;
+    }
 }
 
 /// `out = a · b`, or `out += a · b`, for each matrix of the batch.
@@ -209,12 +230,27 @@ pub(crate) fn multiply(
 /// # Errors
 /// The shapes do not fit.
 pub fn matmul(gpu: &Gpu, a: Factor<'_>, b: Factor<'_>, start: Start, out: &Buffer) -> Result<(), GpuError> {
+    matmul_by(gpu, Plan::of([a.rows, b.columns, a.columns], a.batch), a, b, start, out)
+}
+
+/// The same by a stated plan.
+pub(crate) fn matmul_by(
+    gpu: &Gpu,
+    plan: Plan,
+    a: Factor<'_>,
+    b: Factor<'_>,
+    start: Start,
+    out: &Buffer,
+) -> Result<(), GpuError> {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     GpuError::unless_equal("matmul", &[a.batch, a.columns], &[b.batch, b.rows])?;
     GpuError::unless_equal("matmul", &[out.len()], &[a.batch * m * n])?;
-    if !out.is_empty() {
+    if !out.is_empty() && k > 0 {
         let result = View { values: out, first: 0, strides: [m * n, 0, n, 1] };
-        multiply(gpu, [a.view, b.view, result], [m, n, k], [a.batch, 1], start);
+        let job = Job { a: a.view, b: b.view, out: result, sizes: [m, n, k], batch: [a.batch, 1], start };
+        if plan.aside { aside(gpu, plan.tile, job) } else { launch(gpu, plan.tile, job, [1, 0]) }
+    } else if start == Start::Zero {
+        clear(gpu, out);
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod norm;
 mod probe;
 mod round;
 mod softmax;
+mod tile;
 mod view;
 
 pub use activation::{activate, activate_backward};
@@ -24,6 +25,7 @@ pub use feed::{CompressError, compress};
 pub use fold::{FoldError, fold, read_state, to_f32, upload_state};
 pub use layer_norm::{norm, norm_backward};
 pub use matmul::{Factor, Start, matmul};
+pub(crate) use matmul::{Plan, matmul_by};
 pub use norm::global_norm;
 pub use probe::Arithmetic;
 pub use softmax::{cross_entropy, softmax};

@@ -9,18 +9,34 @@ use crate::{Buffer, Gpu, GpuError};
 
 const LANES: usize = 16;
 
+/// Rows of sixteen numbers that are on their way from memory at once: an addition must wait for the one before it, a load need not.
+const AHEAD: usize = 64;
+
 #[cube(launch)]
 fn squares(grads: &[f32], lanes: &mut [f64]) {
+    let lane = UNIT_POS as usize;
     let mut sum = 0.0f64;
-    let rows = grads.len().div_ceil(LANES);
-    for row in 0..rows {
-        let i = row * LANES + UNIT_POS as usize;
+    let whole = grads.len() / (AHEAD * LANES);
+    let mut ahead = Array::<f32>::new(AHEAD);
+    for part in 0..whole {
+        #[unroll]
+        for row in 0..AHEAD {
+            ahead[row] = grads[(part * AHEAD + row) * LANES + lane];
+        }
+        #[unroll]
+        for row in 0..AHEAD {
+            let g = f64::cast_from(ahead[row]);
+            sum += g * g;
+        }
+    }
+    for row in whole * AHEAD..grads.len().div_ceil(LANES) {
+        let i = row * LANES + lane;
         if i < grads.len() {
             let g = f64::cast_from(grads[i]);
             sum += g * g;
         }
     }
-    lanes[UNIT_POS as usize] = sum;
+    lanes[lane] = sum;
 }
 
 /// The norm; bit for bit [`murmur_kernels::global_norm`]. Waits for the device. One without `f64` sends the gradient back, and

@@ -25,7 +25,7 @@ fn operations(a: &[f32], b: &[f32], c: &[f32], out: &mut [f32]) {
     }
 }
 
-/// How a device computes, as found by trying numbers of every size. A device of the profile has all but `contracts`.
+/// How a device computes, as found by trying numbers of every size. A device of the profile has all but `contracts` and `unfused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arithmetic {
     /// `fma` is rounded once.
@@ -34,7 +34,7 @@ pub struct Arithmetic {
     pub unfused: bool,
     /// A product and a sum may become one operation. The kernels do not let it.
     pub contracts: bool,
-    /// Sums are correctly rounded, subnormal numbers kept.
+    /// Sums are correctly rounded.
     pub sums: bool,
     /// Products are.
     pub products: bool,
@@ -42,6 +42,8 @@ pub struct Arithmetic {
     pub quotients: bool,
     /// Square roots are.
     pub roots: bool,
+    /// All of these are of subnormal numbers, too, and none turns into zero.
+    pub subnormals: bool,
 }
 
 impl Arithmetic {
@@ -59,20 +61,32 @@ impl Arithmetic {
         let count = cubes(TRIED.div_ceil(UNITS as usize));
         operations::launch(&gpu.client, count, CubeDim::new_1d(UNITS), x.arg(), y.arg(), z.arg(), out.arg());
         let out = gpu.read(&out)?;
-        let all = |result: usize, expected: fn(f32, f32, f32) -> f32| {
-            (0..TRIED).all(|i| same(out[i * RESULTS + result], expected(a[i], b[i], c[i])))
+        let tried = |result: usize, subnormal: bool, expected: Operation| {
+            let mut chosen = (0..TRIED).filter(|&i| {
+                let numbers = [a[i], b[i], c[i], a[i] * b[i], expected(a[i], b[i], c[i])];
+                numbers.into_iter().any(f32::is_subnormal) == subnormal
+            });
+            chosen.all(|i| same(out[i * RESULTS + result], expected(a[i], b[i], c[i])))
         };
+        let all = |result, expected| tried(result, false, expected);
+        let (unfused, fuses) = (all(0, |a, b, c| a * b + c), all(0, f32::mul_add));
+        let fma: Operation = if unfused { |a, b, c| a * b + c } else { f32::mul_add };
+        let operations: [(usize, Operation); 5] =
+            [(0, fma), (2, |a, b, _| a / b), (3, |a, _, _| a.abs().sqrt()), (4, |a, b, _| a + b), (5, |a, b, _| a * b)];
         Ok(Self {
-            fuses: all(0, f32::mul_add),
-            unfused: all(0, |a, b, c| a * b + c),
+            fuses,
+            unfused,
             contracts: !all(1, |a, b, c| a * b + c),
             sums: all(4, |a, b, _| a + b),
             products: all(5, |a, b, _| a * b),
             quotients: all(2, |a, b, _| a / b),
             roots: all(3, |a, _, _| a.abs().sqrt()),
+            subnormals: operations.into_iter().all(|(result, expected)| tried(result, true, expected)),
         })
     }
 }
+
+type Operation = fn(f32, f32, f32) -> f32;
 
 /// One NaN is as good as another.
 fn same(found: f32, expected: f32) -> bool {

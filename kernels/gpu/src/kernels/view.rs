@@ -31,6 +31,13 @@ impl View<'_> {
         self.strides[3] == 1
     }
 
+    /// Whether each row of `columns` numbers consists of whole groups of `count` neighbours, none of which begins within another.
+    pub(crate) fn in_groups(self, count: usize, columns: usize) -> bool {
+        let [batch, head, row, column] = self.strides;
+        column == 1
+            && [self.values.len(), self.first, batch, head, row, columns].iter().all(|at| at.is_multiple_of(count))
+    }
+
     /// The buffer, and the rest as a kernel's argument.
     pub(crate) fn place(self) -> PlaceLaunch {
         let [batch, head, row, column] = self.strides;

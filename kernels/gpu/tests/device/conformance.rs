@@ -11,7 +11,7 @@ fn sums_products_quotients_and_roots_are_correctly_rounded() {
     let Some(gpu) = gpu() else { return };
     let found = Arithmetic::of(gpu).unwrap();
     eprintln!("{}: {found:?}", gpu.name());
-    assert!(found.sums && found.products && found.quotients && found.roots, "{found:?}");
+    assert!(found.sums && found.products && found.quotients && found.roots && found.subnormals, "{found:?}");
     assert!(found.fuses != found.unfused, "{found:?}");
 }
 
