@@ -56,8 +56,7 @@ impl Log {
     /// another history.
     fn is_excluded(&self, epochs: &Epochs, entry: &Entry) -> bool {
         let elsewhere = epochs.name(entry.epoch()).is_some_and(|name| name != entry.header().frontier);
-        let pending = entry.seq() < self.target_count(&entry.author());
-        !pending && (entry.epoch() < epochs.oldest_open() || elsewhere)
+        entry.epoch() < epochs.oldest_open() || elsewhere
     }
 
     /// An excluded entry before an entry of the same chain that knew a later epoch, or one that another excluded it.

@@ -32,6 +32,11 @@ fn the_fault_mix_holds() {
 }
 
 #[test]
+fn a_swarm_holds_whose_epochs_are_shorter_than_its_votes() {
+    hold(&built_in("fast"), 0..40);
+}
+
+#[test]
 fn the_fault_mix_holds_with_other_seeds() {
     hold(&built_in("mix"), 100..200);
 }
