@@ -160,6 +160,39 @@ fn what_comes_after_two_frontiers_is_excluded_alike_wherever_it_was_held() {
 }
 
 #[test]
+fn what_is_weighed_again_when_something_is_excluded_weighs_the_same() {
+    let mut swarm = swarm();
+    epoch(&mut swarm, 0..4);
+    // Peer 0 is quiet for so long that its last update is pruned: its next one looks back to its horizon.
+    let without_zero = |swarm: &mut Swarm| {
+        (1..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
+        share_among(swarm, 0..3);
+    };
+    without_zero(&mut swarm);
+    swarm.share(0, 3);
+    settle(&mut swarm, &[0, 1, 2, 3]);
+    let lost = swarm.update(3, 1e-3);
+    without_zero(&mut swarm);
+    settle(&mut swarm, &[0, 1, 2]);
+    let (update, payload) = swarm.draft(0, 1e-3);
+    let header = next_header(swarm.fold(0), swarm.id(0), Body::Update(update));
+    let frontier = swarm.fold(0).epochs().name(2).unwrap();
+    let slow = Entry::sign(&swarm.peers[0].identity, Header { epoch: 2, frontier, ..header });
+    for peer in 0..3 {
+        let insertion = swarm.peers[peer].fold.insert(slow.clone(), Some(payload.clone()));
+        assert!(matches!(insertion, Insertion::Applied { .. }), "{insertion:?}");
+    }
+    without_zero(&mut swarm);
+    offer(&mut swarm.peers[1].fold, &lost);
+    settle(&mut swarm, &[0, 1, 2]);
+    assert!(swarm.fold(1).log().record(&swarm.id(3), lost.entry.seq()).is_none(), "only peer 1 held it, and it is out");
+    let weight = |peer: usize| swarm.fold(peer).log().record(&swarm.id(0), slow.seq()).unwrap().weight;
+    assert!(weight(0).q16() > 0 && weight(0) == weight(1));
+    assert_eq!(swarm.fold(1).state_root(), swarm.fold(0).state_root());
+    assert_eq!(swarm.fold(1).foundation(), swarm.fold(0).foundation());
+}
+
+#[test]
 fn an_author_that_was_excluded_goes_on_behind_what_it_said() {
     let mut swarm = parted(2, 2);
     let all: Vec<Said> = swarm.said.clone();
