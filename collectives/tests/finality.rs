@@ -13,12 +13,7 @@ const FOUNDERS: usize = 3;
 
 /// Three founders that make a frontier final every few updates, and a fourth, also a founder.
 fn swarm() -> Swarm {
-    let mut swarm = Swarm::new(4, 4);
-    swarm.rules.frontier_every_tokens = 2000;
-    let fresh = swarm.fresh();
-    swarm.peers.iter_mut().for_each(|peer| peer.fold = fresh.clone());
-    swarm.share_all();
-    swarm
+    Swarm::with_frontiers(4, 2000)
 }
 
 /// `proposal`, signed by `by`.

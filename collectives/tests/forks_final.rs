@@ -19,11 +19,7 @@ struct Built {
 }
 
 fn built_on_a_branch() -> Built {
-    let mut swarm = Swarm::new(4, 4);
-    swarm.rules.frontier_every_tokens = 3000;
-    let fresh = swarm.fresh();
-    swarm.peers.iter_mut().for_each(|peer| peer.fold = fresh.clone());
-    swarm.share_all();
+    let mut swarm = Swarm::with_frontiers(4, 3000);
     swarm.round(0..4);
     let branch = swarm.update(FORGER, 1e-3);
     swarm.share(FORGER, 1);

@@ -110,13 +110,27 @@ fn fork_proof(swarm: &mut Swarm, accuser: usize, held: &Entry) -> Said {
     swarm.say(accuser, Body::Equivocation(Equivocation::of(held, &twin)), None)
 }
 
-#[test]
-fn a_confirmation_of_a_dispute_that_a_fork_cuts_comes_to_the_same_in_any_order() {
+/// An update that the forger disputes, and the proof that the dispute is one of two branches.
+struct Disputed {
+    swarm: Swarm,
+    about: Entry,
+    common: Vec<Said>,
+    dispute: Said,
+    proof: Said,
+}
+
+fn disputed_by_a_forger() -> Disputed {
     let mut swarm = swarm(5, 5, ONE_Q16);
     let about = swarm.fold(0).log().last_update(&swarm.id(0)).unwrap().entry.as_ref().clone();
     let common = swarm.said.clone();
     let dispute = judge(&mut swarm, FORGER, &about, false, Stage::First);
     let proof = fork_proof(&mut swarm, 3, &dispute.entry);
+    Disputed { swarm, about, common, dispute, proof }
+}
+
+#[test]
+fn a_confirmation_of_a_dispute_that_a_fork_cuts_comes_to_the_same_in_any_order() {
+    let Disputed { mut swarm, about, common, dispute, proof } = disputed_by_a_forger();
     let mut late = vec![dispute, proof];
     for confirmer in [1, 2] {
         swarm.share(FORGER, confirmer);
@@ -131,11 +145,7 @@ fn a_confirmation_of_a_dispute_that_a_fork_cuts_comes_to_the_same_in_any_order()
 
 #[test]
 fn a_confirmation_counts_if_another_disputed_too() {
-    let mut swarm = swarm(5, 5, ONE_Q16);
-    let about = swarm.fold(0).log().last_update(&swarm.id(0)).unwrap().entry.as_ref().clone();
-    let common = swarm.said.clone();
-    let dispute = judge(&mut swarm, FORGER, &about, false, Stage::First);
-    let proof = fork_proof(&mut swarm, 3, &dispute.entry);
+    let Disputed { mut swarm, about, common, dispute, proof } = disputed_by_a_forger();
     let other = judge(&mut swarm, 2, &about, false, Stage::First);
     swarm.share(FORGER, 1);
     swarm.share(2, 1);

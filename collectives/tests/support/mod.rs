@@ -90,6 +90,16 @@ impl Swarm {
         swarm
     }
 
+    /// Founders that make a frontier final every so many tokens, and know each other.
+    pub(crate) fn with_frontiers(founders: usize, every_tokens: u64) -> Self {
+        let mut swarm = Self::new(founders, founders);
+        swarm.rules.frontier_every_tokens = every_tokens;
+        let fresh = swarm.fresh();
+        swarm.peers.iter_mut().for_each(|peer| peer.fold = fresh.clone());
+        swarm.share_all();
+        swarm
+    }
+
     /// A fold that holds nothing.
     pub(crate) fn fresh(&self) -> Fold {
         Fold::new(run(), self.rules.clone(), genesis())
