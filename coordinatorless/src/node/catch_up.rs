@@ -3,11 +3,12 @@
 //! which prove themselves.
 //!
 //! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it
-//! cannot sign a second entry for a position it has signed before.
+//! cannot sign a second entry for a position it has signed before. If that does not come, because nobody is left who holds
+//! what it had built on, it votes and serves all the same, and authors nothing until a final frontier excludes what it said.
 
 use core::time::Duration;
 
-use murmur_collectives::{Hash, PeerId, Rules};
+use murmur_collectives::{Hash, PeerId, Rules, VersionVector};
 use murmur_kernels::state_root;
 
 use super::{Node, Stored, staging::Staging};
@@ -15,6 +16,9 @@ use crate::{Event, Time};
 
 /// A final frontier nothing of which came for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
+
+/// What is missing of the own chain is waited for this long after the start.
+const WHOLE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How far a peer is.
 #[derive(Debug)]
@@ -137,12 +141,18 @@ impl Node {
         }
     }
 
-    /// Whether no neighbour holds anything that this peer lacks.
+    /// Whether no neighbour holds anything that this peer lacks. Of one that knows fewer final frontiers of the same history
+    /// everything is here, or excluded, or comes by log: else those who come back together, each from another epoch, would
+    /// wait for each other.
     fn nobody_is_ahead(&self) -> bool {
-        let (version, number) = (self.fold.log().version(), self.fold.epochs().number());
+        let (log, epochs) = (self.fold.log(), self.fold.epochs());
         self.neighbours.iter().all(|(_, neighbour)| {
-            let held = neighbour.digest.as_ref().is_some_and(|(vector, _)| version.includes(vector));
-            held && neighbour.epoch.0 <= number
+            let (epoch, frontier) = neighbour.epoch;
+            let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
+            let held = |(vector, _): &(VersionVector, Hash)| {
+                behind || epoch == epochs.number() && log.version().includes(vector)
+            };
+            neighbour.digest.as_ref().is_some_and(held)
         })
     }
 
@@ -160,7 +170,8 @@ impl Node {
             Stage::Looking => self.choose_source(),
             Stage::Staging(_) => {}
             Stage::Following => {
-                if self.own_chain_is_whole() && self.contains_a_neighbour() {
+                let waited = self.now >= Time::default() + WHOLE_WITHIN;
+                if (waited || self.own_chain_is_whole()) && self.contains_a_neighbour() {
                     self.caught_up();
                 }
             }
