@@ -44,7 +44,7 @@ fn assert_alert(error: &ConnectionError, alert: u8) {
 #[tokio::test]
 async fn a_dialer_of_another_version_is_told_so() {
     let mut peer = Peer::start(1);
-    let error = turned_away(&peer, "murmur/4", &Shows::Its(2)).await;
+    let error = turned_away(&peer, "murmur/0", &Shows::Its(2)).await;
     assert_alert(&error, NO_APPLICATION_PROTOCOL);
     assert_eq!(next_refusal(&mut peer).await, Refusal::Version);
     assert_eq!(peer.transport.traffic().refused, 1);
@@ -53,7 +53,7 @@ async fn a_dialer_of_another_version_is_told_so() {
 #[tokio::test]
 async fn a_listener_of_another_version_is_recognized() {
     let mut peer = Peer::start(1);
-    let endpoint = stranger::listening("murmur/4", 2);
+    let endpoint = stranger::listening("murmur/0", 2);
     peer.transport.dial(endpoint.local_addr().unwrap(), None);
     match peer.next().await {
         TransportEvent::DialFailed { reason, .. } => assert_eq!(reason, DialError::Version),
