@@ -106,7 +106,7 @@ impl Log {
     fn check(&self, rules: &Rules, epochs: &Epochs, entry: &Entry) -> Result<(), Invalid> {
         let name = epochs.name(entry.epoch());
         let sees = epochs.view(entry.epoch()).is_none_or(|view| entry.base().includes(view));
-        if name != Some(entry.header().frontier) || !sees || self.outlives_enrolment(epochs, entry) {
+        if name != Some(entry.header().frontier) || !sees || !self.may_name(epochs, &entry.author(), entry.epoch()) {
             return Err(Invalid::Epoch);
         }
         let first = !self.has_chain(&entry.author());
@@ -120,13 +120,9 @@ impl Log {
         }
     }
 
-    /// Whether an entry would stay in the set if a frontier excluded the enrolment of its author. Nobody could judge it then.
-    fn outlives_enrolment(&self, epochs: &Epochs, entry: &Entry) -> bool {
-        !self.may_name(epochs, &entry.author(), entry.epoch())
-    }
-
     /// Whether `author` may say that it knows `epoch`: only that in which it enrolled until a frontier contains its
-    /// enrolment, and then none before that frontier's.
+    /// enrolment, and then none before that frontier's. Else what it says would stay in the set when its enrolment leaves it,
+    /// and nobody could judge it.
     pub fn may_name(&self, epochs: &Epochs, author: &crate::PeerId, epoch: u32) -> bool {
         let Some((seq, enrolled_in)) = self.enrolment(author) else { return true };
         let is_in = |view: &VersionVector| view.contains(author, seq);

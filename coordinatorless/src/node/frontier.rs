@@ -91,7 +91,7 @@ impl Finality {
     }
 
     /// Forgets the decision under way: the epoch is over.
-    pub(super) fn begin_epoch(&mut self) {
+    fn begin_epoch(&mut self) {
         if let Some(rounds) = self.rounds.take() {
             self.signing = Some(rounds.signing().clone());
         }
@@ -405,6 +405,13 @@ impl Node {
         self.finalize_pending();
     }
 
+    /// Another frontier is the newest: what was under way for the one before is forgotten.
+    pub(super) fn begin_epoch(&mut self) {
+        self.set_changed();
+        self.finality.begin_epoch();
+        self.gossip.payloads.clear(); // what still needs one asks again
+    }
+
     fn finalize_pending(&mut self) {
         let Some((_, proposal)) = &self.finality.pending else { return };
         let (held, missing) = (self.fold.holds(proposal), self.fold.payloads_to_finalize(proposal));
@@ -415,9 +422,7 @@ impl Node {
         let (epoch, clock) = (certificate.frontier.epoch, certificate.frontier.clock);
         match self.fold.finalize(&certificate, proposal) {
             Ok(out) => {
-                self.set_changed();
-                self.finality.begin_epoch();
-                self.gossip.payloads.clear(); // what still needs one asks again
+                self.begin_epoch();
                 self.finality.chain.push(certificate);
                 self.tell(Event::Final { epoch, clock, excluded: out.len() as u64 });
                 self.forget_audits_of_the_excluded();

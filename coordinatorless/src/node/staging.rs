@@ -228,9 +228,7 @@ impl Node {
         let certificate = chain.last().cloned().ok_or("no certificate")?;
         let resumption = Resumption { names, certificate, rows, foundation, state, entries };
         let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
-        self.set_changed();
-        self.finality.begin_epoch();
-        self.gossip.payloads.clear();
+        self.begin_epoch();
         self.finality.chain = chain;
         Ok(core::mem::replace(&mut self.fold, fold))
     }

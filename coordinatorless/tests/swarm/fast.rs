@@ -26,14 +26,10 @@ fn train_fast(net: &mut Net, peers: &[usize], goes_on: impl Fn(&Net) -> bool) {
     }
 }
 
-fn epoch(net: &Net, peer: usize) -> u32 {
-    net.nodes[&peer].fold().epochs().number()
-}
-
 fn a_newcomer_catches_up(digests_every: Duration) {
     for seed in 7..12 {
         let mut net = net(seed, digests_every);
-        train_fast(&mut net, &[0, 1, 2], |net| epoch(net, 0) < 5);
+        train_fast(&mut net, &[0, 1, 2], |net| net.epoch(0) < 5);
         net.start(3);
         let soon = net.now + Duration::from_secs(5);
         train_fast(&mut net, &[0, 1, 2], |net| !net.nodes[&3].is_caught_up() && net.now < soon);
@@ -62,7 +58,7 @@ fn a_newcomer_catches_up_although_epochs_go_by_faster_than_digests_come() {
 #[test]
 fn a_restarted_peer_that_meets_only_a_newcomer_goes_on() {
     let mut net = net(4, Duration::from_secs(1));
-    train_fast(&mut net, &[0, 1, 2], |net| epoch(net, 0) < 5);
+    train_fast(&mut net, &[0, 1, 2], |net| net.epoch(0) < 5);
     (0..3).for_each(|peer| net.kill(peer));
     net.start(0);
     net.start(3);
@@ -81,8 +77,8 @@ fn all_finish_although_one_was_killed_and_came_back() {
         net.start(3);
         train_fast(&mut net, &[0, 1, 2, 3], |net| net.nodes[&0].fold().log().tokens_of(&net.id(3)) == 0);
         net.kill(0);
-        let at = epoch(&net, 1);
-        train_fast(&mut net, &[1, 2, 3], |net| epoch(net, 1) < at + 1 + seed as u32 % 3);
+        let at = net.epoch(1);
+        train_fast(&mut net, &[1, 2, 3], |net| net.epoch(1) < at + 1 + seed as u32 % 3);
         net.start(0);
         train_fast(&mut net, &[1, 2, 3], |net| !net.nodes[&0].is_caught_up());
         let at = net.updates(1);

@@ -20,10 +20,6 @@ fn founded(world: World, founders: usize, peers: usize) -> Net {
     net
 }
 
-fn epoch(net: &Net, peer: usize) -> u32 {
-    net.nodes[&peer].fold().epochs().number()
-}
-
 /// Rounds of training with enough time in between to decide.
 fn train(net: &mut Net, rounds: usize) {
     for _ in 0..rounds {
@@ -57,10 +53,10 @@ fn heal(net: &mut Net) {
 fn a_swarm_makes_its_work_final_and_its_memory_stays_flat() {
     let mut net = founded(world(1), 4, 4);
     let mut most = 0;
-    while epoch(&net, 0) < 50 {
-        let before = epoch(&net, 0);
+    while net.epoch(0) < 50 {
+        let before = net.epoch(0);
         train(&mut net, 3);
-        assert!(epoch(&net, 0) > before, "{}", net.describe());
+        assert!(net.epoch(0) > before, "{}", net.describe());
         most = most.max(net.nodes[&0].fold().log().records().count());
     }
     assert!(most < 4 * 2 * 8, "{most} records held");
@@ -85,14 +81,14 @@ fn lossy_links_do_not_stop_it() {
 fn a_partition_without_a_decision_loses_nothing() {
     let mut net = founded(world(2), 4, 4);
     train(&mut net, 3);
-    let before = (epoch(&net, 0), net.updates(0));
+    let before = (net.epoch(0), net.updates(0));
     part(&mut net, &[0, 1], &[2, 3]);
     train(&mut net, 3);
-    assert_eq!(epoch(&net, 0), before.0, "half of the weight decides nothing");
+    assert_eq!(net.epoch(0), before.0, "half of the weight decides nothing");
     heal(&mut net);
     net.pass(Duration::from_secs(60));
     assert_eq!((net.roots(&[]).len(), net.updates(0)), (1, before.1 + 12), "{}", net.describe());
-    assert!(epoch(&net, 0) > before.0, "{}", net.describe());
+    assert!(net.epoch(0) > before.0, "{}", net.describe());
 }
 
 #[test]
@@ -101,7 +97,7 @@ fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
     train(&mut net, 3);
     part(&mut net, &[0, 1, 2], &[3]);
     train(&mut net, 12);
-    assert!(epoch(&net, 0) > epoch(&net, 3) + 3);
+    assert!(net.epoch(0) > net.epoch(3) + 3);
     let own = net.nodes[&3].fold().log().version().count(&net.id(3));
     heal(&mut net);
     net.pass(Duration::from_secs(30));
@@ -126,7 +122,7 @@ fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
     }
     part(&mut net, &[0, 1, 2], &[3]);
     train(&mut net, 16);
-    assert!(epoch(&net, 0) > epoch(&net, 3) + 3);
+    assert!(net.epoch(0) > net.epoch(3) + 3);
     let (here, there) = (net.nodes[&0].fold().log(), net.nodes[&3].fold().log());
     assert!(here.vrf_key(&net.id(3)).is_none() && there.vrf_key(&net.id(3)).is_some(), "nobody heard of it in time");
     heal(&mut net);
@@ -143,7 +139,7 @@ fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
 fn a_newcomer_joins_a_pruned_run_and_takes_part() {
     let mut net = founded(World { audit_rate_q16: ONE_Q16, ..world(4) }, 3, 4);
     train(&mut net, 16);
-    assert!(epoch(&net, 0) >= 4);
+    assert!(net.epoch(0) >= 4);
     assert!(net.nodes[&0].fold().log().record(&net.id(0), 1).is_none(), "it is pruned");
     net.start(3);
     net.pass(Duration::from_secs(10));
@@ -176,14 +172,14 @@ fn a_peer_restarts_from_a_pruned_disk_as_itself() {
 fn a_whole_swarm_restarts_from_pruned_disks() {
     let mut net = founded(world(6), 4, 4);
     train(&mut net, 9);
-    let before = (epoch(&net, 0), net.roots(&[]));
+    let before = (net.epoch(0), net.roots(&[]));
     (0..4).for_each(|peer| net.kill(peer));
     (0..4).for_each(|peer| net.start(peer));
     net.pass(Duration::from_secs(20));
-    assert_eq!((epoch(&net, 0), net.roots(&[])), before, "{}", net.describe());
+    assert_eq!((net.epoch(0), net.roots(&[])), before, "{}", net.describe());
     train(&mut net, 6);
     net.pass(Duration::from_secs(20));
-    assert!(epoch(&net, 0) > before.0, "{}", net.describe());
+    assert!(net.epoch(0) > before.0, "{}", net.describe());
     assert_eq!(net.roots(&[]).len(), 1);
 }
 
@@ -248,17 +244,17 @@ fn with_half_of_the_voters_gone_for_good_the_rest_decides_after_four_epochs_work
     let mut net = founded(world(7), 4, 4);
     train(&mut net, 5);
     net.pass(Duration::from_secs(30));
-    let before = epoch(&net, 0);
+    let before = net.epoch(0);
     net.kill(2);
     net.kill(3);
     train(&mut net, 14);
-    assert_eq!(epoch(&net, 0), before, "less than four epochs' work");
+    assert_eq!(net.epoch(0), before, "less than four epochs' work");
     train(&mut net, 6);
     net.pass(Duration::from_secs(60));
-    assert!(epoch(&net, 0) > before, "{}", net.describe());
-    let at = epoch(&net, 0);
+    assert!(net.epoch(0) > before, "{}", net.describe());
+    let at = net.epoch(0);
     train(&mut net, 12);
-    assert!(epoch(&net, 0) >= at + 2, "and then as before");
+    assert!(net.epoch(0) >= at + 2, "and then as before");
     assert_eq!(net.roots(&[]).len(), 1);
 }
 
@@ -295,13 +291,13 @@ fn who_is_left_outweighs_who_is_gone_although_nothing_more_was_to_be_added() {
     (0..130).for_each(|_| net.author(0));
     net.pass(Duration::from_secs(1));
     net.author(1);
-    assert_eq!((epoch(&net, 1), net.updates(1)), (0, 12 * 8), "it holds what it may, and none of it is its own");
+    assert_eq!((net.epoch(1), net.updates(1)), (0, 12 * 8), "it holds what it may, and none of it is its own");
     net.kill(0);
     for _ in 0..400 {
         net.author(1);
         net.pass(Duration::from_secs(5));
     }
-    assert!(epoch(&net, 1) > 0, "{} updates: {}", net.updates(1), net.describe());
+    assert!(net.epoch(1) > 0, "{} updates: {}", net.updates(1), net.describe());
 }
 
 #[test]
@@ -327,7 +323,7 @@ fn a_proposal_with_a_wrong_root_or_a_hole_is_decided_by_nobody() {
     }
     train(&mut net, 6);
     net.pass(Duration::from_secs(30));
-    assert!(epoch(&net, 0) >= 2, "{}", net.describe());
+    assert!(net.epoch(0) >= 2, "{}", net.describe());
     let held = net.nodes[&0].fold().epochs().names();
     assert!(!held.contains(&name));
     assert_eq!(names(&net, &[0, 1, 2]).len(), 1, "{}", net.describe());
@@ -394,7 +390,7 @@ fn who_comes_back_from_a_longer_history_signs_no_position_twice() {
     let (one, other) = (names_of(&net, 0), names_of(&net, 3));
     let parted = one.iter().zip(&other).find(|(one, other)| one != other).expect("both sides decided");
     let [stays, leaves] = if parted.0 < parted.1 { sides } else { [sides[1], sides[0]] };
-    while epoch(&net, leaves[0]) < epoch(&net, stays[0]) + 3 {
+    while net.epoch(leaves[0]) < net.epoch(stays[0]) + 3 {
         leaves.iter().for_each(|peer| net.author(*peer));
         net.pass(Duration::from_secs(2));
     }

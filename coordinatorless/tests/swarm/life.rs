@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use murmur_collectives::Body;
-use murmur_collectives::ONE_Q16;
+use murmur_collectives::{Body, ONE_Q16};
 use murmur_coordinatorless::{Event, Input};
 
 use crate::net::{Net, World};

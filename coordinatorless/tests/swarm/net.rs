@@ -430,6 +430,11 @@ impl Net {
     }
 
     /// Updates in the set of `peer`.
+    /// Number of a peer's newest final frontier.
+    pub(crate) fn epoch(&self, peer: usize) -> u32 {
+        self.nodes[&peer].fold().epochs().number()
+    }
+
     pub(crate) fn updates(&self, peer: usize) -> u64 {
         let log = self.nodes[&peer].fold().log();
         log.update_count(log.version())

@@ -9,24 +9,20 @@ use crate::net::{Net, World};
 /// The peer that is stopped.
 const SLEEPER: usize = 3;
 
-fn epoch(net: &Net, peer: usize) -> u32 {
-    net.nodes[&peer].fold().epochs().number()
-}
-
 /// Four founders train; then the sleeper is stopped, for long enough that all connections to it are lost, until the others
 /// have made `frontiers` more final.
 fn slept(seed: u64, frontiers: u32) -> Net {
     let world = World { frontier_every_tokens: 800, ..World::calm(seed) };
     let mut net = Net::new(world, 5, 4);
     (0..4).for_each(|peer| net.start(peer));
-    while epoch(&net, 0) < 3 || epoch(&net, SLEEPER) < epoch(&net, 0) {
+    while net.epoch(0) < 3 || net.epoch(SLEEPER) < net.epoch(0) {
         net.train(1);
         net.pass(Duration::from_secs(2));
     }
     (0..3).for_each(|peer| net.disconnect(peer, SLEEPER));
     net.cut = true;
-    let before = epoch(&net, 0);
-    while epoch(&net, 0) < before + frontiers {
+    let before = net.epoch(0);
+    while net.epoch(0) < before + frontiers {
         (0..3).for_each(|peer| net.author(peer));
         net.pass(Duration::from_secs(1));
     }
@@ -40,7 +36,7 @@ fn wake(net: &mut Net) {
 }
 
 fn agrees_with(net: &mut Net, other: usize) {
-    assert_eq!(epoch(net, SLEEPER), epoch(net, other), "{}", net.describe());
+    assert_eq!(net.epoch(SLEEPER), net.epoch(other), "{}", net.describe());
     assert!(net.nodes[&SLEEPER].is_caught_up(), "{}", net.describe());
     assert_eq!(net.roots(&[]).len(), 1, "{}", net.describe());
     assert!(!net.events.iter().any(|(_, event)| matches!(event, Event::Banned { .. })), "{}", net.describe());
@@ -65,7 +61,7 @@ fn one_that_slept_through_frontiers_catches_up_although_nobody_serves_their_entr
         net.disconnect(SLEEPER, 4);
         net.pass(Duration::from_secs(10));
         assert!(net.nodes[&4].is_caught_up(), "{}", net.describe());
-        assert_eq!(epoch(&net, 4), epoch(&net, 0));
+        assert_eq!(net.epoch(4), net.epoch(0));
         (0..3).for_each(|peer| net.kill(peer));
         wake(&mut net);
         net.pass(Duration::from_secs(90));

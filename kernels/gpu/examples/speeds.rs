@@ -61,8 +61,11 @@ mod timed {
             self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
         }
 
-        /// Times `work`, whose last result is in `result`; `amount` is how many operations or bytes it stands for.
+        /// Times `work`, if it is wanted; its last result is in `result`; `amount` is how many operations or bytes it stands for.
         fn time(&self, name: &str, amount: f64, result: &Buffer, mut work: impl FnMut() -> Outcome) -> Outcome {
+            if !self.wanted(name) {
+                return Ok(());
+            }
             let mut turn = |calls: usize| -> Result<f64, Box<dyn Error>> {
                 let begun = Instant::now();
                 for _ in 0..calls {
@@ -122,14 +125,10 @@ mod timed {
                 let flops = (batch * heads * seq * seq * width) as f64 * 2.0;
                 let [qkv, grads] = [(); 2].map(|()| self.numbers(3 * d));
                 let [mixed, grad] = [(); 2].map(|()| self.numbers(d));
-                if self.wanted(&name("forward")) {
-                    let work = || Ok(kernels::attention(&self.gpu, sizes, &qkv, &mixed)?);
-                    self.time(&name("forward"), flops, &mixed, work)?;
-                }
-                if self.wanted(&name("backward")) {
-                    let work = || Ok(kernels::attention_backward(&self.gpu, sizes, [&qkv, &grad], &grads)?);
-                    self.time(&name("backward"), 2.5 * flops, &grads, work)?;
-                }
+                let work = || Ok(kernels::attention(&self.gpu, sizes, &qkv, &mixed)?);
+                self.time(&name("forward"), flops, &mixed, work)?;
+                let work = || Ok(kernels::attention_backward(&self.gpu, sizes, [&qkv, &grad], &grads)?);
+                self.time(&name("backward"), 2.5 * flops, &grads, work)?;
             }
             Ok(())
         }
@@ -143,25 +142,17 @@ mod timed {
                 let (gain, affine, grads) = (self.numbers(d), self.numbers(2 * d), gpu.room(2 * d));
                 let moments = gpu.room(rows * MOMENTS);
                 kernels::norm(gpu, Norm::Layer, &x, &affine, d, [&out, &moments])?;
-                if self.wanted(&name("layer norm")) {
-                    let work = || Ok(kernels::norm(gpu, Norm::Layer, &x, &affine, d, [&out, &moments])?);
-                    self.time(&name("layer norm"), 2.0 * bytes, &out, work)?;
-                }
-                if self.wanted(&name("layer norm backward")) {
-                    let inputs = [&x, &gain, &moments, &grad];
-                    let work = || Ok(kernels::norm_backward(gpu, Norm::Layer, inputs, [&grad_x, &grads])?);
-                    self.time(&name("layer norm backward"), 4.0 * bytes, &grads, work)?;
-                }
-                if self.wanted(&name("softmax")) {
-                    self.time(&name("softmax"), 2.0 * bytes, &x, || Ok(kernels::softmax(gpu, &x, d)?))?;
-                }
+                let work = || Ok(kernels::norm(gpu, Norm::Layer, &x, &affine, d, [&out, &moments])?);
+                self.time(&name("layer norm"), 2.0 * bytes, &out, work)?;
+                let inputs = [&x, &gain, &moments, &grad];
+                let work = || Ok(kernels::norm_backward(gpu, Norm::Layer, inputs, [&grad_x, &grads])?);
+                self.time(&name("layer norm backward"), 4.0 * bytes, &grads, work)?;
+                self.time(&name("softmax"), 2.0 * bytes, &x, || Ok(kernels::softmax(gpu, &x, d)?))?;
             }
             let (scores, targets) = (self.numbers(rows * 96), vec![7; rows]);
             let name = format!("cross-entropy {rows}x96");
-            if self.wanted(&name) {
-                let work = || Ok(kernels::cross_entropy(gpu, &scores, &targets).map(drop)?);
-                self.time(&name, (8 * rows * 96) as f64, &scores, work)?;
-            }
+            let work = || Ok(kernels::cross_entropy(gpu, &scores, &targets).map(drop)?);
+            self.time(&name, (8 * rows * 96) as f64, &scores, work)?;
             Ok(())
         }
 
@@ -170,20 +161,12 @@ mod timed {
             let name = |what: &str| format!("{what} {count}");
             let bytes = (4 * count) as f64;
             let [x, out, m, v] = [(); 4].map(|()| self.numbers(count));
-            if self.wanted(&name("gelu")) {
-                self.time(&name("gelu"), 2.0 * bytes, &out, || {
-                    Ok(kernels::activate(gpu, Activation::Gelu, &x, &out)?)
-                })?;
-            }
-            if self.wanted(&name("gelu backward")) {
-                let work = || Ok(kernels::activate_backward(gpu, Activation::Gelu, &x, &out)?);
-                self.time(&name("gelu backward"), 3.0 * bytes, &out, work)?;
-            }
-            if self.wanted(&name("adamw")) {
-                let h = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
-                let work = || Ok(kernels::adamw(gpu, &h, 1, [&x, &out, &m, &v], 1.0)?);
-                self.time(&name("adamw"), 7.0 * bytes, &x, work)?;
-            }
+            self.time(&name("gelu"), 2.0 * bytes, &out, || Ok(kernels::activate(gpu, Activation::Gelu, &x, &out)?))?;
+            let work = || Ok(kernels::activate_backward(gpu, Activation::Gelu, &x, &out)?);
+            self.time(&name("gelu backward"), 3.0 * bytes, &out, work)?;
+            let h = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
+            let work = || Ok(kernels::adamw(gpu, &h, 1, [&x, &out, &m, &v], 1.0)?);
+            self.time(&name("adamw"), 7.0 * bytes, &x, work)?;
             Ok(())
         }
 
@@ -192,24 +175,18 @@ mod timed {
             let name = |what: &str| format!("{what} {count}");
             let bytes = (4 * count) as f64;
             let [start, end] = [(); 2].map(|()| self.numbers(count));
-            if self.wanted(&name("norm of a gradient")) {
-                let work = || Ok(kernels::global_norm(gpu, &start).map(drop)?);
-                self.time(&name("norm of a gradient"), bytes, &start, work)?;
-            }
+            let work = || Ok(kernels::global_norm(gpu, &start).map(drop)?);
+            self.time(&name("norm of a gradient"), bytes, &start, work)?;
             let (mut residual, mut payload) = (self.numbers(count), Vec::new());
             let mut compress = || {
                 payload.clear();
                 kernels::compress(gpu, k, 0.9, [&start, &end], &mut residual, &mut payload).map(drop)
             };
             compress()?;
-            if self.wanted(&name("compress")) {
-                self.time(&name("compress"), 4.0 * bytes, &start, || Ok(compress()?))?;
-            }
+            self.time(&name("compress"), 4.0 * bytes, &start, || Ok(compress()?))?;
             let state = kernels::upload_state(gpu, &vec![0; count]);
-            if self.wanted(&name("fold")) {
-                let work = || Ok(kernels::fold(gpu, k, &payload, Weight::ONE, Direction::Add, &state)?);
-                self.time(&name("fold"), bytes, &state, work)?;
-            }
+            let work = || Ok(kernels::fold(gpu, k, &payload, Weight::ONE, Direction::Add, &state)?);
+            self.time(&name("fold"), bytes, &state, work)?;
             Ok(())
         }
     }

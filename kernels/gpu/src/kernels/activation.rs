@@ -75,14 +75,7 @@ fn values(x: &[f32], out: &mut [f32], zero: u32, #[comptime] gelu: bool) {
 #[cube(launch)]
 fn slopes(x: &[f32], grad: &mut [f32], zero: u32, #[comptime] gelu: bool) {
     let all = numbers(x);
-    let mut grads = Array::<f32>::new(EACH);
-    #[unroll]
-    for number in 0..EACH {
-        grads[number] = 0.0f32;
-        if place(number) < grad.len() {
-            grads[number] = grad[place(number)];
-        }
-    }
+    let grads = numbers(&*grad);
     #[unroll]
     for number in 0..EACH {
         let at = all[number];

@@ -1,9 +1,9 @@
 //! A cube's tile of a product of matrices.
 //!
 //! Each number of the result is a sum over blocks of 256 steps, each `fma(a[i, k], b[k, j], sum)` for ascending `k` from `+0`, kept in a
-//! register of one unit; a block that is done is added to those before, or becomes a result of its own. A cube has 16 × 16 units with 2 × 2, 4 × 4 or 8 × 8 numbers each, and shares slices of eight steps. While it
-//! computes with one slice, the numbers of the next are on their way from memory; the two take turns in shared memory, so that
-//! one barrier a slice is enough.
+//! register of one unit; a block that is done is added to those before, or becomes a result of its own. A cube has 16 × 16 units
+//! with 2 × 2, 4 × 4 or 8 × 8 numbers each, and shares slices of eight steps. While it computes with one slice, the numbers of the
+//! next are on their way from memory; the two take turns in shared memory, so that one barrier a slice is enough.
 
 use cubecl::prelude::*;
 
@@ -270,6 +270,11 @@ struct Ours {
     n: usize,
 }
 
+/// Where the `i`th of a unit's lines lies after its first, in groups of `count` neighbours.
+fn line(i: usize, count: usize) -> usize {
+    i / count * (SIDE * count) + i % count
+}
+
 /// What the result holds. Beyond its edges the last is read again, and not used.
 #[cube]
 fn collect<O: Size>(
@@ -283,11 +288,11 @@ fn collect<O: Size>(
     let count = comptime!(own / GROUPS);
     #[unroll]
     for i in 0..own {
-        let row = ours.row + comptime!(i / count * (SIDE * count) + i % count);
+        let row = ours.row + comptime!(line(i, count));
         let row = ours.first + row.min(ours.m - 1) * place.row;
         #[unroll]
         for group in 0..GROUPS {
-            let column = ours.column + comptime!(group * (SIDE * count));
+            let column = ours.column + comptime!(line(group * count, count));
             if comptime!(whole) {
                 let held = out[(row + column.min(ours.n - count)) / count];
                 #[unroll]
@@ -318,10 +323,10 @@ fn deliver<O: Size>(
     let count = comptime!(own / GROUPS);
     #[unroll]
     for i in 0..own {
-        let row = ours.row + comptime!(i / count * (SIDE * count) + i % count);
+        let row = ours.row + comptime!(line(i, count));
         #[unroll]
         for group in 0..GROUPS {
-            let column = ours.column + comptime!(group * (SIDE * count));
+            let column = ours.column + comptime!(line(group * count, count));
             let at = ours.first + row * place.row + column * place.column;
             if comptime!(whole) {
                 if row < ours.m && column < ours.n {
