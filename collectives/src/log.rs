@@ -156,6 +156,11 @@ impl Log {
         self.excluded.get(author)
     }
 
+    /// Every author's newest excluded entry: who holds it can take in what its author said after it.
+    pub fn all_excluded(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.excluded.values()
+    }
+
     /// Positions of `author` that need not be asked for: held, pruned or excluded.
     pub fn reach(&self, author: &PeerId) -> u32 {
         let excluded = self.excluded.get(author).map_or(0, |entry| entry.seq() + 1);

@@ -376,10 +376,16 @@ impl Node {
     /// Inserts into the set and tells the world what changed. The one place where the set changes.
     fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
         let (shared, kept) = (entry.clone(), payload.clone());
+        let behind = self.fold.log().excluded(&entry.author()).filter(|late| late.seq() + 1 == entry.seq()).cloned();
         let insertion = self.fold.insert(entry, payload);
         if let Insertion::Applied { voided } = &insertion {
             self.set_changed();
             self.gossip.grow(shared.author());
+            // Without the excluded entry that it follows, it would not fit after a restart.
+            if let Some(late) = behind {
+                let record = StoredEntry { entry: late.wire().clone(), payload: None };
+                self.outputs.push_back(Output::Append { record, durable: false });
+            }
             let record = StoredEntry { entry: shared.wire().clone(), payload: kept };
             // An own entry that comes back from others is not the newest: that one stays where it is.
             let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());

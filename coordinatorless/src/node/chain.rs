@@ -4,8 +4,15 @@ use std::sync::Arc;
 
 use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
 
-use super::{Node, Stored};
+use super::{Node, Stored, pending::Room};
 use crate::{Draft, StoredEntry};
+
+/// A stored entry whose signature was checked, and its payload.
+pub(super) type Checked = (Entry, Option<Arc<[u8]>>);
+
+pub(super) fn checked(stored: StoredEntry) -> Option<Checked> {
+    Some((Entry::check(stored.entry).ok()?, stored.payload))
+}
 
 /// What a segment starts from.
 #[derive(Clone, Debug)]
@@ -41,16 +48,16 @@ impl Node {
         }
     }
 
-    /// Puts back what was on disk, in the order it was stored. What does not fit is left for the network to bring.
+    /// Puts back what was on disk.
     pub(super) fn restore(&mut self, stored: Stored) {
         let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
-        let head = head.and_then(|head| Some((Entry::check(head.entry).ok()?, head.payload)));
+        let head = head.and_then(checked);
         // First of all, so that nothing before it is taken for the newest.
         head.iter().for_each(|(entry, _)| self.catch_up.expect_own(entry.seq() + 1));
         self.blobs.keep_fetched(fetched);
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
-            None => self.restore_entries(entries),
+            None => self.put_back(entries.into_iter().filter_map(checked)),
         }
         for bytes in carries {
             self.blobs.keep_carry(bytes, self.config.carries_kept);
@@ -62,10 +69,19 @@ impl Node {
         self.retry_pending();
     }
 
-    fn restore_entries(&mut self, entries: Vec<StoredEntry>) {
-        for StoredEntry { entry, payload } in entries {
-            if let Ok(entry) = Entry::check(entry) {
-                self.fold.insert(entry, payload);
+    /// Takes in what the disk held, in the order it was stored; what does not fit yet waits.
+    pub(super) fn put_back(&mut self, entries: impl IntoIterator<Item = Checked>) {
+        for (entry, payload) in entries {
+            match self.fold.insert(entry.clone(), payload.clone()) {
+                Insertion::Waits { .. } | Insertion::Early { .. } | Insertion::NeedsPayloads(_) => {
+                    self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
+                }
+                Insertion::Applied { .. }
+                | Insertion::Known
+                | Insertion::Excluded
+                | Insertion::Forks(_)
+                | Insertion::OtherBranch { .. }
+                | Insertion::Refused(_) => {}
             }
         }
     }

@@ -88,7 +88,9 @@ impl Node {
         let proof = Proof { chain, rows, foundation: served.foundation.1.to_vec() };
         let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
         let stored = |r: &Record| StoredEntry { entry: r.entry.wire().clone(), payload: r.payload.clone() };
-        let records = self.fold.in_order().map(stored).collect();
+        let excluded = self.fold.log().all_excluded();
+        let excluded = excluded.map(|entry| StoredEntry { entry: entry.wire().clone(), payload: None });
+        let records = excluded.chain(self.fold.in_order().map(stored)).collect();
         let epoch = self.fold.epochs().number();
         self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
     }

@@ -13,7 +13,12 @@ use murmur_collectives::{
 };
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use super::{Node, contents::Wanted, pending::Room};
+use super::{
+    Node,
+    chain::{Checked, checked},
+    contents::Wanted,
+    pending::Room,
+};
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
 /// Fruitless answers for each neighbour after which a frontier is given up, on average: the one to ask is drawn.
@@ -36,7 +41,7 @@ pub(super) struct Staging {
     state: Option<Vec<i64>>,
     /// Entries to come, by name, with their hashes.
     wanted: BTreeMap<(PeerId, u32), Hash>,
-    held: Vec<(Entry, Option<Arc<[u8]>>)>,
+    held: Vec<Checked>,
     /// Authors whose entries are asked for, and until when.
     asked: BTreeMap<PeerId, Time>,
     /// Answers in a row that held entries of those authors and none of those to come: who gave them has pruned them.
@@ -135,7 +140,7 @@ impl Node {
     }
 
     fn stage_foundation(&mut self, foundation: Foundation) {
-        let held: Vec<(Entry, Option<Arc<[u8]>>)> =
+        let held: Vec<Checked> =
             self.fold.log().records().map(|r| (r.entry.as_ref().clone(), r.payload.clone())).collect();
         let Some(staging) = self.catch_up.staging_mut() else { return };
         for chain in &foundation.kept {
@@ -219,7 +224,7 @@ impl Node {
         rows: Vec<Row>,
         foundation: Foundation,
         state: Vec<i64>,
-        entries: Vec<(Entry, Option<Arc<[u8]>>)>,
+        entries: Vec<Checked>,
     ) -> Result<Fold, String> {
         let (run, rules) = (self.fold.run(), self.fold.rules().clone());
         let genesis = Frontier::genesis(&rules);
@@ -241,15 +246,18 @@ impl Node {
             let entry = record.entry.as_ref().clone();
             self.gossip.hold(entry, record.payload.clone(), None, Room::BOUNDLESS);
         }
+        for entry in old.log().all_excluded() {
+            self.gossip.hold(entry.as_ref().clone(), None, None, Room::BOUNDLESS);
+        }
     }
 
     /// Puts back what [`Output::Compact`] stored and what was appended since.
     pub(super) fn restore_compacted(&mut self, proof: &[u8], state: Vec<i64>, entries: Vec<StoredEntry>) {
-        let checked = entries.into_iter().filter_map(|r| Some((Entry::check(r.entry).ok()?, r.payload)));
+        let entries = entries.into_iter().filter_map(checked);
         let mut later = Vec::new();
         let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {
             let view: VersionVector = proof.rows.iter().map(|row| (row.author, row.count)).collect();
-            let (within, beyond) = checked.partition(|(entry, _)| view.contains(&entry.author(), entry.seq()));
+            let (within, beyond) = entries.partition(|(entry, _)| view.contains(&entry.author(), entry.seq()));
             later = beyond;
             let foundation = Foundation::decode(&proof.foundation)?;
             self.resume(proof.chain, proof.rows, foundation, state, within).ok()
@@ -259,10 +267,7 @@ impl Node {
             self.outputs.push_back(Output::Reset);
             return;
         }
-        for (entry, payload) in later {
-            self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
-        }
-        self.retry_all_pending();
+        self.put_back(later);
         self.serve_final();
     }
 }

@@ -112,6 +112,27 @@ fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
     assert!(weights > 0, "its new work counts");
 }
 
+/// Everyone needs the last of what was excluded to take in what its author says behind it, after a restart, too.
+#[test]
+fn what_follows_excluded_work_outlives_a_restart_of_all_who_hold_it() {
+    let mut net = founded(world(3), 4, 4);
+    train(&mut net, 3);
+    part(&mut net, &[0, 1, 2], &[3]);
+    train(&mut net, 12);
+    let excluded = net.nodes[&3].fold().log().version().count(&net.id(3));
+    heal(&mut net);
+    net.pass(Duration::from_secs(30));
+    net.author(3);
+    net.pass(Duration::from_secs(2));
+    let held = |net: &Net| net.nodes[&0].fold().log().version().count(&net.id(3));
+    assert!(held(&net) > excluded, "{}", net.describe());
+    let before = (held(&net), net.roots(&[]));
+    (0..4).for_each(|peer| net.kill(peer));
+    (0..3).for_each(|peer| net.start(peer));
+    net.pass(Duration::from_secs(30));
+    assert_eq!((held(&net), net.roots(&[])), before, "{}", net.describe());
+}
+
 #[test]
 fn a_newcomer_whose_enrolment_was_excluded_enrolls_again() {
     let mut net = founded(World { audit_rate_q16: ONE_Q16, ..world(8) }, 3, 4);
