@@ -80,8 +80,8 @@ impl Rounds {
     pub fn new(rules: Arc<Rules>, me: PeerId, previous: Arc<Frontier>, signing: Option<Signing>) -> Self {
         let (epoch, name) = (previous.epoch + 1, previous.name());
         // Whoever signed for this epoch or a later one of another history signs nothing in this one.
-        let abstains = |signed: &Signing| signed.previous != name && signed.epoch >= epoch;
-        let silent = signing.as_ref().is_some_and(abstains);
+        let elsewhere = |signed: &Signing| signed.previous != name && signed.epoch >= epoch;
+        let silent = signing.as_ref().is_some_and(elsewhere);
         let fresh = Signing { epoch, previous: name, round: 0, proposed: None, committed: None, lock: None };
         let signing = signing.filter(|signed| signed.epoch == epoch && signed.previous == name).unwrap_or(fresh);
         let round = if silent { u32::MAX } else { signing.round };
@@ -139,16 +139,16 @@ impl Rounds {
         let mut kept: BTreeSet<Hash> =
             all.filter(|vote| vote.round.saturating_add(1) >= self.round).map(|vote| vote.frontier).collect();
         kept.extend(self.best.as_ref().map(|best| best.frontier));
-        kept.extend(self.signing.lock.map(|(_, name)| name));
+        kept.extend(self.signed().map(|(_, _, name)| name));
         self.frontiers.retain(|name, _| kept.contains(name));
     }
 
     fn forget_unvoted(&mut self) {
-        let voted: BTreeSet<Hash> = self.votes.values().flat_map(|votes| votes.values()).map(|v| v.frontier).collect();
-        let keep = |name: &Hash, best: &Option<Gathering>| {
-            voted.contains(name) || best.as_ref().is_some_and(|best| best.frontier == *name)
-        };
-        let unvoted: Vec<Hash> = self.frontiers.keys().filter(|name| !keep(name, &self.best)).copied().collect();
+        let mut kept: BTreeSet<Hash> =
+            self.votes.values().flat_map(|votes| votes.values()).map(|vote| vote.frontier).collect();
+        kept.extend(self.best.as_ref().map(|best| best.frontier));
+        kept.extend(self.signed().map(|(_, _, name)| name));
+        let unvoted: Vec<Hash> = self.frontiers.keys().filter(|name| !kept.contains(name)).copied().collect();
         if unvoted.len() >= UNVOTED_MAX {
             unvoted.iter().for_each(|name| drop(self.frontiers.remove(name)));
         }
@@ -162,6 +162,20 @@ impl Rounds {
     /// Whether the owner accepted it.
     pub fn is_accepted(&self, name: &Hash) -> bool {
         self.accepted.contains(name)
+    }
+
+    /// Whether it signs nothing in this epoch, because it signed for it, or for a later one, in another history.
+    pub fn abstains(&self) -> bool {
+        self.round == u32::MAX
+    }
+
+    /// What this voter signed last, and in which round: a proposal, and the commitment that locks it. A frontier that it
+    /// committed to gives way to none but one that others gather around later; so the owner must be able to show what it
+    /// names, and to say the votes again, whatever happens.
+    pub fn signed(&self) -> impl Iterator<Item = (u32, Ballot, Hash)> + '_ {
+        let Signing { round, proposed, lock, .. } = &self.signing;
+        let proposed = proposed.map(|name| (*round, Ballot::Propose, name));
+        proposed.into_iter().chain(lock.map(|(round, name)| (round, Ballot::Commit, name)))
     }
 
     /// Frontiers that votes name and that are not known, or known and not yet judged.
@@ -323,7 +337,7 @@ impl Rounds {
     }
 
     fn may_sign(&self) -> bool {
-        self.round != u32::MAX && self.round >= self.signing.round
+        !self.abstains() && self.round >= self.signing.round
     }
 
     fn proposed(&self) -> Option<Hash> {
@@ -391,6 +405,22 @@ impl Rounds {
             self.previous.decides(&self.rules, frontier, voters)
         };
         self.frontiers.iter().find(decided).map(|(name, _)| *name)
+    }
+
+    /// Whether no frontier can gather in the present round any more, whoever has yet to propose one.
+    pub fn is_split(&self) -> bool {
+        let place = (self.round, Ballot::Propose);
+        let spoke = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&place));
+        let can_gather = |name: &Hash| {
+            let Some(frontier) = self.frontiers.get(name) else { return true };
+            let all = self.previous.voters.iter().chain(&frontier.voters).map(|voter| &voter.peer);
+            let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer)).collect();
+            let voters = self.votes_for(self.round, Ballot::Propose, name).map(|vote| &vote.voter);
+            self.previous.decides(&self.rules, frontier, voters.chain(silent.iter().copied()))
+        };
+        let proposed: BTreeSet<Hash> =
+            self.votes.values().filter_map(|votes| votes.get(&place)).map(|vote| vote.frontier).collect();
+        !proposed.is_empty() && !proposed.iter().any(can_gather)
     }
 
     /// Remembers the newest round in which proposals gathered.

@@ -291,6 +291,46 @@ fn a_voter_never_signs_twice_in_one_place_even_after_a_restart() {
 }
 
 #[test]
+fn a_voter_can_say_again_what_it_signed_before_a_restart() {
+    let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
+    let name = candidates[0].name();
+    let mut world = World::new(&candidates);
+    world.offer(0, name);
+    (1..3).for_each(|n| {
+        while !world.mail.is_empty() {
+            world.deliver(0);
+        }
+        world.act(n);
+    });
+    while !world.mail.is_empty() {
+        world.deliver(0);
+    }
+    world.act(0);
+    let signed: Vec<(u32, Ballot, Hash)> = world.rounds[0].signed().collect();
+    assert_eq!(signed, [(0, Ballot::Propose, name), (0, Ballot::Commit, name)]);
+    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
+    let again = Rounds::new(rules, id(0), genesis, Some(world.rounds[0].signing().clone()));
+    assert_eq!(again.signed().collect::<Vec<_>>(), signed);
+}
+
+#[test]
+fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
+    let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
+    let mut world = World::new(&candidates);
+    let mut hear = |n: usize, which: usize| {
+        let vote = Vote::sign(&identity(n), RUN, 1, 0, Ballot::Propose, candidates[which].name());
+        world.rounds[0].hear(vote);
+        world.rounds[0].is_split()
+    };
+    assert!(!hear(1, 0), "three of four may still say the same");
+    assert!(!hear(2, 0));
+    assert!(!hear(3, 1), "and here they would");
+    assert!(hear(0, 1), "two and two");
+    world.rounds[0].next_round();
+    assert!(!world.rounds[0].is_split());
+}
+
+#[test]
 fn votes_of_strangers_and_second_votes_are_refused() {
     let frontier = candidate(1, 100, &equals());
     let mut world = World::new(std::slice::from_ref(&frontier));

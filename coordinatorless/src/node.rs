@@ -32,6 +32,7 @@ mod reach;
 mod serving;
 mod staging;
 mod view;
+mod vow;
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use murmur_collectives::{Entry, Fold, PeerId, Rules, VersionVector};
+use murmur_collectives::{Entry, Fold, PeerId, Rules, Verdict, VersionVector};
 use murmur_kernels::{Direction, TopK, Weight, fold};
 
 use super::{Said, genesis};
@@ -41,11 +41,17 @@ impl Reference<'_> {
         accusers.into_iter().find(|(_, by)| by.len() >= self.rules.audit_quorum as usize).map(|(seq, _)| seq)
     }
 
-    /// Verdicts on `author` in `view` whose auditor was trusted in its own causal past: position, result, auditor.
+    /// Verdicts on `author` in `view` whose auditor was trusted in its own causal past, and known to the author when it made
+    /// the update: position, result, auditor.
     fn rulings(&self, author: &PeerId, view: &VersionVector) -> Vec<(u32, bool, PeerId)> {
         let about = self.entries(view).filter_map(|entry| Some((entry, entry.verdict()?)));
         let about = about.filter(|(_, verdict)| verdict.author == *author);
-        let counting = about.filter(|(entry, _)| self.is_trusted(&entry.author(), entry.base()));
+        let known = |auditor: &PeerId, about: &Verdict| {
+            let subject = self.said.iter().find(|said| said.entry.hash() == about.update);
+            self.rules.is_founder(auditor) || subject.is_some_and(|said| said.entry.base().contains(auditor, 0))
+        };
+        let drawn = about.filter(|(entry, verdict)| known(&entry.author(), verdict));
+        let counting = drawn.filter(|(entry, _)| self.is_trusted(&entry.author(), entry.base()));
         counting.map(|(entry, verdict)| (verdict.seq, verdict.passed, entry.author())).collect()
     }
 

@@ -38,7 +38,7 @@ impl Disk {
     pub(crate) fn append(&mut self, record: StoredEntry, durable: bool, safe_at: Time) {
         let written = Written { record, safe_at: durable.then_some(safe_at) };
         if durable {
-            self.log.iter_mut().rev().take_while(|w| w.safe_at.is_none()).for_each(|w| w.safe_at = Some(safe_at));
+            self.sync(safe_at);
             self.head_before = self.head.replace(written.clone());
         }
         self.log.push(written);
@@ -57,10 +57,15 @@ impl Disk {
         Fetched::keep(&mut self.fetched, root, index, bytes);
     }
 
-    /// Stores what was voted for.
+    /// Stores what was voted for, and makes all records before it safe.
     pub(crate) fn sign(&mut self, bytes: Vec<u8>, now: Time, safe_at: Time) {
         self.remember(now, safe_at);
+        self.sync(safe_at);
         self.signing = Some(bytes);
+    }
+
+    fn sync(&mut self, safe_at: Time) {
+        self.log.iter_mut().rev().take_while(|w| w.safe_at.is_none()).for_each(|w| w.safe_at = Some(safe_at));
     }
 
     /// Files are replaced whole or not at all: keeps the present ones until the new ones are safe.

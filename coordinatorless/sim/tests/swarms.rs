@@ -36,6 +36,15 @@ fn a_swarm_holds_whose_epochs_are_shorter_than_its_votes() {
     hold(&built_in("fast"), 0..40);
 }
 
+/// In these all voters are killed between proposing, committing and hearing of it.
+#[test]
+fn votes_and_what_was_excluded_outlive_restarts_of_everyone() {
+    let scenario = Scenario { peers: 8, seconds: 60, ..built_in("fast") };
+    for seed in [301, 1001, 1004, 1024, 1150] {
+        hold(&scenario, seed..seed + 1);
+    }
+}
+
 #[test]
 fn the_fault_mix_holds_with_other_seeds() {
     hold(&built_in("mix"), 100..200);

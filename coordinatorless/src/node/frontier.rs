@@ -9,13 +9,11 @@ use std::{
     sync::Arc,
 };
 
+use super::{Node, overdue::Getting, vow::Vow};
+use crate::{Event, Message, Time};
 use murmur_collectives::{
-    Ballot, Certificate, Hash, Heard, Judgement, PeerId, Proposal, Rounds, Rules, Signing, VersionVector, Vote,
+    Certificate, Hash, Heard, Judgement, PeerId, Proposal, Rounds, Rules, Signing, VersionVector, Vote,
 };
-use rkyv::rancor;
-
-use super::{Node, overdue::Getting};
-use crate::{Event, Message, Output, Time};
 
 /// Votes in one message, at most.
 const VOTES_MAX: usize = 1024;
@@ -40,12 +38,12 @@ const MORE_MAX: u32 = 4;
 /// The state of making work final.
 #[derive(Debug)]
 pub(super) struct Finality {
-    rules: Arc<Rules>,
-    me: PeerId,
-    rounds: Option<Rounds>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) me: PeerId,
+    pub(super) rounds: Option<Rounds>,
     /// When the present round began here; not before enough work was done.
     round_began: Option<Time>,
-    proposals: BTreeMap<Hash, Proposal>,
+    pub(super) proposals: BTreeMap<Hash, Proposal>,
     /// Not accepted when the set was this, and whether that may still change.
     refused: BTreeMap<Hash, (VersionVector, bool)>,
     /// Proofs of all final frontiers, from the first on.
@@ -56,7 +54,9 @@ pub(super) struct Finality {
     pub(super) pending: Option<(Certificate, Proposal)>,
     /// How it stands with getting that.
     pub(super) getting: Getting,
-    signing: Option<Signing>,
+    pub(super) signing: Option<Signing>,
+    /// What was signed for before a restart.
+    pub(super) vowed: Vec<Proposal>,
     pub(super) sought_until: Time,
     offered_in: Option<u32>,
     /// When what was heard is told to a neighbour again: votes may be lost.
@@ -66,7 +66,7 @@ pub(super) struct Finality {
 
 impl Finality {
     pub(super) fn new(rules: &Rules, me: PeerId, signing: Option<&[u8]>) -> Self {
-        let signing = signing.and_then(|bytes| rkyv::from_bytes::<Signing, rancor::Failure>(bytes).ok());
+        let (signing, vowed) = signing.and_then(Vow::decode).map(|vow| (vow.signing, vow.proposals)).unzip();
         Self {
             rules: Arc::new(rules.clone()),
             me,
@@ -79,6 +79,7 @@ impl Finality {
             pending: None,
             getting: Getting::default(),
             signing,
+            vowed: vowed.unwrap_or_default(),
             sought_until: Time::default(),
             offered_in: None,
             tell_at: Time::default(),
@@ -92,7 +93,8 @@ impl Finality {
 
     /// Forgets the decision under way: the epoch is over.
     fn begin_epoch(&mut self) {
-        if let Some(rounds) = self.rounds.take() {
+        // Who abstained had signed in another history, and must not forget that.
+        if let Some(rounds) = self.rounds.take().filter(|rounds| !rounds.abstains()) {
             self.signing = Some(rounds.signing().clone());
         }
         (self.round_began, self.pending, self.offered_in, self.stalled) = (None, None, None, false);
@@ -107,13 +109,6 @@ impl Node {
     /// Certificates of all final frontiers, from the first on.
     pub fn certificates(&self) -> &[Certificate] {
         &self.finality.chain
-    }
-
-    fn rounds(&mut self) -> &mut Rounds {
-        let newest = &self.fold.epochs().newest().frontier;
-        let Finality { rules, me, signing, .. } = &self.finality;
-        let (rules, me, signing) = (rules.clone(), *me, signing.clone());
-        self.finality.rounds.get_or_insert_with(|| Rounds::new(rules, me, newest.clone(), signing))
     }
 
     fn round_timeout(&self) -> core::time::Duration {
@@ -139,10 +134,11 @@ impl Node {
         Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(self.finality.round_began?)))
     }
 
-    /// A round that did not decide is over, or it is time to tell again what was heard.
+    /// A round that did not decide is over (a late one ends as soon as it is split for good), or it is time to tell again what was heard.
     pub(super) fn finality_due(&mut self) {
         let Some(began) = self.finality.round_began.filter(|_| self.catch_up.is_done()) else { return };
-        if self.now >= began + self.round_timeout() {
+        let late = self.now >= began + self.round_timeout();
+        if late || self.rounds().round() >= INSISTS_UNTIL_ROUND && self.rounds().is_split() {
             self.rounds().next_round();
             self.rounds().follow();
             self.finality.round_began = Some(self.now);
@@ -303,17 +299,7 @@ impl Node {
         self.look_for_decision();
     }
 
-    /// Signs a vote. What was signed is durable before anyone sees it.
-    fn say_vote(&mut self, ballot: Ballot, name: Hash) {
-        let (epoch, round) = (self.rounds().epoch(), self.rounds().round());
-        let bytes = rkyv::to_bytes::<rancor::Error>(self.rounds().signing()).expect("it serializes into memory");
-        self.outputs.push_back(Output::Signing { bytes: bytes.to_vec() });
-        let vote = Vote::sign(&self.identity, self.fold.run(), epoch, round, ballot, name);
-        self.rounds().hear(vote.clone());
-        self.pass_on(None, &[vote]);
-    }
-
-    fn pass_on(&mut self, from: Option<PeerId>, votes: &[Vote]) {
+    pub(super) fn pass_on(&mut self, from: Option<PeerId>, votes: &[Vote]) {
         let targets: Vec<PeerId> = self.neighbours().into_iter().filter(|peer| Some(*peer) != from).collect();
         targets.into_iter().for_each(|peer| self.send(peer, &Message::Votes { votes: votes.to_vec() }));
     }

@@ -94,14 +94,16 @@ impl Store {
         Ok((Self { dir: dir.to_owned(), log, generation, fetch }, stored))
     }
 
-    /// Appends a record; a durable one is on disk when this returns.
+    /// Appends a record; a durable one, and all before it, are on disk when this returns.
     pub(super) fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String> {
         let bytes = log::encode(record);
         let mut write = || -> io::Result<()> {
+            self.log.write_all(&log::frame(&bytes))?;
             if durable {
+                self.log.sync_data()?;
                 whole::replace(&self.dir.join(HEAD), &[&bytes])?;
             }
-            self.log.write_all(&log::frame(&bytes))
+            Ok(())
         };
         write().map_err(|error| said(&self.dir.join(log_name(self.generation)), &error))
     }
@@ -134,10 +136,11 @@ impl Store {
         self.fetch.keep(&self.dir, root, index, bytes).map_err(|error| said(&self.dir, &error))
     }
 
-    /// Keeps what this peer signed, in place of what it signed before; on disk when this returns.
+    /// Keeps what this peer signed, in place of what it signed before; on disk when this returns, as are all records before
+    /// it: it may have promised to hold them.
     pub(super) fn signing(&self, bytes: &[u8]) -> Result<(), String> {
         let path = self.dir.join(VOTE);
-        whole::replace(&path, &[bytes]).map_err(|error| said(&path, &error))
+        self.log.sync_data().and_then(|()| whole::replace(&path, &[bytes])).map_err(|error| said(&path, &error))
     }
 
     /// Sets the log and the final frontier aside and begins an empty log. What this peer signed stays.
