@@ -1,10 +1,14 @@
 //! What must hold of any bytes at all. Shared by the fuzz targets and the test that replays the corpus.
 #![allow(dead_code)]
 
+use core::time::Duration;
+use std::net::SocketAddr;
+
 use murmur_collectives::{
-    Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, ONE_Q16, Rules, VersionVector, WireEntry,
+    Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, ONE_Q16, PeerId, Rules, VersionVector,
+    WireEntry,
 };
-use murmur_coordinatorless::{Kind, Message};
+use murmur_coordinatorless::{Config, Event, Input, Kind, Message, Node, Output, Reach, Setup, Stored, Time};
 
 /// Reads a message. One that is read is written and read again as the same. Says whether it was accepted.
 pub(crate) fn message(input: &[u8]) -> bool {
@@ -42,9 +46,54 @@ fn run() -> Hash {
     Hash([0x32; 32])
 }
 
-/// A fold of one parameter in which the speaker has enrolled.
-fn listener(speaker: &Identity) -> Fold {
-    let rules = Rules {
+/// A datagram that the speaker sends to a peer who knows nobody else. Says whether that peer took it without complaint.
+///
+/// Whatever it says of members, a minute later the peer still runs, and has not heard of more of them than fit a datagram.
+pub(crate) fn datagram(input: &[u8]) -> bool {
+    let (speaker, mut node) = (speaker().peer_id(), member(2));
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    node.handle(Time::default(), Input::Connected { peer: speaker, address, reach: Reach::Direct });
+    complains(&mut node, speaker);
+    node.handle(Time::default(), Input::Datagram { from: speaker, bytes: input.to_vec() });
+    let accepted = !complains(&mut node, speaker);
+    let before = node.footprint().membership;
+    let mut timers = 0;
+    while let Some(at) = node.poll_timeout().filter(|at| *at < Time::default() + Duration::from_secs(60)) {
+        node.handle_timeout(at);
+        complains(&mut node, speaker);
+        timers += 1;
+        assert!(timers < 10_000, "a timer that is never done");
+    }
+    assert!(node.footprint().membership <= before + 64 * 1024, "what one datagram says takes little room");
+    accepted
+}
+
+/// Takes what the node has to say. Whether it complains about `peer`.
+fn complains(node: &mut Node, about: PeerId) -> bool {
+    let outputs = core::iter::from_fn(|| node.poll_output());
+    let complaint = |output: &Output| matches!(output, Output::Event(Event::BadInput { peer, .. }) if *peer == about);
+    outputs.filter(complaint).count() > 0
+}
+
+/// A peer on an empty disk in the speaker's run.
+fn member(secret: u8) -> Node {
+    Node::new(Setup {
+        manifest: Vec::new(),
+        run: run(),
+        rules: rules(&speaker()),
+        genesis: vec![0],
+        identity: Identity::from_secret(&[secret; 32]),
+        class: Hash::NONE,
+        config: Config::default(),
+        seed: 0,
+        incarnation: 1,
+        address_book: Vec::new(),
+        stored: Stored::default(),
+    })
+}
+
+fn rules(speaker: &Identity) -> Rules {
+    Rules {
         parameters: 1,
         top: 64,
         alpha_start_q16: ONE_Q16,
@@ -58,8 +107,12 @@ fn listener(speaker: &Identity) -> Fold {
         frontier_every_tokens: 0,
         class: None,
         founders: vec![Founder { peer: speaker.peer_id(), vrf_key: [0; 32] }],
-    };
-    let mut fold = Fold::new(run(), rules, vec![0]);
+    }
+}
+
+/// A fold of one parameter in which the speaker has enrolled.
+fn listener(speaker: &Identity) -> Fold {
+    let mut fold = Fold::new(run(), rules(speaker), vec![0]);
     let header = Header {
         run: run(),
         author: speaker.peer_id(),

@@ -19,3 +19,9 @@ fn entries_of_the_corpus_are_judged_as_their_names_say() {
     let (good, bad) = replay("entry", check::entry);
     assert!(good >= 5 && bad >= 10, "{good} good and {bad} bad entries: is the corpus there?");
 }
+
+#[test]
+fn datagrams_of_the_corpus_are_judged_as_their_names_say() {
+    let (good, bad) = replay("datagram", check::datagram);
+    assert!(good >= 5 && bad >= 8, "{good} good and {bad} bad datagrams: is the corpus there?");
+}

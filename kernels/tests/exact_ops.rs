@@ -6,8 +6,8 @@ mod exact_support;
 use exact_support::{numbers, pools};
 use murmur_kernels::exact::conformance::{EXPECTED, conformance, vectors};
 use murmur_kernels::exact::{
-    Activation, Conv, ConvScratch, Level, MOMENTS, Matrix, Norm, NormGrads, Pool, Rope, Scratch, ShapeError, Turn,
-    activate, activate_backward, linear_grads, linear_scratch, norm, norm_backward, norm_scratch, swiglu,
+    Activation, Conv, ConvScratch, Level, MOMENTS, Matrix, Norm, NormGrads, Pool, Rope, Scratch, ShapeError, Start,
+    Turn, activate, activate_backward, linear_grads, linear_scratch, matmul, norm, norm_backward, norm_scratch, swiglu,
     swiglu_backward,
 };
 
@@ -216,6 +216,49 @@ fn convolution_and_its_gradient_follow_the_definition() {
         for (i, &got) in grad_weight.iter().enumerate() {
             assert!(close_enough(got, pulled(&x, &moved(&weight, i)) - start), "{conv:?} weight {i}");
         }
+    }
+}
+
+/// More outputs than are computed at a time: the sums over them are still those of one product.
+#[test]
+fn a_convolution_of_many_outputs_has_the_bits_of_one_product() {
+    let conv =
+        Conv { batch: 2, size: [25, 24], channels: 3, filters: 5, kernel: [3, 4], stride: [1, 1], padding: [1, 2] };
+    let ([high, wide], depth) = (conv.out(), 36);
+    let outputs = 2 * high * wide;
+    assert!(outputs > 1100, "several slabs");
+    let (x, weight, grad) = (numbers(1, 2 * 25 * 24 * 3), numbers(2, depth * 5), numbers(3, outputs * 5));
+    let source = |output: usize, number: usize| {
+        let (image, y, across) = (output / (high * wide), output / wide % high, output % wide);
+        let (tap, channel) = (number / 3, number % 3);
+        let row = (y + tap / 4).checked_sub(1).filter(|row| *row < 25)?;
+        let column = (across + tap % 4).checked_sub(2).filter(|column| *column < 24)?;
+        Some(((image * 25 + row) * 24 + column) * 3 + channel)
+    };
+    let patches: Vec<f32> =
+        (0..outputs * depth).map(|i| source(i / depth, i % depth).map_or(0.0, |at| x[at])).collect();
+    let matrix = |values, rows, columns| Matrix::new(values, rows, columns).unwrap();
+    let product = |a: Matrix<'_>, b: Matrix<'_>| {
+        let mut out = vec![0.0; a.shape()[0] * b.shape()[1]];
+        matmul(&pool(), a, b, Start::Zero, &mut out, &mut Scratch::default()).unwrap();
+        out
+    };
+    let (patched, weights, grads) =
+        (matrix(&patches, outputs, depth), matrix(&weight, depth, 5), matrix(&grad, outputs, 5));
+    let mut pulled = vec![0.0; x.len()];
+    for (i, value) in product(grads, weights.transposed()).into_iter().enumerate() {
+        source(i / depth, i % depth).into_iter().for_each(|at| pulled[at] += value);
+    }
+    for threads in [1, 3] {
+        let pool = Pool::new(Level::best(), threads).unwrap();
+        let (mut out, mut grad_x, mut grad_weight) =
+            (vec![0.0; outputs * 5], vec![0.0; x.len()], vec![0.0; weight.len()]);
+        let mut scratch = ConvScratch::default();
+        conv.forward(&pool, [&x, &weight], &mut out, &mut scratch).unwrap();
+        conv.backward(&pool, [&x, &weight, &grad], [&mut grad_x, &mut grad_weight], &mut scratch).unwrap();
+        assert_eq!(out, product(patched, weights));
+        assert_eq!(grad_weight, product(patched.transposed(), grads));
+        assert_eq!(grad_x, pulled);
     }
 }
 

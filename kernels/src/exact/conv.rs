@@ -4,8 +4,10 @@
 //! sum in ascending order of kernel row, kernel column and channel, in blocks of 256 as in any product; what lies outside takes part as
 //! `+0`. The gradient of an image adds, for each value, the patches it is in, in ascending order of outputs.
 
+use core::ops::Range;
+
 use super::buffer::Buffer;
-use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul};
+use super::matmul::{DEPTH, Matrix, Scratch, ShapeError, Start, matmul};
 use super::pool::Pool;
 use super::rows::GROUP;
 
@@ -27,6 +29,9 @@ pub struct Conv {
     /// Zeros around the image, above and below, left and right.
     pub padding: [usize; 2],
 }
+
+/// Outputs whose patches are made at a time: few enough to stay in the second-level cache. A whole block of a sum over outputs.
+const SLAB: usize = DEPTH;
 
 /// Memory of a convolution; keep one and pass it to each call.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +79,13 @@ impl Conv {
         scratch: &mut ConvScratch,
     ) -> Result<(), ShapeError> {
         self.check("conv", x.len(), weight.len(), out.len())?;
-        self.gather(pool, x, &mut scratch.patches);
-        let patches = Matrix::new(&scratch.patches, self.rows(), self.depth())?;
+        let ConvScratch { patches, product } = scratch;
         let weight = Matrix::new(weight, self.depth(), self.filters)?;
-        matmul(pool, patches, weight, Start::Zero, out, &mut scratch.product)
+        for (slab, out) in self.slabs().zip(out.chunks_mut(SLAB * self.filters.max(1))) {
+            let patches = self.gather(pool, &slab, x, patches);
+            matmul(pool, Matrix::new(patches, slab.len(), self.depth())?, weight, Start::Zero, out, product)?;
+        }
+        Ok(())
     }
 
     /// Gradients of image and weight, written over `grad_x` and `grad_weight`.
@@ -93,61 +101,74 @@ impl Conv {
     ) -> Result<(), ShapeError> {
         self.check("conv_backward", x.len(), weight.len(), grad.len())?;
         self.check("conv_backward", grad_x.len(), grad_weight.len(), grad.len())?;
-        let (rows, depth) = (self.rows(), self.depth());
-        self.gather(pool, x, &mut scratch.patches);
+        let depth = self.depth();
         let ConvScratch { patches, product } = scratch;
-        let grad = Matrix::new(grad, rows, self.filters)?;
-        matmul(pool, Matrix::new(patches, rows, depth)?.transposed(), grad, Start::Zero, grad_weight, product)?;
-        let weight = Matrix::new(weight, depth, self.filters)?;
-        matmul(pool, grad, weight.transposed(), Start::Zero, patches, product)?;
-        self.scatter(patches, grad_x);
+        let weight = Matrix::new(weight, depth, self.filters)?.transposed();
+        grad_x.fill(0.0);
+        grad_weight.fill(0.0);
+        for (slab, grad) in self.slabs().zip(grad.chunks(SLAB * self.filters.max(1))) {
+            let grad = Matrix::new(grad, slab.len(), self.filters)?;
+            let patches = self.gather(pool, &slab, x, patches);
+            let turned = Matrix::new(patches, slab.len(), depth)?.transposed();
+            let start = if slab.start == 0 { Start::Zero } else { Start::Current };
+            matmul(pool, turned, grad, start, grad_weight, product)?;
+            matmul(pool, grad, weight, Start::Zero, patches, product)?;
+            self.scatter(&slab, patches, grad_x);
+        }
         Ok(())
     }
 
-    /// The patch of each output: `[rows, depth]`.
-    fn gather(&self, pool: &Pool, x: &[f32], patches: &mut Buffer) {
-        let (depth, channels) = (self.depth(), self.channels);
-        let patches = patches.fit(self.rows() * depth);
-        if patches.is_empty() {
-            return;
-        }
-        pool.chunks(patches, GROUP * depth, |group, patches| {
-            for (i, patch) in patches.chunks_exact_mut(depth).enumerate() {
-                for (tap, place) in patch.chunks_exact_mut(channels).enumerate() {
-                    match self.source(group * GROUP + i, tap) {
-                        Some(at) => place.copy_from_slice(&x[at..at + channels]),
-                        None => place.fill(0.0),
+    /// The outputs, some at a time.
+    fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.rows();
+        (0..rows).step_by(SLAB).map(move |first| first..rows.min(first + SLAB))
+    }
+
+    /// The patch of each output of a slab: `[outputs, depth]`.
+    fn gather<'a>(&self, pool: &Pool, slab: &Range<usize>, x: &[f32], patches: &'a mut Buffer) -> &'a mut [f32] {
+        let depth = self.depth();
+        let patches = patches.fit(slab.len() * depth);
+        if depth > 0 {
+            pool.chunks(patches, GROUP * depth, |group, patches| {
+                for (i, patch) in patches.chunks_exact_mut(depth).enumerate() {
+                    patch.fill(0.0);
+                    for (part, at) in self.insides(slab.start + group * GROUP + i) {
+                        let values = &x[at..at + part.len()];
+                        patch[part].copy_from_slice(values);
                     }
                 }
-            }
-        });
+            });
+        }
+        patches
     }
 
-    /// Adds the patches back to where they came from.
-    fn scatter(&self, patches: &[f32], x: &mut [f32]) {
-        x.fill(0.0);
-        if self.depth() == 0 {
-            return;
-        }
-        for (row, patch) in patches.chunks_exact(self.depth()).enumerate() {
-            for (tap, values) in patch.chunks_exact(self.channels).enumerate() {
-                if let Some(at) = self.source(row, tap) {
-                    x[at..at + self.channels].iter_mut().zip(values).for_each(|(x, value)| *x += value);
-                }
+    /// Adds the patches of a slab back to where they came from.
+    fn scatter(&self, slab: &Range<usize>, patches: &[f32], x: &mut [f32]) {
+        for (row, patch) in slab.clone().zip(patches.chunks_exact(self.depth().max(1))) {
+            for (part, at) in self.insides(row) {
+                let places = &mut x[at..at + part.len()];
+                places.iter_mut().zip(&patch[part]).for_each(|(x, value)| *x += value);
             }
         }
     }
 
-    /// Where in the images a tap of an output's patch is; nothing outside of them.
-    fn source(&self, row: usize, tap: usize) -> Option<usize> {
-        let [_, across] = self.out();
-        let (image, place) = (row / (self.out()[0] * across), row % (self.out()[0] * across));
-        let along = |i: usize, out: usize, tap: usize| {
-            let at = (out * self.stride[i].max(1) + tap).checked_sub(self.padding[i])?;
-            (at < self.size[i]).then_some(at)
+    /// For each row of the kernel that an output sees: the numbers of its patch that lie inside the image, and where in the images
+    /// they are.
+    fn insides(&self, output: usize) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
+        let Self { size, channels, kernel, padding, .. } = *self;
+        let [high, wide] = self.out();
+        let (image, place) = (output / (high * wide), output % (high * wide));
+        let first = [place / wide * self.stride[0].max(1), place % wide * self.stride[1].max(1)];
+        let inside = |i: usize| {
+            let taps = [padding[i], padding[i] + size[i]].map(|edge| edge.saturating_sub(first[i]).min(kernel[i]));
+            taps[0]..taps[1]
         };
-        let y = along(0, place / across, tap / self.kernel[1])?;
-        let x = along(1, place % across, tap % self.kernel[1])?;
-        Some(((image * self.size[0] + y) * self.size[1] + x) * self.channels)
+        let across = inside(1);
+        let down = if across.is_empty() { 0..0 } else { inside(0) };
+        down.map(move |tap| {
+            let (y, x) = (first[0] + tap - padding[0], first[1] + across.start - padding[1]);
+            let from = (tap * kernel[1] + across.start) * channels;
+            (from..from + across.len() * channels, ((image * size[0] + y) * size[1] + x) * channels)
+        })
     }
 }

@@ -21,7 +21,7 @@ use block::Block;
 use pack::{Panels, Right};
 
 /// Steps in a block: part of the profile, so nothing may cut a sum elsewhere.
-const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 
 /// Steps in a piece of a packed factor: pieces are what threads share out, and panels of one must not all lie pages apart. They fill a block.
 const PIECE: usize = 64;
