@@ -17,6 +17,10 @@
 //! it, which it does only after such a gathering in an earlier round after r: there is none. So nothing else is ever
 //! committed in this epoch.
 //!
+//! **Restarts.** What a voter signed last is durable before anyone sees it, with the rows of the frontiers it signed for and
+//! the entries it held; restarted, it says the votes again. Without the rows a lock whose frontier nobody else remembers
+//! would let nothing follow; without the votes, one that only its voter heard of would be waited for in vain.
+//!
 //! **Exclusion.** When G₍e₎ is final, an entry outside it whose author knew no newer epoch than e − 2 leaves the set on every
 //! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing. Until a
 //! frontier contains an author's enrolment its entries know no epoch but the enrolment's, so that they leave with it: else

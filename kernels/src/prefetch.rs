@@ -4,10 +4,10 @@
 //! the first is changed lets the waits overlap and halves its time; asking a chunk earlier, or around the second cache,
 //! was no faster. Nothing depends on the hint; elsewhere than on x86-64 it is not given.
 
-/// Asks for the cache line of `value`.
+/// Asks for the cache line in which `value` begins.
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(crate) fn prefetch(value: &i64) {
+pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 CPU has the instruction; it changes no memory and cannot fault, whatever the address, and the
     // address is that of a live reference.
