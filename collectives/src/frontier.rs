@@ -36,8 +36,7 @@
 //!
 //! **Fading.** If a third of the weight is gone for good, nothing becomes final. So after four epochs' work without a new
 //! frontier, F is certified also by more than 2/3 of the work in F ∖ G₍e₎ together with more than 1/3 of the voters of
-//! G₍e₎; after eight, by 2/3 of the work alone. Of that work the newest four epochs' count: by the tokens that an author had
-//! seen when it began. Else, where peers come and go, those who are there would never again have two thirds of it. The first needs an honest voter of G₍e₎, so no stranger can invent it; but the
+//! G₍e₎; after eight, by 2/3 of the work alone. The first needs an honest voter of G₍e₎, so no stranger can invent it; but the
 //! two sides of a partition that outlasts four epochs' work may both reach it. When they meet, the certificate that more of
 //! G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from it.
 //! Peers that add no more than so much work before any of it is final must allow three times as much again while rounds go
@@ -58,9 +57,6 @@ const VOTE_CONTEXT: &str = "murmuration vote v1";
 /// Epochs' work after which weights fade, and after which they are gone.
 const FADES_AFTER: u64 = 4;
 const FADED_AFTER: u64 = 8;
-
-/// Epochs' work by which voters are weighed, if there was more since the frontier before.
-pub(crate) const RECENT: u64 = 4;
 
 /// How far a frontier goes in one author's chain.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]

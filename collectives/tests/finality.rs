@@ -57,26 +57,6 @@ fn epoch(swarm: &mut Swarm, peers: core::ops::Range<usize>) -> Certificate {
     settle(swarm, &peers.collect::<Vec<_>>())
 }
 
-/// Peers 0 and 1 did most of what is not final, and are gone. The two who came later did the newest four epochs' work.
-#[test]
-fn who_came_later_decides_although_those_who_are_gone_did_more() {
-    let mut swarm = swarm();
-    for peers in [0..2, 0..2, 0..2, 0..2, 0..2, 0..2, 2..4, 2..4, 2..4, 2..4, 2..4] {
-        peers.for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        swarm.share_all();
-    }
-    let proposal = swarm.fold(2).candidate().unwrap();
-    let voters: Vec<_> = proposal.frontier.voters.iter().map(|voter| (voter.peer, voter.weight)).collect();
-    let mut later: Vec<_> = [2, 3].map(|peer| (swarm.peers[peer].identity.peer_id(), 4000)).to_vec();
-    later.sort_unstable();
-    assert_eq!(voters, later);
-    let certificate = certify(&swarm, &proposal, &[2, 3]);
-    for peer in 0..4 {
-        assert_eq!(swarm.fold(peer).judge(&proposal), Judgement::Good);
-        swarm.peers[peer].fold.finalize(&certificate, proposal.clone()).unwrap();
-    }
-}
-
 #[test]
 fn pruning_keeps_memory_flat_and_changes_nothing() {
     let mut swarm = swarm();

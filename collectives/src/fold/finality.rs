@@ -1,7 +1,6 @@
 //! Final frontiers and the fold: what to propose, whether a proposal is right, and what becoming final does.
 
 use super::{Fold, Judgement, RebuildError, move_weight, settle::PAYLOADS_HELD};
-use crate::frontier::RECENT;
 use crate::{
     Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, VOTERS_MAX, VersionVector,
     Voter, rows_digest,
@@ -116,13 +115,9 @@ impl Fold {
         Foundation { ledgers, middle: middle.to_components(), kept }
     }
 
-    /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier, but none that are older
-    /// than a few epochs' work. Where peers come and go, what was done long ago was done by peers that are gone.
+    /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier.
     fn voters(&self, view: &VersionVector) -> Vec<Voter> {
-        let newest = self.epochs.newest();
-        let window = self.rules.frontier_every_tokens.saturating_mul(RECENT);
-        let since = self.log.clock(view).saturating_sub(window);
-        let before = if since > newest.frontier.clock { &self.older(view, since) } else { &newest.view };
+        let before = &self.epochs.newest().view;
         let trusted =
             |peer: &PeerId| self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view);
         let added = |(peer, count)| {
@@ -134,17 +129,6 @@ impl Fold {
         voters.truncate(VOTERS_MAX);
         voters.sort_unstable_by_key(|voter| voter.peer);
         if voters.is_empty() { self.epochs.newest().frontier.voters.clone() } else { voters }
-    }
-
-    /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens.
-    fn older(&self, view: &VersionVector, since: u64) -> VersionVector {
-        let count = |(author, count): (PeerId, u32)| {
-            let final_count = self.epochs.newest().view.count(&author);
-            let open = self.log.from(&author, final_count);
-            let old = open.partition_point(|record| self.log.clock(record.entry.base()) < since);
-            (author, open.get(old).map_or(count, |record| record.entry.seq().min(count)))
-        };
-        view.iter().map(count).collect()
     }
 
     /// Whether `proposal` may follow the newest frontier. Rebuilds its state, so it costs about as much as a checkpoint.
