@@ -134,7 +134,8 @@ impl Node {
         Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(self.finality.round_began?)))
     }
 
-    /// A round that did not decide is over (a late one ends as soon as it is split for good), or it is time to tell again what was heard.
+    /// A round that did not decide is over, a late one as soon as it is split for good; or it is time to tell again what was
+    /// heard.
     pub(super) fn finality_due(&mut self) {
         let Some(began) = self.finality.round_began.filter(|_| self.catch_up.is_done()) else { return };
         let late = self.now >= began + self.round_timeout();
