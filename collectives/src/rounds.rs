@@ -138,16 +138,19 @@ impl Rounds {
         let all = self.votes.values().flat_map(|votes| votes.values());
         let mut kept: BTreeSet<Hash> =
             all.filter(|vote| vote.round.saturating_add(1) >= self.round).map(|vote| vote.frontier).collect();
-        kept.extend(self.best.as_ref().map(|best| best.frontier));
-        kept.extend(self.signed().map(|(_, _, name)| name));
+        kept.extend(self.binding());
         self.frontiers.retain(|name, _| kept.contains(name));
+    }
+
+    /// Frontiers that the best gathering and the own votes name.
+    fn binding(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.best.iter().map(|best| best.frontier).chain(self.signed().map(|(_, _, name)| name))
     }
 
     fn forget_unvoted(&mut self) {
         let mut kept: BTreeSet<Hash> =
             self.votes.values().flat_map(|votes| votes.values()).map(|vote| vote.frontier).collect();
-        kept.extend(self.best.as_ref().map(|best| best.frontier));
-        kept.extend(self.signed().map(|(_, _, name)| name));
+        kept.extend(self.binding());
         let unvoted: Vec<Hash> = self.frontiers.keys().filter(|name| !kept.contains(name)).copied().collect();
         if unvoted.len() >= UNVOTED_MAX {
             unvoted.iter().for_each(|name| drop(self.frontiers.remove(name)));

@@ -103,6 +103,12 @@ impl World {
         }
     }
 
+    fn deliver_all(&mut self) {
+        while !self.mail.is_empty() {
+            self.deliver(0);
+        }
+    }
+
     fn hear_told(&mut self, to: usize, told: &[Vote]) {
         for vote in told {
             self.rounds[to].hear(vote.clone());
@@ -203,9 +209,7 @@ fn run_out(world: &mut World) {
         if world.mail.is_empty() {
             return;
         }
-        while !world.mail.is_empty() {
-            world.deliver(0);
-        }
+        world.deliver_all();
     }
 }
 
@@ -215,9 +219,7 @@ fn three_of_four_decide_in_one_round_and_two_do_not() {
     let mut world = World::new(std::slice::from_ref(&frontier));
     world.offer(0, frontier.name());
     world.act(1);
-    while !world.mail.is_empty() {
-        world.deliver(0);
-    }
+    world.deliver_all();
     assert!(world.rounds[0].certificate().is_none(), "nobody committed yet");
     run_out(&mut world);
     let certificate = world.rounds[1].certificate().expect("three of four are more than two thirds");
@@ -264,9 +266,7 @@ fn after_a_split_round_the_next_one_decides() {
         for n in 0..3 {
             world.rounds[n].next_round();
             world.offer(n, candidates[n % 2].name());
-            while !world.mail.is_empty() {
-                world.deliver(0);
-            }
+            world.deliver_all();
         }
         run_out(&mut world);
         assert!(round < 3 || world.decided().len() == 1, "four rounds of good weather decide");
@@ -297,14 +297,10 @@ fn a_voter_can_say_again_what_it_signed_before_a_restart() {
     let mut world = World::new(&candidates);
     world.offer(0, name);
     (1..3).for_each(|n| {
-        while !world.mail.is_empty() {
-            world.deliver(0);
-        }
+        world.deliver_all();
         world.act(n);
     });
-    while !world.mail.is_empty() {
-        world.deliver(0);
-    }
+    world.deliver_all();
     world.act(0);
     let signed: Vec<(u32, Ballot, Hash)> = world.rounds[0].signed().collect();
     assert_eq!(signed, [(0, Ballot::Propose, name), (0, Ballot::Commit, name)]);

@@ -50,7 +50,7 @@ fn run() -> Hash {
 ///
 /// Whatever it says of members, a minute later the peer still runs, and has not heard of more of them than fit a datagram.
 pub(crate) fn datagram(input: &[u8]) -> bool {
-    let (speaker, mut node) = (speaker().peer_id(), member(2));
+    let (speaker, mut node) = (speaker().peer_id(), listening_peer());
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
     node.handle(Time::default(), Input::Connected { peer: speaker, address, reach: Reach::Direct });
     complains(&mut node, speaker);
@@ -76,13 +76,13 @@ fn complains(node: &mut Node, about: PeerId) -> bool {
 }
 
 /// A peer on an empty disk in the speaker's run.
-fn member(secret: u8) -> Node {
+fn listening_peer() -> Node {
     Node::new(Setup {
         manifest: Vec::new(),
         run: run(),
         rules: rules(&speaker()),
         genesis: vec![0],
-        identity: Identity::from_secret(&[secret; 32]),
+        identity: Identity::from_secret(&[2; 32]),
         class: Hash::NONE,
         config: Config::default(),
         seed: 0,

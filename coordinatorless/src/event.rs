@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Hash, PeerId, VersionVector, WireEntry};
+use murmur_collectives::{Entry, Hash, PeerId, VersionVector, WireEntry};
 
 use crate::{EntryName, Kind, PeerAddress};
 
@@ -262,6 +262,12 @@ pub struct StoredEntry {
     pub entry: WireEntry,
     /// The payload of an update; absent where only a final frontier's state contains it.
     pub payload: Option<Arc<[u8]>>,
+}
+
+impl StoredEntry {
+    pub(crate) fn new(entry: &Entry, payload: Option<Arc<[u8]>>) -> Self {
+        Self { entry: entry.wire().clone(), payload }
+    }
 }
 
 /// What is worth telling.

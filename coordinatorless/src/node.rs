@@ -384,10 +384,10 @@ impl Node {
             self.gossip.grow(shared.author());
             // Without the excluded entry that it follows, it would not fit after a restart.
             if let Some(late) = behind {
-                let record = StoredEntry { entry: late.wire().clone(), payload: None };
+                let record = StoredEntry::new(&late, None);
                 self.outputs.push_back(Output::Append { record, durable: false });
             }
-            let record = StoredEntry { entry: shared.wire().clone(), payload: kept };
+            let record = StoredEntry::new(&shared, kept);
             // An own entry that comes back from others is not the newest: that one stays where it is.
             let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());
             self.outputs.push_back(Output::Append { record, durable });

@@ -87,9 +87,8 @@ impl Node {
         let (chain, rows) = (self.finality.chain.clone(), self.fold.epochs().newest().rows.clone());
         let proof = Proof { chain, rows, foundation: served.foundation.1.to_vec() };
         let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
-        let stored = |r: &Record| StoredEntry { entry: r.entry.wire().clone(), payload: r.payload.clone() };
-        let excluded = self.fold.log().all_excluded();
-        let excluded = excluded.map(|entry| StoredEntry { entry: entry.wire().clone(), payload: None });
+        let stored = |r: &Record| StoredEntry::new(&r.entry, r.payload.clone());
+        let excluded = self.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
         let records = excluded.chain(self.fold.in_order().map(stored)).collect();
         let epoch = self.fold.epochs().number();
         self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));

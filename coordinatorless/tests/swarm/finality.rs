@@ -91,8 +91,8 @@ fn a_partition_without_a_decision_loses_nothing() {
     assert!(net.epoch(0) > before.0, "{}", net.describe());
 }
 
-#[test]
-fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
+/// Of four founders the last was away for so long that its work was excluded, and came back. How much it had said before.
+fn back_after_long() -> (Net, u32) {
     let mut net = founded(world(3), 4, 4);
     train(&mut net, 3);
     part(&mut net, &[0, 1, 2], &[3]);
@@ -102,6 +102,12 @@ fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
     heal(&mut net);
     net.pass(Duration::from_secs(30));
     assert!(net.nodes[&3].is_caught_up(), "{}", net.describe());
+    (net, own)
+}
+
+#[test]
+fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
+    let (mut net, own) = back_after_long();
     train(&mut net, 4);
     net.pass(Duration::from_secs(20));
     assert_eq!((net.roots(&[]).len(), names(&net, &[0, 1, 2, 3]).len()), (1, 1), "{}", net.describe());
@@ -115,13 +121,7 @@ fn a_minority_that_was_away_for_long_loses_its_work_and_goes_on() {
 /// Everyone needs the last of what was excluded to take in what its author says behind it, after a restart, too.
 #[test]
 fn what_follows_excluded_work_outlives_a_restart_of_all_who_hold_it() {
-    let mut net = founded(world(3), 4, 4);
-    train(&mut net, 3);
-    part(&mut net, &[0, 1, 2], &[3]);
-    train(&mut net, 12);
-    let excluded = net.nodes[&3].fold().log().version().count(&net.id(3));
-    heal(&mut net);
-    net.pass(Duration::from_secs(30));
+    let (mut net, excluded) = back_after_long();
     net.author(3);
     net.pass(Duration::from_secs(2));
     let held = |net: &Net| net.nodes[&0].fold().log().version().count(&net.id(3));
