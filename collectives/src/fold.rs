@@ -11,7 +11,7 @@ use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
     Admission, Body, Chance, Entry, Epochs, Hash, Log, PeerId, Record, Rules, Stage, VersionVector,
-    odds::{chance, is_eligible},
+    odds::{Lately, chance},
     standing::Standing,
 };
 pub use finality::Resumption;
@@ -127,12 +127,19 @@ impl Fold {
         let horizon = self.epochs.horizon(epoch).into_iter().flat_map(VersionVector::iter);
         horizon.for_each(|(author, count)| view.raise(author, count));
         let trusted = self.is_trusted(&update.author(), &view);
-        chance(&self.rules, update, stage, trusted)
+        self.with_lately(epoch, |lately| chance(&self.rules, lately, update, stage, trusted))
     }
 
-    /// Whether `auditor` may be drawn for `update`: its key was known to the author before the update was made.
-    pub fn is_eligible(&self, auditor: &PeerId, update: &Entry) -> bool {
-        is_eligible(&self.rules, auditor, update)
+    /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it took part lately, and its key was known to the
+    /// author before the update was made.
+    pub fn is_eligible(&self, auditor: &PeerId, update: &Entry, epoch: u32) -> bool {
+        self.with_lately(epoch, |lately| lately.may_audit(&self.rules, auditor, update))
+    }
+
+    fn with_lately<T>(&self, epoch: u32, ask: impl FnOnce(&Lately<'_>) -> T) -> T {
+        let nothing = VersionVector::default();
+        let view = |epoch: Option<u32>| epoch.and_then(|epoch| self.epochs.view(epoch)).unwrap_or(&nothing);
+        ask(&Lately { newest: view(Some(epoch)), before: view(epoch.checked_sub(1)), begins: epoch == 0 })
     }
 
     /// Whether `entry` would fit now; see [`Log::admit`].

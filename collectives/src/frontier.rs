@@ -36,12 +36,19 @@
 //!
 //! **Fading.** If a third of the weight is gone for good, nothing becomes final. So after four epochs' work without a new
 //! frontier, F is certified also by more than 2/3 of the work in F ∖ G₍e₎ together with more than 1/3 of the voters of
-//! G₍e₎; after eight, by 2/3 of the work alone. The first needs an honest voter of G₍e₎, so no stranger can invent it; but the
-//! two sides of a partition that outlasts four epochs' work may both reach it. When they meet, the certificate that more of
+//! G₍e₎; after eight, by 2/3 of the work alone. Of that work only the newest two epochs' counts, or of at least four authors:
+//! else, where peers come and go, those who are there would never again have two thirds of it. For the same reason a lock
+//! fades when four epochs' work was done after what it is on, or one where work alone decides: whoever knew that this had
+//! been decided would have said so by then. Where epochs are short that would be no time at all. So voters wait for four
+//! rounds' time as well before they count what work alone decides, or break a lock ([`crate::Patience`]).
+//! What a third of G₍e₎'s voters signed no stranger can have invented; what the work alone stands behind is believed by those
+//! who hold that work and have checked it ([`Certificate::is_backed`]).
+//! The two sides of a partition that outlasts four epochs' work may both decide. When they meet, the certificate that more of
 //! G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from it.
 //! Peers that add no more than so much work before any of it is final must allow three times as much again while rounds go
 //! by: however much of it was by peers that are gone, those who are left then come to two thirds.
-//! So: *safe while less than a third of the weight is faulty and no partition outlasts four epochs' work.*
+//! So: *safe while less than a third of the weight is faulty and no partition outlasts four epochs' work; when nothing was
+//! decided for eight, none that outlasts one.*
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -57,6 +64,16 @@ const VOTE_CONTEXT: &str = "murmuration vote v1";
 /// Epochs' work after which weights fade, and after which they are gone.
 const FADES_AFTER: u64 = 4;
 const FADED_AFTER: u64 = 8;
+
+/// Epochs' work after which a lock on what the work alone may decide fades.
+const FREES_AFTER: u64 = 1;
+
+/// Epochs' work by which voters are weighed, if there was more since the frontier before.
+pub(crate) const RECENT: u64 = 2;
+
+/// Authors whose work that has to be, at least; else twice as much counts, and so on. Nobody is to decide alone because all
+/// others were away for a moment.
+pub(crate) const RECENT_MIN: usize = 4;
 
 /// How far a frontier goes in one author's chain.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,12 +220,29 @@ impl Frontier {
 
     /// Whether the votes of `signers` (each named once) for `next`, the frontier after this one, decide.
     pub fn decides<'a>(&self, rules: &Rules, next: &Self, signers: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
+        let by_work = next.clock >= self.after(rules, FADED_AFTER) && next.share(signers.clone()).exceeds(2, 3);
+        by_work || self.backs(rules, next, signers)
+    }
+
+    /// The same, and so many of this frontier's own voters are among them that an honest one is.
+    pub fn backs<'a>(&self, rules: &Rules, next: &Self, signers: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
         let (old, new) = (self.share(signers.clone()), next.share(signers));
-        let since = next.clock.saturating_sub(self.clock);
-        let after = |epochs: u64| since >= epochs.saturating_mul(rules.frontier_every_tokens);
-        old.exceeds(2, 3)
-            || after(FADES_AFTER) && new.exceeds(2, 3) && old.exceeds(1, 3)
-            || after(FADED_AFTER) && new.exceeds(2, 3)
+        old.exceeds(2, 3) || next.clock >= self.fades_at(rules) && new.exceeds(2, 3) && old.exceeds(1, 3)
+    }
+
+    /// With how many tokens in all the weights of this frontier's voters begin to fade.
+    pub fn fades_at(&self, rules: &Rules) -> u64 {
+        self.after(rules, FADES_AFTER)
+    }
+
+    /// With how many tokens in all a lock on `next`, which would follow this frontier, has faded.
+    pub fn frees_at(&self, rules: &Rules, next: &Self) -> u64 {
+        let by_work = next.clock >= self.after(rules, FADED_AFTER);
+        next.after(rules, if by_work { FREES_AFTER } else { FADES_AFTER })
+    }
+
+    fn after(&self, rules: &Rules, epochs: u64) -> u64 {
+        self.clock.saturating_add(epochs.saturating_mul(rules.frontier_every_tokens))
     }
 
     /// Whether `peer`'s vote for `next` counts.
@@ -302,6 +336,12 @@ impl Certificate {
         let said = digest(run, self.frontier.epoch, self.round, Ballot::Commit, self.frontier.name());
         let verified = self.signed.iter().all(|signed| signed.voter.verifies(&said.0, &signed.signature));
         if verified { Ok(()) } else { Err(NotFinal::Signature) }
+    }
+
+    /// Whether voters of `previous` stand behind it, so many that an honest one does, which has checked everything. If not,
+    /// it is proven only to those who can check its frontier themselves.
+    pub fn is_backed(&self, rules: &Rules, previous: &Frontier) -> bool {
+        previous.backs(rules, &self.frontier, self.signed.iter().map(|signed| &signed.voter))
     }
 
     /// Whether this certificate stands against `other`, which makes another frontier the one after `previous`: the one

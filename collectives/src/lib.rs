@@ -38,6 +38,6 @@ pub use identity::{Identity, PeerId};
 pub use log::{Admission, Invalid, Log, Place, Record};
 pub use odds::Chance;
 pub use remembered::{holds, remember_proofs};
-pub use rounds::{Heard, Rounds, Signing};
+pub use rounds::{Heard, Patience, Rounds, Signing};
 pub use rules::{BadRule, Founder, ONE_Q16, Rules};
 pub use version::{Component, NotCanonical, VersionVector};

@@ -2,6 +2,9 @@
 //!
 //! Whether a verdict counts is decided here and not when it comes in: a proven fork may cut the dispute that called for it,
 //! or the verdict that had made its author trusted, and what is left must be the same whichever came first.
+//!
+//! Only those who took part lately are drawn among. Were it all who ever did, a run whose peers come and go would soon draw
+//! hardly anyone who is there.
 
 use crate::{Entry, PeerId, Rules, Stage, VersionVector};
 
@@ -28,13 +31,44 @@ impl Chance {
     }
 }
 
+/// Who took part lately, for those who know some epoch: whoever added to its frontier, or to the set since. What an author
+/// claims to have seen adds to that and takes nothing from it.
+pub(crate) struct Lately<'a> {
+    /// The frontier of that epoch, and the one before.
+    pub(crate) newest: &'a VersionVector,
+    pub(crate) before: &'a VersionVector,
+    /// Whether there is none: then founders need not have begun.
+    pub(crate) begins: bool,
+}
+
+impl Lately<'_> {
+    fn includes(&self, peer: &PeerId, base: &VersionVector) -> bool {
+        let settled = self.newest.count(peer);
+        settled > self.before.count(peer) || base.count(peer) > settled
+    }
+
+    /// Whether `auditor` may be drawn for `update`: it took part lately, and its key was known to the author before.
+    pub(crate) fn may_audit(&self, rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
+        let (base, is_founder) = (update.base(), rules.is_founder(auditor));
+        let known = is_founder || base.contains(auditor, 0);
+        *auditor != update.author() && known && (self.includes(auditor, base) || is_founder && self.begins)
+    }
+
+    /// How many may be drawn.
+    fn count(&self, rules: &Rules, update: &Entry) -> u64 {
+        let founders = rules.founders.iter().map(|founder| founder.peer);
+        let enrolled = update.base().iter().map(|(peer, _)| peer).filter(|peer| !rules.is_founder(peer));
+        founders.chain(enrolled).filter(|peer| self.may_audit(rules, peer, update)).count() as u64
+    }
+}
+
 /// The chance with which one eligible peer is drawn to audit `update`, whose author was trusted when it was made or not.
 ///
 /// First lottery: each of `n` eligible peers is drawn with p such that someone is drawn with the manifest's audit rate,
 /// 1 − (1 − p)^n = rate; at rate 1 everyone is. Authors on probation are audited almost always.
 /// Confirming lottery: quorum + 2 of them are expected.
-pub(crate) fn chance(rules: &Rules, update: &Entry, stage: Stage, trusted: bool) -> Chance {
-    let eligible = eligible_count(rules, update);
+pub(crate) fn chance(rules: &Rules, lately: &Lately<'_>, update: &Entry, stage: Stage, trusted: bool) -> Chance {
+    let eligible = lately.count(rules, update);
     match stage {
         Stage::First if trusted => share_of(rules.audit_rate_q16, eligible),
         Stage::First => share_of(rules.audit_rate_q16.max(PROBATION_RATE_Q16), eligible),
@@ -43,22 +77,6 @@ pub(crate) fn chance(rules: &Rules, update: &Entry, stage: Stage, trusted: bool)
             Chance(((wanted << 32) / eligible.max(1)).min(Chance::CERTAIN.0))
         }
     }
-}
-
-/// Whether `auditor` may be drawn for `update`: its key was known to the author before the update was made.
-pub(crate) fn is_eligible(rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
-    *auditor != update.author() && (rules.is_founder(auditor) || is_enrolled(update.base(), auditor))
-}
-
-fn is_enrolled(base: &VersionVector, auditor: &PeerId) -> bool {
-    base.contains(auditor, 0)
-}
-
-fn eligible_count(rules: &Rules, update: &Entry) -> u64 {
-    let founders = rules.founders.iter().map(|founder| founder.peer).filter(|peer| *peer != update.author());
-    let enrolled = update.base().iter().map(|(peer, _)| peer);
-    let others = enrolled.filter(|peer| *peer != update.author() && !rules.is_founder(peer));
-    (founders.count() + others.count()) as u64
 }
 
 /// The smallest p with (1 − p)^n ≤ 1 − rate, by bisection in integers.

@@ -4,6 +4,8 @@
 //! [`Rounds::accept`]; [`Rounds::vote`] and [`Rounds::offer`] then say what to sign, which the owner must make durable
 //! before anyone sees it. No clock: the owner says when a round is over. See [`crate::Frontier`] for why this is safe.
 
+mod counting;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -11,7 +13,7 @@ use std::{
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::{Ballot, Certificate, Frontier, Hash, PeerId, Rules, Signed, Vote};
+use crate::{Ballot, Frontier, Hash, PeerId, Rules, Vote};
 
 /// Votes kept of one voter: the newest; what an honest one's lock rests on is kept by the best gathering.
 const VOTES_KEPT: usize = 8;
@@ -40,6 +42,15 @@ pub struct Signing {
     pub committed: Option<Hash>,
     /// The newest commitment: round and frontier.
     pub lock: Option<(u32, Hash)>,
+}
+
+/// For what a voter has waited long, in time. Work alone measures no time where epochs are short.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// For a decision: then what the work alone stands behind counts.
+    pub undecided: bool,
+    /// For one since its newest commitment: then a lock may fade.
+    pub committed: bool,
 }
 
 /// What became of a vote that came in.
@@ -71,6 +82,10 @@ pub struct Rounds {
     signing: Signing,
     frontiers: BTreeMap<Hash, Arc<Frontier>>,
     accepted: BTreeSet<Hash>,
+    /// Tokens there are, as far as the owner knows.
+    clock: u64,
+    /// Whether the owner has waited for long: for any decision, and for one since it committed.
+    patience: Patience,
     votes: BTreeMap<PeerId, BTreeMap<(u32, Ballot), Vote>>,
     best: Option<Gathering>,
 }
@@ -86,7 +101,20 @@ impl Rounds {
         let signing = signing.filter(|signed| signed.epoch == epoch && signed.previous == name).unwrap_or(fresh);
         let round = if silent { u32::MAX } else { signing.round };
         let (frontiers, accepted, votes) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { rules, me, previous, round, signing, frontiers, accepted, votes, best: None }
+        let clock = previous.clock;
+        Self {
+            rules,
+            me,
+            previous,
+            round,
+            signing,
+            frontiers,
+            accepted,
+            clock,
+            patience: Patience::default(),
+            votes,
+            best: None,
+        }
     }
 
     /// The epoch that is decided.
@@ -125,6 +153,7 @@ impl Rounds {
         if self.frontiers.len() >= FRONTIERS_MAX {
             self.forget_old();
         }
+        self.accepted.retain(|name| self.frontiers.contains_key(name));
         if self.frontiers.len() >= FRONTIERS_MAX {
             return false;
         }
@@ -160,6 +189,16 @@ impl Rounds {
     /// The owner holds exactly this set, and everything about it is right.
     pub fn accept(&mut self, name: Hash) {
         self.accepted.insert(name);
+        self.gather();
+    }
+
+    /// The owner holds so many tokens, and has waited so.
+    pub fn set_clock(&mut self, clock: u64, patience: Patience) {
+        let ended = self.patience != patience;
+        (self.clock, self.patience) = (clock, patience);
+        if ended {
+            self.gather();
+        }
     }
 
     /// Whether the owner accepted it.
@@ -218,39 +257,14 @@ impl Rounds {
         Heard::New
     }
 
-    /// Takes proposals that were told together: if they gather in a later round than any known here, they count, even
-    /// those whose voter said something else here or was forgotten. A faulty voter that tells everyone something else
-    /// could make a lock rest on its word which nobody else may follow; told together, the proposals explain the lock.
-    ///
-    /// # Errors
-    /// In whose name a vote among those that would count stands which `is_signed` refuses; nothing is taken then.
-    pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), PeerId> {
-        let known = self.best.as_ref().map(|best| best.round);
-        let mut groups: BTreeMap<(u32, Hash), BTreeMap<PeerId, &Vote>> = BTreeMap::new();
-        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Propose) {
-            if known.is_none_or(|known| vote.round > known) {
-                groups.entry((vote.round, vote.frontier)).or_default().insert(vote.voter, vote);
-            }
-        }
-        let decides = |((_, name), votes): &(&(u32, Hash), &BTreeMap<PeerId, &Vote>)| {
-            let known = self.frontiers.get(name);
-            known.is_some_and(|frontier| self.previous.decides(&self.rules, frontier, votes.keys()))
-        };
-        let Some((&(round, frontier), votes)) = groups.iter().rev().find(decides) else { return Ok(()) };
-        let heard = |vote: &Vote| self.votes.get(&vote.voter).and_then(|votes| votes.get(&(round, vote.ballot)));
-        if let Some(forged) = votes.values().find(|vote| heard(vote) != Some(vote) && !is_signed(vote)) {
-            return Err(forged.voter);
-        }
-        let votes = votes.values().map(|vote| (*vote).clone()).collect();
-        self.best = Some(Gathering { round, frontier, votes });
-        Ok(())
-    }
-
-    /// Votes worth telling a neighbour, together: the best gathering, and those of the present round and the one before.
+    /// Votes worth telling a neighbour, together: the best gathering, those of the present round and the one before, and what
+    /// each voter said last, so that whoever comes later learns which round others have reached.
     pub fn telling(&self) -> Vec<Vote> {
         let mut told: Vec<Vote> = self.best.iter().flat_map(|best| best.votes.iter()).cloned().collect();
-        let all = self.votes.values().flat_map(|votes| votes.values());
-        let recent = all.filter(|vote| vote.round.saturating_add(1) >= self.round && !told.contains(vote));
+        let newest = |votes: &BTreeMap<(u32, Ballot), Vote>| votes.last_key_value().map_or(0, |((round, _), _)| *round);
+        let all = self.votes.values().flat_map(|votes| votes.values().map(move |vote| (vote, newest(votes))));
+        let worth = |vote: &Vote, newest: u32| vote.round.saturating_add(1) >= self.round.min(newest.saturating_add(1));
+        let recent = all.filter(|(vote, newest)| worth(vote, *newest) && !told.contains(vote)).map(|(vote, _)| vote);
         let recent: Vec<Vote> = recent.cloned().collect();
         told.extend(recent);
         told
@@ -259,25 +273,6 @@ impl Rounds {
     /// Goes on to the next round.
     pub fn next_round(&mut self) {
         self.round = self.round.saturating_add(1);
-    }
-
-    /// Goes to the newest round that more than a third of the weight has reached. Whether that changed anything.
-    pub fn follow(&mut self) -> bool {
-        let all: u128 = self.previous.voters.iter().map(|voter| u128::from(voter.weight)).sum();
-        let newest = |peer: &PeerId| self.votes.get(peer)?.last_key_value().map(|((round, _), _)| *round);
-        let mut reached: Vec<(u32, u128)> =
-            self.previous.voters.iter().filter_map(|v| Some((newest(&v.peer)?, u128::from(v.weight)))).collect();
-        reached.sort_unstable_by_key(|(round, _)| core::cmp::Reverse(*round));
-        let mut sum = 0;
-        for (round, weight) in reached {
-            sum += weight;
-            if 3 * sum > all {
-                let behind = self.round < round;
-                self.round = self.round.max(round);
-                return behind;
-            }
-        }
-        false
     }
 
     /// What this voter should sign now, given what it heard and accepted; recorded as signed. Proposals of others are
@@ -315,28 +310,16 @@ impl Rounds {
         self.proposed().is_some()
     }
 
-    /// Before this many others the voter keeps still in the present round: its rank.
-    pub fn rank(&self, peer: &PeerId) -> u32 {
-        let mine = self.ticket(peer);
-        let before = self.previous.voters.iter().filter(|voter| self.ticket(&voter.peer) < mine).count();
+    /// How many of its `rivals` come before this voter in the present round: its rank.
+    pub fn rank<'a>(&self, rivals: impl Iterator<Item = &'a PeerId>) -> u32 {
+        let mine = self.ticket(&self.me);
+        let before = rivals.filter(|rival| self.ticket(rival) < mine).count();
         u32::try_from(before).unwrap_or(u32::MAX)
     }
 
     fn ticket(&self, peer: &PeerId) -> Hash {
         let (epoch, round) = (self.epoch().to_le_bytes(), self.round.to_le_bytes());
         Hash::of("murmuration proposer rank v1", &[&epoch[..], &round, &self.previous.name().0, &peer.0].concat())
-    }
-
-    /// The certificate, once the epoch is decided.
-    pub fn certificate(&self) -> Option<Certificate> {
-        let rounds: BTreeSet<u32> =
-            self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
-        let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Commit)?));
-        let (round, name) = rounds.iter().find_map(decided)?;
-        let votes = self.votes_for(round, Ballot::Commit, &name);
-        let signed = votes.map(|vote| Signed { voter: vote.voter, signature: vote.signature }).collect();
-        let frontier = self.frontiers.get(&name)?.as_ref().clone();
-        Some(Certificate { frontier, round, signed })
     }
 
     fn may_sign(&self) -> bool {
@@ -368,13 +351,24 @@ impl Rounds {
     /// The lock and the best gathering leave no choice: the newer of the two.
     fn bound_choice(&self) -> Option<Hash> {
         let best = self.best.as_ref().filter(|best| best.round < self.round).map(|best| (best.round, best.frontier));
-        let bound = best.into_iter().chain(self.signing.lock).max_by_key(|(round, _)| *round);
-        bound.map(|(_, name)| name).filter(|name| self.accepted.contains(name) && self.lock_allows(*name))
+        let bound = best.into_iter().chain(self.lock()).max_by_key(|(round, _)| *round).map(|(_, name)| name);
+        bound.filter(|name| self.accepted.contains(name) && self.lock_allows(*name) && !self.is_faded(name))
+    }
+
+    /// The newest commitment, unless it has faded.
+    fn lock(&self) -> Option<(u32, Hash)> {
+        self.signing.lock.filter(|(_, name)| !self.is_faded(name))
+    }
+
+    /// Whether so much was done since a frontier that it binds nobody any more.
+    fn is_faded(&self, name: &Hash) -> bool {
+        let known = self.frontiers.get(name);
+        self.patience.committed && known.is_some_and(|f| self.clock >= self.previous.frees_at(&self.rules, f))
     }
 
     /// A lock gives way only to a gathering in a later round.
     fn lock_allows(&self, name: Hash) -> bool {
-        let Some((round, locked)) = self.signing.lock else { return true };
+        let Some((round, locked)) = self.lock() else { return true };
         let newer = self.best.as_ref().filter(|best| best.round > round && best.round < self.round);
         locked == name || newer.is_some_and(|best| best.frontier == name)
     }
@@ -394,49 +388,5 @@ impl Rounds {
             **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
         });
         open.min_by_key(|(peer, _)| self.ticket(peer)).map(|(_, vote)| vote.frontier)
-    }
-
-    fn votes_for<'a>(&'a self, round: u32, ballot: Ballot, name: &'a Hash) -> impl Iterator<Item = &'a Vote> + Clone {
-        let here = self.votes.values().filter_map(move |votes| votes.get(&(round, ballot)));
-        here.filter(move |vote| vote.frontier == *name)
-    }
-
-    /// What a deciding weight voted for.
-    fn gathered(&self, round: u32, ballot: Ballot) -> Option<Hash> {
-        let decided = |(name, frontier): &(&Hash, &Arc<Frontier>)| {
-            let voters = self.votes_for(round, ballot, name).map(|vote| &vote.voter);
-            self.previous.decides(&self.rules, frontier, voters)
-        };
-        self.frontiers.iter().find(decided).map(|(name, _)| *name)
-    }
-
-    /// Whether no frontier can gather in the present round any more, whoever has yet to propose one.
-    pub fn is_split(&self) -> bool {
-        let place = (self.round, Ballot::Propose);
-        let spoke = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&place));
-        let can_gather = |name: &Hash| {
-            let Some(frontier) = self.frontiers.get(name) else { return true };
-            let all = self.previous.voters.iter().chain(&frontier.voters).map(|voter| &voter.peer);
-            let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer)).collect();
-            let voters = self.votes_for(self.round, Ballot::Propose, name).map(|vote| &vote.voter);
-            self.previous.decides(&self.rules, frontier, voters.chain(silent.iter().copied()))
-        };
-        let proposed: BTreeSet<Hash> =
-            self.votes.values().filter_map(|votes| votes.get(&place)).map(|vote| vote.frontier).collect();
-        !proposed.is_empty() && !proposed.iter().any(can_gather)
-    }
-
-    /// Remembers the newest round in which proposals gathered.
-    fn gather(&mut self) {
-        let from = self.best.as_ref().map_or(0, |best| best.round + 1);
-        let all = self.votes.values().flat_map(|votes| votes.keys());
-        let rounds: BTreeSet<u32> = all.map(|(round, _)| *round).filter(|round| *round >= from).collect();
-        for round in rounds.into_iter().rev() {
-            if let Some(frontier) = self.gathered(round, Ballot::Propose) {
-                let votes = self.votes_for(round, Ballot::Propose, &frontier).cloned().collect();
-                self.best = Some(Gathering { round, frontier, votes });
-                return;
-            }
-        }
     }
 }

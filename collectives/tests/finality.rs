@@ -57,6 +57,50 @@ fn epoch(swarm: &mut Swarm, peers: core::ops::Range<usize>) -> Certificate {
     settle(swarm, &peers.collect::<Vec<_>>())
 }
 
+/// Who decides what follows what peer 2 holds, with what weight, in the order of the peers.
+fn voters(swarm: &Swarm) -> Vec<(usize, u64)> {
+    let proposal = swarm.fold(2).candidate().unwrap();
+    let place = |id| swarm.peers.iter().position(|peer| peer.identity.peer_id() == id).unwrap();
+    let mut voters: Vec<_> = proposal.frontier.voters.iter().map(|v| (place(v.peer), v.weight)).collect();
+    voters.sort_unstable();
+    voters
+}
+
+#[test]
+fn who_came_later_decides_although_those_who_are_gone_did_more() {
+    let mut swarm = Swarm::with_frontiers(6, 2000);
+    for peers in [0..2, 0..2, 0..2, 0..2, 0..2, 2..6, 2..6] {
+        peers.for_each(|peer| drop(swarm.update(peer, 1e-3)));
+        swarm.share_all();
+    }
+    // Of 18,000 tokens the newest two epochs' work, 4000, is by four authors.
+    assert_eq!(voters(&swarm), [(2, 1000), (3, 1000), (4, 1000), (5, 1000)]);
+}
+
+#[test]
+fn nobody_decides_alone_because_all_others_were_away_for_a_moment() {
+    let mut swarm = Swarm::with_frontiers(4, 2000);
+    for peers in [0..4, 0..4, 2..3, 2..3, 2..3, 2..3, 2..3] {
+        peers.for_each(|peer| drop(swarm.update(peer, 1e-3)));
+        swarm.share_all();
+    }
+    assert_eq!(voters(&swarm), [(0, 2000), (1, 2000), (2, 7000), (3, 2000)], "the newest work is by one only");
+}
+
+#[test]
+fn who_has_done_nothing_lately_is_not_drawn_to_audit_whatever_the_author_claims_to_have_seen() {
+    let mut swarm = swarm();
+    epoch(&mut swarm, 0..4);
+    (0..2).for_each(|_| drop(epoch(&mut swarm, 0..3)));
+    // Its author has seen nothing since the newest frontier.
+    drop(swarm.update(0, 1e-3));
+    swarm.share(0, 1);
+    let (fold, epoch) = (swarm.fold(1), swarm.fold(1).epochs().number());
+    let update = fold.log().last_update(&swarm.peers[0].identity.peer_id()).unwrap().entry.clone();
+    let eligible = |peer: usize| fold.is_eligible(&swarm.peers[peer].identity.peer_id(), &update, epoch);
+    assert_eq!([0, 1, 2, 3].map(eligible), [false, true, true, false]);
+}
+
 #[test]
 fn pruning_keeps_memory_flat_and_changes_nothing() {
     let mut swarm = swarm();

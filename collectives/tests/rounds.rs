@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use murmur_collectives::{
-    Ballot, Certificate, Founder, Frontier, Hash, Heard, Identity, NotFinal, ONE_Q16, PeerId, Rounds, Rules, Vote,
-    Voter,
+    Ballot, Certificate, Founder, Frontier, Hash, Heard, Identity, NotFinal, ONE_Q16, Patience, PeerId, Rounds, Rules,
+    Vote, Voter,
 };
 use proptest::prelude::*;
 
@@ -316,14 +316,14 @@ fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
     let mut hear = |n: usize, which: usize| {
         let vote = Vote::sign(&identity(n), RUN, 1, 0, Ballot::Propose, candidates[which].name());
         world.rounds[0].hear(vote);
-        world.rounds[0].is_split()
+        world.rounds[0].is_split(|_| true)
     };
     assert!(!hear(1, 0), "three of four may still say the same");
     assert!(!hear(2, 0));
     assert!(!hear(3, 1), "and here they would");
     assert!(hear(0, 1), "two and two");
     world.rounds[0].next_round();
-    assert!(!world.rounds[0].is_split());
+    assert!(!world.rounds[0].is_split(|_| true));
 }
 
 #[test]
@@ -352,6 +352,68 @@ fn when_half_the_voters_are_gone_those_who_work_on_decide_after_four_epochs() {
     assert!(!decides(400, &[(1, 400)], &[id(1)]), "one of four old voters, though it did all the work");
     assert!(decides(800, &[(1, 800)], &[id(1)]));
     assert!(!decides(800, &[(7, 400), (1, 400)], &[id(7)]), "half of the work");
+}
+
+const PATIENT: Patience = Patience { undecided: true, committed: true };
+
+fn vote(n: usize, round: u32, ballot: Ballot, frontier: &Frontier) -> Vote {
+    Vote::sign(&identity(n), RUN, 1, round, ballot, frontier.name())
+}
+
+#[test]
+fn what_only_work_stands_behind_counts_when_it_was_checked_and_after_long() {
+    let claimed = candidate(1, 800, &[(8, 800)]);
+    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
+    let mut rounds = Rounds::new(rules, id(0), genesis, None);
+    assert!(rounds.introduce(claimed.clone()));
+    assert_eq!(rounds.hear(vote(8, 0, Ballot::Commit, &claimed)), Heard::New);
+    rounds.set_clock(800, PATIENT);
+    assert!(rounds.certificate().is_none(), "anybody can claim to have done all the work");
+    rounds.accept(claimed.name());
+    rounds.set_clock(800, Patience::default());
+    assert!(rounds.certificate().is_none(), "too soon");
+    rounds.set_clock(800, PATIENT);
+    let certificate = rounds.certificate().unwrap();
+    let (rules, genesis) = (self::rules(), Frontier::genesis(&self::rules()));
+    assert_eq!(certificate.check(RUN, &rules, &genesis), Ok(()));
+    assert!(!certificate.is_backed(&rules, &genesis), "nobody who must believe it can");
+}
+
+#[test]
+fn a_lock_fades_when_much_was_done_since_and_after_long() {
+    let (locked, later) = (candidate(1, 100, &equals()), candidate(2, 500, &equals()));
+    let world = World::new(&[locked.clone(), later.clone()]);
+    let mut rounds = world.rounds[0].clone();
+    for n in 1..VOTERS {
+        rounds.hear(vote(n, 0, Ballot::Propose, &locked));
+    }
+    assert_eq!(rounds.vote(), Some((Ballot::Propose, locked.name())));
+    rounds.hear(vote(0, 0, Ballot::Propose, &locked));
+    assert_eq!(rounds.vote(), Some((Ballot::Commit, locked.name())));
+    rounds.next_round();
+    for (clock, patience) in [(499, PATIENT), (500, Patience::default())] {
+        let mut bound = rounds.clone();
+        bound.set_clock(clock, patience);
+        assert_eq!(bound.vote(), Some((Ballot::Propose, locked.name())), "what it committed to, again");
+    }
+    rounds.set_clock(500, PATIENT);
+    assert_eq!(rounds.vote(), None);
+    assert_eq!(rounds.offer(later.name()), Some((Ballot::Propose, later.name())));
+}
+
+#[test]
+fn who_comes_late_learns_the_round_from_those_who_did_the_work() {
+    let next = candidate(1, 400, &[(7, 200), (8, 200)]);
+    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
+    let mut rounds = Rounds::new(rules, id(0), genesis, None);
+    assert!(rounds.introduce(next.clone()));
+    rounds.hear(vote(7, 5, Ballot::Propose, &next));
+    assert!(!rounds.follow(), "that these are voters was not checked");
+    rounds.accept(next.name());
+    assert!(rounds.follow());
+    assert_eq!(rounds.round(), 5);
+    let told = rounds.telling();
+    assert!(told.iter().any(|vote| vote.round == 5), "and tells others, however far the round: {told:?}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod quest;
 mod reach;
 mod serving;
 mod staging;
+mod turns;
 mod view;
 mod vow;
 

@@ -42,7 +42,7 @@ pub fn draw(
     stage: Stage,
     epoch: u32,
 ) -> Option<[u8; 96]> {
-    if !fold.is_eligible(auditor, update) || fold.log().has_judged(auditor, &update.author(), update.seq()) {
+    if !fold.is_eligible(auditor, update, epoch) || fold.log().has_judged(auditor, &update.author(), update.seq()) {
         return None;
     }
     lottery.draw(Subject { update: update.hash(), stage }, fold.chance(update, stage, epoch))

@@ -1,6 +1,7 @@
 //! Final frontiers and the fold: what to propose, whether a proposal is right, and what becoming final does.
 
 use super::{Fold, Judgement, RebuildError, move_weight, settle::PAYLOADS_HELD};
+use crate::frontier::{RECENT, RECENT_MIN};
 use crate::{
     Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, VOTERS_MAX, VersionVector,
     Voter, rows_digest,
@@ -30,6 +31,12 @@ impl Fold {
         let due = self.epochs.newest().frontier.clock.saturating_add(every);
         let grown = every > 0 && self.clock() >= due;
         if grown { self.proposal(self.log.version(), self.state_root()) } else { None }
+    }
+
+    /// Clock and voters of the largest closed part of `view` as the next frontier, without the work that the rest of it takes.
+    pub fn outline(&self, view: &VersionVector) -> Frontier {
+        let (previous, view) = (&self.epochs.newest().frontier, self.closed_part(view));
+        Frontier { clock: self.log.clock(&view), voters: self.voters(&view), ..(**previous).clone() }
     }
 
     /// The largest closed part of `view` as the next frontier, if enough work in it was done since the last.
@@ -115,20 +122,43 @@ impl Fold {
         Foundation { ledgers, middle: middle.to_components(), kept }
     }
 
-    /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier.
-    fn voters(&self, view: &VersionVector) -> Vec<Voter> {
-        let before = &self.epochs.newest().view;
+    /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier, but none that are older
+    /// than the newest epochs' work, if enough authors did that.
+    pub fn voters(&self, view: &VersionVector) -> Vec<Voter> {
+        let (newest, clock) = (self.epochs.newest(), self.log.clock(view));
+        let recent = self.rules.frontier_every_tokens.saturating_mul(RECENT);
+        let windows = core::iter::successors(Some(recent.max(1)), |window| window.checked_mul(2));
+        let since =
+            windows.map(|window| clock.saturating_sub(window)).take_while(|since| *since > newest.frontier.clock);
+        let mut recent = since.map(|since| self.voters_since(view, &self.older(view, since)));
+        let mut voters =
+            recent.find(|voters| voters.len() >= RECENT_MIN).unwrap_or_else(|| self.voters_since(view, &newest.view));
+        voters.sort_unstable_by_key(|voter| (core::cmp::Reverse(voter.weight), voter.peer));
+        voters.truncate(VOTERS_MAX);
+        voters.sort_unstable_by_key(|voter| voter.peer);
+        if voters.is_empty() { newest.frontier.voters.clone() } else { voters }
+    }
+
+    /// Trusted authors of `view` by the tokens that are not in `before`.
+    fn voters_since(&self, view: &VersionVector, before: &VersionVector) -> Vec<Voter> {
         let trusted =
             |peer: &PeerId| self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view);
         let added = |(peer, count)| {
             let weight = self.log.tokens(&peer, count).saturating_sub(self.log.tokens(&peer, before.count(&peer)));
             Voter { peer, weight }
         };
-        let mut voters: Vec<Voter> = view.iter().map(added).filter(|v| v.weight > 0 && trusted(&v.peer)).collect();
-        voters.sort_unstable_by_key(|voter| (core::cmp::Reverse(voter.weight), voter.peer));
-        voters.truncate(VOTERS_MAX);
-        voters.sort_unstable_by_key(|voter| voter.peer);
-        if voters.is_empty() { self.epochs.newest().frontier.voters.clone() } else { voters }
+        view.iter().map(added).filter(|voter| voter.weight > 0 && trusted(&voter.peer)).collect()
+    }
+
+    /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens.
+    fn older(&self, view: &VersionVector, since: u64) -> VersionVector {
+        let count = |(author, count): (PeerId, u32)| {
+            let settled = self.epochs.newest().view.count(&author);
+            let mut open = self.log.from(&author, settled).iter().take_while(|record| record.entry.seq() < count);
+            let recent = open.find(|record| self.log.clock(record.entry.base()) >= since);
+            (author, recent.map_or(count, |record| record.entry.seq()))
+        };
+        view.iter().map(count).collect()
     }
 
     /// Whether `proposal` may follow the newest frontier. Rebuilds its state, so it costs about as much as a checkpoint.

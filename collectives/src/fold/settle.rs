@@ -104,7 +104,7 @@ impl Fold {
     fn was_called_for(&self, entry: &Entry, verdict: &Verdict) -> bool {
         let Some(subject) = self.log.subject(verdict) else { return false };
         let disputed = || self.standing.is_disputed(&verdict.author, verdict.seq, entry.base());
-        self.is_eligible(&entry.author(), subject)
+        self.is_eligible(&entry.author(), subject, entry.epoch())
             && self.chance(subject, verdict.stage, entry.epoch()).draws(Verdict::ticket(&verdict.draw))
             && (verdict.stage == Stage::First || disputed())
     }

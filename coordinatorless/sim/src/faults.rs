@@ -26,6 +26,7 @@ pub(crate) enum Fault {
 pub(crate) enum Kind {
     Kill,
     Leave,
+    Loss,
     Partition,
     PowerLoss,
     SlowDisk,
@@ -38,6 +39,7 @@ impl Kind {
         match self {
             Self::Kill => "kill",
             Self::Leave => "leave",
+            Self::Loss => "loss",
             Self::Partition => "partition",
             Self::PowerLoss => "power_loss",
             Self::SlowDisk => "slow_disk",
@@ -49,6 +51,7 @@ impl Kind {
         match self {
             Self::Kill => faults.kills_per_hour,
             Self::Leave => faults.leaves_per_hour,
+            Self::Loss => faults.losses_per_hour,
             Self::Partition => faults.partitions_per_hour,
             Self::PowerLoss => faults.power_losses_per_hour,
             Self::SlowDisk => faults.slow_disks_per_hour,
@@ -57,7 +60,8 @@ impl Kind {
     }
 }
 
-const KINDS: [Kind; 6] = [Kind::Kill, Kind::Leave, Kind::Partition, Kind::PowerLoss, Kind::SlowDisk, Kind::Stop];
+const KINDS: [Kind; 7] =
+    [Kind::Kill, Kind::Leave, Kind::Loss, Kind::Partition, Kind::PowerLoss, Kind::SlowDisk, Kind::Stop];
 
 /// Plans all faults that begin between `from` and `until`: of each kind a Poisson process.
 pub(crate) fn plan(faults: &Faults, seed: u64, from: Time, until: Time, queue: &mut Queue) {

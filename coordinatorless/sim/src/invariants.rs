@@ -37,6 +37,8 @@ pub(crate) struct Glance {
     pub(crate) set: Hash,
     pub(crate) root: Hash,
     pub(crate) clock: u64,
+    /// How much of it is final.
+    pub(crate) final_clock: u64,
     pub(crate) is_caught_up: bool,
     pub(crate) footprint: Footprint,
 }

@@ -28,6 +28,7 @@ impl World {
         let happened = match kind {
             Kind::Kill => self.kill(at, lasts),
             Kind::Leave => self.leave(at),
+            Kind::Loss => self.replace(at),
             Kind::Partition => self.partition(lasts),
             Kind::PowerLoss => self.lose_power(at, lasts),
             Kind::SlowDisk => self.slow_disk(at, lasts),
@@ -126,7 +127,7 @@ impl World {
 
     /// A peer says goodbye and never comes back. At most a quarter of all do.
     fn leave(&mut self, at: Place) -> bool {
-        let gone = self.machines.iter().filter(|machine| machine.is_gone).count();
+        let gone = self.machines.iter().filter(|machine| machine.is_gone && machine.life > 0).count();
         if gone * 4 >= self.machines.len() {
             return false;
         }
@@ -136,6 +137,19 @@ impl World {
         self.machines[at].is_gone = true;
         // Its goodbyes are under way; then the process ends.
         self.end(at);
+        true
+    }
+
+    /// The machine is gone without a word, and somebody new starts in its place.
+    fn replace(&mut self, at: Place) -> bool {
+        let Some(next) = self.machines.iter().position(|machine| machine.is_gone && machine.life == 0) else {
+            return false;
+        };
+        self.write_down(at, "is lost for good");
+        self.watch.forgot(at);
+        self.end(at);
+        (self.machines[at].is_gone, self.machines[next].is_gone) = (true, false);
+        self.start(next);
         true
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use murmur_coordinatorless::{DownReason, Event, Footprint};
+use murmur_coordinatorless::{DownReason, Event, Footprint, Time};
 use serde::Serialize;
 
-use crate::{invariants::Found, scenario::Scenario};
+use crate::{
+    invariants::{Found, Glance},
+    scenario::Scenario,
+};
 
 /// What one seed gave.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,6 +58,15 @@ pub struct Figures {
     pub tokens: u64,
     /// Entries in it.
     pub entries: u64,
+    /// The newest final frontier at the end.
+    pub epochs: u32,
+    /// The longest that none became final, virtual milliseconds.
+    pub undecided_ms: u64,
+    /// The most tokens that any peer held and that were not final.
+    pub open_tokens_max: u64,
+    /// When the newest frontier was first seen to be final.
+    #[serde(skip)]
+    decided_at: Time,
     /// How long after the last segment all honest peers held the same, milliseconds; `None` if they never did.
     pub heal_ms: Option<u64>,
     /// Faults that happened, by kind.
@@ -131,6 +143,19 @@ impl Figures {
             let (sent, volume) = (since(*sent, messages, kind), since(volume, bytes, kind));
             self.per_peer_calm_second.insert(kind, Traffic::shared(sent, volume, seconds * peers as u64));
         }
+    }
+
+    /// What peers hold, and what of it is final, at some moment.
+    pub(crate) fn note(&mut self, now: Time, glances: &[Glance]) {
+        for glance in glances {
+            self.note_held(&glance.footprint);
+            self.open_tokens_max = self.open_tokens_max.max(glance.clock - glance.final_clock);
+            if glance.epoch > self.epochs {
+                (self.epochs, self.decided_at) = (glance.epoch, now);
+            }
+        }
+        let undecided = now.since(self.decided_at).as_millis();
+        self.undecided_ms = self.undecided_ms.max(u64::try_from(undecided).unwrap_or(u64::MAX));
     }
 
     /// What a peer holds at some moment.

@@ -78,8 +78,9 @@ impl World {
     fn plan(&mut self) {
         let mut dice = Dice::new(self.seed, "starts");
         let length = self.scenario.seconds * 1_000_000;
-        let newcomers = self.machines.len() - self.scenario.newcomers;
-        for at in 0..self.machines.len() {
+        let there = self.machines.len() - self.scenario.reserves;
+        let newcomers = there - self.scenario.newcomers;
+        for at in 0..there {
             let early = dice.below(self.scenario.starts_ms * 1000);
             let late = dice.between([length / 5, length * 3 / 4]);
             self.queue.plan(Time(if at < newcomers { early } else { late }), Happening::Start { at });
@@ -92,7 +93,7 @@ impl World {
     /// Shows the swarm to the invariants, and plans to do so again.
     pub(crate) fn look(&mut self) {
         let glances = self.glances();
-        glances.iter().for_each(|glance| self.figures.note_held(&glance.footprint));
+        self.figures.note(self.now, &glances);
         self.watch.look(&sight(self.now, &self.machines, &glances, self.is_training));
         let next = self.now + Duration::from_millis(self.scenario.checks.every_ms);
         self.queue.plan(next, Happening::Look);
@@ -162,6 +163,7 @@ fn glance(at: usize, machine: &mut Machine) -> Option<Glance> {
     log.forked().for_each(|author| bytes.extend_from_slice(&author.0));
     let set = Hash::of("murmuration simulated set v1", &bytes);
     let (clock, is_caught_up) = (node.fold().clock(), node.is_caught_up());
+    let final_clock = epochs.newest().frontier.clock;
     let epoch = epochs.number();
-    Some(Glance { at, epoch, set, root, clock, is_caught_up, footprint: node.footprint() })
+    Some(Glance { at, epoch, set, root, clock, final_clock, is_caught_up, footprint: node.footprint() })
 }

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub starts_ms: u64,
     /// How many join only while the run goes on.
     pub newcomers: usize,
+    /// How many come only in place of those that are lost for good.
+    pub reserves: usize,
     /// Length of the part with faults, seconds.
     pub seconds: u64,
     /// After the faults end: training goes on for this long, seconds.
@@ -112,6 +114,8 @@ pub struct Faults {
     pub slow_disks_per_hour: u64,
     /// A peer says goodbye and does not come back.
     pub leaves_per_hour: u64,
+    /// A machine is lost for good, and somebody nobody knows comes in its place, as long as there are reserves.
+    pub losses_per_hour: u64,
     /// The shortest and the longest time a fault lasts.
     pub lasts_ms: [u64; 2],
     /// How long a durable write takes on a slow disk.
@@ -184,6 +188,7 @@ impl Default for Scenario {
             founders: 8,
             starts_ms: 500,
             newcomers: 3,
+            reserves: 0,
             seconds: 16,
             calm_seconds: 3,
             heal_seconds: 60,
@@ -242,6 +247,7 @@ impl Default for Faults {
             one_way_percent: 30,
             slow_disks_per_hour: 200,
             leaves_per_hour: 100,
+            losses_per_hour: 0,
             lasts_ms: [500, 12_000],
             slow_write_ms: 300,
         }
@@ -314,7 +320,7 @@ impl Scenario {
         let wrong = [
             (self.peers == 0 || self.peers > 1024, "peers must be 1 to 1024"),
             (self.founders == 0 || self.founders > self.peers, "founders must be 1 to peers"),
-            (self.newcomers > self.peers - self.founders.min(self.peers), "newcomers cannot be founders"),
+            (self.newcomers + self.reserves + self.founders > self.peers, "newcomers and reserves cannot be founders"),
             (self.hostile.peers * 3 > self.peers, "hostile.peers must be at most a third of peers"),
             (self.hostile.peers > 0 && self.hostile.ways.is_empty(), "hostile.ways must name a way"),
             (self.seconds + self.calm_seconds + self.heal_seconds > 1_000_000, "no more than 1,000,000 seconds"),
@@ -354,6 +360,7 @@ impl Scenario {
             partitions_per_hour: 0,
             slow_disks_per_hour: 0,
             leaves_per_hour: 0,
+            losses_per_hour: 0,
             ..self.faults.clone()
         };
         let hostile = Hostile { peers: 0, ..self.hostile.clone() };
@@ -367,8 +374,8 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [(&str, &str); 9] =
-    built_in!["mix", "fast", "wan", "partition", "churn125", "byzantine", "thousand", "joins", "nat"];
+const BUILT_IN: [(&str, &str); 10] =
+    built_in!["mix", "fast", "wan", "partition", "churn125", "turnover", "byzantine", "thousand", "joins", "nat"];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

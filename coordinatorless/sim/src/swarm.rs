@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     started_at: Time,
     drift_ppm: i64,
     pub(crate) is_stopped: bool,
-    /// It has said goodbye, or is not to come back.
+    /// It has said goodbye, or is not to come back, or not yet.
     pub(crate) is_gone: bool,
     /// What reached it while it was stopped.
     pub(crate) held: Vec<Happening>,
@@ -115,7 +115,7 @@ impl Machine {
     }
 }
 
-/// All machines of a seed, founders first, newcomers last; the hostile ones anywhere.
+/// All machines of a seed, founders first, then others, newcomers, reserves; the hostile ones anywhere.
 pub(crate) fn machines(scenario: &Scenario, seed: u64) -> Vec<Machine> {
     let mut dice = Dice::new(seed, "machines");
     let mut machines: Vec<Machine> = (0..scenario.peers).map(|_| machine(scenario, &mut dice)).collect();
@@ -125,6 +125,7 @@ pub(crate) fn machines(scenario: &Scenario, seed: u64) -> Vec<Machine> {
         let first = usize::try_from(seed).unwrap_or(0) * scenario.hostile.peers;
         machines[place].way = machines[place].way.or(Some(ways[(first + number) % ways.len()]));
     }
+    machines.iter_mut().rev().take(scenario.reserves).for_each(|machine| machine.is_gone = true);
     if scenario.work.authors > 0 {
         machines.iter_mut().skip(scenario.work.authors).for_each(|machine| machine.is_author = false);
     }

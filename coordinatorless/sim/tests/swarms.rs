@@ -45,6 +45,19 @@ fn votes_and_what_was_excluded_outlive_restarts_of_everyone() {
     }
 }
 
+/// Those who began are soon gone, and none of those who came in their place stays. Without a decision no more than twelve
+/// epochs' work would be done: here there is a multiple of that, and most of it is final.
+#[test]
+fn what_peers_did_that_come_and_go_becomes_final() {
+    let scenario = Scenario { seconds: 200, ..built_in("turnover") };
+    for seed in 0..2 {
+        let Report { violations, figures, .. } = run_seed(&scenario, seed);
+        assert!(violations.is_empty(), "{violations:#?}");
+        assert!(figures.epochs >= 3, "seed {seed}: {figures:#?}");
+        assert!(figures.tokens > 20 * scenario.work.frontier_every_tokens[0], "seed {seed}: {figures:#?}");
+    }
+}
+
 #[test]
 fn the_fault_mix_holds_with_other_seeds() {
     hold(&built_in("mix"), 100..200);

@@ -152,7 +152,7 @@ impl Node {
             let held = |(vector, _): &(VersionVector, Hash)| {
                 behind || epoch == epochs.number() && log.version().includes(vector)
             };
-            neighbour.digest.as_ref().is_some_and(held)
+            neighbour.fallen || neighbour.digest.as_ref().is_some_and(held)
         })
     }
 
@@ -197,7 +197,8 @@ impl Node {
 
     /// The neighbour with the newest final frontier decides with what to begin.
     fn choose_source(&mut self) {
-        let known = self.neighbours.iter().map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
+        let standing = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.fallen);
+        let known = standing.map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
         let number = self.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
             if self.finality.pending.is_none() || self.finality.getting.is_hopeless {

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use murmur_collectives::{Certificate, Epochs, Frontier, Hash, NotFinal, PeerId, Proposal};
+use murmur_collectives::{Certificate, Epochs, Frontier, Hash, Judgement, NotFinal, PeerId, Proposal, Vote};
 
 use super::Node;
 use crate::{Message, Proven};
@@ -40,7 +40,7 @@ impl Node {
         }
         match self.fold.epochs().name(epoch) {
             None => self.seek_epoch(peer, epoch),
-            Some(ours) if ours == name => {}
+            Some(ours) if ours == name => self.neighbours.set_fallen(&peer, false),
             // Another history: the certificates say which one stands.
             Some(_) => {
                 let recent = self.fold.epochs().number().saturating_sub(CERTIFICATES_MAX as u32 - 2);
@@ -53,8 +53,18 @@ impl Node {
         let start = (first.max(1) - 1) as usize;
         let chain: Vec<Proven> =
             self.finality.chain.iter().skip(start).take(CERTIFICATES_MAX).map(|c| self.proven(c)).collect();
-        if self.catch_up.is_done() && !chain.is_empty() {
+        if !chain.is_empty() {
             self.send(from, &Message::Certificates { chain });
+        }
+    }
+
+    /// `peer` still votes on an epoch that is decided here: shows it the proof. Also before this peer has caught up: it may
+    /// be the only one that saw the decision.
+    pub(super) fn show_decision(&mut self, peer: PeerId, votes: &[Vote]) {
+        let number = self.fold.epochs().number();
+        let decided = votes.iter().map(|vote| vote.epoch).filter(|epoch| (1..=number).contains(epoch)).max();
+        if let Some(epoch) = decided.filter(|_| self.neighbours.may_show(&peer, self.now, ASK_EVERY)) {
+            self.on_want_certificates(peer, epoch);
         }
     }
 
@@ -81,7 +91,7 @@ impl Node {
         }
         match self.first_conflict(&certificates) {
             Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, &chain, at),
-            Some(_) => {}
+            Some(_) => self.neighbours.set_fallen(&from, true),
             None => self.learn_final(from, chain),
         }
     }
@@ -126,7 +136,12 @@ impl Node {
         let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
         let newest = last.certificate.frontier.epoch;
         let hopeless = self.finality.getting.is_hopeless;
-        let by_log = newest <= number + LOG_SERVES && !self.catch_up.is_blank() && !hopeless;
+        let next = first.certificate.frontier.epoch == number + 1 && !self.catch_up.is_blank();
+        if !self.is_believed(&fresh) {
+            let checked = whole(&first).filter(|_| next);
+            return checked.into_iter().for_each(|proposal| self.decide_if_right(from, &first.certificate, proposal));
+        }
+        let by_log = next && newest <= number + LOG_SERVES && !hopeless;
         if let (true, Some(proposal)) = (by_log, whole(&first)) {
             return self.decide(first.certificate, proposal);
         }
@@ -141,6 +156,39 @@ impl Node {
                 self.ask_certificates(from, newest + 1);
             }
         }
+    }
+
+    /// What only work stands behind, any stranger could have invented. It is final here when all of it is held and it is
+    /// right; until then it will be told again.
+    fn decide_if_right(&mut self, from: PeerId, certificate: &Certificate, proposal: Proposal) {
+        match self.fold.judge(&proposal) {
+            Judgement::Good => self.decide(certificate.clone(), proposal),
+            Judgement::Lacks => {}
+            Judgement::Wrong(why) => self.strike(from, format!("a final frontier: {why}")),
+        }
+    }
+
+    /// Whether certificates that follow what is known here prove something although it is not checked here: voters stand
+    /// behind each of them, or more than a third of those neighbours whose work is known here have made one of them theirs.
+    /// Whoever knows none of its neighbours has to believe them.
+    fn is_believed(&self, chain: &[Proven]) -> bool {
+        let newest = self.finality.learned.last().map_or(&*self.fold.epochs().newest().frontier, |c| &c.frontier);
+        let frontiers = chain.iter().map(|proven| &proven.certificate.frontier);
+        let links = core::iter::once(newest).chain(frontiers).zip(chain);
+        if links.into_iter().all(|(previous, next)| next.certificate.is_backed(self.fold.rules(), previous)) {
+            return true;
+        }
+        let log = self.fold.log();
+        let claims = |(epoch, name): (u32, Hash)| {
+            chain.iter().any(|p| p.certificate.frontier.epoch == epoch && p.certificate.frontier.name() == name)
+        };
+        let (mut theirs, mut all) = (0, 0);
+        for (peer, neighbour) in self.neighbours.iter().filter(|(peer, _)| self.fold.is_trusted(peer, log.version())) {
+            let tokens = u128::from(log.tokens_of(&peer));
+            all += tokens;
+            theirs += if claims(neighbour.epoch) { tokens } else { 0 };
+        }
+        3 * theirs > all || all == 0
     }
 }
 

@@ -18,22 +18,14 @@ use murmur_collectives::{
 /// Votes in one message, at most.
 const VOTES_MAX: usize = 1024;
 
-/// A round lasts at most this many times the first.
-const ROUND_GROWTH_MAX: u32 = 10;
+/// Frontiers asked for at once, at most.
+const ASKED_AT_ONCE: usize = 4;
 
 /// How often what was heard is told again during the first round.
-const TELLS_A_ROUND: u32 = 3;
+pub(super) const TELLS_A_ROUND: u32 = 3;
 
 /// From this round on a frontier is accepted although it leaves out, for good, something that is held here.
-const INSISTS_UNTIL_ROUND: u32 = 3;
-
-/// With more epochs' work than this not final, none is added: memory and disk stay bounded.
-const OPEN_EPOCHS_MAX: u64 = 12;
-
-/// As much again may be added after this many rounds without a decision, up to so many times as much. A quarter of all work
-/// not final is then of those who had reached the bound and are gone, at most: those who are left outweigh them.
-const ROUNDS_UNTIL_MORE: u32 = 4;
-const MORE_MAX: u32 = 4;
+pub(super) const INSISTS_UNTIL_ROUND: u32 = 3;
 
 /// The state of making work final.
 #[derive(Debug)]
@@ -42,10 +34,14 @@ pub(super) struct Finality {
     pub(super) me: PeerId,
     pub(super) rounds: Option<Rounds>,
     /// When the present round began here; not before enough work was done.
-    round_began: Option<Time>,
+    pub(super) round_began: Option<Time>,
+    /// When its time is over.
+    pub(super) over_at: Time,
+    /// How many others' turn to offer comes before this peer's in it.
+    pub(super) rank: u32,
     pub(super) proposals: BTreeMap<Hash, Proposal>,
     /// Not accepted when the set was this, and whether that may still change.
-    refused: BTreeMap<Hash, (VersionVector, bool)>,
+    pub(super) refused: BTreeMap<Hash, (VersionVector, bool)>,
     /// Proofs of all final frontiers, from the first on.
     pub(super) chain: Vec<Certificate>,
     /// Proofs of frontiers after those, as long as the newest is still asked for.
@@ -58,10 +54,17 @@ pub(super) struct Finality {
     /// What was signed for before a restart.
     pub(super) vowed: Vec<Proposal>,
     pub(super) sought_until: Time,
-    offered_in: Option<u32>,
+    pub(super) offered_in: Option<u32>,
+    /// Until then nothing is offered: too few are there to decide it.
+    offers_at: Time,
+    /// Since when something is to be decided, and since when this peer is committed.
+    pub(super) undecided_since: Option<Time>,
+    pub(super) committed_at: Time,
+    /// For so many rounds' time nothing was decided.
+    pub(super) waited: u32,
     /// When what was heard is told to a neighbour again: votes may be lost.
-    tell_at: Time,
-    stalled: bool,
+    pub(super) tell_at: Time,
+    pub(super) stalled: bool,
 }
 
 impl Finality {
@@ -72,6 +75,8 @@ impl Finality {
             me,
             rounds: None,
             round_began: None,
+            over_at: Time::default(),
+            rank: 0,
             proposals: BTreeMap::new(),
             refused: BTreeMap::new(),
             chain: Vec::new(),
@@ -82,6 +87,10 @@ impl Finality {
             vowed: vowed.unwrap_or_default(),
             sought_until: Time::default(),
             offered_in: None,
+            offers_at: Time::default(),
+            undecided_since: None,
+            committed_at: Time::default(),
+            waited: 0,
             tell_at: Time::default(),
             stalled: false,
         }
@@ -98,7 +107,8 @@ impl Finality {
             self.signing = Some(rounds.signing().clone());
         }
         (self.round_began, self.pending, self.offered_in, self.stalled) = (None, None, None, false);
-        self.getting = Getting::default();
+        (self.getting, self.offers_at) = (Getting::default(), Time::default());
+        (self.waited, self.undecided_since, self.committed_at) = (0, None, Time::default());
         self.proposals.clear();
         self.refused.clear();
         self.learned.clear();
@@ -111,48 +121,7 @@ impl Node {
         &self.finality.chain
     }
 
-    fn round_timeout(&self) -> core::time::Duration {
-        let round = self.finality.rounds.as_ref().map_or(0, Rounds::round);
-        self.config.round_timeout * round.saturating_add(1).min(ROUND_GROWTH_MAX)
-    }
-
-    /// When this peer's turn to offer comes in the present round.
-    fn turn_at(&self) -> Option<Time> {
-        let rounds = self.finality.rounds.as_ref()?;
-        let began = self.finality.round_began?;
-        let turn = began + self.config.propose_stagger * rounds.rank(&self.finality.me);
-        // Somebody's offer is not acceptable yet: what it lacks may be on its way.
-        let hopeful = |name: &Hash| self.finality.refused.get(name).is_none_or(|(_, hope)| *hope);
-        let heard = rounds.proposed_now().any(|name| hopeful(&name));
-        Some(if heard { turn.max(began + self.round_timeout() / 2) } else { turn })
-    }
-
-    pub(super) fn next_final_deadline(&self) -> Option<Time> {
-        let over = self.finality.round_began? + self.round_timeout();
-        let offered = self.finality.rounds.as_ref().is_some_and(Rounds::has_proposed);
-        let turn = self.turn_at().filter(|at| *at > self.now && !offered);
-        Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(self.finality.round_began?)))
-    }
-
-    /// A round that did not decide is over, a late one as soon as it is split for good; or it is time to tell again what was
-    /// heard.
-    pub(super) fn finality_due(&mut self) {
-        let Some(began) = self.finality.round_began.filter(|_| self.catch_up.is_done()) else { return };
-        let late = self.now >= began + self.round_timeout();
-        if late || self.rounds().round() >= INSISTS_UNTIL_ROUND && self.rounds().is_split() {
-            self.rounds().next_round();
-            self.rounds().follow();
-            self.finality.round_began = Some(self.now);
-            self.finality.refused.clear();
-            self.go_on_if_more_is_allowed();
-        }
-        if self.now >= self.finality.tell_at {
-            self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
-            self.tell_again();
-        }
-    }
-
-    fn tell_again(&mut self) {
+    pub(super) fn tell_again(&mut self) {
         let votes = self.rounds().telling();
         let peers = self.neighbours();
         if !peers.is_empty() {
@@ -173,7 +142,7 @@ impl Node {
     fn ask_frontiers(&mut self, peer: PeerId, named: BTreeSet<Hash>) {
         let rounds = self.rounds();
         let unknown: Vec<Hash> = named.into_iter().filter(|name| rounds.frontier(name).is_none()).collect();
-        unknown.into_iter().take(4).for_each(|name| self.send(peer, &Message::WantFrontier { name }));
+        unknown.into_iter().take(ASKED_AT_ONCE).for_each(|name| self.send(peer, &Message::WantFrontier { name }));
     }
 
     /// What follows from any change for what is being decided.
@@ -186,9 +155,11 @@ impl Node {
             return;
         }
         let since = self.tokens_since_final();
+        let clock = self.clock();
+        let patience = self.patience();
+        self.rounds().set_clock(clock, patience);
         if self.finality.round_began.is_none() && since >= self.finality.rules.frontier_every_tokens {
-            self.rounds();
-            self.finality.round_began = Some(self.now);
+            self.begin_round();
             self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
         }
         if self.finality.round_began.is_some() {
@@ -198,41 +169,13 @@ impl Node {
         }
     }
 
-    fn tokens_since_final(&mut self) -> u64 {
-        self.clock().saturating_sub(self.fold.epochs().newest().frontier.clock)
-    }
-
-    /// Whether so much work is not final that none is to be added. Told once.
-    pub(super) fn is_stalled(&mut self) -> bool {
-        let (tokens, stalled) = (self.tokens_since_final(), self.has_too_much_open());
-        if stalled && !self.finality.stalled {
-            self.finality.stalled = true;
-            self.tell(Event::Stalled { tokens });
-        }
-        stalled
-    }
-
-    fn has_too_much_open(&mut self) -> bool {
-        let round = self.finality.rounds.as_ref().map_or(0, Rounds::round);
-        let times = u64::from((1 + round / ROUNDS_UNTIL_MORE).min(MORE_MAX));
-        let most = self.finality.rules.frontier_every_tokens.saturating_mul(OPEN_EPOCHS_MAX * times);
-        self.finality.is_on() && self.tokens_since_final() >= most
-    }
-
-    fn go_on_if_more_is_allowed(&mut self) {
-        if self.finality.stalled && !self.has_too_much_open() {
-            self.finality.stalled = false;
-            self.tell(Event::Resumed);
-        }
-    }
-
     fn judge_proposals(&mut self) {
         let open: Vec<Hash> = self.rounds().open_questions().into_iter().collect();
         for name in open {
             let round = self.rounds().round();
             let Some(proposal) = self.finality.proposals.get(&name) else { continue };
             let version = self.fold.log().version();
-            if self.finality.refused.get(&name).is_some_and(|(at, _)| at == version) {
+            if self.finality.refused.get(&name).is_some_and(|(at, hope)| !hope || at == version) {
                 continue;
             }
             let early = round < INSISTS_UNTIL_ROUND && self.would_lose(proposal);
@@ -254,22 +197,58 @@ impl Node {
 
     fn offer_in_turn(&mut self) {
         let round = self.rounds().round();
-        let turn = self.turn_at().is_some_and(|at| self.now >= at);
+        let turn = self.turn_at().is_some_and(|at| self.now >= at.max(self.finality.offers_at));
         if !turn || self.rounds().has_proposed() || self.finality.offered_in == Some(round) {
             return;
         }
-        self.finality.offered_in = Some(round);
-        let Some(proposal) = self.fold.candidate_within(&self.widely_held()) else { return };
-        let me = self.finality.me;
-        let votes = self.rounds().previous().may_vote(&proposal.frontier, &me);
-        let name = proposal.frontier.name();
-        if votes && self.rounds().introduce(proposal.frontier.clone()) {
-            self.rounds().accept(name);
-            self.finality.proposals.insert(name, proposal);
-            if let Some((ballot, name)) = self.rounds().offer(name) {
-                self.say_vote(ballot, name);
-            }
+        if self.offer_what_is_held() {
+            self.finality.offered_in = Some(round);
+        } else {
+            self.finality.offers_at = self.now + self.config.propose_stagger * (1 + self.finality.rank);
         }
+    }
+
+    /// Offers what is widely held or, when weights fade, all that is held here, if that is enough and this peer's vote for it
+    /// counts. Whether it did.
+    fn offer_what_is_held(&mut self) -> bool {
+        let view = if self.is_fading() { self.decidable() } else { self.as_a_voter() };
+        let Some(proposal) = view.and_then(|view| self.fold.candidate_within(&view)) else { return false };
+        let name = proposal.frontier.name();
+        if !self.know_frontier(proposal) {
+            return false;
+        }
+        self.rounds().accept(name);
+        let offered = self.rounds().offer(name);
+        offered.into_iter().for_each(|(ballot, name)| self.say_vote(ballot, name));
+        offered.is_some()
+    }
+
+    /// What is widely held, if this peer is a voter.
+    fn as_a_voter(&mut self) -> Option<VersionVector> {
+        let me = self.finality.me;
+        (self.rounds().previous().weight(&me) > 0).then(|| self.widely_held())
+    }
+
+    /// All that is held here, if those who are there could make it final, and this peer is one of its voters.
+    fn decidable(&mut self) -> Option<VersionVector> {
+        let (there, me, patient) = (self.there(), self.finality.me, self.patience().undecided);
+        let view = self.fold.log().version().clone();
+        let (previous, outline) = (self.rounds().previous().clone(), self.fold.outline(&view));
+        let rules = &self.finality.rules;
+        let backed = previous.backs(rules, &outline, there.iter());
+        let could = backed || patient && previous.decides(rules, &outline, there.iter());
+        (could && previous.may_vote(&outline, &me)).then_some(view)
+    }
+
+    /// Makes a frontier known, and forgets those that count for nothing any more.
+    fn know_frontier(&mut self, proposal: Proposal) -> bool {
+        let known = self.rounds().introduce(proposal.frontier.clone());
+        if known {
+            self.finality.proposals.insert(proposal.frontier.name(), proposal);
+            let Finality { rounds, proposals, .. } = &mut self.finality;
+            proposals.retain(|name, _| rounds.as_ref().is_some_and(|rounds| rounds.frontier(name).is_some()));
+        }
+        known
     }
 
     /// What voters of more than two thirds of the weight that is in sight hold, as far as this peer knows.
@@ -309,6 +288,9 @@ impl Node {
         if votes.len() > VOTES_MAX {
             return self.strike(from, format!("{} votes at once", votes.len()));
         }
+        if self.finality.is_on() {
+            self.show_decision(from, votes);
+        }
         if !self.finality.is_on() || !self.catch_up.is_done() {
             return;
         }
@@ -321,6 +303,7 @@ impl Node {
             }
         }
         let run = self.fold.run();
+        self.seek_frontiers(from, votes);
         if let Err(voter) = self.rounds().hear_together(votes, |vote| vote.is_signed(run)) {
             return self.strike(from, format!("a vote in the name of {voter}"));
         }
@@ -330,7 +313,7 @@ impl Node {
         self.pass_on(Some(from), &news);
         self.ask_frontiers(from, news.iter().map(|vote| vote.frontier).collect());
         if self.rounds().follow() && self.finality.round_began.is_some() {
-            self.finality.round_began = Some(self.now);
+            self.begin_round();
         }
         self.look_for_decision();
     }
@@ -354,7 +337,30 @@ impl Node {
     pub(super) fn on_want_frontier(&mut self, from: PeerId, name: Hash) {
         if let Some(proposal) = self.finality.proposals.get(&name).cloned() {
             self.send(from, &Message::Frontier(Box::new(proposal)));
+            // Who did not know it could not count the votes of those who are voters only by it.
+            let rounds = self.rounds();
+            let new = |vote: &Vote| vote.frontier == name && rounds.previous().weight(&vote.voter) == 0;
+            let votes: Vec<Vote> = rounds.telling().into_iter().filter(new).collect();
+            self.tell_votes(from, &votes);
         }
+    }
+
+    /// Votes of those who are no voters may count when weights fade, if the frontier says so: then asks for that. Only what
+    /// is said by peers whose work is known here and trusted is worth it.
+    fn seek_frontiers(&mut self, from: PeerId, votes: &[Vote]) {
+        if !self.is_fading() {
+            return;
+        }
+        let (run, epoch) = (self.fold.run(), self.rounds().epoch());
+        let mut names = BTreeSet::new();
+        for vote in votes.iter().filter(|vote| vote.epoch == epoch) {
+            let known = names.contains(&vote.frontier) || self.rounds().frontier(&vote.frontier).is_some();
+            if !known && self.fold.is_trusted(&vote.voter, self.fold.log().version()) && vote.is_signed(run) {
+                names.insert(vote.frontier);
+            }
+        }
+        self.neighbours.seek(&from, names.iter().take(ASKED_AT_ONCE));
+        self.ask_frontiers(from, names);
     }
 
     pub(super) fn on_frontier(&mut self, from: PeerId, proposal: Proposal) {
@@ -362,16 +368,14 @@ impl Node {
             return;
         }
         let name = proposal.frontier.name();
-        if !self.rounds().open_questions().contains(&name) {
+        let sought = self.neighbours.was_sought(&from, &name);
+        if !sought && !self.rounds().open_questions().contains(&name) {
             return;
         }
         if !proposal.is_whole() {
             return self.strike(from, "a frontier that is not whole".to_owned());
         }
-        if self.rounds().introduce(proposal.frontier.clone()) {
-            self.finality.proposals.insert(name, proposal);
-            let Finality { rounds, proposals, .. } = &mut self.finality;
-            proposals.retain(|name, _| rounds.as_ref().is_some_and(|rounds| rounds.frontier(name).is_some()));
+        if self.know_frontier(proposal) {
             self.look_for_decision();
         }
     }

@@ -203,6 +203,7 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
+                self.neighbours.forget_fallen();
                 self.hold_again(&old);
                 drop(old); // its state goes before the new one is copied for the disk
                 self.catch_up.follow();

@@ -52,6 +52,9 @@ impl Node {
     /// Signs a vote and says it.
     pub(super) fn say_vote(&mut self, ballot: Ballot, name: Hash) {
         let (epoch, round) = (self.rounds().epoch(), self.rounds().round());
+        if ballot == Ballot::Commit {
+            self.finality.committed_at = self.now;
+        }
         let signing = self.rounds().signing().clone();
         let names: BTreeSet<Hash> = self.rounds().signed().map(|(_, _, name)| name).collect();
         let proposals = names.iter().filter_map(|name| self.finality.proposals.get(name)).cloned().collect();
