@@ -66,13 +66,18 @@ fn voters(swarm: &Swarm) -> Vec<(usize, u64)> {
     voters
 }
 
+/// In each turn these peers train, and all hear of it.
+fn work(swarm: &mut Swarm, turns: &[core::ops::Range<usize>]) {
+    for peers in turns {
+        peers.clone().for_each(|peer| drop(swarm.update(peer, 1e-3)));
+        swarm.share_all();
+    }
+}
+
 #[test]
 fn who_came_later_decides_although_those_who_are_gone_did_more() {
     let mut swarm = Swarm::with_frontiers(6, 2000);
-    for peers in [0..2, 0..2, 0..2, 0..2, 0..2, 2..6, 2..6] {
-        peers.for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        swarm.share_all();
-    }
+    work(&mut swarm, &[0..2, 0..2, 0..2, 0..2, 0..2, 2..6, 2..6]);
     // Of 18,000 tokens the newest two epochs' work, 4000, is by four authors.
     assert_eq!(voters(&swarm), [(2, 1000), (3, 1000), (4, 1000), (5, 1000)]);
 }
@@ -80,10 +85,7 @@ fn who_came_later_decides_although_those_who_are_gone_did_more() {
 #[test]
 fn nobody_decides_alone_because_all_others_were_away_for_a_moment() {
     let mut swarm = Swarm::with_frontiers(4, 2000);
-    for peers in [0..4, 0..4, 2..3, 2..3, 2..3, 2..3, 2..3] {
-        peers.for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        swarm.share_all();
-    }
+    work(&mut swarm, &[0..4, 0..4, 2..3, 2..3, 2..3, 2..3, 2..3]);
     assert_eq!(voters(&swarm), [(0, 2000), (1, 2000), (2, 7000), (3, 2000)], "the newest work is by one only");
 }
 

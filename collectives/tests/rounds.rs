@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use murmur_collectives::{
     Ballot, Certificate, Founder, Frontier, Hash, Heard, Identity, NotFinal, ONE_Q16, Patience, PeerId, Rounds, Rules,
-    Vote, Voter,
+    Signing, Vote, Voter,
 };
 use proptest::prelude::*;
 
@@ -56,6 +56,15 @@ fn equals() -> Vec<(usize, u64)> {
     (0..VOTERS).map(|n| (n, 1)).collect()
 }
 
+/// Voter `n` before it heard anything; `signing` is what it signed before a restart.
+fn beginning(n: usize, signing: Option<Signing>) -> Rounds {
+    Rounds::new(Arc::new(rules()), id(n), Arc::new(Frontier::genesis(&rules())), signing)
+}
+
+fn vote(n: usize, round: u32, ballot: Ballot, frontier: Hash) -> Vote {
+    Vote::sign(&identity(n), RUN, 1, round, ballot, frontier)
+}
+
 struct World {
     rounds: Vec<Rounds>,
     /// Votes on their way: to whom, and which.
@@ -64,9 +73,7 @@ struct World {
 
 impl World {
     fn new(candidates: &[Frontier]) -> Self {
-        let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
-        let mut rounds: Vec<Rounds> =
-            (0..VOTERS).map(|n| Rounds::new(rules.clone(), id(n), genesis.clone(), None)).collect();
+        let mut rounds: Vec<Rounds> = (0..VOTERS).map(|n| beginning(n, None)).collect();
         for rounds in &mut rounds {
             for frontier in candidates {
                 assert!(rounds.introduce(frontier.clone()));
@@ -77,7 +84,7 @@ impl World {
     }
 
     fn say(&mut self, from: usize, round: u32, (ballot, name): (Ballot, Hash)) {
-        let vote = Vote::sign(&identity(from), RUN, 1, round, ballot, name);
+        let vote = vote(from, round, ballot, name);
         self.rounds[from].hear(vote.clone());
         self.mail.extend((0..VOTERS).filter(|to| *to != from).map(|to| (to, vote.clone())));
     }
@@ -172,7 +179,7 @@ proptest! {
                 }
                 Step::Lie { to, round, commit, which } => {
                     let ballot = if commit { Ballot::Commit } else { Ballot::Propose };
-                    let vote = Vote::sign(&identity(FAULTY), RUN, 1, round, ballot, names[which]);
+                    let vote = vote(FAULTY, round, ballot, names[which]);
                     world.rounds[to].hear(vote);
                 }
             }
@@ -233,7 +240,7 @@ fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
     let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
     let names = candidates.each_ref().map(Frontier::name);
     let mut world = World::new(&candidates);
-    let lie = |name| Vote::sign(&identity(FAULTY), RUN, 1, 0, Ballot::Propose, name);
+    let lie = |name| vote(FAULTY, 0, Ballot::Propose, name);
     world.offer(0, names[0]);
     world.offer(1, names[0]);
     world.offer(2, names[1]);
@@ -242,7 +249,7 @@ fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
     for n in 1..3 {
         world.rounds[n].hear(lie(names[1]));
     }
-    world.rounds[0].hear(Vote::sign(&identity(1), RUN, 1, 0, Ballot::Propose, names[0]));
+    world.rounds[0].hear(vote(1, 0, Ballot::Propose, names[0]));
     world.act(0);
     assert_eq!(world.rounds[0].signing().lock, Some((0, names[0])));
     let told = world.rounds[0].telling();
@@ -279,8 +286,7 @@ fn a_voter_never_signs_twice_in_one_place_even_after_a_restart() {
     let mut world = World::new(&candidates);
     world.offer(0, candidates[0].name());
     let signing = world.rounds[0].signing().clone();
-    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
-    let mut again = Rounds::new(rules, id(0), genesis, Some(signing));
+    let mut again = beginning(0, Some(signing));
     candidates.iter().for_each(|frontier| {
         assert!(again.introduce(frontier.clone()));
         again.accept(frontier.name());
@@ -304,8 +310,7 @@ fn a_voter_can_say_again_what_it_signed_before_a_restart() {
     world.act(0);
     let signed: Vec<(u32, Ballot, Hash)> = world.rounds[0].signed().collect();
     assert_eq!(signed, [(0, Ballot::Propose, name), (0, Ballot::Commit, name)]);
-    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
-    let again = Rounds::new(rules, id(0), genesis, Some(world.rounds[0].signing().clone()));
+    let again = beginning(0, Some(world.rounds[0].signing().clone()));
     assert_eq!(again.signed().collect::<Vec<_>>(), signed);
 }
 
@@ -314,7 +319,7 @@ fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
     let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
     let mut world = World::new(&candidates);
     let mut hear = |n: usize, which: usize| {
-        let vote = Vote::sign(&identity(n), RUN, 1, 0, Ballot::Propose, candidates[which].name());
+        let vote = vote(n, 0, Ballot::Propose, candidates[which].name());
         world.rounds[0].hear(vote);
         world.rounds[0].is_split(|_| true)
     };
@@ -330,13 +335,13 @@ fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
 fn votes_of_strangers_and_second_votes_are_refused() {
     let frontier = candidate(1, 100, &equals());
     let mut world = World::new(std::slice::from_ref(&frontier));
-    let stranger = Vote::sign(&identity(9), RUN, 1, 0, Ballot::Propose, frontier.name());
+    let stranger = vote(9, 0, Ballot::Propose, frontier.name());
     assert_eq!(world.rounds[0].hear(stranger), Heard::Refused);
-    let vote = |name| Vote::sign(&identity(1), RUN, 1, 0, Ballot::Propose, name);
-    assert_eq!(world.rounds[0].hear(vote(frontier.name())), Heard::New);
-    assert_eq!(world.rounds[0].hear(vote(frontier.name())), Heard::Known);
-    assert_eq!(world.rounds[0].hear(vote(Hash([5; 32]))), Heard::Refused);
-    assert!(!Vote { round: 1, ..vote(frontier.name()) }.is_signed(RUN));
+    let by_one = |name| vote(1, 0, Ballot::Propose, name);
+    assert_eq!(world.rounds[0].hear(by_one(frontier.name())), Heard::New);
+    assert_eq!(world.rounds[0].hear(by_one(frontier.name())), Heard::Known);
+    assert_eq!(world.rounds[0].hear(by_one(Hash([5; 32]))), Heard::Refused);
+    assert!(!Vote { round: 1, ..by_one(frontier.name()) }.is_signed(RUN));
 }
 
 #[test]
@@ -356,17 +361,12 @@ fn when_half_the_voters_are_gone_those_who_work_on_decide_after_four_epochs() {
 
 const PATIENT: Patience = Patience { undecided: true, committed: true };
 
-fn vote(n: usize, round: u32, ballot: Ballot, frontier: &Frontier) -> Vote {
-    Vote::sign(&identity(n), RUN, 1, round, ballot, frontier.name())
-}
-
 #[test]
 fn what_only_work_stands_behind_counts_when_it_was_checked_and_after_long() {
     let claimed = candidate(1, 800, &[(8, 800)]);
-    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
-    let mut rounds = Rounds::new(rules, id(0), genesis, None);
+    let mut rounds = beginning(0, None);
     assert!(rounds.introduce(claimed.clone()));
-    assert_eq!(rounds.hear(vote(8, 0, Ballot::Commit, &claimed)), Heard::New);
+    assert_eq!(rounds.hear(vote(8, 0, Ballot::Commit, claimed.name())), Heard::New);
     rounds.set_clock(800, PATIENT);
     assert!(rounds.certificate().is_none(), "anybody can claim to have done all the work");
     rounds.accept(claimed.name());
@@ -374,7 +374,7 @@ fn what_only_work_stands_behind_counts_when_it_was_checked_and_after_long() {
     assert!(rounds.certificate().is_none(), "too soon");
     rounds.set_clock(800, PATIENT);
     let certificate = rounds.certificate().unwrap();
-    let (rules, genesis) = (self::rules(), Frontier::genesis(&self::rules()));
+    let (rules, genesis) = (rules(), Frontier::genesis(&rules()));
     assert_eq!(certificate.check(RUN, &rules, &genesis), Ok(()));
     assert!(!certificate.is_backed(&rules, &genesis), "nobody who must believe it can");
 }
@@ -385,10 +385,10 @@ fn a_lock_fades_when_much_was_done_since_and_after_long() {
     let world = World::new(&[locked.clone(), later.clone()]);
     let mut rounds = world.rounds[0].clone();
     for n in 1..VOTERS {
-        rounds.hear(vote(n, 0, Ballot::Propose, &locked));
+        rounds.hear(vote(n, 0, Ballot::Propose, locked.name()));
     }
     assert_eq!(rounds.vote(), Some((Ballot::Propose, locked.name())));
-    rounds.hear(vote(0, 0, Ballot::Propose, &locked));
+    rounds.hear(vote(0, 0, Ballot::Propose, locked.name()));
     assert_eq!(rounds.vote(), Some((Ballot::Commit, locked.name())));
     rounds.next_round();
     for (clock, patience) in [(499, PATIENT), (500, Patience::default())] {
@@ -404,10 +404,9 @@ fn a_lock_fades_when_much_was_done_since_and_after_long() {
 #[test]
 fn who_comes_late_learns_the_round_from_those_who_did_the_work() {
     let next = candidate(1, 400, &[(7, 200), (8, 200)]);
-    let (rules, genesis) = (Arc::new(rules()), Arc::new(Frontier::genesis(&rules())));
-    let mut rounds = Rounds::new(rules, id(0), genesis, None);
+    let mut rounds = beginning(0, None);
     assert!(rounds.introduce(next.clone()));
-    rounds.hear(vote(7, 5, Ballot::Propose, &next));
+    rounds.hear(vote(7, 5, Ballot::Propose, next.name()));
     assert!(!rounds.follow(), "that these are voters was not checked");
     rounds.accept(next.name());
     assert!(rounds.follow());
@@ -424,7 +423,7 @@ fn of_two_certificates_the_one_that_more_old_voters_signed_stands() {
         let name = frontier.name();
         let mut signed: Vec<_> = by
             .iter()
-            .map(|v| Vote::sign(&identity(*v), RUN, 1, 0, Ballot::Commit, name))
+            .map(|v| vote(*v, 0, Ballot::Commit, name))
             .map(|vote| murmur_collectives::Signed { voter: vote.voter, signature: vote.signature })
             .collect();
         signed.sort_unstable_by_key(|signed| signed.voter);

@@ -130,9 +130,10 @@ impl Fold {
         let windows = core::iter::successors(Some(recent.max(1)), |window| window.checked_mul(2));
         let since =
             windows.map(|window| clock.saturating_sub(window)).take_while(|since| *since > newest.frontier.clock);
-        let mut recent = since.map(|since| self.voters_since(view, &self.older(view, since)));
-        let mut voters =
-            recent.find(|voters| voters.len() >= RECENT_MIN).unwrap_or_else(|| self.voters_since(view, &newest.view));
+        let mut electorates = since.map(|since| self.voters_since(view, &self.older(view, since)));
+        let mut voters = electorates
+            .find(|voters| voters.len() >= RECENT_MIN)
+            .unwrap_or_else(|| self.voters_since(view, &newest.view));
         voters.sort_unstable_by_key(|voter| (core::cmp::Reverse(voter.weight), voter.peer));
         voters.truncate(VOTERS_MAX);
         voters.sort_unstable_by_key(|voter| voter.peer);

@@ -149,7 +149,7 @@ impl Figures {
     pub(crate) fn note(&mut self, now: Time, glances: &[Glance]) {
         for glance in glances {
             self.note_held(&glance.footprint);
-            self.open_tokens_max = self.open_tokens_max.max(glance.clock - glance.final_clock);
+            self.open_tokens_max = self.open_tokens_max.max(glance.clock.saturating_sub(glance.final_clock));
             if glance.epoch > self.epochs {
                 (self.epochs, self.decided_at) = (glance.epoch, now);
             }

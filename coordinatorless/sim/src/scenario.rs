@@ -320,7 +320,10 @@ impl Scenario {
         let wrong = [
             (self.peers == 0 || self.peers > 1024, "peers must be 1 to 1024"),
             (self.founders == 0 || self.founders > self.peers, "founders must be 1 to peers"),
-            (self.newcomers + self.reserves + self.founders > self.peers, "newcomers and reserves cannot be founders"),
+            (
+                self.newcomers.saturating_add(self.reserves).saturating_add(self.founders) > self.peers,
+                "newcomers and reserves cannot be founders",
+            ),
             (self.hostile.peers * 3 > self.peers, "hostile.peers must be at most a third of peers"),
             (self.hostile.peers > 0 && self.hostile.ways.is_empty(), "hostile.ways must name a way"),
             (self.seconds + self.calm_seconds + self.heal_seconds > 1_000_000, "no more than 1,000,000 seconds"),

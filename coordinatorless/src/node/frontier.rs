@@ -54,7 +54,6 @@ pub(super) struct Finality {
     /// What was signed for before a restart.
     pub(super) vowed: Vec<Proposal>,
     pub(super) sought_until: Time,
-    pub(super) offered_in: Option<u32>,
     /// Until then nothing is offered: too few are there to decide it.
     offers_at: Time,
     /// Since when something is to be decided, and since when this peer is committed.
@@ -86,7 +85,6 @@ impl Finality {
             signing,
             vowed: vowed.unwrap_or_default(),
             sought_until: Time::default(),
-            offered_in: None,
             offers_at: Time::default(),
             undecided_since: None,
             committed_at: Time::default(),
@@ -106,7 +104,7 @@ impl Finality {
         if let Some(rounds) = self.rounds.take().filter(|rounds| !rounds.abstains()) {
             self.signing = Some(rounds.signing().clone());
         }
-        (self.round_began, self.pending, self.offered_in, self.stalled) = (None, None, None, false);
+        (self.round_began, self.pending, self.stalled) = (None, None, false);
         (self.getting, self.offers_at) = (Getting::default(), Time::default());
         (self.waited, self.undecided_since, self.committed_at) = (0, None, Time::default());
         self.proposals.clear();
@@ -196,14 +194,8 @@ impl Node {
     }
 
     fn offer_in_turn(&mut self) {
-        let round = self.rounds().round();
         let turn = self.turn_at().is_some_and(|at| self.now >= at.max(self.finality.offers_at));
-        if !turn || self.rounds().has_proposed() || self.finality.offered_in == Some(round) {
-            return;
-        }
-        if self.offer_what_is_held() {
-            self.finality.offered_in = Some(round);
-        } else {
+        if turn && !self.rounds().has_proposed() && !self.offer_what_is_held() {
             self.finality.offers_at = self.now + self.config.propose_stagger * (1 + self.finality.rank);
         }
     }
@@ -288,10 +280,11 @@ impl Node {
         if votes.len() > VOTES_MAX {
             return self.strike(from, format!("{} votes at once", votes.len()));
         }
-        if self.finality.is_on() {
-            self.show_decision(from, votes);
+        if !self.finality.is_on() {
+            return;
         }
-        if !self.finality.is_on() || !self.catch_up.is_done() {
+        self.show_decision(from, votes);
+        if !self.catch_up.is_done() {
             return;
         }
         let mut news = Vec::new();

@@ -77,10 +77,9 @@ impl Node {
         let there: BTreeSet<PeerId> = self.there().into_iter().chain(self.neighbours()).collect();
         let fading = self.is_fading();
         let rounds = self.rounds();
-        let voters = rounds.previous().voters.iter().map(|voter| &voter.peer).filter(|peer| there.contains(*peer));
         // Those who did the work have turns, too, when weights fade; who they are, everyone sees a little differently.
-        let rank = if fading { rounds.rank(there.iter()) } else { rounds.rank(voters) };
-        self.finality.rank = rank;
+        let rivals = there.iter().filter(|peer| fading || rounds.previous().weight(peer) > 0);
+        self.finality.rank = rounds.rank(rivals);
     }
 
     /// Members that are up, as far as this peer knows, and itself.

@@ -2,24 +2,13 @@
 
 use core::time::Duration;
 
-use murmur_collectives::{Ballot, Certificate, Frontier, Hash, PeerId, Proposal, Signed, Vote, Voter, rows_digest};
+use murmur_collectives::{Ballot, Certificate, Frontier, Hash, PeerId, Proposal, Signed, Vote, Voter};
 use murmur_coordinatorless::{Message, Proven};
 
-use crate::net::{Net, World};
-
-/// An update is 100 tokens.
-const EVERY: u64 = 800;
-
-fn world(seed: u64) -> World {
-    World { frontier_every_tokens: EVERY, ..World::calm(seed) }
-}
-
-fn train(net: &mut Net, rounds: usize) {
-    for _ in 0..rounds {
-        net.train(1);
-        net.pass(Duration::from_secs(2));
-    }
-}
+use crate::{
+    finality::{train, world},
+    net::Net,
+};
 
 #[test]
 fn peers_whom_no_voter_ever_knew_decide_when_all_voters_are_gone() {
@@ -52,8 +41,7 @@ fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &Proposal) ->
     let frontier = Frontier {
         epoch: previous.epoch + 1,
         previous: previous.name(),
-        rows: rows_digest(&rows.rows),
-        clock: previous.clock + 8 * EVERY,
+        clock: previous.clock + 8 * net.rules().frontier_every_tokens,
         state: Hash([6; 32]),
         voters,
         ..rows.frontier.clone()

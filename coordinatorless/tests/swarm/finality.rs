@@ -9,7 +9,7 @@ use murmur_coordinatorless::{Event, Message};
 use crate::net::{Net, PARAMETERS, World};
 
 /// An update is 100 tokens: an epoch is two rounds of four peers.
-fn world(seed: u64) -> World {
+pub(crate) fn world(seed: u64) -> World {
     World { frontier_every_tokens: 800, ..World::calm(seed) }
 }
 
@@ -21,7 +21,7 @@ fn founded(world: World, founders: usize, peers: usize) -> Net {
 }
 
 /// Rounds of training with enough time in between to decide.
-fn train(net: &mut Net, rounds: usize) {
+pub(crate) fn train(net: &mut Net, rounds: usize) {
     for _ in 0..rounds {
         net.train(1);
         net.pass(Duration::from_secs(2));
