@@ -10,7 +10,7 @@ use std::sync::Arc;
 use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
-    Admission, Body, Chance, Entry, Epochs, Hash, Log, PeerId, Record, Rules, Stage, VersionVector,
+    Admission, Body, Chance, Entry, Epochs, Hash, Log, PeerId, Record, Rules, Stage, State, VersionVector,
     odds::{Lately, chance},
     standing::Standing,
 };
@@ -32,7 +32,7 @@ pub struct Fold {
     epochs: Epochs,
     /// Authors and positions in the order of insertion, for computing everything again after a fork.
     order: Vec<(PeerId, u32)>,
-    state: Vec<i64>,
+    state: State,
 }
 
 impl Fold {
@@ -40,10 +40,11 @@ impl Fold {
     ///
     /// # Panics
     /// If `genesis` has not the number of parameters that the rules state.
-    pub fn new(run: Hash, rules: Rules, genesis: Vec<i64>) -> Self {
-        assert_eq!(genesis.len(), rules.parameter_count(), "θ₀ must have the manifest's number of parameters");
+    pub fn new(run: Hash, rules: Rules, genesis: impl Into<State>) -> Self {
+        let state = genesis.into();
+        assert_eq!(state.len(), rules.parameter_count(), "θ₀ must have the manifest's number of parameters");
         let (log, standing, epochs) = (Log::default(), Standing::default(), Epochs::new(&rules));
-        Self { run, rules, log, standing, epochs, order: Vec::new(), state: genesis }
+        Self { run, rules, log, standing, epochs, order: Vec::new(), state }
     }
 
     /// The run all entries belong to.
@@ -74,6 +75,16 @@ impl Fold {
     /// θ in fixed point, `[parameters]`.
     pub fn state(&self) -> &[i64] {
         &self.state
+    }
+
+    /// The same, with where it is held.
+    pub fn present_state(&self) -> &State {
+        &self.state
+    }
+
+    /// Room for another state, held as this one is.
+    pub fn blank_state(&self) -> State {
+        self.state.zeros()
     }
 
     /// θ in floats, `[parameters]`.
@@ -199,7 +210,7 @@ impl Fold {
     ///
     /// # Errors
     /// [`RebuildError`] if the view is not held, or a payload in between is not.
-    pub fn state_at(&self, view: &VersionVector) -> Result<Vec<i64>, RebuildError> {
+    pub fn state_at(&self, view: &VersionVector) -> Result<State, RebuildError> {
         if !self.log.version().includes(view) || !view.includes(&self.epochs.pruned()) {
             return Err(RebuildError::NotHeld);
         }

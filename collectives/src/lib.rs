@@ -20,6 +20,7 @@ mod remembered;
 mod rounds;
 mod rules;
 mod standing;
+mod state;
 mod version;
 mod weigh;
 
@@ -40,4 +41,5 @@ pub use odds::Chance;
 pub use remembered::{holds, remember_proofs};
 pub use rounds::{Heard, Patience, Rounds, Signing};
 pub use rules::{BadRule, Founder, ONE_Q16, Rules};
+pub use state::{Cells, State};
 pub use version::{Component, NotCanonical, VersionVector};

@@ -81,7 +81,7 @@ fn listening_peer() -> Node {
         manifest: Vec::new(),
         run: run(),
         rules: rules(&speaker()),
-        genesis: vec![0],
+        genesis: vec![0].into(),
         identity: Identity::from_secret(&[2; 32]),
         class: Hash::NONE,
         config: Config::default(),

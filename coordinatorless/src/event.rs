@@ -1,9 +1,9 @@
 //! What goes into a peer and what comes out.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Entry, Hash, PeerId, VersionVector, WireEntry};
+use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, WireEntry};
 
 use crate::{EntryName, Kind, PeerAddress};
 
@@ -214,7 +214,7 @@ pub struct Compacted {
     /// The proof: certificates, rows and foundation, as [`crate::Node::new`] reads them.
     pub proof: Vec<u8>,
     /// The state of the final frontier, `[parameters]`.
-    pub state: Vec<i64>,
+    pub state: State,
     /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
     pub records: Vec<StoredEntry>,
 }
@@ -234,25 +234,6 @@ pub enum Closing {
     Misbehaved,
     /// The peer is in another run.
     OtherRun,
-}
-
-/// Chunks of a state that was being fetched, as [`Output::KeepChunk`] gave them.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Fetched {
-    /// Root of the state.
-    pub root: Hash,
-    /// The chunks, by index. Each is checked again before it is used.
-    pub chunks: BTreeMap<u32, Vec<u8>>,
-}
-
-impl Fetched {
-    /// Keeps a chunk beside others of the same state, in place of those of another: what a host that stores them in memory
-    /// does.
-    pub fn keep(kept: &mut Option<Self>, root: Hash, index: u32, bytes: Vec<u8>) {
-        let same = kept.take().filter(|kept| kept.root == root);
-        let fetched = kept.insert(same.unwrap_or_else(|| Self { root, ..Self::default() }));
-        fetched.chunks.insert(index, bytes);
-    }
 }
 
 /// An entry with its payload, as stored.

@@ -8,12 +8,15 @@
 
 mod config;
 mod event;
+mod fetched;
 mod message;
 mod node;
+mod packing;
 mod time;
 
 pub use config::{Config, Swim};
-pub use event::{Closing, Compacted, DownReason, Draft, Event, Fetched, Input, Output, Reach, StoredEntry};
+pub use event::{Closing, Compacted, DownReason, Draft, Event, Input, Output, Reach, StoredEntry};
+pub use fetched::Fetched;
 pub use message::{
     DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven,
     Want,

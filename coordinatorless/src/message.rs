@@ -37,6 +37,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use murmur_collectives::{Certificate, Component, Hash, PeerId, Proposal, Row, Vote, WireEntry};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
+use crate::packing::{pack, unpack};
+
 /// The longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 
@@ -45,9 +47,6 @@ pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
 /// The most that a compressed message may unpack to, in bytes.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// zstd's level: the fastest that finds what there is in sealed carries and in the high bytes of a state.
-const PACK_LEVEL: i32 = 1;
 
 /// Messages shorter than this are not worth compressing, in bytes.
 const PACK_FROM_BYTES: usize = 512;
@@ -251,7 +250,7 @@ impl Message {
     pub fn encode(&self) -> Vec<u8> {
         let plain = rkyv::to_bytes::<rancor::Error>(self).expect("a message serializes into memory");
         let worthwhile = self.kind() != Kind::Payload && plain.len() >= PACK_FROM_BYTES;
-        let packed = worthwhile.then(|| zstd::bulk::compress(&plain, PACK_LEVEL).ok()).flatten();
+        let packed = worthwhile.then(|| pack(&plain)).flatten();
         match packed.filter(|packed| packed.len() < plain.len()) {
             Some(packed) if plain.len() <= UNPACKED_BYTES_MAX => prefixed(1 | self.tag(), &packed),
             Some(_) | None => prefixed(self.tag(), &plain),
@@ -267,7 +266,7 @@ impl Message {
         let message = match packing & 1 {
             _ if *packing > 7 => return Err(MessageError::Packing(*packing)),
             0 => read(body)?,
-            _ => read(&zstd::bulk::decompress(body, UNPACKED_BYTES_MAX).map_err(|_| MessageError::Unpack)?)?,
+            _ => read(&unpack(body, UNPACKED_BYTES_MAX).ok_or(MessageError::Unpack)?)?,
         };
         if message.tag() == packing & 6 { Ok(message) } else { Err(MessageError::Kind) }
     }

@@ -37,7 +37,7 @@ mod vow;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules};
+use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
 use murmur_verification::Lottery;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
@@ -66,8 +66,8 @@ pub struct Setup {
     pub run: Hash,
     /// The constants of the fold, from the manifest.
     pub rules: Rules,
-    /// θ₀.
-    pub genesis: Vec<i64>,
+    /// θ₀. Where it is held, all states of this peer are.
+    pub genesis: State,
     /// The peer's key.
     pub identity: Identity,
     /// Its numeric class: machines of one class compute the same bits.
@@ -91,7 +91,7 @@ pub struct Stored {
     /// Records in the order they were appended.
     pub entries: Vec<StoredEntry>,
     /// The newest [`crate::Output::Compact`], without its records: `entries` begins with those.
-    pub compacted: Option<(Vec<u8>, Vec<i64>)>,
+    pub compacted: Option<(Vec<u8>, State)>,
     /// What [`crate::Output::KeepChunk`] stored since then.
     pub fetched: Option<Fetched>,
     /// The newest [`crate::Output::Signing`].

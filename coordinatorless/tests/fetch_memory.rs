@@ -1,10 +1,11 @@
-//! What a newcomer holds while it fetches a final state: that state once, beside the one it began with.
+//! What a newcomer holds while it fetches a final state: that state once, beside the one it began with; and none of
+//! either in memory if its host has another place for states.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::{cell::Cell, collections::VecDeque, net::SocketAddr};
 
-use murmur_collectives::{Hash, Identity, ONE_Q16, Rules};
+use murmur_collectives::{Cells, Hash, Identity, ONE_Q16, Rules, State};
 use murmur_coordinatorless::{Config, Draft, Input, Node, Output, Reach, Setup, Stored, Time};
 use murmur_kernels::{TopK, compress, from_f32};
 
@@ -62,6 +63,14 @@ fn counted<T>(what: impl FnOnce() -> T) -> T {
     result
 }
 
+/// What `what` holds or lets go is none of what is counted.
+fn uncounted<T>(what: impl FnOnce() -> T) -> T {
+    let before = COUNTS.replace(false);
+    let result = what();
+    COUNTS.set(before);
+    result
+}
+
 /// Half a million parameters: a state of four mebibytes, far more than all else that a peer of two holds.
 const PARAMETERS: usize = 1 << 19;
 const STATE_BYTES: i64 = PARAMETERS as i64 * 8;
@@ -88,12 +97,48 @@ fn rules() -> Rules {
     }
 }
 
-fn node(n: u8) -> Node {
+/// Integers that are not counted, as if they were in a file.
+#[derive(Debug)]
+struct Elsewhere(Vec<i64>);
+
+impl core::ops::Deref for Elsewhere {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for Elsewhere {
+    fn deref_mut(&mut self) -> &mut [i64] {
+        &mut self.0
+    }
+}
+
+impl Cells for Elsewhere {
+    fn zeros(&self) -> Box<dyn Cells> {
+        uncounted(|| Box::new(Self(vec![0; self.0.len()])))
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        uncounted(|| self.0 = Vec::new());
+    }
+}
+
+/// θ₀, in memory or elsewhere.
+fn genesis(in_memory: bool) -> State {
+    let state = || from_f32(&vec![0.5; PARAMETERS]).expect("finite");
+    if in_memory { state().into() } else { uncounted(|| State::new(Elsewhere(state()))) }
+}
+
+fn node(n: u8, in_memory: bool) -> Node {
     Node::new(Setup {
         manifest: vec![1],
         run: Hash([9; 32]),
         rules: rules(),
-        genesis: from_f32(&vec![0.5; PARAMETERS]).expect("finite"),
+        genesis: genesis(in_memory),
         identity: identity(n),
         class: Hash([7; 32]),
         config: Config::default(),
@@ -137,9 +182,9 @@ fn introduce(node: &mut Node, now: Time, other: u8) {
     node.handle(now, Input::Connected { peer: identity(other).peer_id(), address, reach: Reach::Direct });
 }
 
-#[test]
-fn a_state_is_held_once_while_it_is_fetched() {
-    let mut founder = node(1);
+/// The most bytes that a newcomer held at once until it had caught up with a final frontier.
+fn most_held_while_catching_up(in_memory: bool) -> i64 {
+    let mut founder = node(1, true);
     let mut now = Time::default();
     for n in 0..7 {
         let input = draft(&founder, n);
@@ -153,7 +198,8 @@ fn a_state_is_held_once_while_it_is_fetched() {
     let epoch = founder.fold().epochs().number();
     assert!(epoch >= 1, "something is final");
 
-    let mut newcomer = counted(|| node(2));
+    (HELD.set(0), MOST.set(0));
+    let mut newcomer = counted(|| node(2, in_memory));
     introduce(&mut founder, now, 2);
     counted(|| introduce(&mut newcomer, now, 1));
     for _ in 0..20_000 {
@@ -172,8 +218,21 @@ fn a_state_is_held_once_while_it_is_fetched() {
     }
     assert!(newcomer.is_caught_up());
     assert_eq!((newcomer.fold().epochs().number(), newcomer.state_root()), (epoch, founder.state_root()));
-    let most = MOST.get();
+    MOST.get()
+}
+
+#[test]
+fn a_state_is_held_once_while_it_is_fetched() {
+    let most = most_held_while_catching_up(true);
     println!("at most {:.2} states of {STATE_BYTES} bytes were held at once", most as f64 / STATE_BYTES as f64);
     assert!(most < STATE_BYTES * 9 / 4, "the state it began with, the one it fetched, and little else: {most} bytes");
     assert!(most > STATE_BYTES * 3 / 2, "two states are there at one time, or nothing was counted");
+}
+
+#[test]
+fn a_state_that_is_held_elsewhere_takes_no_memory() {
+    let most = most_held_while_catching_up(false);
+    println!("at most {:.2} states of {STATE_BYTES} bytes were in memory at once", most as f64 / STATE_BYTES as f64);
+    assert!(most < STATE_BYTES / 4, "messages, entries and hashes, but no state: {most} bytes");
+    assert!(most > 0, "nothing was counted");
 }

@@ -59,7 +59,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             class: None,
             founders,
         },
-        genesis: from_f32(&[0.5; PARAMETERS]).unwrap(),
+        genesis: from_f32(&[0.5; PARAMETERS]).unwrap().into(),
         identity: identity(peer),
         class: Hash([7; 32]),
         config: Config::default(),

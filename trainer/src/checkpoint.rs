@@ -3,15 +3,17 @@
 //! Beside the named tensors lies `murmur.state`, the fixed-point state itself (I64), whose root is in the metadata.
 //! A file is replaced whole or not at all, and loading recomputes the root, so a torn or damaged file is never used.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use murmur_collectives::State;
 use murmur_kernels::{state_root, to_f32};
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use thiserror::Error;
 
 use crate::model::{Layout, ModelConfig, ModelConfigError};
@@ -32,7 +34,7 @@ pub struct Checkpoint {
     /// Token clock: tokens in the causal past of the state.
     pub clock: u64,
     /// θ in fixed point. `[params]`
-    pub state: Vec<i64>,
+    pub state: State,
     /// Further metadata, kept as it is. Keys must not begin with `murmur.`, except those of later versions.
     pub extra: BTreeMap<String, String>,
 }
@@ -111,8 +113,9 @@ impl Checkpoint {
     /// # Panics
     /// If the state does not fit the model: a bug of the caller.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let bytes = self.to_bytes();
-        replace(path, &bytes).map_err(|error| CheckpointError::Write { path: path.to_owned(), error })
+        let part = path.with_extension("safetensors.part");
+        let written = self.write_part(&part).and_then(|()| replace(path, &part));
+        written.map_err(|error| CheckpointError::Write { path: path.to_owned(), error })
     }
 
     /// Reads a file and checks it against its own state root.
@@ -124,20 +127,20 @@ impl Checkpoint {
         Reader { path }.read(&bytes)
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// Tensors as they are written, one after the other: no more than one is held beside the state.
+    fn write_part(&self, part: &Path) -> io::Result<()> {
         let layout = Layout::of(&self.model);
         assert_eq!(layout.params(), self.state.len(), "the state fits the model");
-        let params: Vec<u8> = self.params().iter().flat_map(|value| value.to_le_bytes()).collect();
-        let state: Vec<u8> = self.state.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let view = |dtype, shape, data| TensorView::new(dtype, shape, data).expect("the data fits its shape");
         let named = layout.entries().iter().map(|entry| {
-            let range = entry.range();
-            let data = &params[4 * range.start..4 * range.end];
-            (entry.name.as_str(), view(Dtype::F32, entry.shape.clone(), data))
+            let tensor = Written { shape: entry.shape.clone(), state: &self.state[entry.range()], dtype: Dtype::F32 };
+            (entry.name.as_str(), tensor)
         });
-        let state = (STATE, view(Dtype::I64, vec![self.state.len()], &state));
-        let tensors = named.chain([state]);
-        safetensors::serialize(tensors, Some(self.metadata())).expect("a model's header is below the format's limit")
+        let state = Written { shape: vec![self.state.len()], state: &self.state, dtype: Dtype::I64 };
+        let tensors = named.chain([(STATE, state)]);
+        safetensors::serialize_to_file(tensors, Some(self.metadata()), part).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error,
+            other => io::Error::other(other),
+        })
     }
 
     fn metadata(&self) -> HashMap<String, String> {
@@ -153,13 +156,50 @@ impl Checkpoint {
     }
 }
 
-/// Durable even if the machine stops at any moment: the file is flushed before the rename, the folder after it.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("safetensors.part");
-    let mut file = File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
+/// Part of the state as a tensor of a file.
+struct Written<'a> {
+    shape: Vec<usize>,
+    state: &'a [i64],
+    /// I64 as it is, or F32 as the model computes with it.
+    dtype: Dtype,
+}
+
+impl View for Written<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if self.dtype == Dtype::I64 {
+            return little_endian(self.state);
+        }
+        let mut values = vec![0.0; self.state.len()];
+        to_f32(self.state, &mut values);
+        Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        self.state.len() * self.dtype.bitsize() / 8
+    }
+}
+
+/// The integers of a state as they are written, without a copy where that is how they lie.
+pub(crate) fn little_endian(state: &[i64]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(state))
+    } else {
+        Cow::Owned(state.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+}
+
+/// Durable even if the machine stops at any moment: the file is flushed before it takes its name, the folder after that.
+fn replace(path: &Path, part: &Path) -> io::Result<()> {
+    File::open(part)?.sync_all()?;
+    fs::rename(part, path)?;
     #[cfg(unix)]
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;
@@ -190,7 +230,7 @@ impl Reader<'_> {
         Ok(checkpoint)
     }
 
-    fn state(&self, tensors: &SafeTensors<'_>, params: usize, root: &str) -> Result<Vec<i64>, CheckpointError> {
+    fn state(&self, tensors: &SafeTensors<'_>, params: usize, root: &str) -> Result<State, CheckpointError> {
         let view = tensors.tensor(STATE).map_err(|_| self.foreign(format!("no tensor {STATE}")))?;
         if view.dtype() != Dtype::I64 || view.shape() != [params] {
             return Err(self.foreign(format!("{STATE} is {:?} {:?}, not I64 [{params}]", view.dtype(), view.shape())));
@@ -199,7 +239,7 @@ impl Reader<'_> {
         let state: Vec<i64> = words.iter().map(|word| i64::from_le_bytes(*word)).collect();
         let (found, expected) = (HEX.encode(&state_root(&state)), root.to_owned());
         let corrupt = || CheckpointError::Corrupt { path: self.path.to_owned(), found: found.clone(), expected };
-        if found == root { Ok(state) } else { Err(corrupt()) }
+        if found == root { Ok(state.into()) } else { Err(corrupt()) }
     }
 
     /// The named tensors are what other tools see, so they must be the state's.

@@ -2,7 +2,7 @@
 
 use murmur_collectives::{BadRule, Founder, Hash, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::MANIFEST_BYTES_MAX;
-use murmur_kernels::{AdamW, from_f32, state_root};
+use murmur_kernels::{AdamW, CHUNK, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
@@ -176,10 +176,13 @@ impl Manifest {
         self.rules.founders.len()
     }
 
-    /// θ₀ as the seed gives it; `None` if the run starts from another state.
-    pub fn seeded_state(&self) -> Option<Vec<i64>> {
-        let state = seeded_state(&self.model(), &self.seed);
-        (state_root(&state) == self.genesis.0).then_some(state)
+    /// Writes θ₀ as the seed gives it to `state`, `[parameters]`; false if the run starts from another state.
+    ///
+    /// # Panics
+    /// If `state` has another length.
+    pub fn write_seeded_state(&self, state: &mut [i64]) -> bool {
+        write_seeded_state(&self.model(), &self.seed, state);
+        state_root(state) == self.genesis.0
     }
 
     /// What segment `segment` of `peer` does when it starts at `clock` and takes `steps` steps.
@@ -303,12 +306,19 @@ fn run_seed(seed: u64) -> [u8; 32] {
     blake3::derive_key("murmuration run seed v1", &seed.to_le_bytes())
 }
 
-fn seeded_state(model: &ModelConfig, seed: &[u8; 32]) -> Vec<i64> {
-    from_f32(&initial_params(model, seed)).expect("initial parameters are finite")
+/// A piece at a time: the state may be larger than memory.
+fn write_seeded_state(model: &ModelConfig, seed: &[u8; 32], state: &mut [i64]) {
+    let parameters = initial_params(model, seed);
+    assert_eq!(parameters.len(), state.len(), "the state has room for the model");
+    for (state, parameters) in state.chunks_mut(CHUNK).zip(parameters.chunks(CHUNK)) {
+        state.copy_from_slice(&from_f32(parameters).expect("initial parameters are finite"));
+    }
 }
 
 fn seeded_genesis(model: &ModelConfig, seed: &[u8; 32]) -> Hash {
-    Hash(state_root(&seeded_state(model, seed)))
+    let mut state = vec![0; model.params()];
+    write_seeded_state(model, seed, &mut state);
+    Hash(state_root(&state))
 }
 
 #[cfg(test)]
@@ -367,8 +377,9 @@ pub(crate) mod tests {
     #[test]
     fn the_seed_gives_the_genesis() {
         let manifest = manifest();
-        let state = manifest.seeded_state().unwrap();
+        let mut state = vec![0; manifest.rules.parameter_count()];
+        assert!(manifest.write_seeded_state(&mut state));
         assert_eq!(state_root(&state), manifest.genesis.0);
-        assert_eq!(Manifest { genesis: Hash::NONE, ..manifest }.seeded_state(), None);
+        assert!(!Manifest { genesis: Hash::NONE, ..manifest }.write_seeded_state(&mut state));
     }
 }

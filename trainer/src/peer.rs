@@ -13,6 +13,7 @@ mod learner;
 mod link;
 mod pace;
 mod report;
+mod room;
 mod status;
 mod store;
 
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::{Config, Node, Setup};
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 
@@ -48,6 +49,7 @@ use {
     learner::Learner,
     link::{Link, Notice, Shared},
     report::Reporter,
+    room::Room,
     status::StatusSource,
     store::Store,
 };
@@ -71,6 +73,8 @@ pub struct PeerOptions {
     pub data: Option<PathBuf>,
     /// For demonstrations and tests: how to cheat.
     pub misbehave: Option<Misbehave>,
+    /// A model's state that takes more MiB than this lies in files instead of memory.
+    pub state_memory: usize,
     /// Threads it computes with, as the launcher shared them out.
     pub threads: usize,
     /// For benchmarks: train nothing, at this pace.
@@ -119,8 +123,9 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     let manifest = read_manifest(&manifest_bytes)?;
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
-    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), manifest.rules.parameters, reporter)?;
-    let genesis = genesis(&manifest)?;
+    let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &room, reporter)?;
+    let genesis = genesis(&manifest, &room)?;
     let (transport, events) = bind(&identity, options.listen, options.relay)?;
     let metrics = Metrics::new();
     let listener = metrics::listen(options.metrics).await?;
@@ -294,11 +299,13 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
 }
 
 /// θ₀ from the seed.
-fn genesis(manifest: &Manifest) -> Result<Vec<i64>, Failure> {
-    manifest.seeded_state().ok_or_else(|| {
-        Failure::new(Exit::Version, "this program does not compute the run's initial parameters")
-            .hint("Build the version of murmur that the run was started with.")
-    })
+fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
+    let mut state = room.zeros()?;
+    if manifest.write_seeded_state(&mut state) {
+        return Ok(state);
+    }
+    let message = "this program does not compute the run's initial parameters";
+    Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
 }
 
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {

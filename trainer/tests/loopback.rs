@@ -159,7 +159,9 @@ fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
         event["kind"] == "final" && event["detail"].as_str().is_some_and(|d| d.starts_with("epoch 3 "))
     });
 
-    let mut joiner = Murmur::start(&["join", &ticket, "--state-dir", &elsewhere, "--data", &text]);
+    let in_files = ["--set", "device.state_memory=0"]; // whose states lie in files agrees with whose lie in memory
+    let join = |dir: &str| Murmur::start(&[&["join", &ticket, "--state-dir", dir, "--data", &text][..], &in_files].concat());
+    let mut joiner = join(&elsewhere);
     let newcomer = joiner.until("started", |_| true)["peers"][0]["peer_id"].clone();
     joiner.until("event", |event| event["kind"] == "caught_up");
     swarm.until("event", |event| event["kind"] == "joined" && event["peer_id"] == newcomer);
@@ -183,7 +185,7 @@ fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
     let round = swarm.until("round", |_| true)["round"].as_u64().expect("a number");
     swarm.until("round", |later| later["round"].as_u64() >= Some(round + 2));
 
-    let mut again = Murmur::start(&["join", &ticket, "--state-dir", &format!("{dir}/peer-0"), "--data", &text]);
+    let mut again = join(&format!("{dir}/peer-0"));
     let revived = again.until("started", |_| true)["peers"][0]["peer_id"].clone();
     assert_eq!(revived, peers[0]["peer_id"], "it is the same peer");
     again.until("event", |event| event["kind"] == "caught_up");

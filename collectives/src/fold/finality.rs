@@ -3,7 +3,7 @@
 use super::{Fold, Judgement, RebuildError, move_weight, settle::PAYLOADS_HELD};
 use crate::frontier::{RECENT, RECENT_MIN};
 use crate::{
-    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, VOTERS_MAX, VersionVector,
+    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, State, VOTERS_MAX, VersionVector,
     Voter, rows_digest,
 };
 
@@ -19,7 +19,7 @@ pub struct Resumption {
     /// What it stands on.
     pub foundation: Foundation,
     /// Its state, `[parameters]`.
-    pub state: Vec<i64>,
+    pub state: State,
     /// The entries that its foundation names, with payloads where they are held, in any order.
     pub entries: Vec<(Entry, Option<std::sync::Arc<[u8]>>)>,
 }

@@ -137,7 +137,7 @@ fn node(arguments: &Arguments) -> Node {
         manifest: Vec::new(),
         run: Hash([1; 32]),
         rules,
-        genesis: vec![0; 4096],
+        genesis: vec![0; 4096].into(),
         identity: identity(arguments.secret),
         class: Hash([2; 32]),
         config,

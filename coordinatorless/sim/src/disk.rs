@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use murmur_collectives::Hash;
+use murmur_collectives::{Hash, State};
 use murmur_coordinatorless::{Compacted, Fetched, PeerAddress, Stored, StoredEntry, Time};
 
 /// One record of the log.
@@ -21,7 +21,7 @@ pub(crate) struct Disk {
     head_before: Option<Written>,
     carries: Vec<Arc<[u8]>>,
     /// Proof and state of a final frontier; the log begins with what belongs to it.
-    compacted: Option<(Vec<u8>, Arc<Vec<i64>>)>,
+    compacted: Option<(Vec<u8>, Arc<State>)>,
     /// Chunks of a state that is being fetched.
     fetched: Option<Fetched>,
     signing: Option<Vec<u8>>,
@@ -52,9 +52,9 @@ impl Disk {
         (self.compacted, self.fetched) = (Some((compacted.proof, Arc::new(compacted.state))), None);
     }
 
-    /// Stores a chunk of a state, beside others of the same one.
-    pub(crate) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: Vec<u8>) {
-        Fetched::keep(&mut self.fetched, root, index, bytes);
+    /// Stores a chunk of a state of so many parameters, beside others of the same one.
+    pub(crate) fn keep_chunk(&mut self, name: (Hash, u32), bytes: &[u8], parameters: usize) {
+        Fetched::keep(&mut self.fetched, name, bytes, || vec![0; parameters].into());
     }
 
     /// Stores what was voted for, and makes all records before it safe.
@@ -129,7 +129,7 @@ impl Disk {
     pub(crate) fn read(&self) -> Stored {
         Stored {
             entries: self.log.iter().map(|written| written.record.clone()).collect(),
-            compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), state.to_vec())),
+            compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), State::clone(state))),
             fetched: self.fetched.clone(),
             signing: self.signing.clone(),
             head: self.head.as_ref().map(|written| written.record.clone()),

@@ -75,7 +75,7 @@ pub(crate) fn awaken(scenario: &Scenario, run: &Run, setup: Waking) -> Node {
         manifest: vec![1, 2, 3],
         run: run.id,
         rules: run.rules.clone(),
-        genesis: run.genesis.clone(),
+        genesis: run.genesis.clone().into(),
         identity,
         class: CLASS,
         config,

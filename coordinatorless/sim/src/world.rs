@@ -196,7 +196,10 @@ impl World {
             Deed::Close { peer, offended } => self.close(at, peer, offended),
             Deed::Dial { address, expect } => self.dial(at, address, expect),
             Deed::DialThrough { relay, peer } => self.dial_through(at, relay, peer),
-            Deed::Keep { root, index, bytes } => self.machines[at].disk.keep_chunk(root, index, bytes),
+            Deed::Keep { root, index, bytes } => {
+                let parameters = self.run.genesis.len();
+                self.machines[at].disk.keep_chunk((root, index), &bytes, parameters);
+            }
             Deed::Reset => {
                 self.write_down(at, "sets its log aside");
                 self.machines[at].disk.reset();

@@ -9,14 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Hash, PeerId};
-use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of};
+use murmur_collectives::{Hash, PeerId, State};
+use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of, state_chunk_hashes};
 
 use super::{
     Node,
     contents::{Contents, Wanted},
 };
-use crate::{Fetched, Message, Output, Time};
+use crate::{Fetched, Message, Output, Time, fetched};
 
 /// Chunks asked for in one request.
 const BATCH: usize = 16;
@@ -33,6 +33,20 @@ struct Fetch {
 }
 
 impl Fetch {
+    /// The list came: from now on chunks have a place. Of `before` what is right stays where it is.
+    fn begin(&mut self, list: Vec<[u8; 32]>, before: Option<Fetched>, room: impl FnOnce(Wanted) -> Contents) {
+        self.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
+        if let Some(Fetched { state, chunks, .. }) = &before {
+            let right = |index: &u32| {
+                let hash = list.get(*index as usize);
+                hash.is_some_and(|hash| state_chunk_hashes(fetched::chunk(state, *index)) == [*hash])
+            };
+            self.missing.retain(|index| !(chunks.contains(index) && right(index)));
+        }
+        self.contents = Some(before.map_or_else(|| room(self.wanted), |before| Contents::State(before.state)));
+        self.list = Some(list);
+    }
+
     /// Takes a chunk that hashes to its place in the list; false if it does not.
     fn place(&mut self, index: u32, bytes: &[u8]) -> bool {
         let hash = self.list.as_ref().and_then(|list| list.get(index as usize));
@@ -87,7 +101,7 @@ impl Blobs {
         let lists = self.fetches.values().map(|fetch| fetch.list.as_ref().map_or(0, |list| list.len() * 32));
         let under_way = self.fetches.values().filter_map(|fetch| fetch.contents.as_ref());
         let fetched = under_way.chain(self.complete.values()).map(Contents::held_bytes);
-        let before = self.fetched.as_ref().map_or(0, |fetched| fetched.chunks.values().map(Vec::len).sum());
+        let before = self.fetched.as_ref().map_or(0, |fetched| size_of_val(&*fetched.state));
         carries + before + lists.chain(fetched).sum::<usize>()
     }
 
@@ -104,7 +118,7 @@ impl Blobs {
     }
 
     /// Takes a finished state.
-    pub(super) fn take_state(&mut self, root: &Hash) -> Option<Vec<i64>> {
+    pub(super) fn take_state(&mut self, root: &Hash) -> Option<State> {
         match self.complete.remove(root)? {
             Contents::State(state) => Some(state),
             Contents::Bytes(_) => None,
@@ -221,14 +235,9 @@ impl Node {
             self.strike(from, "chunk list does not hash to its root".to_owned());
             return self.fetch_progress(root);
         }
-        fetch.contents = Some(fetch.wanted.room(length));
-        fetch.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
-        fetch.list = Some(list);
-        if let Some(Fetched { chunks, .. }) = self.blobs.fetched.take_if(|fetched| fetched.root == root) {
-            for (index, bytes) in chunks {
-                fetch.place(index, &bytes);
-            }
-        }
+        let before = self.blobs.fetched.take_if(|fetched| fetched.root == root);
+        let before = before.filter(|fetched| fetch.wanted == Wanted::State(fetched.state.len() as u64));
+        fetch.begin(list, before, |wanted| wanted.room(length, || self.fold.blank_state()));
         self.fetch_progress(root);
     }
 

@@ -1,14 +1,14 @@
 //! A blob that is being fetched, each chunk in its place as soon as it is checked.
 //!
 //! What is held of a final state, and when: from the chunk list on, the state itself, once, as the integers it will be
-//! folded on, beside the state this peer had before; of chunks no more than the one that came last. Chunks of before a
-//! restart are held as bytes until the list is there, and each is let go as it takes its place. When all is there the
-//! integers become the fold's without a copy, and the state of before goes.
+//! folded on, beside the state this peer had before and where that one is held, in memory or not; of chunks no more than
+//! the one that came last. What there was before a restart is checked in its place. When all is there the integers become
+//! the fold's without a copy, and the state of before goes.
 
+use murmur_collectives::State;
 use murmur_kernels::BLOB_CHUNK;
 
-/// Integers in one chunk of a state.
-const CHUNK_INTEGERS: usize = BLOB_CHUNK / 8;
+use crate::fetched;
 
 /// What is fetched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +28,11 @@ impl Wanted {
         }
     }
 
-    /// Room for `length` bytes of it, which must fit.
-    pub(super) fn room(self, length: u64) -> Contents {
-        let length = usize::try_from(length).unwrap_or(0);
+    /// Room for `length` bytes of it, which must fit; `state` makes room for a state.
+    pub(super) fn room(self, length: u64, state: impl FnOnce() -> State) -> Contents {
         match self {
-            Self::Bytes(_) => Contents::Bytes(vec![0; length]),
-            Self::State(_) => Contents::State(vec![0; length / 8]),
+            Self::Bytes(_) => Contents::Bytes(vec![0; usize::try_from(length).unwrap_or(0)]),
+            Self::State(_) => Contents::State(state()),
         }
     }
 }
@@ -42,22 +41,19 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) enum Contents {
     Bytes(Vec<u8>),
-    State(Vec<i64>),
+    State(State),
 }
 
 impl Contents {
     /// Puts chunk number `index` into its place. False if it has none.
     pub(super) fn place(&mut self, index: u32, chunk: &[u8]) -> bool {
         match self {
-            Self::Bytes(bytes) => place_in(bytes, index as usize * BLOB_CHUNK, chunk.len(), |place| {
-                place.copy_from_slice(chunk);
-            }),
-            Self::State(state) => {
-                let (integers, rest) = chunk.as_chunks::<8>();
-                let values = integers.iter().map(|bytes| i64::from_le_bytes(*bytes));
-                let put = |place: &mut [i64]| place.iter_mut().zip(values).for_each(|(place, value)| *place = value);
-                rest.is_empty() && place_in(state, index as usize * CHUNK_INTEGERS, integers.len(), put)
+            Self::Bytes(bytes) => {
+                let start = index as usize * BLOB_CHUNK;
+                let place = bytes.get_mut(start..start.saturating_add(chunk.len()));
+                place.map(|place| place.copy_from_slice(chunk)).is_some()
             }
+            Self::State(state) => fetched::place(state, index, chunk),
         }
     }
 
@@ -65,25 +61,24 @@ impl Contents {
     pub(super) fn held_bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::State(state) => size_of_val(state.as_slice()),
+            Self::State(state) => size_of_val(&**state),
         }
     }
-}
-
-/// Hands `put` the `length` items from `start` on. False if there are not so many.
-fn place_in<T>(all: &mut [T], start: usize, length: usize, put: impl FnOnce(&mut [T])) -> bool {
-    let place = all.get_mut(start..start.saturating_add(length));
-    place.map(put).is_some()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::fetched::CHUNK_INTEGERS;
+
+    fn room_for(wanted: Wanted, length: usize) -> Contents {
+        wanted.room(length as u64, || vec![0; length / 8].into())
+    }
 
     fn state_of(contents: Contents) -> Vec<i64> {
         match contents {
-            Contents::State(state) => state,
+            Contents::State(state) => state.to_vec(),
             Contents::Bytes(_) => panic!("a state was asked for"),
         }
     }
@@ -92,7 +87,7 @@ mod tests {
     fn a_state_is_the_integers_of_its_chunks_in_whatever_order_they_come() {
         let state: Vec<i64> = (0..2 * CHUNK_INTEGERS as i64 + 5).map(|i| i * i - 7_000_000).collect();
         let bytes: Vec<u8> = state.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let mut contents = Wanted::State(state.len() as u64).room(bytes.len() as u64);
+        let mut contents = room_for(Wanted::State(state.len() as u64), bytes.len());
         for index in [2, 0, 1] {
             assert!(contents.place(index, bytes.chunks(BLOB_CHUNK).nth(index as usize).unwrap()));
         }
@@ -102,12 +97,12 @@ mod tests {
 
     #[test]
     fn what_has_no_place_changes_nothing() {
-        let mut contents = Wanted::State(10).room(80);
+        let mut contents = room_for(Wanted::State(10), 80);
         for (index, length) in [(0, 81), (0, 88), (0, 7), (1, 8), (u32::MAX, 8)] {
             assert!(!contents.place(index, &vec![1; length]), "chunk {index} of {length} bytes");
         }
         assert_eq!(state_of(contents), [0; 10]);
-        let mut bytes = Wanted::Bytes(100).room(9);
+        let mut bytes = room_for(Wanted::Bytes(100), 9);
         assert!(!bytes.place(0, &[1; 10]) && !bytes.place(1, &[1]) && bytes.place(0, &[1; 9]));
     }
 

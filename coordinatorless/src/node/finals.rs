@@ -7,21 +7,18 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Hash, Record, VersionVector};
-use murmur_kernels::{BLOB_CHUNK, root_of, state_chunk_hashes};
+use murmur_collectives::{Hash, Record, State, VersionVector};
+use murmur_kernels::{root_of, state_chunk_hashes};
 use rkyv::rancor;
 
 use super::{Node, staging::Proof};
-use crate::{Compacted, Event, Output, StoredEntry, Time};
+use crate::{Compacted, Event, Output, StoredEntry, Time, fetched};
 
 /// Final frontiers served.
 const SERVED: usize = 2;
 
 /// A rebuilt state is let go when nobody asked for it for this long.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
-
-/// Integers of the state in one chunk.
-const CHUNK_INTEGERS: usize = BLOB_CHUNK / 8;
 
 /// A final frontier as it is served.
 #[derive(Debug)]
@@ -38,7 +35,7 @@ struct Served {
 pub(super) struct Finals {
     served: VecDeque<Served>,
     /// The state that was asked for last, and until when it is kept.
-    rebuilt: Option<(Hash, Vec<i64>, Time)>,
+    rebuilt: Option<(Hash, State, Time)>,
 }
 
 impl Finals {
@@ -67,7 +64,7 @@ impl Finals {
 
     /// Bytes of the state that is kept because somebody fetches it.
     pub(super) fn rebuilt_bytes(&self) -> usize {
-        self.rebuilt.as_ref().map_or(0, |(_, state, _)| size_of_val(state.as_slice()))
+        self.rebuilt.as_ref().map_or(0, |(_, state, _)| size_of_val(&**state))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -80,7 +77,7 @@ impl Node {
     pub(super) fn keep_final(&mut self) {
         let Some(state) = self.serve_final() else { return };
         let Some(served) = self.finals.served.back() else { return };
-        let ours = Hash(root_of(size_of_val(state.as_slice()) as u64, &served.list));
+        let ours = Hash(root_of(size_of_val(&*state) as u64, &served.list));
         if ours != served.root {
             return self.tell(Event::Diverged { peer: self.id(), theirs: served.root, ours });
         }
@@ -95,7 +92,7 @@ impl Node {
     }
 
     /// The newest final frontier begins to be served. Its state, if the payloads are held that it takes.
-    pub(super) fn serve_final(&mut self) -> Option<Vec<i64>> {
+    pub(super) fn serve_final(&mut self) -> Option<State> {
         let newest = self.fold.epochs().newest();
         let state = self.fold.state_at(&newest.view).ok()?;
         let foundation: Arc<[u8]> = self.fold.foundation().encode().into();
@@ -108,10 +105,7 @@ impl Node {
 
     /// A chunk of the state with this root, `None` if it is not served or there is no such chunk.
     pub(super) fn state_chunk(&mut self, root: &Hash, index: u32) -> Option<Vec<u8>> {
-        let start = (index as usize).checked_mul(CHUNK_INTEGERS)?;
-        let state = self.rebuild(root)?;
-        let values = state.get(start..)?;
-        let values = &values[..values.len().min(CHUNK_INTEGERS)];
+        let values = fetched::chunk(self.rebuild(root)?, index);
         (!values.is_empty()).then(|| values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{
     Certificate, Entry, Epochs, FOUNDATION_BYTES_MAX, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Resumption,
-    Row, VersionVector,
+    Row, State, VersionVector,
 };
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -38,7 +38,7 @@ pub(super) struct Staging {
     chain: Vec<Certificate>,
     proposal: Proposal,
     foundation: Option<Foundation>,
-    state: Option<Vec<i64>>,
+    state: Option<State>,
     /// Entries to come, by name, with their hashes.
     wanted: BTreeMap<(PeerId, u32), Hash>,
     held: Vec<Checked>,
@@ -224,7 +224,7 @@ impl Node {
         chain: Vec<Certificate>,
         rows: Vec<Row>,
         foundation: Foundation,
-        state: Vec<i64>,
+        state: State,
         entries: Vec<Checked>,
     ) -> Result<Fold, String> {
         let (run, rules) = (self.fold.run(), self.fold.rules().clone());
@@ -253,7 +253,7 @@ impl Node {
     }
 
     /// Puts back what [`Output::Compact`] stored and what was appended since.
-    pub(super) fn restore_compacted(&mut self, proof: &[u8], state: Vec<i64>, entries: Vec<StoredEntry>) {
+    pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
         let entries = entries.into_iter().filter_map(checked);
         let mut later = Vec::new();
         let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {

@@ -127,7 +127,7 @@ impl Net {
             manifest: vec![1],
             run: Hash([9; 32]),
             rules: self.rules.clone(),
-            genesis: self.genesis.clone(),
+            genesis: self.genesis.clone().into(),
             identity: identity(key),
             class: Hash([7; 32]),
             config: self.config.clone(),

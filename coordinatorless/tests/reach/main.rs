@@ -63,7 +63,7 @@ impl Peer {
             manifest: vec![1],
             run: Hash([9; 32]),
             rules,
-            genesis: from_f32(&[0.5; 4096]).unwrap(),
+            genesis: from_f32(&[0.5; 4096]).unwrap().into(),
             identity: identity(n),
             class: Hash([7; 32]),
             config,

@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules, State};
 use murmur_coordinatorless::{
     Config, Draft, Event, Fetched, Input, Message, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
 };
-use murmur_kernels::{TopK, compress, from_f32};
+use murmur_kernels::{CHUNK, TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -41,7 +41,7 @@ impl World {
 pub(crate) struct Disk {
     entries: Vec<StoredEntry>,
     head: Option<StoredEntry>,
-    compacted: Option<(Vec<u8>, Vec<i64>)>,
+    compacted: Option<(Vec<u8>, State)>,
     fetched: Option<Fetched>,
     signing: Option<Vec<u8>>,
     carries: Vec<Arc<[u8]>>,
@@ -168,7 +168,7 @@ impl Net {
             manifest: vec![1, 2, 3],
             run: self.run,
             rules: self.rules.clone(),
-            genesis: Self::genesis(),
+            genesis: Self::genesis().into(),
             identity: self.identities[peer].clone(),
             class: Hash([7; 32]),
             config,
@@ -221,20 +221,21 @@ impl Net {
         self.disks.entry(peer).or_default().entries.truncate(1);
     }
 
-    /// Loses the state a peer adopted, as a damaged file would.
     /// Indices of the chunks of a state that a peer has fetched so far.
     pub(crate) fn chunks_kept(&self, peer: usize) -> Vec<u32> {
         let fetched = self.disks.get(&peer).and_then(|disk| disk.fetched.as_ref());
-        fetched.map_or_else(Vec::new, |fetched| fetched.chunks.keys().copied().collect())
+        fetched.map_or_else(Vec::new, |fetched| fetched.chunks.iter().copied().collect())
     }
 
+    /// Bends a chunk on the disk.
     pub(crate) fn spoil_chunk(&mut self, peer: usize, index: u32) {
         let fetched = self.disks.get_mut(&peer).and_then(|disk| disk.fetched.as_mut());
-        if let Some(byte) = fetched.and_then(|fetched| fetched.chunks.get_mut(&index)?.first_mut()) {
-            *byte ^= 1;
+        if let Some(fetched) = fetched.filter(|fetched| fetched.chunks.contains(&index)) {
+            fetched.state[index as usize * CHUNK] ^= 1;
         }
     }
 
+    /// Loses the state a peer adopted, as a damaged file would.
     pub(crate) fn lose_final_state(&mut self, peer: usize) {
         self.disks.entry(peer).or_default().compacted = None;
     }
@@ -282,7 +283,9 @@ impl Net {
                     disk.compacted = Some((compacted.proof, compacted.state));
                     disk.fetched = None;
                 }
-                Output::KeepChunk { root, index, bytes } => Fetched::keep(&mut disk.fetched, root, index, bytes),
+                Output::KeepChunk { root, index, bytes } => {
+                    Fetched::keep(&mut disk.fetched, (root, index), &bytes, || Self::genesis().into());
+                }
                 Output::Signing { bytes } => disk.signing = Some(bytes),
                 Output::Reset => (disk.entries, disk.compacted) = (Vec::new(), None),
                 Output::Send { to, bytes, .. } => {

@@ -10,7 +10,7 @@ fn checkpoint() -> Checkpoint {
         model,
         run_id: [9; 32],
         clock: 1234,
-        state: murmur_kernels::from_f32(&initial_params(&model, &[0; 32])).unwrap(),
+        state: murmur_kernels::from_f32(&initial_params(&model, &[0; 32])).unwrap().into(),
         extra: BTreeMap::from([("note".to_owned(), "kept".to_owned())]),
     }
 }

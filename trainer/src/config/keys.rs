@@ -266,5 +266,13 @@ fn machine() -> Vec<Key> {
             "Threads one peer computes with. 0 shares the \
             processor evenly between the local peers.",
         ),
+        Key::machine(
+            "device.state_memory",
+            Kind::Whole(0..=1 << 40),
+            "2048",
+            "MiB. The state that peers agree on takes 8 bytes a parameter, \
+            and two or three of it are held now and then. If one takes more than this, they lie in files in the peer's folder, \
+            which the system keeps in memory only as far as there is room. Slower where there is none.",
+        ),
     ]
 }

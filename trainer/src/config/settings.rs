@@ -70,7 +70,7 @@ section!(Net, "net", {
 });
 section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
-section!(Device, "device", { threads: usize = size });
+section!(Device, "device", { threads: usize = size, state_memory: usize = size });
 
 impl Settings {
     /// Tokens of one inner step of one peer: batch · context.

@@ -72,6 +72,7 @@ impl PeerPlan {
             format!("net.relay={}", settings.net.relay).into(),
             format!("net.port_map={}", u8::from(settings.net.port_map)).into(),
             format!("device.threads={threads}").into(),
+            format!("device.state_memory={}", settings.device.state_memory).into(),
         ];
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
         arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));

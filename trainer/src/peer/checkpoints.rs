@@ -45,7 +45,7 @@ impl Checkpoints {
     /// Takes the present state.
     pub(super) fn take(&self, fold: &Fold) -> Checkpoint {
         let (model, run_id, clock) = (self.model, self.run.0, fold.clock());
-        Checkpoint { model, run_id, clock, state: fold.state().to_vec(), extra: BTreeMap::new() }
+        Checkpoint { model, run_id, clock, state: fold.present_state().clone(), extra: BTreeMap::new() }
     }
 
     /// Writes a file and removes old ones. The folder of a large model takes a while.

@@ -24,7 +24,8 @@ use std::{
 use murmur_collectives::{Entry, Hash, PeerId};
 use murmur_coordinatorless::{Compacted, Stored, StoredEntry};
 
-use super::Reporter;
+use super::{Reporter, Room};
+use crate::checkpoint::little_endian;
 use crate::error::Failure;
 use crate::explain::Exit;
 use fetched::FetchFile;
@@ -52,19 +53,13 @@ pub(super) struct Store {
 pub(super) struct Carries(PathBuf);
 
 impl Store {
-    /// Opens the folder's files and reads what they hold, for a model of `parameters` parameters. Damaged ones are set
-    /// aside and reported.
+    /// Opens the folder's files and reads what they hold, states into `room`. Damaged ones are set aside and reported.
     ///
     /// # Errors
     /// [`Exit::Checkpoint`] when the folder cannot be read or written, or when the own votes are damaged;
     /// [`Exit::DiskFull`].
-    pub(super) fn open(
-        dir: &Path,
-        me: PeerId,
-        parameters: u64,
-        reporter: &Reporter,
-    ) -> Result<(Self, Stored), Failure> {
-        let settled = settled::read(dir, parameters, reporter)?;
+    pub(super) fn open(dir: &Path, me: PeerId, room: &Room, reporter: &Reporter) -> Result<(Self, Stored), Failure> {
+        let settled = settled::read(dir, room, reporter)?;
         let generation = settled.as_ref().map_or(0, |settled| settled.generation);
         drop_leftovers(dir, generation)?;
         let path = dir.join(log_name(generation));
@@ -81,7 +76,7 @@ impl Store {
         let head = read(HEAD, BYTES_MAX)?.and_then(|bytes| log::decode(&bytes)).as_ref().map(log::stored);
         let head = head.filter(|head| Entry::check(head.entry.clone()).is_ok_and(|entry| entry.author() == me));
         let carries = CARRIES.iter().filter_map(|name| read(name, BYTES_MAX).transpose());
-        let fetched = fetched::read(dir, fetched::bytes_max(parameters));
+        let fetched = fetched::read(dir, room)?;
         let fetch = FetchFile::of(fetched.as_ref());
         let stored = Stored {
             entries,
@@ -128,7 +123,7 @@ impl Store {
     fn settle(&self, compacted: &Compacted) -> io::Result<()> {
         let Compacted { epoch, proof, state, records: _ } = compacted;
         let head = settled::head(self.generation + 1, *epoch, proof, state);
-        whole::replace(&self.dir.join(FINAL), &[&head, proof, &settled::bytes_of(state)])
+        whole::replace(&self.dir.join(FINAL), &[&head, proof, &little_endian(state)])
     }
 
     /// Keeps a chunk of a state that is being fetched.

@@ -1,7 +1,7 @@
 //! Conservation: the state is θ₀ minus the sum of what the log says is applied, to the last bit; what is applied of an
 //! update is its weight or nothing; and no weight exceeds what the rules allow. (DESIGN §1, the one idea.)
 
-use murmur_collectives::{Fold, ONE_Q16};
+use murmur_collectives::{Fold, ONE_Q16, State};
 use murmur_kernels::{Direction, Weight, fold};
 
 use super::{Invariant, Sight};
@@ -37,11 +37,11 @@ fn weights_out_of_bounds(held: &Fold) -> Vec<String> {
 }
 
 /// θ₀, or what the log was pruned to, with everything that is applied taken from it again, by nothing but the codec.
-fn sum(held: &Fold) -> Option<Vec<i64>> {
+fn sum(held: &Fold) -> Option<State> {
     let epochs = held.epochs();
     let mut state = match epochs.view(epochs.number().saturating_sub(2)).filter(|view| !view.is_empty()) {
         Some(pruned) => held.state_at(pruned).ok()?,
-        None => murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?,
+        None => murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?.into(),
     };
     for record in held.log().records().filter(|record| record.applied != Weight::ZERO) {
         let payload = record.payload.as_deref()?;

@@ -2,7 +2,6 @@
 //! that is stopped in between goes on with what it has. The chunks are checked again when they are used.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
@@ -11,7 +10,8 @@ use std::{
 use murmur_collectives::Hash;
 use murmur_coordinatorless::Fetched;
 
-use super::log;
+use super::{super::Room, log};
+use crate::error::Failure;
 
 /// The file.
 const FETCH: &str = "fetch.bin";
@@ -56,26 +56,36 @@ impl FetchFile {
     }
 }
 
-/// The chunks in a folder that are whole, if there are any. A file longer than `most` bytes is none of ours. A torn end is
-/// cut off, so that what is appended later is read, too. Of the file no more than a chunk is held beside what is returned.
-pub(super) fn read(dir: &Path, most: u64) -> Option<Fetched> {
-    let path = dir.join(FETCH);
-    let mut file = io::BufReader::new(File::open(&path).ok()?);
+/// The chunks in a folder that are whole, if there are any, each in its place in a room for the state. A torn end is cut off,
+/// so that what is appended later is read, too. Of the file no more than a chunk is held beside the room.
+pub(super) fn read(dir: &Path, room: &Room) -> Result<Option<Fetched>, Failure> {
+    let Some((file, length, root)) = begin(&dir.join(FETCH), room.parameters() as u64) else { return Ok(None) };
+    let mut fetched = Fetched::new(root, room.zeros()?);
+    let whole = read_chunks(file, length, &mut fetched);
+    let cut = |whole| OpenOptions::new().write(true).open(dir.join(FETCH)).and_then(|file| file.set_len(whole));
+    let goes_on = whole.and_then(|whole| if whole < length { cut(whole) } else { Ok(()) });
+    Ok(goes_on.is_ok().then_some(fetched))
+}
+
+/// The file behind its first frame, its length, and the root that the frame holds. One that is too long is none of ours.
+fn begin(path: &Path, parameters: u64) -> Option<(io::BufReader<File>, u64, Hash)> {
+    let mut file = io::BufReader::new(File::open(path).ok()?);
     let length = file.get_ref().metadata().ok()?.len();
-    if length > most {
-        return None;
-    }
-    let (root, mut whole) = log::read_frame(&mut file, length).ok()??;
-    let root = Hash(<[u8; ROOT_BYTES]>::try_from(root?).ok()?);
-    let mut chunks = BTreeMap::new();
-    while let Some((frame, taken)) = log::read_frame(&mut file, length - whole).ok()? {
+    let (root, _) = log::read_frame(&mut file, length.min(bytes_max(parameters))).ok()??;
+    let root = <[u8; ROOT_BYTES]>::try_from(root?).ok()?;
+    (length <= bytes_max(parameters)).then_some((file, length, Hash(root)))
+}
+
+/// Puts all whole chunks into their places, and says where the last one ends.
+fn read_chunks(mut file: io::BufReader<File>, length: u64, fetched: &mut Fetched) -> io::Result<u64> {
+    let mut whole = (log::FRAME_BYTES + ROOT_BYTES) as u64;
+    while let Some((frame, taken)) = log::read_frame(&mut file, length - whole)? {
         whole += taken;
-        chunks.extend(frame.and_then(chunk));
+        if let Some((index, bytes)) = frame.and_then(chunk) {
+            fetched.place(index, &bytes);
+        }
     }
-    if whole < length {
-        OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(whole)).ok()?;
-    }
-    Some(Fetched { root, chunks })
+    Ok(whole)
 }
 
 /// An index and a chunk.
@@ -86,6 +96,6 @@ fn chunk(mut frame: Vec<u8>) -> Option<(u32, Vec<u8>)> {
 }
 
 /// The longest file believed for a model of so many parameters, in bytes.
-pub(super) fn bytes_max(parameters: u64) -> u64 {
+fn bytes_max(parameters: u64) -> u64 {
     parameters.saturating_mul(9).saturating_add(1 << 20)
 }

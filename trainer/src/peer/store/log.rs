@@ -51,6 +51,9 @@ pub(super) fn write<'a>(path: &Path, records: impl Iterator<Item = &'a StoredEnt
     append_to(path)
 }
 
+/// Bytes of a frame before what it holds.
+pub(super) const FRAME_BYTES: usize = 36;
+
 /// Length, hash, bytes.
 pub(super) fn frame(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).expect("records are limited in length");
@@ -62,7 +65,7 @@ type Split<'a> = (&'a [u8], &'a [u8]);
 
 /// One frame at the start of `bytes` and the rest. `Err` holds what follows a damaged frame of a believable length.
 fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
-    let (head, rest) = bytes.split_at_checked(36).ok_or(None)?;
+    let (head, rest) = bytes.split_at_checked(FRAME_BYTES).ok_or(None)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let (body, rest) = rest.split_at_checked(length).filter(|_| length <= RECORD_BYTES_MAX).ok_or(None)?;
     if blake3::derive_key(HASH_CONTEXT, body) == head[4..] { Ok((body, rest)) } else { Err(Some(rest)) }
@@ -71,8 +74,8 @@ fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
 /// Reads a frame that is at most `left` bytes long: its bytes, unless they are damaged, and how long it is. `None` if it
 /// does not end.
 pub(super) fn read_frame(file: &mut impl io::Read, left: u64) -> io::Result<Option<(Option<Vec<u8>>, u64)>> {
-    let Some(left) = left.checked_sub(36) else { return Ok(None) };
-    let mut head = [0; 36];
+    let Some(left) = left.checked_sub(FRAME_BYTES as u64) else { return Ok(None) };
+    let mut head = [0; FRAME_BYTES];
     file.read_exact(&mut head)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
     if length as usize > RECORD_BYTES_MAX || u64::from(length) > left {
@@ -81,7 +84,7 @@ pub(super) fn read_frame(file: &mut impl io::Read, left: u64) -> io::Result<Opti
     let mut body = vec![0; length as usize];
     file.read_exact(&mut body)?;
     let sound = blake3::derive_key(HASH_CONTEXT, &body) == head[4..];
-    Ok(Some((sound.then_some(body), 36 + u64::from(length))))
+    Ok(Some((sound.then_some(body), FRAME_BYTES as u64 + u64::from(length))))
 }
 
 /// All good records, and whether anything was damaged.

@@ -1,8 +1,16 @@
-//! What a final frontier leaves on the disk beside the log: `final.bin`, which also names the log that goes with it.
+//! What a final frontier leaves on the disk beside the log: `final.bin`, which also names the log that goes with it. Its
+//! state is read into the room it is to have, and written from there: it may be larger than memory.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
-use super::whole;
+use murmur_collectives::State;
+
+use super::{super::Room, whole};
+use crate::{error::Failure, explain::Exit};
 
 /// The file.
 pub(super) const FINAL: &str = "final.bin";
@@ -16,19 +24,16 @@ const HEAD_BYTES: usize = 8 + 8 + 4 + 8 + 8;
 /// The longest proof believed, in bytes: 4096 certificates, rows and foundation of a few thousand authors.
 const PROOF_BYTES_MAX: u64 = 1 << 30;
 
+/// Integers read at once.
+const PIECE: usize = 4096;
+
 /// A final frontier as it is stored.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Settled {
     /// Which log goes with it. Grows with each, unlike the epoch: a peer may come to another frontier of the same epoch.
     pub(super) generation: u64,
-    pub(super) epoch: u32,
     pub(super) proof: Vec<u8>,
-    pub(super) state: Vec<i64>,
-}
-
-/// The longest file believed for a model of so many parameters, in bytes.
-pub(super) fn bytes_max(parameters: u64) -> u64 {
-    PROOF_BYTES_MAX.saturating_add(parameters.saturating_mul(8)).saturating_add(HEAD_BYTES as u64)
+    pub(super) state: State,
 }
 
 /// The bytes before proof and state.
@@ -37,32 +42,11 @@ pub(super) fn head(generation: u64, epoch: u32, proof: &[u8], state: &[i64]) -> 
     [&MAGIC[..], &generation.to_le_bytes(), &epoch.to_le_bytes(), &lengths].concat()
 }
 
-/// `None` if the lengths do not fit what is there.
-pub(super) fn parse(bytes: &[u8]) -> Option<Settled> {
-    let rest = bytes.strip_prefix(&MAGIC[..])?;
-    let (generation, rest) = rest.split_first_chunk::<8>()?;
-    let (epoch, rest) = rest.split_first_chunk::<4>()?;
-    let (proof_length, rest) = rest.split_first_chunk::<8>()?;
-    let (state_length, rest) = rest.split_first_chunk::<8>()?;
-    let (proof, state) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*proof_length)).ok()?)?;
-    let state_bytes = u64::from_le_bytes(*state_length).checked_mul(8)?;
-    (state.len() as u64 == state_bytes).then(|| Settled {
-        generation: u64::from_le_bytes(*generation),
-        epoch: u32::from_le_bytes(*epoch),
-        proof: proof.to_vec(),
-        state: integers(state),
-    })
-}
-
-/// Little-endian.
-pub(super) fn integers(bytes: &[u8]) -> Vec<i64> {
-    let value = |chunk: &[u8]| i64::from_le_bytes(chunk.try_into().unwrap_or_default());
-    bytes.chunks_exact(8).map(value).collect()
-}
-
-/// Little-endian.
-pub(super) fn bytes_of(state: &[i64]) -> Vec<u8> {
-    state.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// Generation, and the lengths of proof and state, from the bytes before them.
+fn parse_head(head: &[u8; HEAD_BYTES]) -> Option<(u64, u64, u64)> {
+    let rest = head.strip_prefix(&MAGIC[..])?;
+    let number = |at: usize| Some(u64::from_le_bytes(*rest.get(at..)?.first_chunk::<8>()?));
+    Some((number(0)?, number(12)?, number(20)?))
 }
 
 /// The name of a log. Before the first final frontier it has no number.
@@ -80,17 +64,60 @@ pub(super) fn logs(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Reads a file that holds one, for a model of `parameters` parameters. A damaged one is set aside.
-pub(super) fn read(
-    dir: &Path,
-    parameters: u64,
-    reporter: &super::Reporter,
-) -> Result<Option<Settled>, crate::error::Failure> {
+/// Reads the file of a folder, if there is one, the state into a room of its own. One that is damaged, or of a model of
+/// another size, is set aside.
+pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Result<Option<Settled>, Failure> {
     let path = dir.join(FINAL);
-    let Some(bytes) = whole::read(&path, bytes_max(parameters), reporter)? else { return Ok(None) };
-    let settled = parse(&bytes).filter(|settled| settled.state.len() as u64 == parameters && settled.generation > 0);
+    let unreadable = |error| Failure::io(Exit::Checkpoint, "read", &path, &error);
+    let file = match whole::Reading::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let settled = match file {
+        Some(mut file) => parse(&mut file, room)?.map_err(unreadable)?.filter(|_| file.is_whole()),
+        None => None,
+    };
     if settled.is_none() {
         whole::set_aside(&path, reporter)?;
     }
     Ok(settled)
+}
+
+/// What a file holds, if its lengths fit; not to be believed before the file has proved whole. The outer error is that
+/// there is no room for the state.
+fn parse(file: &mut whole::Reading, room: &Room) -> Result<io::Result<Option<Settled>>, Failure> {
+    let (generation, proof) = match parse_proof(file, room.parameters() as u64) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return Ok(Ok(None)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut state = room.zeros()?;
+    let mut bytes = [0; 8 * PIECE];
+    for integers in state.chunks_mut(PIECE) {
+        let bytes = &mut bytes[..8 * integers.len()];
+        if let Err(error) = file.read_exact(bytes) {
+            return Ok(Err(error));
+        }
+        integers.iter_mut().zip(bytes.as_chunks::<8>().0).for_each(|(value, bytes)| *value = i64::from_le_bytes(*bytes));
+    }
+    Ok(Ok(Some(Settled { generation, proof, state })))
+}
+
+/// All before the state; `None` if the lengths do not fit what is there.
+fn parse_proof(file: &mut whole::Reading, parameters: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let mut head = [0; HEAD_BYTES];
+    if file.left() < HEAD_BYTES as u64 {
+        return Ok(None);
+    }
+    file.read_exact(&mut head)?;
+    let Some((generation, proof_bytes, integers)) = parse_head(&head) else { return Ok(None) };
+    let state_bytes = integers.checked_mul(8).filter(|_| integers == parameters && generation > 0);
+    let fits = state_bytes.and_then(|bytes| bytes.checked_add(proof_bytes)) == Some(file.left());
+    if !fits || proof_bytes > PROOF_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut proof = Vec::new();
+    file.take(proof_bytes).read_to_end(&mut proof)?;
+    Ok(Some((generation, proof)))
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use murmur_collectives::WireEntry;
+use murmur_coordinatorless::Fetched;
 
 use super::*;
 
-const PARAMETERS: u64 = 3;
+const PARAMETERS: usize = 3;
 
 fn record(n: u8) -> StoredEntry {
     let entry = WireEntry { header: vec![n; 40], signature: [n; 64] };
@@ -15,7 +16,29 @@ fn record(n: u8) -> StoredEntry {
 }
 
 fn open(dir: &Path) -> (Store, Stored) {
-    Store::open(dir, PeerId([0; 32]), PARAMETERS, &Reporter).unwrap()
+    open_sized(dir, PARAMETERS)
+}
+
+fn open_sized(dir: &Path, parameters: usize) -> (Store, Stored) {
+    Store::open(dir, PeerId([0; 32]), &Room::new(parameters, 1, dir), &Reporter).unwrap()
+}
+
+/// Parameters of a state of eight chunks.
+const OF_CHUNKS: usize = 8 * murmur_kernels::CHUNK;
+
+/// The beginning of a chunk: two integers.
+fn chunk(n: i64) -> Vec<u8> {
+    [n.to_le_bytes(), (-n).to_le_bytes()].concat()
+}
+
+/// What a start finds of a state of eight chunks: its root, and of each chunk that is there the first two integers.
+fn fetched(dir: &Path) -> Option<(Hash, BTreeMap<u32, [i64; 2]>)> {
+    let Fetched { root, state, chunks } = open_sized(dir, OF_CHUNKS).1.fetched?;
+    let first = |index: u32| {
+        let at = index as usize * murmur_kernels::CHUNK;
+        (index, [state[at], state[at + 1]])
+    };
+    Some((root, chunks.into_iter().map(first).collect()))
 }
 
 #[test]
@@ -59,26 +82,26 @@ fn a_torn_end_costs_only_the_last_record() {
 #[test]
 fn chunks_of_a_state_are_kept_until_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, stored) = open(dir.path());
-    assert_eq!(stored.fetched, None);
+    let (mut store, _) = open_sized(dir.path(), OF_CHUNKS);
+    assert_eq!(fetched(dir.path()), None);
     let (one, other) = (Hash([1; 32]), Hash([2; 32]));
-    store.keep_chunk(other, 9, b"of another state").unwrap();
-    store.keep_chunk(one, 3, b"three").unwrap();
-    let (mut store, _) = open(dir.path());
-    store.keep_chunk(one, 0, b"zero").unwrap();
-    let found = |dir: &Path| open(dir).1.fetched.map(|fetched| (fetched.root, fetched.chunks.into_iter().collect()));
-    let chunks: Vec<(u32, Vec<u8>)> = vec![(0, b"zero".to_vec()), (3, b"three".to_vec())];
-    assert_eq!(found(dir.path()), Some((one, chunks.clone())));
+    store.keep_chunk(other, 7, &chunk(70)).unwrap();
+    store.keep_chunk(one, 3, &chunk(30)).unwrap();
+    let (mut store, _) = open_sized(dir.path(), OF_CHUNKS);
+    store.keep_chunk(one, 0, &chunk(5)).unwrap();
+    let there = |chunks: &[(u32, i64)]| Some((one, chunks.iter().map(|(index, n)| (*index, [*n, -n])).collect()));
+    assert_eq!(fetched(dir.path()), there(&[(0, 5), (3, 30)]));
     let path = dir.path().join("fetch.bin");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 2]).unwrap();
-    assert_eq!(found(dir.path()), Some((one, chunks[1..].to_vec())), "a torn end costs the last chunk");
-    let (mut store, _) = open(dir.path());
-    store.keep_chunk(one, 0, b"again").unwrap();
-    let again = vec![(0, b"again".to_vec()), chunks[1].clone()];
-    assert_eq!(found(dir.path()), Some((one, again)), "what came after the torn end was cut off is read, too");
+    assert_eq!(fetched(dir.path()), there(&[(3, 30)]), "a torn end costs the last chunk");
+    let (mut store, _) = open_sized(dir.path(), OF_CHUNKS);
+    store.keep_chunk(one, 0, &chunk(6)).unwrap();
+    assert_eq!(fetched(dir.path()), there(&[(0, 6), (3, 30)]), "what came after the torn end was cut off is read, too");
+    store.keep_chunk(one, 8, &chunk(1)).unwrap();
+    assert_eq!(fetched(dir.path()), there(&[(0, 6), (3, 30)]), "a chunk beyond the state has no place");
     fs::write(&path, &bytes[1..]).unwrap();
-    assert_eq!(found(dir.path()), None, "rubbish is nothing");
+    assert_eq!(fetched(dir.path()), None, "rubbish is nothing");
     store.compact(&compacted(1, &[])).unwrap();
     assert!(!path.exists());
 }
@@ -87,8 +110,8 @@ fn chunks_of_a_state_are_kept_until_it_is_there() {
 fn wherever_a_fetch_is_torn_or_garbled_what_comes_after_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let root = Hash([1; 32]);
-    let (mut store, _) = open(dir.path());
-    (0..3).for_each(|index| store.keep_chunk(root, index, &[index as u8; 20]).unwrap());
+    let (mut store, _) = open_sized(dir.path(), OF_CHUNKS);
+    (0..3).for_each(|index| store.keep_chunk(root, index, &chunk(index.into())).unwrap());
     let path = dir.path().join("fetch.bin");
     let bytes = fs::read(&path).unwrap();
     for at in 0..bytes.len() {
@@ -96,14 +119,14 @@ fn wherever_a_fetch_is_torn_or_garbled_what_comes_after_is_read_again() {
         garbled[at] ^= 255;
         for spoilt in [&bytes[..at], &garbled] {
             fs::write(&path, spoilt).unwrap();
-            let (mut store, before) = open(dir.path());
-            store.keep_chunk(root, 7, b"seven").unwrap();
-            drop(store);
-            let kept = before.fetched.map_or_else(BTreeMap::new, |fetched| fetched.chunks);
+            let kept = fetched(dir.path()).map(|(_, chunks)| chunks).unwrap_or_default();
+            let (mut store, _) = open_sized(dir.path(), OF_CHUNKS);
+            store.keep_chunk(root, 7, &chunk(7)).unwrap();
+            let right = |(index, [n, _]): (&u32, &[i64; 2])| i64::from(*index) == *n;
+            assert!(kept.iter().all(right), "spoilt at {at}: a chunk is bent");
             let mut expected = kept.clone();
-            expected.insert(7, b"seven".to_vec());
-            assert!(kept.iter().all(|(index, chunk)| *chunk == [*index as u8; 20]), "spoilt at {at}: a chunk is bent");
-            assert_eq!(open(dir.path()).1.fetched.map(|f| f.chunks), Some(expected), "spoilt at {at}");
+            expected.insert(7, [7, -7]);
+            assert_eq!(fetched(dir.path()).map(|(_, chunks)| chunks), Some(expected), "spoilt at {at}");
         }
     }
 }
@@ -121,7 +144,7 @@ fn a_damaged_carry_is_no_carry() {
 
 fn compacted(epoch: u32, records: &[u8]) -> Compacted {
     let records = records.iter().map(|n| record(*n)).collect();
-    let state = vec![i64::from(epoch), -2, 3];
+    let state = vec![i64::from(epoch), -2, 3].into();
     Compacted { epoch, proof: vec![epoch as u8; 7], state, records }
 }
 
@@ -237,7 +260,10 @@ fn a_final_frontier_with_a_spoilt_byte_is_not_believed() {
         fs::write(&path, &bent).unwrap();
         fs::write(dir.path().join(log_name(1)), &log).unwrap();
         assert_eq!(found(dir.path()).0, None);
-        assert!(settled::parse(&bytes[..at]).is_none());
+        fs::remove_file(dir.path().join("final.damaged-0")).unwrap();
+        fs::write(&path, &bytes[..at]).unwrap();
+        fs::write(dir.path().join(log_name(1)), &log).unwrap();
+        assert_eq!(found(dir.path()).0, None, "torn at {at}");
         fs::remove_file(dir.path().join("final.damaged-0")).unwrap();
     }
     fs::write(&path, &bytes).unwrap();
@@ -249,8 +275,22 @@ fn a_frontier_of_another_model_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     store.compact(&compacted(1, &[1])).unwrap();
-    let (_, stored) = Store::open(dir.path(), PeerId([0; 32]), PARAMETERS + 1, &Reporter).unwrap();
-    assert!(stored.compacted.is_none());
+    assert!(open_sized(dir.path(), PARAMETERS + 1).1.compacted.is_none());
+}
+
+#[test]
+fn a_state_in_files_is_stored_and_found_like_one_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::new(OF_CHUNKS, 0, dir.path());
+    let open = || Store::open(dir.path(), PeerId([0; 32]), &room, &Reporter).unwrap();
+    let (mut store, _) = open();
+    let mut state = room.zeros().unwrap();
+    state.iter_mut().zip(0..).for_each(|(value, n)| *value = n * 3 - 50);
+    store.compact(&Compacted { state: state.clone(), ..compacted(1, &[1]) }).unwrap();
+    store.keep_chunk(Hash([4; 32]), 2, &chunk(9)).unwrap();
+    let (_, stored) = open();
+    assert!(stored.compacted.is_some_and(|(_, found)| found == state));
+    assert!(stored.fetched.is_some_and(|fetched| fetched.state[2 * murmur_kernels::CHUNK] == 9));
 }
 
 #[test]
@@ -262,7 +302,7 @@ fn damaged_votes_are_an_error_because_a_peer_must_not_vote_twice() {
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    let failure = Store::open(dir.path(), PeerId([0; 32]), PARAMETERS, &Reporter).unwrap_err();
+    let failure = Store::open(dir.path(), PeerId([0; 32]), &Room::new(PARAMETERS, 1, dir.path()), &Reporter).unwrap_err();
     assert_eq!(failure.exit(), Exit::Checkpoint);
     assert!(failure.sentence().contains("vote.bin"), "{}", failure.sentence());
 }

@@ -55,6 +55,46 @@ pub(super) fn read(path: &Path, most: u64, reporter: &Reporter) -> Result<Option
     }
 }
 
+/// A file of these that is read piece by piece. What was read is only worth something once [`Reading::is_whole`].
+pub(super) struct Reading {
+    file: io::BufReader<File>,
+    left: u64,
+    hash: [u8; HASH_BYTES],
+    hasher: blake3::Hasher,
+}
+
+impl Reading {
+    /// `None` if it is too short to be one.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = File::open(path)?;
+        let Some(left) = file.metadata()?.len().checked_sub(HASH_BYTES as u64) else { return Ok(None) };
+        let mut file = io::BufReader::new(file);
+        let mut hash = [0; HASH_BYTES];
+        file.read_exact(&mut hash)?;
+        Ok(Some(Self { file, left, hash, hasher: blake3::Hasher::new_derive_key(HASH_CONTEXT) }))
+    }
+
+    /// Bytes that were not read yet.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether all was read, and was what had been written.
+    pub(super) fn is_whole(&self) -> bool {
+        self.left == 0 && *self.hasher.finalize().as_bytes() == self.hash
+    }
+}
+
+impl Read for Reading {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(into.len());
+        let count = self.file.read(&mut into[..most])?;
+        self.hasher.update(&into[..count]);
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
 /// `None` if it is longer.
 pub(super) fn read_at_most(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
