@@ -1,11 +1,14 @@
 //! Entries: what a peer says, signed and chained by hash to what it said before.
 //!
-//! An entry travels as its header's bytes and a signature. The bytes are kept as they came: the hash is over them, so
+//! An entry travels as its header's bytes and a signature. The bytes are passed on as they came: the hash is over them, so
 //! nothing depends on how a structure would be written again. The signature is over a short [`Claim`] that names the
 //! entry by its hash, so that a fork is proven without the headers.
 
+mod bytes;
+
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
+use self::bytes::Bytes;
 use crate::{Claim, Component, Equivocation, Hash, Identity, PeerId, VersionVector};
 
 /// The longest header accepted, in bytes: a base of all authors and the longest body.
@@ -149,11 +152,15 @@ pub enum EntryError {
 }
 
 /// An entry whose structure and signature have been checked.
+///
+/// A base may name a thousand authors, so it is held once, and not in the header and the header's bytes as well.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
+    /// Without its base.
     header: Header,
     base: VersionVector,
-    wire: WireEntry,
+    bytes: Bytes,
+    signature: [u8; 64],
     hash: Hash,
 }
 
@@ -161,12 +168,12 @@ impl Entry {
     /// Signs `header` with `identity`, which must be its author's.
     pub fn sign(identity: &Identity, header: Header) -> Self {
         debug_assert_eq!(identity.peer_id(), header.author, "an entry is signed by its author");
-        let bytes = rkyv::to_bytes::<rancor::Error>(&header).expect("a header serializes into memory").to_vec();
+        let bytes = rkyv::to_bytes::<rancor::Error>(&header).expect("a header serializes into memory");
         let hash = Hash::of(ENTRY_CONTEXT, &bytes);
         let signature = identity.sign(&Claim::digest(header.run, header.author, header.seq, header.epoch, hash).0);
         let base =
             VersionVector::from_components(&header.base).expect("a base made from a version vector is canonical");
-        Self { header, base, wire: WireEntry { header: bytes, signature }, hash }
+        Self::held(header, base, &bytes, signature, hash)
     }
 
     /// Checks size, structure and signature, in this order.
@@ -174,25 +181,37 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] says which check failed.
     pub fn check(wire: WireEntry) -> Result<Self, EntryError> {
-        if wire.header.len() > HEADER_BYTES_MAX {
-            return Err(EntryError::TooLong(wire.header.len()));
+        let WireEntry { header: bytes, signature } = wire;
+        if bytes.len() > HEADER_BYTES_MAX {
+            return Err(EntryError::TooLong(bytes.len()));
         }
-        let header = rkyv::from_bytes::<Header, rancor::Failure>(&wire.header).map_err(|_| EntryError::Malformed)?;
+        let header = rkyv::from_bytes::<Header, rancor::Failure>(&bytes).map_err(|_| EntryError::Malformed)?;
         if header.base.len() > BASE_AUTHORS_MAX {
             return Err(EntryError::Base);
         }
         let base = VersionVector::from_components(&header.base).map_err(|_| EntryError::Base)?;
-        let hash = Hash::of(ENTRY_CONTEXT, &wire.header);
+        let hash = Hash::of(ENTRY_CONTEXT, &bytes);
         let claimed = Claim::digest(header.run, header.author, header.seq, header.epoch, hash);
-        if !header.author.verifies(&claimed.0, &wire.signature) {
+        if !header.author.verifies(&claimed.0, &signature) {
             return Err(EntryError::Signature);
         }
-        Ok(Self { header, base, wire, hash })
+        Ok(Self::held(header, base, &bytes, signature, hash))
     }
 
-    /// What was signed.
+    fn held(mut header: Header, base: VersionVector, bytes: &[u8], signature: [u8; 64], hash: Hash) -> Self {
+        header.base = Vec::new();
+        let bytes = Bytes::of(bytes, &base);
+        Self { header, base, bytes, signature, hash }
+    }
+
+    /// What was signed, but for the base, which is [`Entry::base`]; see [`Entry::to_header`].
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// All that was signed.
+    pub fn to_header(&self) -> Header {
+        Header { base: self.base.to_components(), ..self.header.clone() }
     }
 
     /// Who signed.
@@ -218,7 +237,7 @@ impl Entry {
     /// What the signature says: who, where, when and what, without the contents.
     pub fn claim(&self) -> Claim {
         let (seq, epoch) = (self.header.seq, self.header.epoch);
-        Claim { seq, epoch, entry: self.hash, signature: self.wire.signature }
+        Claim { seq, epoch, entry: self.hash, signature: self.signature }
     }
 
     /// The author's causal past.
@@ -226,9 +245,24 @@ impl Entry {
         &self.base
     }
 
+    /// Holds the list of authors that its base names together with `other`, if that names the same. Whether it does.
+    pub fn share_base(&mut self, other: &VersionVector) -> bool {
+        self.base.share(other)
+    }
+
     /// The form that travels.
-    pub fn wire(&self) -> &WireEntry {
-        &self.wire
+    pub fn to_wire(&self) -> WireEntry {
+        WireEntry { header: self.bytes.to_vec(&self.base), signature: self.signature }
+    }
+
+    /// Length of the header in the form that travels.
+    pub fn header_bytes(&self) -> usize {
+        self.bytes.len(&self.base)
+    }
+
+    /// Bytes it takes in memory; see [`VersionVector::held_bytes`].
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.base.held_bytes() + self.bytes.held_bytes()
     }
 
     /// The update it commits to, if it is one.

@@ -159,7 +159,7 @@ impl Fold {
     }
 
     /// Adds an entry with its payload (updates only) to the set.
-    pub fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
+    pub fn insert(&mut self, mut entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
         match self.admit(&entry) {
             Admission::Ready => {}
             Admission::Known => return Insertion::Known,
@@ -189,6 +189,7 @@ impl Fold {
         if !missing.is_empty() {
             return Insertion::NeedsPayloads(missing);
         }
+        self.log.keep_base(&mut entry);
         let voided = self.append(&Arc::new(entry), payload);
         Insertion::Applied { voided }
     }

@@ -4,7 +4,10 @@
 //! is in the log has its whole causal past in the log, so sums over the past are prefix sums over chains. What a final
 //! frontier excluded leaves a gap in its chain; what is long final is pruned to totals.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use murmur_kernels::Weight;
 
@@ -104,6 +107,8 @@ pub struct Log {
     /// Each author's newest excluded entry, as long as no final frontier names a later one.
     excluded: BTreeMap<PeerId, Arc<Entry>>,
     gaps: Vec<Gap>,
+    /// Bases of late with different authors, so that entries hold the list of authors together.
+    bases: VecDeque<VersionVector>,
 }
 
 impl Log {

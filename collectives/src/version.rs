@@ -1,6 +1,6 @@
 //! Version vectors: how many entries of each author a set holds. They name a subset of the log.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -16,8 +16,16 @@ pub struct Component {
 }
 
 /// How many entries of each author are known. An absent author counts zero, and zero is never stored.
+///
+/// Copies of a vector share the list of authors, 32 bytes for each, as long as they name the same ones; see
+/// [`VersionVector::share`]. A count takes four bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct VersionVector(BTreeMap<PeerId, u32>);
+pub struct VersionVector {
+    /// Ascending.
+    authors: Arc<Vec<PeerId>>,
+    /// One of each author, positive.
+    counts: Vec<u32>,
+}
 
 /// A vector on the wire that is not in its one canonical form.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -27,23 +35,49 @@ pub struct NotCanonical;
 impl VersionVector {
     /// Entries known of `author`.
     pub fn count(&self, author: &PeerId) -> u32 {
-        self.0.get(author).copied().unwrap_or(0)
+        self.find(author).ok().and_then(|at| self.counts.get(at)).copied().unwrap_or(0)
     }
 
     /// Sets the number of entries known of `author`.
     pub fn set(&mut self, author: PeerId, count: u32) {
-        if count == 0 {
-            self.0.remove(&author);
-        } else {
-            self.0.insert(author, count);
+        match self.find(&author) {
+            Ok(at) if count == 0 => {
+                Arc::make_mut(&mut self.authors).remove(at);
+                self.counts.remove(at);
+            }
+            Ok(at) => self.counts[at] = count,
+            Err(_) if count == 0 => {}
+            Err(at) => {
+                Arc::make_mut(&mut self.authors).insert(at, author);
+                self.counts.insert(at, count);
+            }
         }
     }
 
     /// Raises the number of entries known of `author` to at least `count`.
     pub fn raise(&mut self, author: PeerId, count: u32) {
         if count > self.count(&author) {
-            self.0.insert(author, count);
+            self.set(author, count);
         }
+    }
+
+    fn find(&self, author: &PeerId) -> Result<usize, usize> {
+        self.authors.binary_search(author)
+    }
+
+    /// Holds the list of authors together with `other`, if both name the same. Whether they do.
+    pub fn share(&mut self, other: &Self) -> bool {
+        let same = self.authors == other.authors;
+        if same {
+            self.authors = other.authors.clone();
+        }
+        same
+    }
+
+    /// Bytes it takes beside its own; of a list of authors held together its part.
+    pub fn held_bytes(&self) -> usize {
+        let authors = self.authors.capacity() * size_of::<PeerId>() / Arc::strong_count(&self.authors);
+        authors + self.counts.capacity() * size_of::<u32>()
     }
 
     /// Whether entry number `seq` of `author` is in the named subset.
@@ -53,22 +87,25 @@ impl VersionVector {
 
     /// Whether every entry named by `other` is named by `self`.
     pub fn includes(&self, other: &Self) -> bool {
-        other.0.iter().all(|(author, count)| self.count(author) >= *count)
+        if Arc::ptr_eq(&self.authors, &other.authors) {
+            return self.counts.iter().zip(&other.counts).all(|(ours, theirs)| ours >= theirs);
+        }
+        other.iter().all(|(author, count)| self.count(&author) >= count)
     }
 
     /// Authors with at least one entry, ascending, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, u32)> + '_ {
-        self.0.iter().map(|(author, count)| (*author, *count))
+        self.authors.iter().copied().zip(self.counts.iter().copied())
     }
 
     /// Number of authors named.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.counts.len()
     }
 
     /// Whether the empty set is named.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.counts.is_empty()
     }
 
     /// The canonical wire form: authors ascending, counts positive.
@@ -85,7 +122,10 @@ impl VersionVector {
         if !ascending || components.iter().any(|component| component.count == 0) {
             return Err(NotCanonical);
         }
-        Ok(Self(components.iter().map(|c| (c.author, c.count)).collect()))
+        Ok(Self {
+            authors: Arc::new(components.iter().map(|component| component.author).collect()),
+            counts: components.iter().map(|component| component.count).collect(),
+        })
     }
 
     /// What makes `before` this vector: components that differ, authors ascending; a count of 0 stands for an author gone.
@@ -138,7 +178,16 @@ fn joined<'a>(a: &'a VersionVector, b: &'a VersionVector) -> impl Iterator<Item 
 
 impl FromIterator<(PeerId, u32)> for VersionVector {
     fn from_iter<I: IntoIterator<Item = (PeerId, u32)>>(iter: I) -> Self {
-        Self(iter.into_iter().filter(|(_, count)| *count > 0).collect())
+        let mut all: Vec<(PeerId, u32)> = iter.into_iter().filter(|(_, count)| *count > 0).collect();
+        all.sort_by_key(|(author, _)| *author);
+        // Of two counts of one author the later stands.
+        all.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            *kept = if same { *later } else { *kept };
+            same
+        });
+        let (authors, counts) = all.into_iter().unzip();
+        Self { authors: Arc::new(authors), counts }
     }
 }
 
@@ -191,5 +240,26 @@ mod tests {
         let mut held: VersionVector = [(PeerId([1; 32]), 7)].into_iter().collect();
         assert_eq!(held.change(&[one(2, 1), one(2, 2)]), Err(NotCanonical));
         assert_eq!((held.count(&PeerId([1; 32])), held.len()), (7, 1), "nothing was changed");
+    }
+
+    #[test]
+    fn copies_share_their_authors_until_one_of_them_names_others() {
+        let ids: Vec<PeerId> = (0..100).map(|id| PeerId([id; 32])).collect();
+        let one: VersionVector = ids.iter().map(|id| (*id, 1)).collect();
+        let alone = one.held_bytes();
+        let mut other = one.clone();
+        other.set(ids[7], 9);
+        assert!((one.count(&ids[7]), other.count(&ids[7])) == (1, 9) && one.held_bytes() < alone);
+        other.set(ids[7], 0);
+        assert!((one.len(), other.len()) == (100, 99) && one.held_bytes() == alone && !other.share(&one));
+        other.raise(ids[7], 3);
+        assert!(other.share(&one) && one.held_bytes() < alone && other.includes(&one) && !one.includes(&other));
+    }
+
+    #[test]
+    fn of_two_counts_of_one_author_the_later_stands() {
+        let id = PeerId([1; 32]);
+        let vector: VersionVector = [(id, 7), (PeerId([0; 32]), 1), (id, 3), (id, 0)].into_iter().collect();
+        assert_eq!((vector.count(&id), vector.len()), (3, 2));
     }
 }

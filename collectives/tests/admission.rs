@@ -237,7 +237,7 @@ fn a_second_entry_for_a_position_is_a_fork() {
     assert!(matches!(offer(&mut swarm.peers[0].fold, &one), Insertion::Applied { .. }));
     let insertion = refused(&mut swarm, two.entry.clone(), two.payload.clone());
     assert!(matches!(&insertion, Insertion::Forks(held) if **held == one.entry), "{insertion:?}");
-    let header = Header { seq: two.entry.seq() + 1, previous: two.entry.hash(), ..two.entry.header().clone() };
+    let header = Header { seq: two.entry.seq() + 1, previous: two.entry.hash(), ..two.entry.to_header() };
     let after = sign(&swarm, 2, header);
     let insertion = refused(&mut swarm, after, None);
     assert!(matches!(insertion, Insertion::OtherBranch { seq } if seq == one.entry.seq()), "{insertion:?}");
@@ -253,7 +253,7 @@ fn evidence_that_does_not_hold_is_invalid() {
     let mut swarm = trained();
     let (one, two) = fork(&swarm);
     assert!(matches!(offer(&mut swarm.peers[0].fold, &one), Insertion::Applied { .. }));
-    let other_run = sign(&swarm, 2, Header { run: Hash([1; 32]), ..two.entry.header().clone() });
+    let other_run = sign(&swarm, 2, Header { run: Hash([1; 32]), ..two.entry.to_header() });
     let mut bent = Equivocation::of(&one.entry, &two.entry);
     bent.second.signature[0] ^= 1;
     let mut cases: Vec<(&str, Header)> = [
@@ -309,7 +309,7 @@ fn a_verdict_on_another_branch_waits_for_the_fork_to_be_proven() {
 #[test]
 fn bytes_that_are_no_entry_are_refused() {
     let swarm = trained();
-    let good = last_update(&swarm, 1).wire().clone();
+    let good = last_update(&swarm, 1).to_wire();
     assert!(Entry::check(good.clone()).is_ok());
     let long = WireEntry { header: vec![0; HEADER_BYTES_MAX + 1], ..good.clone() };
     assert_eq!(Entry::check(long), Err(EntryError::TooLong(HEADER_BYTES_MAX + 1)));

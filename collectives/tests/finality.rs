@@ -267,7 +267,7 @@ fn a_later_entry_that_knows_less_is_evidence() {
     swarm.peers[3].fold = swarm.fold(0).clone();
     let fresh = swarm.update(3, 1e-3);
     // A twin of the past: a later position that pretends to know only the first epoch.
-    let mut header = fresh.entry.header().clone();
+    let mut header = fresh.entry.to_header();
     (header.seq, header.previous) = (fresh.entry.seq() + 1, fresh.entry.hash());
     (header.epoch, header.frontier) = (1, stale.entry.header().frontier);
     let liar = Entry::sign(&swarm.peers[3].identity, header);
@@ -378,7 +378,7 @@ fn a_proof_of_a_fork_does_not_undo_what_is_final() {
     (0..2).for_each(|_| drop(epoch(&mut swarm, 0..4)));
     let forger = swarm.id(3);
     let held = swarm.fold(0).log().last_update(&forger).unwrap().entry.clone();
-    let header = Header { body: Body::Enroll(Enroll { vrf_key: [1; 32] }), ..held.header().clone() };
+    let header = Header { body: Body::Enroll(Enroll { vrf_key: [1; 32] }), ..held.to_header() };
     let twin = Entry::sign(&swarm.peers[3].identity, header);
     let late = swarm.update(3, 1e-3);
     swarm.share_all();

@@ -127,7 +127,7 @@ fn an_earlier_fork_closes_the_chain_earlier() {
     let twin = |seq: u32| {
         let held = swarm.fold(0).log().record(&swarm.id(FORGER), seq).unwrap().entry.clone();
         let body = Body::Update(Update { loss_micronats: 7, ..held.update().unwrap().clone() });
-        let other = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..held.header().clone() });
+        let other = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..held.to_header() });
         Body::Equivocation(Equivocation::of(&held, &other))
     };
     let say = |peer: usize, body| {

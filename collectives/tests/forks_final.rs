@@ -25,7 +25,7 @@ fn built_on_a_branch() -> Built {
     swarm.share(FORGER, 1);
     let upon = swarm.update(1, 1e-3);
     let body = Body::Update(Update { trace: Hash([7; 32]), ..branch.entry.update().unwrap().clone() });
-    let twin = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..branch.entry.header().clone() });
+    let twin = Entry::sign(&swarm.peers[FORGER].identity, Header { body, ..branch.entry.to_header() });
     (0..2).for_each(|_| [0, 2].into_iter().for_each(|peer| drop(swarm.update(peer, 1e-3))));
     for (from, to) in [(2, 0), (0, 1), (1, 2), (1, 0)] {
         swarm.share(from, to);

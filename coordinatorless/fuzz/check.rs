@@ -32,7 +32,7 @@ pub(crate) fn entry(input: &[u8]) -> bool {
     }
     let checked = Entry::check(WireEntry { header: header.to_vec(), signature: *signature });
     if let Ok(entry) = &checked {
-        assert_eq!(entry.wire().header, header, "the bytes are kept as they came");
+        assert_eq!(entry.to_wire().header, header, "the bytes are kept as they came");
     }
     checked.is_ok()
 }

@@ -247,7 +247,7 @@ pub struct StoredEntry {
 
 impl StoredEntry {
     pub(crate) fn new(entry: &Entry, payload: Option<Arc<[u8]>>) -> Self {
-        Self { entry: entry.wire().clone(), payload }
+        Self { entry: entry.to_wire(), payload }
     }
 }
 

@@ -180,7 +180,7 @@ fn lies() -> &'static [WireEntry] {
 fn signed_lies() -> Vec<WireEntry> {
     let good = overheard().entries.iter().map(|item| Entry::check(item.entry.clone()).unwrap());
     let last = good.filter(|entry| entry.author() == id(2)).max_by_key(Entry::seq).unwrap();
-    let next = Header { seq: last.seq() + 1, previous: last.hash(), ..last.header().clone() };
+    let next = Header { seq: last.seq() + 1, previous: last.hash(), ..last.to_header() };
     let mut lies = vec![Header { seq: u32::MAX, ..next.clone() }, Header { run: Hash([1; 32]), ..next.clone() }];
     for (_, entry) in samples::entries() {
         lies.push(Header { body: entry.header().body.clone(), ..next.clone() });
@@ -191,7 +191,7 @@ fn signed_lies() -> Vec<WireEntry> {
     let update =
         overheard().entries.iter().find_map(|item| Entry::check(item.entry.clone()).unwrap().update().cloned());
     lies.push(Header { body: Body::Update(update.unwrap()), ..next });
-    lies.into_iter().map(|header| Entry::sign(&identity(2), header).wire().clone()).collect()
+    lies.into_iter().map(|header| Entry::sign(&identity(2), header).to_wire()).collect()
 }
 
 /// How a message is spoilt on its way.

@@ -59,7 +59,8 @@ fn committed_packed_messages_are_read() {
 #[test]
 fn every_entry_is_written_and_named_as_committed() {
     let line = |(name, entry): (&str, Entry)| {
-        let (header, signature) = (HEXLOWER.encode(&entry.wire().header), HEXLOWER.encode(&entry.wire().signature));
+        let wire = entry.to_wire();
+        let (header, signature) = (HEXLOWER.encode(&wire.header), HEXLOWER.encode(&wire.signature));
         format!("{name} {header} {} {signature}\n", entry.hash())
     };
     compare(ENTRIES, &entries().into_iter().map(line).collect::<String>());

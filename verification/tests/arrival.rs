@@ -102,7 +102,7 @@ fn any_order_ends_alike(swarm: &Swarm, common: &[Said], late: &[Said]) -> End {
 
 /// The proof, by `accuser`, that the forger said something else in the place of `held`.
 fn fork_proof(swarm: &mut Swarm, accuser: usize, held: &Entry) -> Said {
-    let mut header = held.header().clone();
+    let mut header = held.to_header();
     if let Body::Verdict(verdict) = &mut header.body {
         verdict.replay = Hash([77; 32]);
     }

@@ -54,7 +54,7 @@ impl Fold {
         Ok(fold)
     }
 
-    fn put_back(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, kept: Kept) -> Result<(), NotFinal> {
+    fn put_back(&mut self, mut entry: Entry, payload: Option<Arc<[u8]>>, kept: Kept) -> Result<(), NotFinal> {
         let weight = Weight::new(kept.weight_q16).map_err(|_| NotFinal::Contents)?;
         let (author, seq) = (entry.author(), entry.seq());
         if entry.hash() != kept.hash || seq < self.log.version().count(&author) {
@@ -71,6 +71,7 @@ impl Fold {
             Body::Enroll(_) | Body::Update(_) | Body::Verdict(_) => {}
         }
         self.order.push((author, seq));
+        self.log.keep_base(&mut entry);
         self.log.append(Arc::new(entry), payload, weight, kept.counts);
         Ok(())
     }

@@ -3,7 +3,26 @@
 use super::{Arc, BASE_AUTHORS_MAX, Entry, Gap, Kept, Ledger, Log, PeerId, Record, Row, VersionVector, Weight};
 use crate::{Epochs, KeptChain};
 
+/// Bases remembered with different authors. Newcomers change the list now and then, and not all hear of them at once.
+const BASES_KEPT: usize = 16;
+
 impl Log {
+    /// Lets `entry` hold the authors of its base together with entries of late that name the same ones. Whether there are
+    /// any.
+    pub fn share_base(&self, entry: &mut Entry) -> bool {
+        self.bases.iter().rev().any(|base| entry.share_base(base))
+    }
+
+    /// The same for an entry that is about to be appended, and lets later ones share with it.
+    pub(crate) fn keep_base(&mut self, entry: &mut Entry) {
+        if !self.share_base(entry) {
+            self.bases.push_back(entry.base().clone());
+        }
+        if self.bases.len() > BASES_KEPT {
+            self.bases.pop_front();
+        }
+    }
+
     /// Appends an admitted entry.
     pub(crate) fn append(&mut self, entry: Arc<Entry>, payload: Option<Arc<[u8]>>, weight: Weight, counts: bool) {
         let (author, seq) = (entry.author(), entry.seq());

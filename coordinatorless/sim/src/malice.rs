@@ -171,10 +171,10 @@ fn fork(me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
             && entry.author() == me.peer_id()
             && let Body::Update(update) = &entry.header().body
         {
-            let mut header = entry.header().clone();
+            let mut header = entry.to_header();
             let loss_micronats = update.loss_micronats + 1;
             header.body = Body::Update(murmur_collectives::Update { loss_micronats, ..update.clone() });
-            item.entry = Entry::sign(me, header).wire().clone();
+            item.entry = Entry::sign(me, header).to_wire();
         }
     }
     Message::Entries { items }.encode()
@@ -184,7 +184,7 @@ fn fork(me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
 fn in_another_run(me: &Identity, bytes: &[u8]) -> Option<Vec<u8>> {
     let Ok(Message::Entries { items }) = Message::decode(bytes) else { return None };
     let first = Entry::check(items.first()?.entry.clone()).ok()?;
-    let header = murmur_collectives::Header { run: Hash([3; 32]), author: me.peer_id(), ..first.header().clone() };
-    let item = Item { entry: Entry::sign(me, header).wire().clone(), payload: None };
+    let header = murmur_collectives::Header { run: Hash([3; 32]), author: me.peer_id(), ..first.to_header() };
+    let item = Item { entry: Entry::sign(me, header).to_wire(), payload: None };
     Some(Message::Entries { items: vec![item] }.encode())
 }

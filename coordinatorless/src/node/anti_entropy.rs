@@ -137,7 +137,10 @@ impl Node {
             neighbour.told = None;
         }
         match self.hear(&from, digest) {
-            Heard::Set(vector) => self.on_set(from, &vector, digest),
+            Heard::Set(mut vector) => {
+                vector.share(self.fold.log().version());
+                self.on_set(from, &vector, digest);
+            }
             Heard::Stale if digest.reply => self.send_digest(from, false),
             Heard::Stale => {}
             Heard::Gap => self.say_digest(from, true, true),

@@ -4,7 +4,7 @@
 
 use core::mem::{size_of, size_of_val};
 
-use murmur_collectives::{PeerId, Record, VersionVector};
+use murmur_collectives::Record;
 
 use super::Node;
 
@@ -60,15 +60,5 @@ impl Node {
 
 fn record_bytes(record: &Record) -> usize {
     let payload = record.payload.as_ref().map_or(0, |bytes| bytes.len());
-    size_of::<Record>() + entry_bytes(&record.entry) + payload
-}
-
-/// An entry as it is held: its bytes, what was read from them, and its base as a map.
-pub(super) fn entry_bytes(entry: &murmur_collectives::Entry) -> usize {
-    size_of::<murmur_collectives::Entry>() + 2 * entry.wire().header.len() + vector_bytes(entry.base())
-}
-
-/// A version vector as it is held.
-pub(super) fn vector_bytes(vector: &VersionVector) -> usize {
-    vector.len() * size_of::<(PeerId, u32)>()
+    size_of::<Record>() + record.entry.held_bytes() + payload
 }

@@ -237,8 +237,10 @@ impl Node {
         let known = self.rounds().introduce(proposal.frontier.clone());
         if known {
             self.finality.proposals.insert(proposal.frontier.name(), proposal);
-            let Finality { rounds, proposals, .. } = &mut self.finality;
-            proposals.retain(|name, _| rounds.as_ref().is_some_and(|rounds| rounds.frontier(name).is_some()));
+            let Finality { rounds, proposals, refused, .. } = &mut self.finality;
+            let known = |name: &Hash| rounds.as_ref().is_some_and(|rounds| rounds.frontier(name).is_some());
+            proposals.retain(|name, _| known(name));
+            refused.retain(|name, _| known(name));
         }
         known
     }

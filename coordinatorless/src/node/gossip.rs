@@ -111,7 +111,7 @@ impl Node {
         // Of what was excluded the newest is enough: it shows that all before it is out, too.
         let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
         let mut items: Vec<Item> =
-            late.map(|entry| Item { entry: entry.wire().clone(), payload: None }).into_iter().collect();
+            late.map(|entry| Item { entry: entry.to_wire(), payload: None }).into_iter().collect();
         let mut bytes = 0;
         for record in log.from(&want.author, want.from).iter().take(want.count.min(WANT_MAX) as usize) {
             let item = item(record, want.payloads);
@@ -149,7 +149,8 @@ impl Node {
     }
 
     /// Looks at one entry that came in: checks it against set, rules and lotteries, and inserts or keeps it.
-    fn offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
+    fn offer(&mut self, mut entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
+        self.fold.log().share_base(&mut entry);
         if self.is_staging() {
             return self.stage(entry, payload);
         }
@@ -273,5 +274,5 @@ impl Node {
 
 fn item(record: &Record, payloads: bool) -> Item {
     let payload = record.payload.as_deref().filter(|_| payloads).map(<[u8]>::to_vec);
-    Item { entry: record.entry.wire().clone(), payload }
+    Item { entry: record.entry.to_wire(), payload }
 }

@@ -202,8 +202,8 @@ impl Neighbours {
     /// Bytes of what is known of others.
     pub(super) fn held_bytes(&self) -> usize {
         let claims = |neighbour: &Neighbour| {
-            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| super::footprint::vector_bytes(vector));
-            super::footprint::vector_bytes(&neighbour.known) + digest + size_of::<Hash>() * neighbour.sought.len()
+            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| vector.held_bytes());
+            neighbour.known.held_bytes() + digest + size_of::<Hash>() * neighbour.sought.len()
         };
         self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
     }

@@ -21,7 +21,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        self.entry.wire().header.len() + self.payload.as_ref().map_or(0, |payload| payload.len())
+        self.entry.header_bytes() + self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 }
 
@@ -59,9 +59,7 @@ impl Pending {
     /// Bytes of what waits, as it is held.
     pub(super) fn held_bytes(&self) -> usize {
         let payload = |waiting: &Waiting| waiting.payload.as_ref().map_or(0, |payload| payload.len());
-        let held =
-            self.entries.values().map(|waiting| super::footprint::entry_bytes(&waiting.entry) + payload(waiting));
-        held.sum()
+        self.entries.values().map(|waiting| waiting.entry.held_bytes() + payload(waiting)).sum()
     }
 
     /// Keeps an entry until `on`'s chain grows; drops it when too much waits (anti-entropy brings it again).

@@ -125,7 +125,7 @@ fn votes() -> Vec<Vote> {
 
 /// One message of every kind, short enough to travel plain, by name.
 pub(crate) fn messages() -> Vec<(&'static str, Message)> {
-    let entry = |n: usize| entries()[n].1.wire().clone();
+    let entry = |n: usize| entries()[n].1.to_wire();
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     let peers = vec![
         PeerAddress::new(peer(1), address("127.0.0.1:4433")),

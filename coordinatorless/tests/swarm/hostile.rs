@@ -59,13 +59,13 @@ fn a_fork_is_proven_and_its_author_evicted_everywhere() {
     net.pass(Duration::from_secs(2));
     let (forger, log) = (net.id(3), net.nodes[&0].fold().log());
     let held = log.chain(&forger).last().expect("a chain").entry.clone();
-    let header = Header { base: Vec::new(), ..held.header().clone() };
+    let header = Header { base: Vec::new(), ..held.to_header() };
     let twin = Entry::sign(
         net.identity(3),
         Header { body: Body::Enroll(murmur_collectives::Enroll { vrf_key: [0; 32] }), ..header },
     );
     assert_ne!(twin.hash(), held.hash());
-    let item = Item { entry: twin.wire().clone(), payload: None };
+    let item = Item { entry: twin.to_wire(), payload: None };
     net.inject(3, 1, Message::Entries { items: vec![item] }.encode());
     net.pass(Duration::from_secs(5));
     for peer in 0..3 {
@@ -99,8 +99,8 @@ fn a_forger_that_repeats_itself_is_accused_once() {
     net.pass(Duration::from_secs(2));
     let again = |net: &mut Net, trace: u8| {
         let update = Update { trace: Hash([trace; 32]), ..held.update().expect("an update").clone() };
-        let header = Header { body: Body::Update(update), ..held.header().clone() };
-        let twin = Entry::sign(net.identity(3), header).wire().clone();
+        let header = Header { body: Body::Update(update), ..held.to_header() };
+        let twin = Entry::sign(net.identity(3), header).to_wire();
         (0..3).for_each(|peer| {
             let items = vec![Item { entry: twin.clone(), payload: None }];
             net.inject((peer + 1) % 3, peer, Message::Entries { items }.encode());
@@ -133,7 +133,7 @@ fn spoilt(net: &Net, spoil: impl Fn(&mut Header, &mut Update)) -> WireEntry {
     let log = net.nodes[&0].fold().log();
     let author = net.id(2);
     let good = log.last_update(&author).expect("an update").entry.clone();
-    let mut header = good.header().clone();
+    let mut header = good.to_header();
     header.seq = log.version().count(&author);
     header.base = log.version().to_components();
     header.previous = log.head(&author);
@@ -142,7 +142,7 @@ fn spoilt(net: &Net, spoil: impl Fn(&mut Header, &mut Update)) -> WireEntry {
     update.carry_before = update.carry_after;
     spoil(&mut header, &mut update);
     header.body = Body::Update(update);
-    Entry::sign(net.identity(2), header).wire().clone()
+    Entry::sign(net.identity(2), header).to_wire()
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_verdict_by_someone_who_was_not_drawn_is_refused() {
         }),
     };
     let before = log.version().clone();
-    let entry = Entry::sign(net.identity(2), header).wire().clone();
+    let entry = Entry::sign(net.identity(2), header).to_wire();
     net.inject(2, 0, Message::Entries { items: vec![Item { entry, payload: None }] }.encode());
     assert_eq!(*net.nodes[&0].fold().log().version(), before);
 }

@@ -26,11 +26,11 @@ fn next_of_2(net: &Net, payload: Vec<u8>, change: impl Fn(&mut Header)) -> Item 
     update.carry_before = update.carry_after;
     update.payload = murmur_collectives::Hash(murmur_kernels::blob_root(&payload));
     update.payload_bytes = u32::try_from(payload.len()).expect("short");
-    let mut header = last.header().clone();
+    let mut header = last.to_header();
     (header.seq, header.previous) = (log.version().count(&author), log.head(&author));
     (header.base, header.body) = (log.version().to_components(), Body::Update(update));
     change(&mut header);
-    Item { entry: Entry::sign(net.identity(2), header).wire().clone(), payload: Some(payload) }
+    Item { entry: Entry::sign(net.identity(2), header).to_wire(), payload: Some(payload) }
 }
 
 fn last_payload(net: &Net) -> Vec<u8> {

@@ -323,7 +323,7 @@ fn names_are_read_from_the_log_in_use_and_from_one_that_was_left() {
             base: Vec::new(),
             body,
         };
-        StoredEntry { entry: Entry::sign(&identity, header).wire().clone(), payload: None }
+        StoredEntry { entry: Entry::sign(&identity, header).to_wire(), payload: None }
     };
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
