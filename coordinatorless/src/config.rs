@@ -67,11 +67,13 @@ pub struct Config {
     /// transport's limits must allow it, too; volunteer only where anyone can dial in.
     pub relay: bool,
     /// A dial that has taken this long may meet a translator: a mutual neighbour is asked to bring both together while it goes
-    /// on; at once where the address is this peer's own as others see it. Above two round trips to nearly everyone, which a dial takes when nothing is in its way.
+    /// on; at once where the address is this peer's own as others see it, and sooner where most dials took less than a third
+    /// of it. Above two round trips to nearly everyone, which a dial takes when nothing is in its way.
     pub doubt_after: Duration,
     /// How long a way may take until another is tried. Longer than the transport's own limit for a handshake.
     pub reach_patience: Duration,
-    /// The first attempt to replace a relayed connection by a straight one comes after this long, each further one after twice the
+    /// The first attempt to replace a relayed connection by a straight one comes after this long, or sooner: when another round
+    /// of punching would begin, if there were no relay. The next one comes after twice this, each further one after twice the
     /// time, up to 32 times.
     pub reach_upgrade_after: Duration,
 }

@@ -25,6 +25,7 @@ mod gossip;
 mod membership;
 mod neighbours;
 mod overdue;
+mod pace;
 mod pending;
 mod pull;
 mod quest;

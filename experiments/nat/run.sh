@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Who reaches whom through which address translators: every ordered pair of the kinds below, pairs behind one translator, and
-# pairs of which one has a router that maps ports, each in network namespaces of its own; and a table of how the two ended
-# up connected. See README.md beside this file.
+# Who reaches whom through which address translators: every ordered pair of the kinds below, pairs behind one translator,
+# pairs of which one has a router that maps ports, pairs with IPv6, and pairs behind two translators each, all in network
+# namespaces of their own; and a table of how the two ended up connected. See README.md beside this file.
 #
 #   run.sh [PATH TO THE reach EXAMPLE, WITH THE router EXAMPLE BESIDE IT]
 #
-# KINDS, SHARED and MAPPED in the environment choose other pairs, SECONDS_EACH how long they have, VERBOSE=1 shows the logs.
-# MINIUPNPD=upnp or =pcp has miniupnpd (its nftables build) map the ports instead of the example, by these protocols.
-# ROUTER=PATH names the router example, where another program than reach is run: see iroh beside this file.
+# KINDS, SHARED, MAPPED and MORE in the environment choose other pairs, SECONDS_EACH how long they have, VERBOSE=1 shows the
+# logs. Pairs with miniupnpd (+upnp, +pcp) are left out where it, in its nftables build, is not installed. ROUTER=PATH names the router example, where another program than reach is run: see iroh beside this file.
 #
 # Needs root, ip (iproute2) and nft (nftables); says so and leaves with 0 where they are missing. Installs nothing. All
 # traffic stays inside the namespaces, which are removed at the end, whatever happens.
@@ -25,12 +24,22 @@ router=${ROUTER:-$(dirname "$reach")/router}
 kinds=${KINDS-"open full-cone port-restricted symmetric"}
 # Both behind one translator of this kind, which does not turn packets around for those inside.
 shared=${SHARED-"port-restricted symmetric"}
-# A and B; a router with +map speaks NAT-PMP.
-mapped=${MAPPED-"symmetric+map/symmetric symmetric/symmetric+map port-restricted+map/symmetric symmetric+map/port-restricted"}
+# A and B. A router with +map is the example and speaks NAT-PMP; with +upnp or +pcp it is miniupnpd and speaks only that.
+mapped=${MAPPED-"symmetric+map/symmetric symmetric/symmetric+map port-restricted+map/symmetric symmetric+map/port-restricted
+    symmetric+upnp/symmetric symmetric+pcp/symmetric"}
+# IPv6 alone, on the open internet or behind a router that lets in only what answers; both versions of IP; and a home router
+# behind a carrier's translator, both port-restricted, of which two in the second pair are behind the same carrier.
+more=${MORE-"open6/open6 open6/firewall6 firewall6/open6 firewall6/firewall6 dual/open dual/open6 open/dual open6/dual dual/dual
+    open/open6 open6/open carrier/carrier carrier/neighbour"}
 pairs=()
 for a in $kinds; do for b in $kinds; do pairs+=("$a/$b"); done; done
 for kind in $shared; do pairs+=("$kind/shared"); done
-for pair in $mapped; do pairs+=("$pair"); done
+for pair in $mapped $more; do
+    case "$pair" in *+upnp*|*+pcp*)
+        command -v miniupnpd >/dev/null || { echo "left out: $pair, miniupnpd is not installed"; continue; };;
+    esac
+    pairs+=("$pair")
+done
 seconds=${SECONDS_EACH:-24}
 id=mm$$
 work=$(mktemp -d)
@@ -50,25 +59,23 @@ echo 'table ip t { chain c { type nat hook postrouting priority srcnat; masquera
     | ip netns exec "$id-probe" nft -f - 2>/dev/null || skip "nftables cannot translate addresses here"
 ip netns del "$id-probe"
 
-# cable NS1 NAME1 ADDRESS1 NS2 NAME2 ADDRESS2
-cable() {
-    ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
-    ip -n "$1" addr add "$3" dev "$2"; ip -n "$1" link set "$2" up
-    ip -n "$4" addr add "$6" dev "$5"; ip -n "$4" link set "$5" up
-}
+# address NS ADDRESS DEVICE
+address() { ip -n "$1" addr add "$2" dev "$3"; }
 
+# space NS FORWARDS: addresses of IPv6 are good at once, without asking whether anybody has them.
 space() {
     ip netns add "$1" && ip -n "$1" link set lo up
-    ip netns exec "$1" sysctl -qw net.ipv4.ip_forward="$2"
+    ip netns exec "$1" sysctl -qw net.ipv4.ip_forward="$2" net.ipv6.conf.all.forwarding="$2" \
+        net.ipv6.conf.default.accept_dad=0
 }
 
 # translate NS KIND HOST: the rules of one translator whose outer interface is called wan.
 translate() {
     local how="masquerade" inward=""
-    [ "${2%+map}" = symmetric ] && how="masquerade random,fully-random"
+    [ "${2%+*}" = symmetric ] && how="masquerade random,fully-random"
     # A full cone passes everything that comes for a port on to the host that used it; with one host, every port is its.
     [ "$2" = full-cone ] && inward="iifname \"wan\" meta l4proto udp dnat to $3"
-    [ "$2" != "${2%+map}" ] && inward="iifname \"wan\" meta l4proto udp dnat ip to udp dport map @mapped"
+    [ "$2" != "${2%+*}" ] && inward="iifname \"wan\" meta l4proto udp dnat ip to udp dport map @mapped"
     ip netns exec "$1" nft -f - <<RULES
 table ip nat {
     map mapped { type inet_service : ipv4_addr . inet_service; flags timeout; }
@@ -89,32 +96,84 @@ table ip filter {
 RULES
 }
 
-# side NET SIDE KIND: a host behind a translator of this kind, behind the one of side a, or on the open internet.
-side() {
-    local host="$1-$2" box="$1-$2n" number=$([ "$2" = a ] && echo 1 || echo 2)
-    space "$host" 0
-    if [ "$3" = shared ]; then
-        inside "$1-an" "$host" 1 3
-        return
-    fi
-    if [ "$3" = open ]; then
-        cable "$1-net" "to-$2" "198.51.10$number.1/24" "$host" wan "198.51.10$number.2/24"
-        ip -n "$host" route add default via "198.51.10$number.1"
-        return
-    fi
-    space "$box" 1
-    cable "$1-net" "to-$2" "198.51.10$number.1/24" "$box" wan "198.51.10$number.2/24"
-    ip -n "$box" route add default via "198.51.10$number.1"
-    ip -n "$box" link add lan type bridge
-    ip -n "$box" addr add "10.0.$number.1/24" dev lan; ip -n "$box" link set lan up
-    inside "$box" "$host" "$number" 2
-    translate "$box" "$3" "10.0.$number.2"
-    [ "$3" = "${3%+map}" ] || map_ports "$box" "198.51.10$number.2" "$work/$1-$2"
+# firewall NS: the rules of a router that translates nothing and lets in only what answers.
+firewall() {
+    ip netns exec "$1" nft -f - <<'RULES'
+table ip6 filter {
+    chain own { type filter hook input priority filter; iifname "wan" ct state new,invalid drop; }
+    chain through { type filter hook forward priority filter; iifname "wan" ct state new,invalid drop; }
+}
+RULES
 }
 
-# map_ports BOX OUTER-ADDRESS LOG: has the router map ports, by our own example or by a real one.
+# uplink NET SIDE BOX VERSIONS: plugs a machine into the internet, by IP of these versions.
+uplink() {
+    local n=$([ "$2" = a ] && echo 1 || echo 2)
+    ip -n "$1-net" link add "to-$2" type veth peer name wan netns "$3"
+    ip -n "$1-net" link set "to-$2" up; ip -n "$3" link set wan up
+    case "$4" in *4*)
+        address "$1-net" "198.51.10$n.1/24" "to-$2"; address "$3" "198.51.10$n.2/24" wan
+        ip -n "$3" route add default via "198.51.10$n.1";;
+    esac
+    case "$4" in *6*)
+        address "$1-net" "2001:db8:$n::1/64" "to-$2"; address "$3" "2001:db8:$n::2/64" wan
+        ip -n "$3" route add default via "2001:db8:$n::1";;
+    esac
+}
+
+# local_net BOX PREFIX LENGTH: the inner side of a router, whose own address ends in 1.
+local_net() {
+    ip -n "$1" link add lan type bridge
+    address "$1" "${2}1/$3" lan; ip -n "$1" link set lan up
+}
+
+# inside BOX HOST INTERFACE PREFIX LENGTH NUMBER: plugs a machine into the inner side of a router.
+inside() {
+    ip -n "$1" link add "lan$6" type veth peer name "$3" netns "$2"
+    ip -n "$1" link set "lan$6" master lan up
+    address "$2" "$4$6/$5" "$3"; ip -n "$2" link set "$3" up
+    ip -n "$2" route add default via "${4}1"
+}
+
+# home BOX HOST NUMBER KIND: a translator, whose outer side is there already, and the one host behind it.
+home() {
+    local_net "$1" "10.0.$3." 24
+    inside "$1" "$2" eth "10.0.$3." 24 2
+    translate "$1" "$4" "10.0.$3.2"
+}
+
+# side NET SIDE KIND: a host on the open internet, behind a router of this kind, or behind the one of side a.
+side() {
+    local host="$1-$2" box="$1-$2n" carrier="$1-$2c" number=$([ "$2" = a ] && echo 1 || echo 2)
+    space "$host" 0
+    case "$3" in
+        open) uplink "$1" "$2" "$host" 4;;
+        open6) uplink "$1" "$2" "$host" 6;;
+        dual) uplink "$1" "$2" "$host" 46;;
+        shared) inside "$1-an" "$host" eth 10.0.1. 24 3;;
+        firewall6)
+            space "$box" 1; uplink "$1" "$2" "$box" 6
+            ip -n "$1-net" route add "2001:db8:1$number::/64" via "2001:db8:$number::2"
+            local_net "$box" "2001:db8:1$number::" 64; inside "$box" "$host" eth "2001:db8:1$number::" 64 2
+            firewall "$box";;
+        carrier)
+            space "$carrier" 1; uplink "$1" "$2" "$carrier" 4
+            local_net "$carrier" 100.64.0. 24; translate "$carrier" port-restricted
+            space "$box" 1; inside "$carrier" "$box" wan 100.64.0. 24 2
+            home "$box" "$host" "$number" port-restricted;;
+        neighbour)
+            space "$box" 1; inside "$1-ac" "$box" wan 100.64.0. 24 3
+            home "$box" "$host" "$number" port-restricted;;
+        *)
+            space "$box" 1; uplink "$1" "$2" "$box" 4
+            home "$box" "$host" "$number" "$3"
+            [ "$3" = "${3%+*}" ] || map_ports "$box" "198.51.10$number.2" "$work/$1-$2" "${3#*+}";;
+    esac
+}
+
+# map_ports BOX OUTER-ADDRESS LOG BY: has the router map ports, by our own example or by a real one.
 map_ports() {
-    if [ -z "${MINIUPNPD:-}" ]; then
+    if [ "$4" = map ]; then
         ip netns exec "$1" "$router" --outer "$2" --lease-max 4 >"$3.router" &
         servants+=($!)
         return
@@ -132,8 +191,8 @@ RULES
     cat >"$3.conf" <<CONF
 ext_ifname=wan
 listening_ip=lan
-enable_upnp=$([ "$MINIUPNPD" = upnp ] && echo yes || echo no)
-enable_natpmp=$([ "$MINIUPNPD" = upnp ] && echo no || echo yes)
+enable_upnp=$([ "$4" = upnp ] && echo yes || echo no)
+enable_natpmp=$([ "$4" = upnp ] && echo no || echo yes)
 upnp_table_name=upnp
 upnp_nat_table_name=upnp
 upnp_forward_chain=through
@@ -147,30 +206,46 @@ CONF
     servants+=($!)
 }
 
-# inside BOX HOST NETWORK NUMBER: plugs a host into the local network of a translator.
-inside() {
-    ip -n "$1" link add "lan$4" type veth peer name eth netns "$2"
-    ip -n "$1" link set "lan$4" master lan up
-    ip -n "$2" addr add "10.0.$3.$4/24" dev eth; ip -n "$2" link set eth up
-    ip -n "$2" route add default via "10.0.$3.1"
+# versions KIND...: the versions of IP that hosts of these kinds have, all together.
+versions() {
+    local kind all=""
+    for kind in "$@"; do case "$kind" in *6) all+=6;; dual) all+=46;; *) all+=4;; esac; done
+    case "$all" in *4*6*|*6*4*) echo 46;; *) echo "${all:0:1}";; esac
 }
 
-# pair KIND-A KIND-B NUMBER: builds the networks and starts the peers. `a` comes first, so `b` hears of it and dials.
-pair() {
-    local net="$id-$3" more_a="" more_b=""
+# The two on the open internet, c and d: at addresses of their own where the pair has one version of IP, else both at all of them,
+# at a port each. `at c|d VERSION-DIALED VERSIONS` is where they are dialed.
+at() {
+    local n=$([ "$1" = c ] && echo 1 || echo 2) port=4000
+    [ "$1$3" = d46 ] && port=4001
+    case "$2" in 4) echo "203.0.113.$n:$port";; 6) echo "[2001:db8:113::$n]:$port";; 46) echo "[::]:$port";; esac
+}
+
+# peer NAMESPACE LOG KIND VERSIONS SECRET: starts one of the pair. One with both versions of IP is told of c by one, of d by the other.
+peer() {
+    local own=$(versions "$3") any=0.0.0.0 map=""
+    [ "$own" = 4 ] || any="[::]"
+    [ "$3" = "${3%+*}" ] || map=--port-map
+    start "$1" "$2" --secret "$5" --listen "$any:400$5" --bootstrap "$(at c "${own:0:1}" "$4")" --bootstrap "$(at d "${own: -1}" "$4")" $map
+}
+
+# networks KIND-A KIND-B NUMBER: builds those of a pair.
+networks() {
+    local net="$id-$3"
     space "$net-net" 1
-    ip -n "$net-net" addr add 203.0.113.1/32 dev lo
-    ip -n "$net-net" addr add 203.0.113.2/32 dev lo
+    for n in 1 2; do address "$net-net" "203.0.113.$n/32" lo; address "$net-net" "2001:db8:113::$n/128" lo; done
     side "$net" a "$1"
     side "$net" b "$2"
-    [ "$1" != "${1%+map}" ] && more_a=--port-map
-    [ "$2" != "${2%+map}" ] && more_b=--port-map
-    local log="$work/$3"
-    start "$net-net" "$log.c" --secret 1 --listen 203.0.113.1:4000 --relay
-    start "$net-net" "$log.d" --secret 2 --listen 203.0.113.2:4000 --bootstrap 203.0.113.1:4000
-    start "$net-a" "$log.a" --secret 3 --listen 0.0.0.0:4001 --bootstrap 203.0.113.1:4000 --bootstrap 203.0.113.2:4000 $more_a
+}
+
+# pair KIND-A KIND-B NUMBER: starts the peers. `a` comes first, so `b` hears of it and dials.
+pair() {
+    local net="$id-$3" log="$work/$3" all=$(versions "$1" "$2")
+    start "$net-net" "$log.c" --secret 1 --listen "$(at c "$all" "$all")" --relay
+    start "$net-net" "$log.d" --secret 2 --listen "$(at d "$all" "$all")" --bootstrap "$(at c "${all: -1}" "$all")"
+    peer "$net-a" "$log.a" "$1" "$all" 3
     sleep 1
-    start "$net-b" "$log.b" --secret 4 --listen 0.0.0.0:4002 --bootstrap 203.0.113.1:4000 --bootstrap 203.0.113.2:4000 $more_b
+    peer "$net-b" "$log.b" "$2" "$all" 4
 }
 
 start() {
@@ -190,12 +265,15 @@ outcome() {
     echo "$line" | sed 's/.*"reach":"\([a-z]*\)".*/\1/'
 }
 
-# How far a router's work got: mapped, renewed before its four seconds were up, and removed when the peer left.
+# mapping NUMBER-SIDE KIND: how far a router's work got: mapped by its protocol; by the example mapped, renewed before its four
+# seconds were up, and removed when the peer left, which may have asked for that twice.
 mapping() {
-    local log="$work/$id-$1.router"
+    local log="$work/$id-$1.router" by
+    case "$2" in *+upnp) by=UPnP;; *+pcp) by=PCP;; *) by="";; esac
+    [ -z "$by" ] || { grep -q "passes .*($by)" "$work/${1/-/.}.err" && echo "mapped" || { echo "none by $by"; return 1; }; return; }
     [ -e "$log" ] || return 0
     local times=$(grep -c '^mapped' "$log") gone=$(grep -c '^removed' "$log")
-    [ "$times" -ge 2 ] && [ "$gone" = 1 ] && echo "mapped" || { echo "mapped $times times, removed $gone"; return 1; }
+    [ "$times" -ge 2 ] && [ "$gone" -ge 1 ] && echo "mapped" || { echo "mapped $times times, removed $gone"; return 1; }
 }
 
 # How long B took to a straight way to A, from its start; to any way, if there is no straight one.
@@ -203,13 +281,16 @@ after() {
     sed -n 's/.*"from":4,"to":3,.*"after_ms":\([0-9]*\).*/\1 ms/p' "$work/$1.b.out"
 }
 
+# All networks before the first peer: the kernel may take its time for them, above all while it clears others away.
+number=0
+for both in "${pairs[@]}"; do networks "${both%/*}" "${both#*/}" $number; number=$((number + 1)); done
 number=0
 for both in "${pairs[@]}"; do pair "${both%/*}" "${both#*/}" $number; number=$((number + 1)); done
 wait "${pids[@]}" 2>/dev/null
 [ -n "${VERBOSE:-}" ] && cat "$work"/*.[ab].out; [ -n "${VERBOSE:-}" ] && cat "$work"/*.router "$work"/*.miniupnpd "$work"/*.[ab].err 2>/dev/null
 
 # What theory says the weakest acceptable outcome is: two translators of which one is symmetric and the other looks at ports
-# leave only the relay; everything else goes straight.
+# leave only the relay, as do two without a version of IP in common, or behind one carrier; everything else goes straight.
 number=0 missed=0
 printf '%-20s %-16s %-9s %-8s %s\n' "a" "b" "outcome" "after" "a's mapping"
 for both in "${pairs[@]}"; do
@@ -219,12 +300,13 @@ for both in "${pairs[@]}"; do
     printf '%-20s %-16s %-9s %-8s %s\n' "$a" "$b" "$got" "$(after $number)" "$mapping"
     case "$both" in
         symmetric/symmetric|symmetric/port-restricted|port-restricted/symmetric) want="relayed";;
+        open/open6|open6/open|carrier/neighbour) want="relayed";;
         */shared) want="direct";;
         *) want="direct punched";;
     esac
     case " $want " in *" $got "*) ;; *) missed=$((missed + 1)); echo "  expected: $want"; [ -n "${VERBOSE:-}" ] && cat "$work/$number".*.err;; esac
     for side in a b; do
-        said=$(mapping "$number-$side") || { missed=$((missed + 1)); echo "  expected a port that is mapped, renewed, removed: $said"; cat "$work/$number.$side.err"; }
+        said=$(mapping "$number-$side" "${!side}") || { missed=$((missed + 1)); echo "  expected a port that is mapped, renewed, removed: $said"; cat "$work/$number.$side.err"; }
     done
     number=$((number + 1))
 done

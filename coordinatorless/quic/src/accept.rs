@@ -1,6 +1,9 @@
 //! Accepting: from a stranger's first packet to a welcome or a refusal.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use quinn::{Connection, ConnectionError, Incoming};
 use rustls::AlertDescription;
@@ -24,7 +27,7 @@ pub(crate) async fn accept_all(shared: Arc<Shared>) {
 
 /// Gives a first packet a place, or an answer that costs us nothing to remember.
 fn receive(shared: &Arc<Shared>, incoming: Incoming) {
-    let addr = incoming.remote_address();
+    let addr = plain(incoming.remote_address());
     let (max, per_ip_max) = (shared.config.connections_max, shared.config.connections_per_ip_max);
     if shared.registry.places() * 2 >= max && !incoming.remote_address_validated() && incoming.may_retry() {
         shared.counters.retried.one();
@@ -32,12 +35,28 @@ fn receive(shared: &Arc<Shared>, incoming: Incoming) {
         let _ = incoming.retry();
         return;
     }
-    match shared.registry.enter(addr.ip().to_canonical(), max, per_ip_max) {
+    match shared.registry.enter(site(addr.ip()), max, per_ip_max) {
         Ok(place) => drop(tokio::spawn(answer(shared.clone(), incoming, addr, place))),
         Err(reason) => {
             incoming.refuse();
             refused(shared, addr, reason);
         }
+    }
+}
+
+/// `addr` without the disguise in which IPv4 comes to an IPv6 socket.
+pub(crate) fn plain(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+        IpAddr::V6(_) => addr, // with the scope that a link-local one cannot do without
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, as every host has the other 64 to itself (RFC 4291 §2.5.4).
+fn site(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
@@ -113,5 +132,31 @@ fn refusal(error: &ConnectionError) -> Refusal {
         }
         ConnectionError::VersionMismatch => Refusal::Version,
         ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Refusal::Handshake(brief(error)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_is_told_as_ipv4_and_a_link_local_address_keeps_its_scope() {
+        for (seen, told) in [
+            ("[::ffff:192.0.2.1]:7", "192.0.2.1:7"),
+            ("192.0.2.1:7", "192.0.2.1:7"),
+            ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+            ("[fe80::1%3]:7", "[fe80::1%3]:7"),
+        ] {
+            assert_eq!(plain(seen.parse().unwrap()).to_string(), told);
+        }
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_count_as_one() {
+        let site = |text: &str| site(text.parse().unwrap());
+        assert_eq!(site("2001:db8::1"), site("2001:db8::ffff:2:3:4"));
+        assert_ne!(site("2001:db8::1"), site("2001:db8:0:1::1"));
+        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
     }
 }

@@ -43,7 +43,7 @@ pub struct TransportConfig {
     /// Connections at once, half-open ones included. 64: a cohort of about 20 peers (DESIGN §4) with room for churn.
     /// From half of it on, a newcomer must first prove its address by QUIC's Retry.
     pub connections_max: usize,
-    /// Accepted connections at once from one IP address. 32. Raise it for a larger swarm behind one address.
+    /// Accepted connections at once from one IPv4 address, or one IPv6 network of 64 bits. 32. Raise it for a larger swarm behind one address.
     pub connections_per_ip_max: usize,
     /// Bytes queued for one peer and not yet acknowledged by it. 32 MiB; at least twice `message_bytes_max`, because
     /// [`Priority::Bulk`](crate::Priority::Bulk) may fill only half.

@@ -8,6 +8,7 @@ use rustls::AlertDescription;
 use tokio::time::timeout;
 
 use crate::{
+    accept::plain,
     connection::{self, Turn},
     error::{CloseReason, DialError, brief},
     event::TransportEvent,
@@ -78,7 +79,7 @@ async fn reach(
     let config =
         shared.tls.dialing(verifier.clone(), relay.is_some()).map_err(|e| DialError::Handshake(e.to_string()))?;
     let connecting =
-        shared.endpoint.connect_with(config, addr, NO_NAME).map_err(|e| DialError::Address(e.to_string()))?;
+        shared.endpoint.connect_with(config, plain(addr), NO_NAME).map_err(|e| DialError::Address(e.to_string()))?;
     let connection =
         connecting.await.map_err(|error| verifier.failure().unwrap_or_else(|| failure(&error, shared, None)))?;
     let candidate = Candidate::new(connection, true, relay).map_err(|e| DialError::Certificate(e.to_string()))?;

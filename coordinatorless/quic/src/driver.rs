@@ -177,9 +177,10 @@ fn is_worth_retrying(reason: &DialError) -> bool {
         | DialError::AlreadyConnected(_)
         | DialError::AlreadyDialing
         | DialError::Full
-        | DialError::Address(_)
         | DialError::Stopping => false,
-        DialError::PeerFull
+        // One of another version of IP than this socket: it must not be the peer's best place for ever.
+        DialError::Address(_)
+        | DialError::PeerFull
         | DialError::Refused(_)
         | DialError::Certificate(_)
         | DialError::TimedOut(_)

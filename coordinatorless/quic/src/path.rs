@@ -165,11 +165,22 @@ pub(crate) fn is_stand_in(addr: SocketAddr) -> bool {
 pub(crate) struct PathSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     paths: Arc<Paths>,
+    /// quinn has mapped all that it dials from an IPv6 socket, and knows answers by the same form only.
+    maps: bool,
 }
 
 impl PathSocket {
     pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, paths: Arc<Paths>) -> Self {
-        Self { inner, paths }
+        let maps = inner.local_addr().is_ok_and(|own| own.is_ipv6());
+        Self { inner, paths, maps }
+    }
+
+    /// `addr` as quinn knows it.
+    fn known(&self, addr: SocketAddr) -> SocketAddr {
+        match addr.ip() {
+            IpAddr::V4(ip) if self.maps => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => addr,
+        }
     }
 }
 
@@ -197,6 +208,7 @@ impl AsyncUdpSocket for PathSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         if let Some(count) = self.paths.poll(cx, bufs, meta) {
+            meta.iter_mut().take(count).for_each(|meta| meta.addr = self.known(meta.addr));
             return Poll::Ready(Ok(count));
         }
         let count = ready!(self.inner.poll_recv(cx, bufs, meta))?;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,6 +13,8 @@ use quinn::{
     udp::{RecvMeta, Transmit},
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use crate::traffic::Counters;
 
 /// The shortest datagram that can be QUIC (RFC 9000 §10.3).
@@ -20,6 +22,18 @@ const QUIC_BYTES_MIN: usize = 21;
 
 /// The bit that every QUIC packet has set (RFC 9000 §17). Our endpoint does not agree to grease it away (RFC 9287).
 const FIXED_BIT: u8 = 0x40;
+
+/// Opens a UDP socket; one for IPv6 takes IPv4, too, whatever the system would choose, unless it has no such sockets.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6()
+        && let Err(error) = socket.set_only_v6(false)
+    {
+        tracing::debug!(%error, "only IPv6 is heard");
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
 
 /// A socket of quinn's, with counters.
 #[derive(Debug)]

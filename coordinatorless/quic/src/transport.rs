@@ -1,11 +1,6 @@
 //! The handle that a caller holds.
 
-use std::{
-    fmt,
-    net::{SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use murmur_collectives::{Identity, PeerId};
@@ -26,7 +21,7 @@ use crate::{
     queue::{Priority, Pushed, SendQueue},
     registry::{Admission, Candidate, Registry},
     relay::{self, Switchboard},
-    socket::CountingSocket,
+    socket::{self, CountingSocket},
     tls::Tls,
     traffic::{Counters, Traffic},
 };
@@ -236,7 +231,7 @@ fn open(
     endpoint_config.grease_quic_bit(false);
     let runtime = Arc::new(TokioRuntime);
     let open = || {
-        let socket = runtime.wrap_udp_socket(UdpSocket::bind(config.bind)?)?;
+        let socket = runtime.wrap_udp_socket(socket::bind(config.bind)?)?;
         let socket = Arc::new(PathSocket::new(Arc::new(CountingSocket::new(socket, counters)), paths));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(accepting), socket, runtime.clone())?;
         let addr = endpoint.local_addr()?;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_collectives::PeerId;
 
+use super::reach::is_somewhere;
 use crate::{PeerAddress, Time};
 
 /// Peers remembered, at most.
@@ -145,7 +146,8 @@ impl AddressBook {
             return None;
         }
         let all = self.places.iter().flat_map(|(peer, places)| places.iter().map(|place| (*peer, *place)));
-        let mut proven: Vec<(PeerId, Place)> = all.filter(|(_, place)| place.success > 0).collect();
+        let mut proven: Vec<(PeerId, Place)> =
+            all.filter(|(_, place)| place.success > 0 && is_somewhere(place.address.ip())).collect();
         proven.sort_by_key(|(_, place)| core::cmp::Reverse(place.success));
         Some(proven.into_iter().take(KEPT_MAX).map(|(peer, place)| PeerAddress::new(peer, place.address)).collect())
     }

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use murmur_collectives::PeerId;
 
-use super::Node;
+use super::{Node, reach::is_somewhere};
 use crate::{Message, PeerAddress};
 
 /// Candidates of one peer, at most: two networks, each with both versions of IP, or one with a mapped port.
@@ -50,9 +50,13 @@ impl Node {
     pub(super) fn on_own_addresses(&mut self, mut addresses: Vec<SocketAddr>) {
         addresses.retain(|address| self.is_allowed(*address) && !address.ip().is_loopback());
         addresses.truncate(CANDIDATES_MAX);
+        let gained = addresses.iter().any(|address| !self.reaching.own.contains(address));
         self.reaching.own = addresses;
         let peers: Vec<PeerId> = self.reaching.paths.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.tell_candidates(peer));
+        if gained {
+            self.meet_anew();
+        }
     }
 
     /// Tells a neighbour the addresses that it does not see, unless it knows.
@@ -86,7 +90,8 @@ impl Node {
         };
         let shared = path.address.ip() == there.address.ip();
         let local = path.candidates.local.iter().copied().filter(|_| shared);
-        std::iter::once(path.address).chain(path.candidates.mapped).chain(local).collect()
+        let all = std::iter::once(path.address).chain(path.candidates.mapped).chain(local);
+        all.filter(|address| is_somewhere(address.ip())).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use murmur_collectives::PeerId;
 
-use super::{Node, address_book::pause};
+use super::{Node, address_book::pause, pace::Pace};
 use crate::{Message, Output, PeerAddress, Time};
 
 /// Dials wanted, at most; beyond, those that matter least are dropped.
@@ -44,7 +44,7 @@ struct Dial {
     purpose: Purpose,
     expect: Option<PeerId>,
     attempts: u32,
-    /// When to begin; once begun, when it counts as failed.
+    /// When to begin, or when it began.
     at: Time,
     begun: bool,
     /// When, once begun, another way is looked for beside it.
@@ -57,7 +57,8 @@ impl Dial {
     }
 
     fn next_deadline(&self) -> Time {
-        self.doubt_at.map_or(self.at, |doubt_at| self.at.min(doubt_at))
+        let ends = if self.begun { self.at + ANSWER_AFTER } else { self.at };
+        self.doubt_at.map_or(ends, |doubt_at| ends.min(doubt_at))
     }
 }
 
@@ -66,6 +67,7 @@ impl Dial {
 pub(super) struct Dialing {
     dials: BTreeMap<SocketAddr, Dial>,
     held: BTreeMap<PeerId, VecDeque<Vec<u8>>>,
+    pace: Pace,
 }
 
 impl Dialing {
@@ -95,7 +97,10 @@ impl Dialing {
     }
 
     /// The connection that `address` or `peer` was dialed for is there. Says what for, if it was dialed.
-    pub(super) fn done(&mut self, peer: &PeerId, address: SocketAddr) -> Option<Purpose> {
+    pub(super) fn done(&mut self, peer: &PeerId, address: SocketAddr, now: Time) -> Option<Purpose> {
+        if let Some(straight) = self.dials.get(&address).filter(|dial| dial.begun) {
+            self.pace.note(now.since(straight.at));
+        }
         let hit = |at: &SocketAddr, dial: &Dial| *at == address || dial.expect == Some(*peer);
         let purpose = self.dials.iter().filter(|(at, dial)| hit(at, dial)).map(|(_, dial)| dial.purpose).max();
         self.dials.retain(|at, dial| !hit(at, dial));
@@ -133,7 +138,7 @@ impl Dialing {
         }
         let due = self.dials.iter_mut().filter(|(_, dial)| !dial.begun && dial.at <= now);
         let (address, dial) = due.min_by_key(|(_, dial)| (dial.at, core::cmp::Reverse(dial.purpose)))?;
-        (dial.begun, dial.at) = (true, now + ANSWER_AFTER);
+        (dial.begun, dial.at) = (true, now);
         Some((*address, dial))
     }
 
@@ -144,7 +149,11 @@ impl Dialing {
     }
 
     fn unanswered(&self, now: Time) -> Vec<SocketAddr> {
-        self.dials.iter().filter(|(_, dial)| dial.begun && dial.at <= now).map(|(address, _)| *address).collect()
+        self.dials
+            .iter()
+            .filter(|(_, dial)| dial.begun && dial.at + ANSWER_AFTER <= now)
+            .map(|(address, _)| *address)
+            .collect()
     }
 }
 
@@ -169,14 +178,19 @@ impl Node {
     }
 
     fn begin_dials(&mut self) {
-        let now = self.now;
+        let (now, doubt_after) = (self.now, self.doubt_after());
         while let Some((address, dial)) = self.dialing.begin(now, self.config.dials_at_once) {
             // Few translators turn packets around to those inside, and nobody is behind one on loopback.
             let inside = self.reaching.is_behind(address.ip());
-            let doubt_after = if inside { Duration::ZERO } else { self.config.doubt_after };
+            let doubt_after = if inside { Duration::ZERO } else { doubt_after };
             dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
             self.outputs.push_back(Output::Dial { address, expect: dial.expect });
         }
+    }
+
+    /// How long a way may take until another is looked for beside it.
+    pub(super) fn doubt_after(&self) -> Duration {
+        self.dialing.pace.doubt_after(self.config.doubt_after)
     }
 
     /// Begins what is due, doubts what takes long, and gives up what was not answered.
@@ -194,7 +208,9 @@ impl Node {
     }
 
     pub(super) fn on_introduced(&mut self, address: SocketAddr) {
-        self.want_dial(address, None, Purpose::User);
+        // As it will be reported, if it is IPv4 in the clothes of IPv6. Any other keeps its scope.
+        let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+        self.want_dial(if plain.is_ipv4() { plain } else { address }, None, Purpose::User);
     }
 
     pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
@@ -203,6 +219,7 @@ impl Node {
         }
         if let Some(dial) = self.dialing.dials.remove(&address) {
             if let Some(peer) = dial.expect
+                && !self.seek_otherwise(peer, address, dial.purpose)
                 && !self.begin_search(peer, dial.purpose)
             {
                 self.give_up_reaching(peer);
@@ -212,6 +229,14 @@ impl Node {
             }
         }
         self.begin_dials();
+    }
+
+    /// Dials `peer`, which could not be dialed at `failed`, by the other version of IP, if it is known to have both.
+    fn seek_otherwise(&mut self, peer: PeerId, failed: SocketAddr, purpose: Purpose) -> bool {
+        let best = self.address_book.best(&peer, self.now).filter(|best| best.is_ipv4() != failed.is_ipv4());
+        let Some(address) = best.filter(|_| self.may_dial(&peer)) else { return false };
+        self.dialing.want(address, Dial::new(purpose, Some(peer), self.now));
+        true
     }
 
     /// There is no way to `peer` now: what waited for it is dropped.

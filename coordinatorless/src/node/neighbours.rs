@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::{Node, dialing::Purpose, serving::Intake};
+use super::{Node, dialing::Purpose, reach::is_somewhere, serving::Intake};
 use crate::{Closing, Event, Output, Reach, Time};
 
 /// Frontiers that a neighbour was asked for and that no voter has named, at about most.
@@ -235,7 +235,7 @@ impl Node {
     }
 
     pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let dialed = self.dialing.done(&peer, address);
+        let dialed = self.dialing.done(&peer, address, self.now);
         let purpose = dialed.max(self.quest_purpose(&peer));
         let banned = self.conduct.is_banned(&peer, self.now);
         let full = !self.neighbours.is_connected(&peer) && !self.make_room();
@@ -338,7 +338,8 @@ impl Node {
     /// Where others may dial `peer`, a neighbour, unless others are in between: at the port that its router keeps open for
     /// it, or where this end of the connection sees it.
     pub(super) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
-        self.reaching.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address))
+        let address = self.reaching.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address));
+        address.filter(|address| is_somewhere(address.ip()))
     }
 
     /// Whether `peer` is connected and has said something in the last `duration`.

@@ -3,12 +3,12 @@
 //! In this order, each step when the one before has failed or taken too long:
 //! 1. Ask a mutual neighbour to bring both together: both dial each other at once, so that both translators let the other
 //!    in. Two rounds, with a small random spread; one if this peer's own mapping varies, as then it rarely helps, and the
-//!    next step is taken beside it.
+//!    next step is taken beside it. A first round that takes longer than a dial should gets a relay beside it, too.
 //! 2. Dial through a neighbour that volunteers as a relay, those first who spoke of the peer.
 //!
-//! A relayed connection is not the end: the smaller of the two asks the relay now and then to bring both together,
-//! and a straight connection takes over. A quest that has tried everything is given up; it begins anew when the next
-//! dial fails.
+//! A relayed connection is not the end: the smaller of the two asks the relay now and then to bring both together, and
+//! either does when it has a new address of its own; a straight connection takes over. A quest that has tried everything is
+//! given up; it begins anew when the next dial fails.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -40,6 +40,8 @@ const ROUND_SLACK: Duration = Duration::from_secs(1);
 /// What is being tried.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Stage {
+    /// The first round of punching has just begun.
+    Meeting,
     /// So many rounds of punching have begun.
     Punching(u32),
     /// These relays have been dialed through.
@@ -82,8 +84,9 @@ impl Node {
     fn begin_quest(&mut self, peer: PeerId, stage: Stage, introducers: BTreeSet<PeerId>, purpose: Purpose) {
         let wait = match stage {
             Stage::Relaying(_) => self.config.reach_patience,
+            Stage::Meeting => self.doubt_after().min(self.config.reach_patience),
             Stage::Punching(_) => self.config.reach_patience + ROUND_SLACK,
-            Stage::Upgrading(_) => self.config.reach_upgrade_after,
+            Stage::Upgrading(_) => self.config.reach_upgrade_after.min(self.config.reach_patience + ROUND_SLACK),
         };
         if self.reaching.quests.len() < QUESTS_MAX && !self.finish.is_begun() {
             let at = self.after(wait);
@@ -93,7 +96,8 @@ impl Node {
 
     /// `wait` from now and a little more.
     fn after(&mut self, wait: Duration) -> Time {
-        let micros = self.rng.next_u64() % (SPREAD.as_micros() as u64);
+        let spread = SPREAD.min(wait).max(Duration::from_micros(1));
+        let micros = self.rng.next_u64() % (spread.as_micros() as u64);
         self.now + wait + Duration::from_micros(micros)
     }
 
@@ -133,6 +137,10 @@ impl Node {
         }
         let Quest { stage, introducers, purpose, .. } = quest;
         match stage {
+            Stage::Meeting => {
+                self.relay_beside(peer, &introducers);
+                self.begin_quest(peer, Stage::Punching(1), introducers, purpose);
+            }
             Stage::Punching(round) => self.punch_or_relay(peer, round, introducers, purpose),
             Stage::Relaying(tried) => self.relay(peer, tried, introducers, purpose),
             Stage::Upgrading(attempts) => self.upgrade(peer, attempts, introducers, purpose),
@@ -152,7 +160,8 @@ impl Node {
                     self.relay(peer, Vec::new(), introducers.clone(), purpose);
                 }
                 if !self.reaching.quests.contains_key(&peer) {
-                    self.begin_quest(peer, Stage::Punching(round + 1), introducers, purpose);
+                    let stage = if round == 0 { Stage::Meeting } else { Stage::Punching(round + 1) };
+                    self.begin_quest(peer, stage, introducers, purpose);
                 }
             }
             None => self.relay(peer, Vec::new(), introducers, purpose),
@@ -182,6 +191,25 @@ impl Node {
             self.outputs.push_back(Output::DialThrough { relay, peer });
             tried.push(relay);
             self.begin_quest(peer, Stage::Relaying(tried), introducers, purpose);
+        }
+    }
+
+    /// Dials through the first relay while punching goes on. If that leads nowhere, all have their turn after it.
+    fn relay_beside(&mut self, peer: PeerId, introducers: &BTreeSet<PeerId>) {
+        if let Some(relay) = self.relays(introducers).into_iter().find(|relay| *relay != peer) {
+            self.outputs.push_back(Output::DialThrough { relay, peer });
+        }
+    }
+
+    /// A port was mapped, say: those that are sought, or reached through relays, may be reached straight now.
+    pub(super) fn meet_anew(&mut self) {
+        let quests: Vec<(PeerId, BTreeSet<PeerId>)> =
+            self.reaching.quests.iter().map(|(peer, quest)| (*peer, quest.introducers.clone())).collect();
+        for (peer, introducers) in quests {
+            let mut able = introducers.into_iter().filter(|by| *by != peer && self.reaching.can_ask(by, self.now));
+            if let Some(neighbour) = able.next() {
+                self.ask_to_meet(neighbour, peer);
+            }
         }
     }
 

@@ -53,6 +53,19 @@ pub enum Mapping {
     Varies,
 }
 
+impl Mapping {
+    /// What those who see a peer at these addresses say together.
+    fn of(seen: &[SocketAddr]) -> Self {
+        let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        seen.iter().for_each(|address| *votes.entry(*address).or_default() += 1);
+        match votes.into_iter().max_by_key(|(_, count)| *count) {
+            Some((address, count)) if seen.len() >= 2 && count * 2 > seen.len() => Self::Same(address),
+            Some(_) if seen.len() >= 2 => Self::Varies,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
 /// A connected peer, seen from the network's side.
 #[derive(Clone, Debug)]
 pub(super) struct Path {
@@ -191,16 +204,15 @@ impl Node {
         self.reaching.paths.get(peer).map(|path| path.reach)
     }
 
-    /// How others see this peer's address, by a vote of those who see it directly.
+    /// How others see this peer's address, by a vote of those who see it directly. Each version of IP has a vote of its own: if
+    /// one varies that is the answer, else the one with more votes counts.
     pub fn mapping(&self) -> Mapping {
         let seen = self.reaching.paths.values().filter_map(|path| path.sees_us_at);
-        let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        seen.for_each(|address| *votes.entry(address).or_default() += 1);
-        let (all, most) = (votes.values().sum::<usize>(), votes.into_iter().max_by_key(|(_, count)| *count));
-        match most {
-            Some((address, count)) if all >= 2 && count * 2 > all => Mapping::Same(address),
-            Some(_) if all >= 2 => Mapping::Varies,
-            Some(_) | None => Mapping::Unknown,
+        let (v4, v6): (Vec<SocketAddr>, Vec<SocketAddr>) = seen.partition(SocketAddr::is_ipv4);
+        let (most, least) = if v4.len() >= v6.len() { (v4, v6) } else { (v6, v4) };
+        match [Mapping::of(&most), Mapping::of(&least)] {
+            [Mapping::Varies, _] | [_, Mapping::Varies] => Mapping::Varies,
+            [most, _] => most,
         }
     }
 
@@ -218,14 +230,11 @@ impl Node {
             Path { address, reach, volunteers: false, sees_us_at: None, candidates, arranged: none, asked: none };
         self.reaching.paths.insert(peer, path);
         self.end_quest(peer, reach);
-        let address = match reach {
-            Reach::Direct | Reach::Punched => {
-                self.address_book.succeed(peer, address);
-                Some(PeerAddress::new(peer, address))
-            }
-            Reach::Relayed { .. } => None,
-        };
-        self.send(peer, &Message::Observed { address, relay: self.config.relay });
+        let straight = !matches!(reach, Reach::Relayed { .. });
+        if straight {
+            self.address_book.succeed(peer, address);
+        }
+        self.tell_observed(peer, Some(address).filter(|_| straight));
     }
 
     /// A relayed connection has become a straight one.
@@ -235,8 +244,13 @@ impl Node {
         (path.address, path.reach) = (address, reach);
         self.address_book.succeed(peer, address);
         self.end_quest(peer, reach);
-        let seen = Message::Observed { address: Some(PeerAddress::new(peer, address)), relay: self.config.relay };
-        self.send(peer, &seen);
+        self.tell_observed(peer, Some(address));
+    }
+
+    /// Tells a neighbour where it is seen, if that means anything there.
+    fn tell_observed(&mut self, peer: PeerId, seen: Option<SocketAddr>) {
+        let address = seen.filter(|seen| is_somewhere(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
+        self.send(peer, &Message::Observed { address, relay: self.config.relay });
     }
 
     /// A straight connection that came up while holes were punched for it was punched, unless it stays within a network.
@@ -258,7 +272,7 @@ impl Node {
         let Some(path) = self.reaching.paths.get_mut(&from) else { return };
         path.volunteers = relay;
         let straight = !matches!(path.reach, Reach::Relayed { .. });
-        path.sees_us_at = address.map(|seen| seen.address()).filter(|_| straight);
+        path.sees_us_at = address.map(|seen| seen.address()).filter(|seen| straight && is_somewhere(seen.ip()));
         self.tell_candidates(from);
     }
 
@@ -316,10 +330,11 @@ impl Node {
     }
 }
 
-/// Whether an address can be one machine's on some network.
-fn is_somewhere(ip: IpAddr) -> bool {
+/// Whether an address can be one machine's on some network, and means the same to all who are told it: a link-local one of
+/// IPv6 is nothing without the name of an interface, which each machine has for itself (RFC 4007).
+pub(super) fn is_somewhere(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => !v4.is_unspecified() && v4.octets()[0] < 224,
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
     }
 }

@@ -130,3 +130,14 @@ fn dials_of_one_peer_s_many_addresses_count_like_those_of_many_peers() {
     assert_eq!((1..100).map(|port| punch(10, port)).sum::<usize>(), 5, "where it is seen, and four candidates");
     assert_eq!((11..100).map(|n| punch(n, 7)).sum::<usize>(), 11, "sixteen in all");
 }
+
+#[test]
+fn a_peer_whose_port_is_mapped_asks_its_relays_at_once_for_straight_ways() {
+    let mut a = Peer::new(1, false);
+    a.connect(3, at(3, 3), Reach::Direct);
+    a.hear(3, &Message::Observed { address: Some(PeerAddress::new(id(1), at(1, 1001))), relay: true });
+    a.connect(2, SocketAddr::from(([240, 0, 0, 1], 1)), Reach::Relayed { by: id(3) });
+    let mapped = a.handle(Input::OwnAddresses { addresses: vec![at(1, 4001)] });
+    let expected = [candidates(1, &["192.0.2.1:4001"]), Message::Meet { peer: id(2) }];
+    assert_eq!(messages(&mapped, 3), expected, "the relay knows the port when it is asked");
+}

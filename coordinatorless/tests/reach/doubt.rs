@@ -97,3 +97,40 @@ fn a_dial_that_failed_before_it_was_doubted_waits_for_its_next_turn() {
     (0..3).for_each(|_| a.node.handle_timeout(a.now));
     assert!(a.node.poll_timeout().unwrap() > a.now, "or the driver would spin until then");
 }
+
+/// `A`, which dialed `C` and was answered after `took`, dials `B` and hears nothing.
+fn after_an_answer_in(took: Duration, relay: bool) -> Peer {
+    let config = Config { loopback_only: false, reach_patience: PATIENCE, ..Config::default() };
+    let mut a = Peer::with(1, config);
+    a.handle(Input::Introduce { address: at(3, 3) });
+    a.now = a.now + took;
+    a.connect(3, at(3, 3), Reach::Direct);
+    a.hear(3, &Message::Observed { address: Some(PeerAddress::new(id(1), at(1, 1001))), relay });
+    a.hear(3, &Message::Peers { peers: vec![PeerAddress::new(id(2), at(2, 2002))] });
+    a
+}
+
+#[test]
+fn where_dials_are_answered_soon_doubt_comes_sooner() {
+    for (took, doubt) in [(20, 60), (100, 300), (400, 500)] {
+        let mut a = after_an_answer_in(Duration::from_millis(took), false);
+        assert_eq!(asks_to_meet(&a.pass(Duration::from_millis(doubt - 1)), 2), 0, "answered in {took} ms");
+        assert_eq!(asks_to_meet(&a.pass(Duration::from_millis(1)), 2), 1, "answered in {took} ms");
+    }
+}
+
+#[test]
+fn a_first_meeting_that_takes_long_has_a_relay_beside_it_and_goes_on() {
+    let (doubt, spread) = (Duration::from_millis(60), Duration::from_millis(60));
+    let mut a = after_an_answer_in(Duration::from_millis(20), true);
+    let asked = a.pass(doubt);
+    assert_eq!((asks_to_meet(&asked, 2), dials_through(&asked).len()), (1, 0));
+    assert!(dials_through(&a.pass(doubt - Duration::from_millis(1))).is_empty(), "a meeting has the time of a dial");
+    assert_eq!(dials_through(&a.pass(spread + Duration::from_millis(1))), [(id(3), id(2))]);
+    assert_eq!(asks_to_meet(&a.pass(PATIENCE * 2), 2), 1, "where that leads nowhere, too, the second round follows");
+
+    let mut a = after_an_answer_in(Duration::from_millis(20), true);
+    a.pass(doubt);
+    a.connect(2, at(2, 2002), Reach::Direct);
+    assert!(dials_through(&a.pass(PATIENCE * 4)).is_empty(), "no relay is troubled for a pair that has met");
+}

@@ -1,11 +1,13 @@
 //! Ways to a peer that cannot be dialed: punched by a mutual neighbour's help, relayed when that fails, straight again later.
 //!
 //! Three peers: `A` and `B` are behind translators and know each other only through `C`. The test plays the network.
-//! What `A` and `B` say of addresses that `C` cannot see is in `candidates`, dials that take long are in `doubt`.
+//! What `A` and `B` say of addresses that `C` cannot see is in `candidates`, dials that take long are in `doubt`, both versions
+//! of IP in `versions`.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod candidates;
 mod doubt;
+mod versions;
 
 use core::time::Duration;
 use std::net::SocketAddr;

@@ -70,7 +70,13 @@ pub(crate) fn localhost() -> SocketAddr {
 
 /// `dialer` dials `accepter`; both know when this returns.
 pub(crate) async fn connect(dialer: &mut Peer, accepter: &mut Peer) {
-    dialer.transport.dial(accepter.addr(), Some(accepter.id));
+    let there = accepter.addr();
+    connect_at(dialer, accepter, there).await;
+}
+
+/// `dialer` dials `accepter` at `there`; both know when this returns.
+pub(crate) async fn connect_at(dialer: &mut Peer, accepter: &mut Peer, there: SocketAddr) {
+    dialer.transport.dial(there, Some(accepter.id));
     assert_eq!(dialer.next_connected().await, (accepter.id, true));
     assert_eq!(accepter.next_connected().await, (dialer.id, false));
 }
