@@ -4,7 +4,8 @@
 //! file there means the launcher is gone, and the peer exits at once. In order, a peer's life is:
 //!
 //! 1. `started`, once: it knows its manifest, its data and its model, and listens.
-//! 2. `segment` after each of its own segments, `folded` after each update in a benchmark, `event` whenever something happened, in any order.
+//! 2. `segment` after each of its own segments, `event` whenever something happened, and in a benchmark `folded` after each
+//!    update and `excluded` after final frontiers, in any order.
 //! 3. `finished`, when the token budget is reached or after `drain`. It keeps serving what others still miss, and
 //!    may send `finished` again if its set grew since: the last one counts. It exits on `halt` or end of file.
 //! 4. `error`, at any time: the reason why it is about to exit with `code`.
@@ -26,6 +27,9 @@ pub enum Report {
     /// An update joined the set; told only by peers of a benchmark.
     #[serde(rename = "murmur.peer.folded/1")]
     Folded(Folded),
+    /// Entries came too late for a final frontier and left the set; told only by peers of a benchmark.
+    #[serde(rename = "murmur.peer.excluded/1")]
+    Excluded(Excluded),
     /// Something happened that a reader may want to know.
     #[serde(rename = "murmur.peer.event/1")]
     Event(Event),
@@ -251,9 +255,6 @@ pub struct Finished {
     /// Entries of each author in the set, by the author's 64 hex digits.
     #[serde(default)]
     pub chains: BTreeMap<String, u32>,
-    /// Entries of authors up to here may be missing from the set because they came too late for a final frontier.
-    #[serde(default)]
-    pub excluded: BTreeMap<String, u32>,
     /// The newest final frontier.
     #[serde(default)]
     pub final_epoch: u32,
@@ -270,6 +271,13 @@ pub struct Folded {
     pub seq: u32,
     /// When, by the machine's clock: microseconds since 1970.
     pub at_us: u64,
+}
+
+/// What final frontiers left out, as far as the peer still knows: who begins at a later one never hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// How many of each author's entries may be missing from the set, by the author's 64 hex digits.
+    pub counts: BTreeMap<String, u32>,
 }
 
 /// Why a peer is about to exit.

@@ -82,7 +82,6 @@ pub(crate) fn finished(index: usize) -> Finished {
         roots_matched: 12,
         roots_differed: 0,
         chains: std::collections::BTreeMap::from([(peer_id(index), 41)]),
-        excluded: std::collections::BTreeMap::new(),
         final_epoch: 5,
         reason: "budget".to_owned(),
     }

@@ -218,7 +218,6 @@ impl Story<'_> {
         let counted = |what: &str| self.counts.get(what).copied().unwrap_or(0);
         let finished = survivors.iter().filter_map(|index| self.fleet.processes[*index].finished.as_ref());
         let updates = finished.clone().map(|finished| finished.updates as usize).max();
-        let excluded: u64 = finished.clone().map(|finished| finished.excluded.len() as u64).max().unwrap_or(0);
         let last_final = finished.map(|finished| f64::from(finished.final_epoch)).reduce(f64::min);
         let resident: Vec<f64> = self.fleet.memory.series.values().filter_map(|series| mean(series)).collect();
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
@@ -231,14 +230,18 @@ impl Story<'_> {
             Metric::count("survivors", survivors.len(), "processes"),
             Metric::new("updates", updates.map(|updates| updates as f64), "updates in the final set"),
             Metric::new("final_epoch", last_final, "final frontiers, at every survivor"),
-            Metric::new("excluded", Some(excluded as f64), "authors who were too late for one"),
+            Metric::count("excluded", self.fleet.tally.authors_excluded(), "authors who were too late for one"),
             Metric::count("folds", self.fleet.tally.folded_by(1), "updates that anybody folded"),
             Metric::new(
                 "longest_pause_seconds",
                 check::longest_pause(&self.fleet, survivors),
                 "s, of a peer that was never frozen",
             ),
-            Metric::new("memory_resident_mib", mean(&resident).map(mib), "MiB, one process on average"),
+            Metric::new(
+                "memory_resident_mib",
+                mean(&resident).map(mib),
+                "MiB, one process that has caught up, on average",
+            ),
         ]
     }
 }

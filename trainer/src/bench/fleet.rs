@@ -68,7 +68,7 @@ pub(super) enum Life {
     Ended(String),
 }
 
-/// What the processes took together, and each over time.
+/// What the processes took together, and each over time since it had caught up: what it takes up to then is no growth.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) resident_peak: u64,
@@ -121,7 +121,7 @@ impl Process {
                 self.finished = Some(finished.clone());
             }
             Report::Error(fault) => self.fault = Some(fault.clone()),
-            Report::Folded(_) => {}
+            Report::Folded(_) | Report::Excluded(_) => {}
         }
     }
 }
@@ -216,8 +216,10 @@ impl Fleet {
         match notice {
             Notice::Report(index, report) => {
                 self.processes[index].hear(&report);
-                if let (Report::Folded(folded), Some(peer_id)) = (&*report, self.processes[index].peer_id()) {
-                    self.tally.folded(index, peer_id, folded);
+                match (&*report, self.processes[index].peer_id()) {
+                    (Report::Folded(folded), Some(peer_id)) => self.tally.folded(index, peer_id, folded),
+                    (Report::Excluded(excluded), _) => self.tally.excluded(excluded),
+                    _ => {}
                 }
                 return Ok(Some((index, *report)));
             }
@@ -295,9 +297,12 @@ impl Fleet {
         self.memory.samples += 1;
         let mut resident = 0;
         for index in self.alive() {
-            let Some(bytes) = footprint::resident_bytes(self.processes[index].pid()) else { continue };
+            let process = &self.processes[index];
+            let Some(bytes) = footprint::resident_bytes(process.pid()) else { continue };
             resident += bytes;
-            self.memory.series.entry(index).or_default().push(bytes as f64);
+            if process.ready {
+                self.memory.series.entry(index).or_default().push(bytes as f64);
+            }
         }
         self.memory.resident_peak = self.memory.resident_peak.max(resident);
         if self.memory.samples.is_multiple_of(PROPORTIONAL_EVERY) {

@@ -1,8 +1,8 @@
-//! Who folded which update when. Pure bookkeeping.
+//! Who folded which update when, and what final frontiers left out. Pure bookkeeping.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::protocol::Folded;
+use crate::protocol::{Excluded, Folded};
 
 /// An update: its author in hex and its position.
 pub(super) type Name = (String, u32);
@@ -10,12 +10,14 @@ pub(super) type Name = (String, u32);
 /// An update that some process folded, and the earliest time, in microseconds since 1970, by process.
 type Folds = BTreeMap<usize, u64>;
 
-/// All folds that processes reported.
+/// All folds and exclusions that processes reported, the dead ones included.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     folds: BTreeMap<Name, Folds>,
     /// Which process announced an update.
     authors: BTreeMap<Name, usize>,
+    /// Of each author how many entries may be missing because they came too late for a final frontier.
+    excluded: BTreeMap<String, u32>,
 }
 
 impl Tally {
@@ -26,6 +28,20 @@ impl Tally {
             self.authors.insert(name.clone(), index);
         }
         self.folds.entry(name).or_default().entry(index).or_insert(folded.at_us);
+    }
+
+    /// A process knows of entries that came too late for a final frontier. Those that begin at a later one never hear of it,
+    /// so what one knew counts although it may be dead now.
+    pub(super) fn excluded(&mut self, excluded: &Excluded) {
+        for (author, count) in &excluded.counts {
+            let most = self.excluded.entry(author.clone()).or_default();
+            *most = (*most).max(*count);
+        }
+    }
+
+    /// Authors of whom something came too late.
+    pub(super) fn authors_excluded(&self) -> usize {
+        self.excluded.len()
     }
 
     /// Updates that `processes` different processes have folded.
@@ -48,16 +64,11 @@ impl Tally {
     }
 
     /// Updates that two processes held while both lived and that are not in a set with `chains` entries of each author.
-    /// `ended` says when each process was killed. Positions of an author below its number in `excluded` are not lost: by
-    /// the rules what came too late for a final frontier is void.
-    pub(super) fn lost(
-        &self,
-        ended: &BTreeMap<usize, u64>,
-        chains: &BTreeMap<String, u32>,
-        excluded: &BTreeMap<String, u32>,
-    ) -> BTreeSet<Name> {
+    /// `ended` says when each process was killed. What some process knew to be excluded is not lost: by the rules what came
+    /// too late for a final frontier is void.
+    pub(super) fn lost(&self, ended: &BTreeMap<usize, u64>, chains: &BTreeMap<String, u32>) -> BTreeSet<Name> {
         let below = |counts: &BTreeMap<String, u32>, (author, seq): &Name| counts.get(author).is_some_and(|n| seq < n);
-        let kept = |name: &Name| below(chains, name) || below(excluded, name);
+        let kept = |name: &Name| below(chains, name) || below(&self.excluded, name);
         let held = self.folds.iter().filter(|(_, folds)| held_by_two(folds, ended));
         held.map(|(name, _)| name).filter(|name| !kept(name)).cloned().collect()
     }
@@ -97,11 +108,25 @@ mod tests {
         let tally = tally(&folds);
         let ended = BTreeMap::from([(0, 40)]);
         let (none, none_ended) = (BTreeMap::new(), BTreeMap::new());
-        assert_eq!(tally.lost(&ended, &none, &none), BTreeSet::from([("a".to_owned(), 0)]));
-        assert_eq!(tally.lost(&none_ended, &none, &none).len(), 2);
-        let (one, two) = (BTreeMap::from([("a".to_owned(), 1)]), BTreeMap::from([("a".to_owned(), 2)]));
-        assert!(tally.lost(&none_ended, &two, &none).is_empty());
-        assert!(tally.lost(&none_ended, &none, &two).is_empty());
-        assert_eq!(tally.lost(&none_ended, &none, &one), BTreeSet::from([("a".to_owned(), 1)]));
+        assert_eq!(tally.lost(&ended, &none), BTreeSet::from([("a".to_owned(), 0)]));
+        assert_eq!(tally.lost(&none_ended, &none).len(), 2);
+        assert!(tally.lost(&none_ended, &BTreeMap::from([("a".to_owned(), 2)])).is_empty());
+    }
+
+    #[test]
+    fn what_a_dead_process_knew_to_be_excluded_is_not_lost_and_all_else_still_is() {
+        let folds =
+            [(0, "a", 0, 10), (1, "a", 0, 20), (0, "a", 1, 10), (1, "a", 1, 20), (0, "b", 0, 10), (1, "b", 0, 20)];
+        let mut tally = tally(&folds);
+        let (ended, none) = (BTreeMap::from([(0, 40), (1, 50)]), BTreeMap::new());
+        let name = |author: &str, seq| (author.to_owned(), seq);
+        let knew = |count| Excluded { counts: [("a".to_owned(), count)].into() };
+        assert_eq!(tally.lost(&ended, &none).len(), 3);
+        tally.excluded(&knew(1));
+        assert_eq!(tally.lost(&ended, &none), BTreeSet::from([name("a", 1), name("b", 0)]));
+        tally.excluded(&knew(2));
+        tally.excluded(&knew(1)); // another process knew of less
+        assert_eq!(tally.lost(&ended, &none), BTreeSet::from([name("b", 0)]));
+        assert_eq!(tally.authors_excluded(), 1);
     }
 }

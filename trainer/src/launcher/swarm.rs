@@ -172,7 +172,7 @@ impl Swarm<'_> {
             Report::Event(event) if self.phase == Phase::Starting => self.early.push((index, event)),
             Report::Event(event) => self.event(index, event),
             // Only peers of a benchmark tell, and this launcher starts none.
-            Report::Folded(_) => {}
+            Report::Folded(_) | Report::Excluded(_) => {}
             Report::Finished(finished) => self.board.finished(index, finished),
             Report::Error(fault) => self.board.fault(index, fault),
         }

@@ -1,7 +1,7 @@
 //! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -52,7 +52,7 @@ impl Learner {
         took: Duration,
         validation_loss: Option<f64>,
     ) {
-        let Some(view) = self.link.ask(|node| view(node, &BTreeSet::new())) else { return };
+        let Some(view) = self.link.ask(|node| view(node)) else { return };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.segment(Segment {
@@ -84,10 +84,9 @@ impl Learner {
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
         // Nobody will write with what a stand-in made.
         let keeps = self.pace.is_none().then(|| self.checkpoints.clone());
-        let seen = self.shared.authors();
         let Some((snapshot, view, root, taken)) = self.link.ask(move |node| {
             let taken = keeps.map(|checkpoints| checkpoints.take(node.fold()));
-            (node.snapshot(), view(node, &seen), node.state_root(), taken)
+            (node.snapshot(), view(node), node.state_root(), taken)
         }) else {
             return Ok(());
         };
@@ -122,7 +121,6 @@ impl Learner {
             roots_matched: view.compared.0,
             roots_differed: view.compared.1,
             chains: view.chains,
-            excluded: view.excluded,
             final_epoch: view.final_epoch,
             reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
         });
@@ -139,16 +137,11 @@ struct View {
     evicted: Vec<PeerId>,
     compared: (u64, u64),
     chains: BTreeMap<String, u32>,
-    excluded: BTreeMap<String, u32>,
     final_epoch: u32,
 }
 
-/// `seen` are authors that were in the set at some time.
-fn view(node: &mut Node, seen: &BTreeSet<PeerId>) -> View {
+fn view(node: &mut Node) -> View {
     let log = node.fold().log();
-    let authors: BTreeSet<PeerId> =
-        log.version().iter().map(|(author, _)| author).chain(seen.iter().copied()).collect();
-    let excluded = authors.iter().filter_map(|author| Some((author.to_string(), log.excluded(author)?.seq() + 1)));
     View {
         tokens: node.fold().clock(),
         updates: log.update_count(log.version()),
@@ -157,7 +150,6 @@ fn view(node: &mut Node, seen: &BTreeSet<PeerId>) -> View {
         evicted: node.fold().evicted(),
         compared: node.roots_compared(),
         chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
-        excluded: excluded.collect(),
         final_epoch: node.fold().epochs().number(),
     }
 }

@@ -1,7 +1,7 @@
 //! What the node needs from this process: its disk, its metrics, the learner and the launcher.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::Duration,
@@ -76,6 +76,16 @@ impl PeerHost {
         self.reporter.event(EventKind::Final, None, format!("epoch {epoch} at {clock} tokens"));
     }
 
+    /// What final frontiers left out, for a benchmark: who has it in its set until then is the only one to know.
+    fn tell_excluded(&self, node: &Node) {
+        let excluded = node.fold().log().all_excluded();
+        let counts: BTreeMap<String, u32> =
+            excluded.map(|entry| (entry.author().to_string(), entry.seq() + 1)).collect();
+        if self.tells_folds && !counts.is_empty() {
+            self.reporter.excluded(counts);
+        }
+    }
+
     fn on_stalled(&self, tokens: u64) {
         self.shared.stalled.store(true, Relaxed);
         let detail =
@@ -139,7 +149,6 @@ impl Host for PeerHost {
                 self.applied += 1;
                 self.save_if_due(clock, node);
                 if self.tells_folds {
-                    self.shared.saw(update.author);
                     self.reporter.folded(update);
                 }
             }
@@ -157,12 +166,16 @@ impl Host for PeerHost {
             Event::CaughtUp => {
                 self.shared.stalled.store(false, Relaxed);
                 self.reporter.event(EventKind::CaughtUp, None, "");
+                self.tell_excluded(node);
                 self.notice(Notice::CaughtUp);
             }
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
             Event::Evicted { peer } => self.on_evicted(peer, node),
-            Event::Final { epoch, clock, excluded } => self.on_final(epoch, clock, excluded),
+            Event::Final { epoch, clock, excluded } => {
+                self.on_final(epoch, clock, excluded);
+                self.tell_excluded(node);
+            }
             Event::Stalled { tokens } => self.on_stalled(tokens),
             Event::Resumed => self.on_resumed(),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),

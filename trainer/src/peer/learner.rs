@@ -109,7 +109,10 @@ impl Learner {
         progress.caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
         while !progress.caught_up {
             match self.notices.recv_timeout(Duration::from_millis(500)) {
-                Ok(Notice::CaughtUp) => progress.caught_up = true,
+                Ok(Notice::CaughtUp) => {
+                    progress.caught_up = true;
+                    continue; // who hears of it may have said drain already
+                }
                 Ok(Notice::Audit(update)) => progress.audits.push_back(update),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
                 Ok(Notice::Evicted) => return Err(evicted()),

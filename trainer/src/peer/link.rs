@@ -1,11 +1,10 @@
 //! What the peer's parts say to each other: the learner's thread, the driver's task, and the launcher's commands.
 
 use std::{
-    collections::BTreeSet,
     io::BufRead,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
@@ -50,20 +49,6 @@ pub(super) struct Shared {
     pub(super) stalled: AtomicBool,
     /// Tokens of the set.
     pub(super) clock: AtomicU64,
-    /// For a benchmark: who was in the set at some time.
-    seen: Mutex<BTreeSet<PeerId>>,
-}
-
-impl Shared {
-    /// Notes an author.
-    pub(super) fn saw(&self, author: PeerId) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(author);
-    }
-
-    /// All noted.
-    pub(super) fn authors(&self) -> BTreeSet<PeerId> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 /// The learner's way to the node.

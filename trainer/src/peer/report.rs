@@ -1,11 +1,11 @@
 //! Reports to the launcher: one JSON object a line on stdout.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
 use murmur_coordinatorless::EntryName;
 
 use crate::error::Failure;
-use crate::protocol::{Event, EventKind, Finished, Folded, Report, Segment, Started};
+use crate::protocol::{Event, EventKind, Excluded, Finished, Folded, Report, Segment, Started};
 
 /// Writes reports. A launcher that no longer listens is noticed on stdin, so a failed write is not an error here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +29,10 @@ impl Reporter {
         let at_us = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros());
         let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
         self.write(&Report::Folded(Folded { author: update.author.to_string(), seq: update.seq, at_us }));
+    }
+
+    pub(super) fn excluded(self, counts: BTreeMap<String, u32>) {
+        self.write(&Report::Excluded(Excluded { counts }));
     }
 
     pub(super) fn event(self, kind: EventKind, peer: Option<String>, detail: impl Into<String>) {

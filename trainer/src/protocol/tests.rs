@@ -10,6 +10,7 @@ fn every_report_survives_a_round_trip() {
         (Report::Started(sample::started(0)), "murmur.peer.started/1"),
         (Report::Segment(sample::segment(3)), "murmur.peer.segment/1"),
         (Report::Folded(Folded { author: sample::peer_id(1), seq: 7, at_us: u64::MAX }), "murmur.peer.folded/1"),
+        (Report::Excluded(Excluded { counts: [(sample::peer_id(1), 7)].into() }), "murmur.peer.excluded/1"),
         (Report::Event(sample::event(EventKind::Joined, "ab")), "murmur.peer.event/1"),
         (Report::Finished(sample::finished(0)), "murmur.peer.finished/1"),
         (Report::Error(sample::fault()), "murmur.peer.error/1"),

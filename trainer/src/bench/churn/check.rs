@@ -17,7 +17,7 @@ use crate::{
 /// Memory is flat if no process that lived for a while grew by more than this fraction and this many bytes.
 const GROWTH_MAX: (f64, f64) = (0.25, 24.0 * 1024.0 * 1024.0);
 
-/// Samples, four a second, without which a process has not lived for a while.
+/// Samples since it caught up, four a second, without which a process has not lived for a while.
 const SAMPLES_MIN: usize = 60;
 
 /// Why the ends differ, in words.
@@ -34,7 +34,6 @@ pub(super) fn disagreement(fleet: &Fleet) -> String {
 /// Rules about sets and states: nobody evicted, no state ever different for one set, nothing lost.
 pub(super) fn rules(fleet: &Fleet, survivors: &[usize], folders: usize) -> Vec<String> {
     let ends: Vec<&Finished> = survivors.iter().filter_map(|index| fleet.processes[*index].finished.as_ref()).collect();
-    let excluded = excluded(&ends);
     let mut broken = Vec::new();
     if ends.len() < survivors.len() {
         broken.push(format!("{} of {} peers did not finish", survivors.len() - ends.len(), survivors.len()));
@@ -44,7 +43,7 @@ pub(super) fn rules(fleet: &Fleet, survivors: &[usize], folders: usize) -> Vec<S
         if end.roots_differed > 0 {
             broken.push(format!("{} saw another state for its own set {} times", end.petname, end.roots_differed));
         }
-        let lost = fleet.tally.lost(&deaths(fleet), &end.chains, &excluded);
+        let lost = fleet.tally.lost(&deaths(fleet), &end.chains);
         let name = |(author, seq): &(String, u32)| format!("{} of {}", seq, &author[..12]);
         broken.extend(lost.iter().map(|lost| format!("update {} was lost although two peers held it", name(lost))));
         if end.chains.len() > folders {
@@ -53,16 +52,6 @@ pub(super) fn rules(fleet: &Fleet, survivors: &[usize], folders: usize) -> Vec<S
     }
     broken.extend(fleet.complaints());
     broken
-}
-
-/// What any of them knows to have come too late for a final frontier: those that joined later cannot know.
-fn excluded(ends: &[&Finished]) -> BTreeMap<String, u32> {
-    let mut all = BTreeMap::new();
-    for (author, count) in ends.iter().flat_map(|end| &end.excluded) {
-        let most: &mut u32 = all.entry(author.clone()).or_default();
-        *most = (*most).max(*count);
-    }
-    all
 }
 
 /// When processes were killed.
