@@ -60,7 +60,8 @@ pub enum TicketError {
 }
 
 impl Ticket {
-    /// A ticket for `run_id` with the addresses of peers to try, in order. IPv6 scope and flow are not kept.
+    /// A ticket for `run_id` with the addresses of peers to try, in order. IPv6 scope and flow are not kept, and an IPv4
+    /// address in the form of IPv6 is named as what it is.
     ///
     /// # Errors
     /// [`TicketError::AddressCount`] unless there are 1 to 8 addresses.
@@ -68,7 +69,7 @@ impl Ticket {
         if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
             return Err(TicketError::AddressCount(addresses.len()));
         }
-        let plain = |address: &SocketAddr| SocketAddr::new(address.ip(), address.port());
+        let plain = |address: &SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         Ok(Self { run_id, addresses: addresses.iter().map(plain).collect() })
     }
 

@@ -160,7 +160,8 @@ fn peers_train_a_fourth_joins_one_is_killed_and_comes_back_and_all_agree() {
     });
 
     let in_files = ["--set", "device.state_memory=0"]; // whose states lie in files agrees with whose lie in memory
-    let join = |dir: &str| Murmur::start(&[&["join", &ticket, "--state-dir", dir, "--data", &text][..], &in_files].concat());
+    let join =
+        |dir: &str| Murmur::start(&[&["join", &ticket, "--state-dir", dir, "--data", &text][..], &in_files].concat());
     let mut joiner = join(&elsewhere);
     let newcomer = joiner.until("started", |_| true)["peers"][0]["peer_id"].clone();
     joiner.until("event", |event| event["kind"] == "caught_up");

@@ -3,8 +3,8 @@
 use super::{Fold, Judgement, RebuildError, move_weight, settle::PAYLOADS_HELD};
 use crate::frontier::{RECENT, RECENT_MIN};
 use crate::{
-    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, State, VOTERS_MAX, VersionVector,
-    Voter, rows_digest,
+    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, State, VOTERS_MAX,
+    VersionVector, Voter, rows_digest,
 };
 
 /// What a peer begins with that does not begin at the first entry.

@@ -16,23 +16,40 @@ pub(super) fn nth(base: SocketAddr, index: usize) -> SocketAddr {
 
 /// The addresses for a ticket: what others can dial, at most as many as a ticket holds.
 ///
-/// A peer that listens on every interface is named by `announce`, or by the address this machine would use to reach
-/// the rest of the world.
+/// A peer that listens on every interface is named by `announce`, or by the addresses this machine would use to reach
+/// the rest of the world: of both versions of IP where it listens on both. Every peer has one before any has a second.
 pub(super) fn for_ticket(listening: &[SocketAddr], announce: Option<IpAddr>) -> Vec<SocketAddr> {
-    let dialable = |address: &SocketAddr| {
-        let ip =
-            announce.or_else(|| found(address.ip()).map(|choice| choice.ip)).unwrap_or(for_neighbour(*address).ip());
-        SocketAddr::new(ip, address.port())
+    let dialable: Vec<Vec<SocketAddr>> = listening.iter().map(|address| all_of(*address, announce)).collect();
+    let first = dialable.iter().filter_map(|all| all.first());
+    let second = dialable.iter().filter_map(|all| all.get(1));
+    first.chain(second).take(ADDRESSES_MAX).copied().collect()
+}
+
+/// What others can dial to reach who listens on `listening`: one address, or one of each version of IP.
+fn all_of(listening: SocketAddr, announce: Option<IpAddr>) -> Vec<SocketAddr> {
+    let ips: Vec<IpAddr> = match announce {
+        Some(ip) => vec![ip],
+        None => taken(listening.ip()).into_iter().filter_map(|any| found(any).map(|choice| choice.ip)).collect(),
     };
-    listening.iter().take(ADDRESSES_MAX).map(dialable).collect()
+    let named: Vec<SocketAddr> = ips.into_iter().map(|ip| SocketAddr::new(ip, listening.port())).collect();
+    if named.is_empty() { vec![for_neighbour(listening)] } else { named }
+}
+
+/// The addresses a socket takes packets for: one bound to every interface by IPv6 takes those for IPv4, too.
+fn taken(listening: IpAddr) -> Vec<IpAddr> {
+    let both = listening == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    std::iter::once(listening).chain(both.then_some(Ipv4Addr::UNSPECIFIED.into())).collect()
 }
 
 /// Which interface a ticket names and why, in words; nothing when there was no choice.
 pub(super) fn explanation(listening: &[SocketAddr], announce: Option<IpAddr>) -> Option<String> {
     let any = listening.iter().find(|address| address.ip().is_unspecified() && announce.is_none())?;
-    Some(match found(any.ip()) {
-        Some(Choice { ip, reason }) => format!("The ticket names {ip} ({reason}); net.announce names another."),
-        None => "No interface leads out of this machine, so the ticket is good only here.".to_owned(),
+    let named = |Choice { ip, reason }| format!("{ip} ({reason})");
+    let choices: Vec<String> = taken(any.ip()).into_iter().filter_map(found).map(named).collect();
+    Some(if choices.is_empty() {
+        "No interface leads out of this machine, so the ticket is good only here.".to_owned()
+    } else {
+        format!("The ticket names {}; net.announce names another.", choices.join(" and "))
     })
 }
 
@@ -74,10 +91,19 @@ mod tests {
         let listening = [address("0.0.0.0:4500"), address("[::]:4501"), address("127.0.0.1:4502")];
         let named = for_ticket(&listening, None);
         assert!(named.iter().all(|address| !address.ip().is_unspecified()), "{named:?}");
-        assert_eq!(named[2], listening[2]);
+        assert_eq!((named[0].port(), named[1].port(), named[2]), (4500, 4501, listening[2]), "one of each comes first");
         let announced = for_ticket(&listening, Some("203.0.113.9".parse().unwrap()));
         assert_eq!(announced[1], address("203.0.113.9:4501"));
+        assert_eq!(announced.len(), 3, "what was announced stands for both versions of IP");
         assert_eq!(for_ticket(&[address("10.0.0.1:1"); 20], None).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn who_listens_by_ipv6_on_every_interface_takes_both_versions() {
+        let taken_by = |text: &str| taken(text.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(taken_by("::"), ["::", "0.0.0.0"]);
+        assert_eq!(taken_by("0.0.0.0"), ["0.0.0.0"]);
+        assert_eq!(taken_by("2001:db8::1"), ["2001:db8::1"]);
     }
 
     #[test]

@@ -45,6 +45,10 @@ fn nobody() -> Failure {
 
 /// Asks over a transport of its own: the node's neighbours greet whoever connects, and the node must hear that.
 async fn fetch(ticket: &Ticket, listen: SocketAddr, identity: &Identity) -> Result<Vec<u8>, Failure> {
+    if listen.is_ipv4() && ticket.addresses().iter().all(SocketAddr::is_ipv6) {
+        let message = format!("the ticket names IPv6 addresses only, and this peer listens by IPv4, at {listen}");
+        return Err(Failure::new(Exit::NoPeers, message).hint("Listen by both with --set net.listen=[::]:0."));
+    }
     let (transport, mut events) = super::bind(identity, SocketAddr::new(listen.ip(), 0), 0)?;
     let mut failure = None;
     let asking = ask(ticket.run_id(), ticket.addresses(), &transport, &mut events, &mut failure);

@@ -98,3 +98,9 @@ fn a_ticket_holds_one_to_eight_addresses() {
     assert_eq!(Ticket::new([0; 32], &[]), Err(TicketError::AddressCount(0)));
     assert_eq!(Ticket::new([0; 32], &[address; 9]), Err(TicketError::AddressCount(9)));
 }
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_named_as_what_it_is() {
+    let ticket = Ticket::new([0; 32], &["[::ffff:10.0.0.1]:4500".parse().unwrap()]).unwrap();
+    assert_eq!(ticket.addresses(), ["10.0.0.1:4500".parse().unwrap()]);
+}

@@ -99,7 +99,10 @@ fn parse(file: &mut whole::Reading, room: &Room) -> Result<io::Result<Option<Set
         if let Err(error) = file.read_exact(bytes) {
             return Ok(Err(error));
         }
-        integers.iter_mut().zip(bytes.as_chunks::<8>().0).for_each(|(value, bytes)| *value = i64::from_le_bytes(*bytes));
+        integers
+            .iter_mut()
+            .zip(bytes.as_chunks::<8>().0)
+            .for_each(|(value, bytes)| *value = i64::from_le_bytes(*bytes));
     }
     Ok(Ok(Some(Settled { generation, proof, state })))
 }

@@ -302,7 +302,8 @@ fn damaged_votes_are_an_error_because_a_peer_must_not_vote_twice() {
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    let failure = Store::open(dir.path(), PeerId([0; 32]), &Room::new(PARAMETERS, 1, dir.path()), &Reporter).unwrap_err();
+    let failure =
+        Store::open(dir.path(), PeerId([0; 32]), &Room::new(PARAMETERS, 1, dir.path()), &Reporter).unwrap_err();
     assert_eq!(failure.exit(), Exit::Checkpoint);
     assert!(failure.sentence().contains("vote.bin"), "{}", failure.sentence());
 }
