@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use super::super::rows::{ADDED, AddRows};
 use super::super::simd::{Kernel, LANES, Simd};
 use super::matrix::Matrix;
 
@@ -46,6 +47,8 @@ pub(crate) struct Right<'a> {
     pub(crate) steps: Range<usize>,
     pub(crate) panels: Panels,
     pub(crate) piece: &'a mut [f32],
+    /// Empty, or for each [`ADDED`] rows of a factor that is not transposed their sum, from `+0`.
+    pub(crate) sums: &'a mut [f32],
 }
 
 impl Kernel for Right<'_> {
@@ -62,6 +65,7 @@ impl Right<'_> {
     fn straight<S: Simd>(self, s: S) {
         let (wide, Matrix { values, stride, .. }) = (S::TILE[1], self.factor);
         let panel = wide * self.panels.piece;
+        self.sums.fill(0.0);
         for (index, step) in self.steps.enumerate() {
             let row = &values[step * stride..][..self.panels.columns];
             for (from, panel) in row.chunks(wide).zip(self.piece.chunks_exact_mut(panel)) {
@@ -69,6 +73,9 @@ impl Right<'_> {
                 for (from, place) in from.chunks(LANES).zip(places) {
                     s.store(s.get(from), place);
                 }
+            }
+            if let Some(sums) = self.sums.get_mut(index / ADDED * row.len()..).filter(|sums| !sums.is_empty()) {
+                AddRows { values: row, sums: &mut sums[..row.len()] }.run(s);
             }
         }
     }
