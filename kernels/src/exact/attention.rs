@@ -148,7 +148,7 @@ fn packed<'r, S: Simd>(s: S, factor: Matrix<'_>, room: &mut &'r mut [f32]) -> Pa
     let [depth, columns] = factor.shape();
     let panels = Panels { columns, piece: depth };
     let piece = take(room, panels.piece_len(S::TILE[1]));
-    Right { factor, steps: 0..depth, panels, piece: &mut *piece }.run(s);
+    Right { factor, steps: 0..depth, panels, piece: &mut *piece, sums: &mut [] }.run(s);
     Packed { right: piece, panels }
 }
 

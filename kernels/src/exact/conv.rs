@@ -4,12 +4,12 @@
 //! sum in ascending order of kernel row, kernel column and channel, in blocks of 256 as in any product; what lies outside takes part as
 //! `+0`. The gradient of an image adds, for each value, the patches it is in, in ascending order of outputs.
 
+use core::cell::RefCell;
 use core::ops::Range;
 
 use super::buffer::Buffer;
-use super::matmul::{DEPTH, Matrix, Scratch, ShapeError, Start, matmul};
+use super::matmul::{DEPTH, Matrix, Scratch, ShapeError};
 use super::pool::Pool;
-use super::rows::GROUP;
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,18 @@ pub struct Conv {
     pub padding: [usize; 2],
 }
 
-/// Outputs whose patches are made at a time: few enough to stay in the second-level cache. A whole block of a sum over outputs.
-const SLAB: usize = DEPTH;
+/// Patches that one thread makes at a time, or half the columns of them: few enough that the product finds them in the second-level
+/// cache.
+const SOME: usize = 96;
+
+thread_local! {
+    /// The patches that this thread works on.
+    static PATCHES: RefCell<Buffer> = RefCell::default();
+}
 
 /// Memory of a convolution; keep one and pass it to each call.
 #[derive(Clone, Debug, Default)]
 pub struct ConvScratch {
-    patches: Buffer,
     product: Scratch,
 }
 
@@ -79,12 +84,20 @@ impl Conv {
         scratch: &mut ConvScratch,
     ) -> Result<(), ShapeError> {
         self.check("conv", x.len(), weight.len(), out.len())?;
-        let ConvScratch { patches, product } = scratch;
-        let weight = Matrix::new(weight, self.depth(), self.filters)?;
-        for (slab, out) in self.slabs().zip(out.chunks_mut(SLAB * self.filters.max(1))) {
-            let patches = self.gather(pool, &slab, x, patches);
-            matmul(pool, Matrix::new(patches, slab.len(), self.depth())?, weight, Start::Zero, out, product)?;
+        let depth = self.depth();
+        if depth == 0 {
+            out.fill(0.0);
+            return Ok(());
         }
+        let weight = scratch.product.factor(pool, Matrix::new(weight, depth, self.filters)?);
+        pool.chunks(out, SOME * self.filters, |task, out| {
+            let rows = out.len() / self.filters;
+            PATCHES.with_borrow_mut(|room| {
+                let patches = room.fit(rows * depth);
+                self.gather(task * SOME, 0..depth, x, patches);
+                weight.multiply(pool.level(), matrix(patches, [rows, depth]), out, true);
+            });
+        });
         Ok(())
     }
 
@@ -101,52 +114,88 @@ impl Conv {
     ) -> Result<(), ShapeError> {
         self.check("conv_backward", x.len(), weight.len(), grad.len())?;
         self.check("conv_backward", grad_x.len(), grad_weight.len(), grad.len())?;
-        let depth = self.depth();
-        let ConvScratch { patches, product } = scratch;
-        let weight = Matrix::new(weight, depth, self.filters)?.transposed();
-        grad_x.fill(0.0);
-        grad_weight.fill(0.0);
-        for (slab, grad) in self.slabs().zip(grad.chunks(SLAB * self.filters.max(1))) {
-            let grad = Matrix::new(grad, slab.len(), self.filters)?;
-            let patches = self.gather(pool, &slab, x, patches);
-            let turned = Matrix::new(patches, slab.len(), depth)?.transposed();
-            let start = if slab.start == 0 { Start::Zero } else { Start::Current };
-            matmul(pool, turned, grad, start, grad_weight, product)?;
-            matmul(pool, grad, weight, Start::Zero, patches, product)?;
-            self.scatter(&slab, patches, grad_x);
-        }
+        self.backward_image(pool, [weight, grad], grad_x, &mut scratch.product)?;
+        self.backward_weight(pool, [x, grad], grad_weight, &mut scratch.product)
+    }
+
+    /// An image is one task: within it the patches are added in ascending order.
+    fn backward_image(
+        &self,
+        pool: &Pool,
+        [weight, grad]: [&[f32]; 2],
+        grad_x: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), ShapeError> {
+        let ([high, wide], depth, filters) = (self.out(), self.depth(), self.filters);
+        let (outs, image) = (high * wide, self.size[0] * self.size[1] * self.channels);
+        let weight = scratch.factor(pool, Matrix::new(weight, depth, filters)?.transposed());
+        pool.chunks(grad_x, image, |index, grad_x| {
+            grad_x.fill(0.0);
+            let grad = &grad[index * outs * filters..][..outs * filters];
+            for (some, grad) in grad.chunks(SOME * filters.max(1)).enumerate() {
+                let rows = grad.len() / filters;
+                PATCHES.with_borrow_mut(|room| {
+                    let patches = room.fit(rows * depth);
+                    weight.multiply(pool.level(), matrix(grad, [rows, filters]), patches, true);
+                    self.scatter(index * outs + some * SOME, patches, index * image, grad_x);
+                });
+            }
+        });
         Ok(())
     }
 
-    /// The outputs, some at a time.
-    fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let rows = self.rows();
-        (0..rows).step_by(SLAB).map(move |first| first..rows.min(first + SLAB))
-    }
-
-    /// The patch of each output of a slab: `[outputs, depth]`.
-    fn gather<'a>(&self, pool: &Pool, slab: &Range<usize>, x: &[f32], patches: &'a mut Buffer) -> &'a mut [f32] {
-        let depth = self.depth();
-        let patches = patches.fit(slab.len() * depth);
-        if depth > 0 {
-            pool.chunks(patches, GROUP * depth, |group, patches| {
-                for (i, patch) in patches.chunks_exact_mut(depth).enumerate() {
-                    patch.fill(0.0);
-                    for (part, at) in self.insides(slab.start + group * GROUP + i) {
-                        let values = &x[at..at + part.len()];
-                        patch[part].copy_from_slice(values);
-                    }
-                }
-            });
+    /// Some columns of the patches are one task, over all outputs.
+    fn backward_weight(
+        &self,
+        pool: &Pool,
+        [x, grad]: [&[f32]; 2],
+        grad_weight: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), ShapeError> {
+        let (rows, depth, filters) = (self.rows(), self.depth(), self.filters);
+        if rows == 0 {
+            grad_weight.fill(0.0);
+            return Ok(());
         }
-        patches
+        let grad = scratch.factor(pool, Matrix::new(grad, rows, filters)?);
+        let some = depth.div_ceil(pool.threads() * depth.div_ceil(2 * SOME * pool.threads()).max(1));
+        pool.chunks(grad_weight, some * filters, |task, out| {
+            let columns = task * some..task * some + out.len() / filters;
+            for first in (0..rows).step_by(DEPTH) {
+                let shape = [DEPTH.min(rows - first), columns.len()];
+                PATCHES.with_borrow_mut(|room| {
+                    let patches = room.fit(shape[0] * shape[1]);
+                    self.gather(first, columns.clone(), x, patches);
+                    grad.from(first).multiply(pool.level(), matrix(patches, shape).transposed(), out, first == 0);
+                });
+            }
+        });
+        Ok(())
     }
 
-    /// Adds the patches of a slab back to where they came from.
-    fn scatter(&self, slab: &Range<usize>, patches: &[f32], x: &mut [f32]) {
-        for (row, patch) in slab.clone().zip(patches.chunks_exact(self.depth().max(1))) {
-            for (part, at) in self.insides(row) {
-                let places = &mut x[at..at + part.len()];
+    /// Some columns of the patches of the outputs from `first` on: `[outputs, columns]`.
+    fn gather(&self, first: usize, columns: Range<usize>, x: &[f32], patches: &mut [f32]) {
+        for (output, patch) in (first..).zip(patches.chunks_exact_mut(columns.len().max(1))) {
+            let mut done = 0;
+            for (part, at) in self.insides(output) {
+                let inside = part.start.max(columns.start)..part.end.min(columns.end);
+                if inside.is_empty() {
+                    continue;
+                }
+                let place = inside.start - columns.start..inside.end - columns.start;
+                patch[done..place.start].fill(0.0);
+                patch[place.clone()].copy_from_slice(&x[at + inside.start - part.start..][..inside.len()]);
+                done = place.end;
+            }
+            patch[done..].fill(0.0);
+        }
+    }
+
+    /// Adds the patches of the outputs from `first` on back to where they came from; `x` begins at so many numbers of the images.
+    fn scatter(&self, first: usize, patches: &[f32], begin: usize, x: &mut [f32]) {
+        for (output, patch) in (first..).zip(patches.chunks_exact(self.depth().max(1))) {
+            for (part, at) in self.insides(output) {
+                let places = &mut x[at - begin..][..part.len()];
                 places.iter_mut().zip(&patch[part]).for_each(|(x, value)| *x += value);
             }
         }
@@ -171,4 +220,8 @@ impl Conv {
             (from..from + across.len() * channels, ((image * size[0] + y) * size[1] + x) * channels)
         })
     }
+}
+
+fn matrix(values: &[f32], [rows, columns]: [usize; 2]) -> Matrix<'_> {
+    Matrix::new(values, rows, columns).expect("as many numbers as the caller has just asked for")
 }

@@ -3,7 +3,7 @@
 use super::activation::{Activation, Slopes};
 use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul, matmul_then};
 use super::pool::Pool;
-use super::rows::{ADDED, column_sums};
+use super::rows::{ADDED, add_groups};
 use super::simd::{Kernel, LANES, Simd};
 
 /// What follows the product.
@@ -42,7 +42,7 @@ pub fn linear(
     if !residual.is_empty() {
         ShapeError::unless_equal("linear", &[residual.len()], &[out.len()])?;
     }
-    matmul_then(pool, [x, weight], Start::Zero, [out, &mut []], scratch, |row, out, _| {
+    matmul_then(pool, [x, weight], Start::Zero, [out, &mut [], &mut []], scratch, |row, out, _| {
         if !bias.is_empty() {
             let residual = residual.get(row * n..).unwrap_or(&[]);
             pool.level().run(AddBias { bias, residual, out });
@@ -97,7 +97,7 @@ pub fn linear_activated(
 ) -> Result<(), ShapeError> {
     ShapeError::unless_equal("linear_activated", &[bias.len()], &[weight.shape()[1]])?;
     ShapeError::unless_equal("linear_activated", &[before.len()], &[out.len()])?;
-    matmul_then(pool, [x, weight], Start::Zero, [before, out], scratch, |_, before, out| {
+    matmul_then(pool, [x, weight], Start::Zero, [before, out, &mut []], scratch, |_, before, out| {
         pool.level().run(BiasThen { f, bias, before, out });
     })
 }
@@ -144,7 +144,7 @@ pub fn linear_backward(
     if let Some((_, before)) = before {
         ShapeError::unless_equal("linear_backward", &[before.len()], &[out.len()])?;
     }
-    matmul_then(pool, [grad, weight.transposed()], Start::Zero, [out, &mut []], scratch, |row, out, _| {
+    matmul_then(pool, [grad, weight.transposed()], Start::Zero, [out, &mut [], &mut []], scratch, |row, out, _| {
         if let Some((f, before)) = before {
             pool.level().run(Slopes { f, x: &before[row * k..], grad: out });
         }
@@ -159,10 +159,10 @@ pub fn linear_scratch(m: usize, n: usize) -> usize {
 /// The gradients of a linear layer's weight, `xᵀ · grad`, and of its bias, the sums over rows; an empty `grad_bias` is none.
 ///
 /// # Shapes
-/// `x`: `[m, k]`, `grad`: `[m, n]`, `grad_weight`: `[k, n]`, `grad_bias`: `[n]`; `groups`: at least [`linear_scratch`].
+/// `x`: `[m, k]`, `grad`: `[m, n]`, not transposed, `grad_weight`: `[k, n]`, `grad_bias`: `[n]`; `groups`: at least [`linear_scratch`].
 ///
 /// # Errors
-/// The shapes do not fit.
+/// The shapes do not fit, or `grad` is transposed.
 pub fn linear_grads(
     pool: &Pool,
     [x, grad]: [Matrix<'_>; 2],
@@ -171,12 +171,21 @@ pub fn linear_grads(
     scratch: &mut Scratch,
 ) -> Result<(), ShapeError> {
     let [m, n] = grad.shape();
-    matmul(pool, x.transposed(), grad, Start::Zero, grad_weight, scratch)?;
     if grad_bias.is_empty() {
-        return Ok(());
+        return matmul(pool, x.transposed(), grad, Start::Zero, grad_weight, scratch);
     }
+    ShapeError::unless_equal("linear_grads", &[usize::from(grad.transposed)], &[0])?;
     let room = linear_scratch(m, n);
     ShapeError::unless_equal("linear_grads", &[grad_bias.len(), room], &[n, groups.len().min(room)])?;
-    column_sums(pool, grad.values, &mut groups[..room], grad_bias);
+    let groups = &mut groups[..room];
+    matmul_then(
+        pool,
+        [x.transposed(), grad],
+        Start::Zero,
+        [grad_weight, &mut [], &mut *groups],
+        scratch,
+        |_, _, _| (),
+    )?;
+    add_groups(pool.level(), groups, grad_bias);
     Ok(())
 }

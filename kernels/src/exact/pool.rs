@@ -93,4 +93,73 @@ impl Pool {
             }
         }
     }
+
+    /// Calls `work(first unit, units of one, the same of the other)` for all units, at most `most` at a time: halves of halves, so that
+    /// all threads get equal shares. The other is empty or as long as the one.
+    pub(crate) fn halves(
+        &self,
+        [one, other]: [&mut [f32]; 2],
+        unit: usize,
+        most: usize,
+        work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
+    ) {
+        let (unit, most) = (unit.max(1), most.max(1));
+        let Some(threads) = &self.threads else {
+            let mut rest = other;
+            for (task, one) in one.chunks_mut(most * unit).enumerate() {
+                let len = one.len().min(rest.len());
+                let (other, behind) = core::mem::take(&mut rest).split_at_mut(len);
+                work(task * most, one, other);
+                rest = behind;
+            }
+            return;
+        };
+        let most = most.min(one.len().div_ceil(unit).div_ceil(self.threads())).max(1);
+        threads.install(|| halved([one, other], 0, [unit, most], &work));
+    }
+}
+
+fn halved(
+    [one, other]: [&mut [f32]; 2],
+    first: usize,
+    [unit, most]: [usize; 2],
+    work: &(impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send),
+) {
+    let units = one.len().div_ceil(unit);
+    if units <= most {
+        return work(first, one, other);
+    }
+    let half = units.div_ceil(2);
+    let at = half * unit;
+    let ((one, one_behind), (other, other_behind)) = (one.split_at_mut(at), other.split_at_mut(at.min(other.len())));
+    rayon::join(
+        || halved([one, other], first, [unit, most], work),
+        || halved([one_behind, other_behind], first + half, [unit, most], work),
+    );
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_hand_out_every_unit_once_with_its_neighbour() {
+        for threads in [1, 2, 3] {
+            let pool = Pool::new(Level::SCALAR, threads).unwrap();
+            for (len, unit, most) in [(0, 4, 2), (3, 4, 2), (64, 4, 1), (65, 4, 3), (10, 1, 100), (7, 0, 0)] {
+                let (mut one, mut other) = (vec![0.0; len], vec![0.0; len]);
+                pool.halves([&mut one, &mut other], unit, most, |first, one, other| {
+                    assert!(one.len() == other.len() && one.len() <= (most * unit).max(1));
+                    for (i, (one, other)) in one.iter_mut().zip(other).enumerate() {
+                        *one += (first * unit.max(1) + i) as f32;
+                        *other += 1.0;
+                    }
+                });
+                assert!(one.iter().enumerate().all(|(i, &value)| value == i as f32), "{threads} {len} {unit} {most}");
+                assert!(other.iter().all(|&value| value == 1.0));
+                pool.halves([&mut one, &mut []], unit, most, |_, _, other| assert!(other.is_empty()));
+            }
+        }
+    }
 }

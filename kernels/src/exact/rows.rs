@@ -1,6 +1,5 @@
 //! What the row-wise operations share: sums over a row, sums over rows, and elementwise passes.
 
-use super::pool::Pool;
 use super::simd::{Kernel, LANES, Level, Simd};
 
 /// Rows that one thread works on at a time.
@@ -42,9 +41,9 @@ pub(crate) fn largest<S: Simd>(s: S, values: &[f32]) -> f32 {
 pub(crate) const ADDED: usize = 16;
 
 /// Adds the rows of `values` into `sums`, one after the other.
-struct AddRows<'a> {
-    values: &'a [f32],
-    sums: &'a mut [f32],
+pub(crate) struct AddRows<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) sums: &'a mut [f32],
 }
 
 impl Kernel for AddRows<'_> {
@@ -74,25 +73,11 @@ pub(crate) fn add_pairs(level: Level, groups: &mut [f32], width: usize) {
     }
 }
 
-/// The sum of the rows of `values` `[rows, sums.len()]`: groups of 16 rows in ascending order from `+0`, then the groups in pairs.
-///
-/// `scratch` holds the groups: one row for each.
-pub(crate) fn column_sums(pool: &Pool, values: &[f32], scratch: &mut [f32], sums: &mut [f32]) {
-    const GROUPS: usize = GROUP / ADDED;
-    let width = sums.len();
-    if width == 0 {
-        return;
-    }
-    pool.chunks(scratch, GROUPS * width, |task, parts| {
-        let values = &values[task * GROUP * width..];
-        parts.fill(0.0);
-        for (part, values) in parts.chunks_exact_mut(width).zip(values.chunks(ADDED * width)) {
-            pool.level().run(AddRows { values, sums: part });
-        }
-    });
-    add_pairs(pool.level(), scratch, width);
-    sums.fill(0.0);
-    if let Some(first) = scratch.get(..width) {
-        sums.copy_from_slice(first);
+/// The sum of groups of rows, each `sums.len()` wide and the sum of [`ADDED`] rows; `+0` of none. The groups are lost.
+pub(crate) fn add_groups(level: Level, groups: &mut [f32], sums: &mut [f32]) {
+    add_pairs(level, groups, sums.len());
+    match groups.get(..sums.len()) {
+        Some(first) => sums.copy_from_slice(first),
+        None => sums.fill(0.0),
     }
 }

@@ -46,7 +46,7 @@ impl Kernel for Block<'_> {
         }
         self.check(S::TILE);
         ROOM.with_borrow_mut(|room| {
-            let room = room.fit(ROWS / tall * tall * depth.min(DEPTH));
+            let room = room.fit(ROWS / tall * tall * depth.min(DEPTH) + pack::EIGHT);
             for first in (0..depth).step_by(DEPTH) {
                 let steps = first..depth.min(first + DEPTH);
                 for top in (0..rows).step_by(ROWS / tall * tall) {
@@ -89,12 +89,13 @@ impl Kernel for Tiles<'_, '_> {
     fn run<S: Simd>(self, s: S) {
         let (Self { block, left, rows, steps }, [tall, wide]) = (self, S::TILE);
         let group = (GROUP / wide).max(1) * wide;
+        let panels = block.right[block.panels.place(0, steps.start, wide)..].as_ptr();
         for first in (0..block.panels.columns).step_by(group) {
             let columns = first..block.panels.columns.min(first + group);
             for (row, left) in rows.clone().step_by(tall).zip(left.chunks_exact(tall * steps.len())) {
                 for column in columns.clone().step_by(wide) {
                     let next = if column + wide < columns.end { [row, column + wide] } else { [row + tall, first] };
-                    let tile = block.tile([row, column], next, left.as_ptr(), &steps, S::TILE);
+                    let tile = block.tile([row, column], next, [left.as_ptr(), panels], &steps, S::TILE);
                     // SAFETY: `check` found that all rows, columns and steps of the block are inside the slices.
                     unsafe { s.tile(tile) };
                 }
@@ -112,13 +113,13 @@ impl Block<'_> {
         assert!(columns <= self.stride && (rows - 1) * self.stride + columns <= self.out.len(), "a result too short");
     }
 
-    /// The tile at a row and a column, over some steps.
+    /// The tile at a row and a column, over some steps: its panel of the left factor, and where the panels of the right begin.
     #[inline(always)]
     fn tile(
         &mut self,
         [row, column]: [usize; 2],
         next: [usize; 2],
-        a: *const f32,
+        [left, panels]: [*const f32; 2],
         steps: &Range<usize>,
         [tall, wide]: [usize; 2],
     ) -> Tile {
@@ -126,8 +127,8 @@ impl Block<'_> {
         let c = self.out.as_mut_ptr();
         Tile {
             depth: steps.len(),
-            a,
-            b: self.right[self.panels.place(column, steps.start, wide)..].as_ptr(),
+            a: left,
+            b: panels.wrapping_add(self.panels.place(column, 0, wide)),
             piece: self.panels.piece,
             b_skip: self.panels.piece_len(wide),
             c: c.wrapping_add(row * self.stride + column),

@@ -16,7 +16,8 @@ use core::ops::Range;
 
 use super::buffer::Buffer;
 use super::pool::Pool;
-use super::simd::{Kernel, Simd};
+use super::rows::ADDED;
+use super::simd::{Kernel, Level, Simd};
 use block::Block;
 use pack::{Panels, Right};
 
@@ -26,6 +27,10 @@ pub(crate) const DEPTH: usize = 256;
 /// Steps in a piece of a packed factor: pieces are what threads share out, and panels of one must not all lie pages apart. They fill a block.
 const PIECE: usize = 64;
 
+/// Numbers of a right factor that are packed at once, about, in whole blocks. The more blocks, the seldomer the result is read and
+/// written; but all of them should stay in the third-level cache.
+const RIGHT: usize = 1 << 18;
+
 /// Most rows in one task: few enough that what follows the product finds them in the second-level cache.
 const ROWS: usize = 96;
 
@@ -33,6 +38,38 @@ const ROWS: usize = 96;
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     right: Buffer,
+}
+
+impl Scratch {
+    /// A right factor, packed whole.
+    pub(crate) fn factor(&mut self, pool: &Pool, factor: Matrix<'_>) -> Factor<'_> {
+        let ([steps, columns], wide) = (factor.shape(), pool.level().run(TileShape)[1]);
+        let panels = Panels { columns, piece: PIECE };
+        let right = self.right.fit(panels.len(steps, wide));
+        pack(pool, factor, &(0..steps), panels, [&mut *right, &mut []]);
+        Factor { right, panels, wide }
+    }
+}
+
+/// A right factor, packed.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a> {
+    right: &'a [f32],
+    panels: Panels,
+    wide: usize,
+}
+
+impl Factor<'_> {
+    /// Without its first steps, which are whole blocks.
+    pub(crate) fn from(self, step: usize) -> Self {
+        Self { right: &self.right[self.panels.place(0, step, self.wide)..], ..self }
+    }
+
+    /// `out = left · self`, or `out +=`, over as many steps as `left` has, on the caller's thread.
+    pub(crate) fn multiply(self, level: Level, left: Matrix<'_>, out: &mut [f32], fresh: bool) {
+        let Self { right, panels, .. } = self;
+        level.run(Block { left, right, panels, out, stride: panels.columns, fresh });
+    }
 }
 
 /// What the blocks of a sum are added to.
@@ -59,11 +96,12 @@ pub fn matmul(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) -> Result<(), ShapeError> {
-    matmul_then(pool, [a, b], start, [out, &mut []], scratch, |_, _, _| ())
+    matmul_then(pool, [a, b], start, [out, &mut [], &mut []], scratch, |_, _, _| ())
 }
 
 /// As [`matmul`]; then `finish(first_row, rows, rows of beside)` is called once for each group of finished rows, while they are in
-/// cache. `beside` is empty or as long as `out`.
+/// cache. `beside` is empty or as long as `out`. `sums` is empty, or gets the sum of each [`ADDED`] rows of the right factor
+/// `[k, n]`, which must then be stored as it is: they are made while it is packed.
 ///
 /// # Errors
 /// The shapes do not fit.
@@ -71,48 +109,38 @@ pub(crate) fn matmul_then(
     pool: &Pool,
     [a, b]: [Matrix<'_>; 2],
     start: Start,
-    [out, beside]: [&mut [f32]; 2],
+    [out, beside, sums]: [&mut [f32]; 3],
     scratch: &mut Scratch,
     finish: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
 ) -> Result<(), ShapeError> {
     let ([m, k], [depth, n]) = (a.shape(), b.shape());
     ShapeError::unless_equal("matmul", &[k], &[depth])?;
     ShapeError::unless_equal("matmul", &[out.len()], &[m * n])?;
-    if m * n == 0 {
+    if n == 0 {
         return Ok(());
     }
     if k == 0 && start == Start::Zero {
         out.fill(0.0);
     }
     let [tall, wide] = pool.level().run(TileShape);
-    let rows = rows_per_task(m, tall, pool.threads());
+    let most = (ROWS / tall).max(1);
     let panels = Panels { columns: n, piece: PIECE };
-    for first in (0..k.max(1)).step_by(DEPTH) {
-        let steps = first..k.min(first + DEPTH);
+    let slab = (RIGHT / (DEPTH * n)).max(1) * DEPTH;
+    for first in (0..k.max(1)).step_by(slab) {
+        let steps = first..k.min(first + slab);
         let right = scratch.right.fit(panels.len(steps.len(), wide));
-        pack(pool, b, &steps, panels, right);
+        let some = first / ADDED * n..steps.end.div_ceil(ADDED) * n;
+        pack(pool, b, &steps, panels, [right, sums.get_mut(some).unwrap_or_default()]);
         let part = Part { a, steps: &steps, right, panels, fresh: start == Start::Zero && first == 0 };
         let last = steps.end == k;
-        let work = |task: usize, chunk: &mut [f32], beside: &mut [f32]| {
-            let first_row = task * rows;
-            part.multiply(pool, first_row, chunk);
+        pool.halves([&mut *out, &mut *beside], tall * n, most, |first, some, beside| {
+            part.multiply(pool, first * tall, some);
             if last {
-                finish(first_row, chunk, beside);
+                finish(first * tall, some, beside);
             }
-        };
-        if beside.is_empty() {
-            pool.chunks(out, rows * n, |task, chunk| work(task, chunk, &mut []));
-        } else {
-            pool.pairs([(&mut *out, rows * n), (&mut *beside, rows * n)], work);
-        }
+        });
     }
     Ok(())
-}
-
-/// Whole tiles, few enough that every thread gets several tasks.
-fn rows_per_task(m: usize, tall: usize, threads: usize) -> usize {
-    let wanted = if threads == 1 { ROWS } else { m.div_ceil(4 * threads).min(ROWS) };
-    wanted.div_ceil(tall) * tall
 }
 
 struct TileShape;
@@ -126,17 +154,22 @@ impl Kernel for TileShape {
     }
 }
 
-/// Some steps of a right factor, in panels.
-fn pack(pool: &Pool, factor: Matrix<'_>, steps: &Range<usize>, panels: Panels, place: &mut [f32]) {
+/// Some steps of a right factor, in panels; and the sums of their rows, unless there is no place for them.
+fn pack(pool: &Pool, factor: Matrix<'_>, steps: &Range<usize>, panels: Panels, [place, sums]: [&mut [f32]; 2]) {
     let len = panels.piece_len(pool.level().run(TileShape)[1]);
-    pool.chunks(place, len, |index, piece| {
+    let work = |index: usize, piece: &mut [f32], sums: &mut [f32]| {
         let first = steps.start + index * panels.piece;
         let steps = first..steps.end.min(first + panels.piece);
-        pool.level().run(Right { factor, steps, panels, piece });
-    });
+        pool.level().run(Right { factor, steps, panels, piece, sums });
+    };
+    if sums.is_empty() {
+        pool.chunks(place, len, |index, piece| work(index, piece, &mut []));
+    } else {
+        pool.pairs([(place, len), (sums, panels.piece / ADDED * panels.columns)], work);
+    }
 }
 
-/// A block of steps of a product.
+/// Some blocks of steps of a product.
 struct Part<'a> {
     a: Matrix<'a>,
     steps: &'a Range<usize>,

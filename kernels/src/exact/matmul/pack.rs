@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use super::super::rows::{ADDED, AddRows};
 use super::super::simd::{Kernel, LANES, Simd};
 use super::matrix::Matrix;
 
@@ -10,7 +11,7 @@ use super::matrix::Matrix;
 const AHEAD: usize = 3;
 
 /// Rows that are turned at once.
-const EIGHT: usize = 8;
+pub(super) const EIGHT: usize = 8;
 
 /// Where the numbers of a packed right factor are: cut into pieces of so many steps, each piece into panels as wide as a tile, each
 /// panel step after step. So a piece is written from whole rows of the factor, which memory likes best.
@@ -46,6 +47,8 @@ pub(crate) struct Right<'a> {
     pub(crate) steps: Range<usize>,
     pub(crate) panels: Panels,
     pub(crate) piece: &'a mut [f32],
+    /// Empty, or for each [`ADDED`] rows of a factor that is not transposed their sum, from `+0`.
+    pub(crate) sums: &'a mut [f32],
 }
 
 impl Kernel for Right<'_> {
@@ -62,6 +65,7 @@ impl Right<'_> {
     fn straight<S: Simd>(self, s: S) {
         let (wide, Matrix { values, stride, .. }) = (S::TILE[1], self.factor);
         let panel = wide * self.panels.piece;
+        self.sums.fill(0.0);
         for (index, step) in self.steps.enumerate() {
             let row = &values[step * stride..][..self.panels.columns];
             for (from, panel) in row.chunks(wide).zip(self.piece.chunks_exact_mut(panel)) {
@@ -69,6 +73,9 @@ impl Right<'_> {
                 for (from, place) in from.chunks(LANES).zip(places) {
                     s.store(s.get(from), place);
                 }
+            }
+            if let Some(sums) = self.sums.get_mut(index / ADDED * row.len()..).filter(|sums| !sums.is_empty()) {
+                AddRows { values: row, sums: &mut sums[..row.len()] }.run(s);
             }
         }
     }
@@ -115,18 +122,19 @@ fn turn<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, into: &mut [f32], s
     unsafe { s.turn(rows, into.as_mut_ptr(), stride) }
 }
 
-/// A few rows of a left factor, in panels as tall as a tile: `tall` numbers for each step. Places of rows that are not there are
-/// left as they are.
+/// A few rows of a left factor, in panels as tall as a tile: `tall` numbers for each step. What is left at the places of rows that
+/// are not there, and at the eight behind the last panel, is not stated.
 #[inline(always)]
 pub(crate) fn left<S: Simd>(s: S, factor: Matrix<'_>, panels: &mut [f32]) {
     let (tall, [rows, depth]) = (S::TILE[0], factor.shape());
-    assert!(tall <= EIGHT && rows.next_multiple_of(tall) * depth <= panels.len(), "a panel for every row");
+    let len = rows.next_multiple_of(tall) * depth;
+    assert!(tall <= EIGHT && len + EIGHT <= panels.len(), "a panel for every row");
     if factor.transposed {
         return turned_left(s, factor, tall, panels);
     }
     let Matrix { values, stride, .. } = factor;
-    for (row, panel) in (0..rows).step_by(tall).zip(panels.chunks_exact_mut(tall * depth)) {
-        let count = tall.min(rows - row);
+    for row in (0..rows).step_by(tall) {
+        let (count, panel) = (tall.min(rows - row), &mut panels[row * depth..][..tall * depth + EIGHT]);
         let mut lines = [&values[..0]; EIGHT];
         for (i, line) in lines.iter_mut().enumerate() {
             *line = &values[(row + i.min(count - 1)) * stride..][..depth];
@@ -159,23 +167,16 @@ fn turned_left<S: Simd>(s: S, factor: Matrix<'_>, tall: usize, panels: &mut [f32
     }
 }
 
-/// A number of each line in turns, `tall` of them for each step, of which `count` matter.
+/// A number of each line in turns, `tall` of them for each step, of which `count` matter. Eight are written at once: those beyond
+/// the places of a step are written over by the next, and the panel has room for eight more.
 #[inline(always)]
 fn interleave<S: Simd>(s: S, lines: [&[f32]; EIGHT], ahead: usize, [tall, count]: [usize; 2], panel: &mut [f32]) {
-    let depth = panel.len() / tall;
+    let depth = lines[0].len();
     let whole = depth / LANES * LANES;
-    for (step, places) in (0..whole).step_by(LANES).zip(panel.chunks_exact_mut(LANES * tall)) {
+    for step in (0..whole).step_by(LANES) {
         let mut lines = lines;
         lines.iter_mut().for_each(|line| *line = &line[step..]);
-        if tall == EIGHT {
-            turn(s, lines, ahead, places, EIGHT);
-            continue;
-        }
-        let mut turned = [0.0; LANES * EIGHT];
-        turn(s, lines, ahead, &mut turned, EIGHT);
-        for (place, numbers) in places.chunks_exact_mut(tall).zip(turned.as_chunks::<EIGHT>().0) {
-            place.copy_from_slice(&numbers[..tall]);
-        }
+        turn(s, lines, ahead, &mut panel[step * tall..], tall);
     }
     for (step, place) in (whole..depth).zip(panel[whole * tall..].chunks_exact_mut(tall)) {
         place[..count].iter_mut().zip(lines).for_each(|(place, line)| *place = line[step]);

@@ -100,13 +100,16 @@ unsafe fn rows<S: Simd, const ROWS: usize, const W: usize, const TALL: usize, co
         if job.rows >= ROWS {
             return sums::<S, ROWS, W, TALL, WIDE>(s, job);
         }
-        while job.rows >= 4 {
+        if job.rows >= 4 {
             sums::<S, 4, W, TALL, WIDE>(s, job);
             job = job.below(4);
         }
-        while job.rows > 0 {
+        if job.rows >= 2 {
+            sums::<S, 2, W, TALL, WIDE>(s, job);
+            job = job.below(2);
+        }
+        if job.rows > 0 {
             sums::<S, 1, W, TALL, WIDE>(s, job);
-            job = job.below(1);
         }
     }
 }

@@ -76,7 +76,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Asks for a cache line that will be read; any address will do.
     #[inline(always)]
     fn prefetch_read(self, _row: *const f32) {}
-    /// Rows become columns: the numbers of lane `i` go to `into[i · stride..]`, one after the other.
+    /// Rows become columns: the numbers of lane `i` go to `into[i · stride..]`, one after the other. Where places overlap, as `stride`
+    /// is less than eight, those of the higher lane stay.
     ///
     /// # Safety
     /// Eight numbers are writable at each of the sixteen places.
