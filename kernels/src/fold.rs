@@ -107,20 +107,28 @@ impl Folding {
         debug_assert!(undone.is_ok(), "these chunks were accepted before");
     }
 
-    /// Applies as many chunks as `state` has, and returns the reader behind them.
+    /// Applies as many chunks as `state` has, and returns the reader behind them. A chunk is applied when the next one has been read
+    /// and its part of the state asked for, so that memory is never idle.
     fn apply<'a>(
         &self,
         mut reader: ChunkReader<'a>,
         direction: Direction,
         state: &mut [i64],
     ) -> Result<ChunkReader<'a>, Refusal> {
-        let mut sent = Sent::none();
+        let (mut now, mut before) = (&mut Sent::none(), &mut Sent::none());
+        let mut waiting: &mut [i64] = &mut [];
         let layouts = layouts(self.k, state.len());
         for ((chunk, layout), state) in layouts.enumerate().zip(state.chunks_mut(CHUNK)) {
-            reader.next(layout, &mut sent).map_err(|error| (error, chunk * CHUNK))?;
-            sent.indices().iter().for_each(|&index| prefetch(&state[usize::from(index)]));
-            scatter(&reader, &sent, steps(sent.levels, self.weight, direction), state);
+            let read = reader.next(layout, now);
+            if read.is_ok() {
+                now.indices().iter().for_each(|&index| prefetch(&state[usize::from(index)]));
+            }
+            scatter(&reader, before, steps(before.levels, self.weight, direction), waiting);
+            read.map_err(|error| (error, chunk * CHUNK))?;
+            core::mem::swap(&mut now, &mut before);
+            waiting = state;
         }
+        scatter(&reader, before, steps(before.levels, self.weight, direction), waiting);
         Ok(reader)
     }
 }
