@@ -52,7 +52,7 @@ impl Learner {
         took: Duration,
         validation_loss: Option<f64>,
     ) {
-        let Some(view) = self.link.ask(|node| view(node)) else { return };
+        let Some(view) = self.link.ask(view) else { return };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.segment(Segment {
