@@ -102,5 +102,5 @@ fn a_ticket_holds_one_to_eight_addresses() {
 #[test]
 fn an_ipv4_address_in_the_form_of_ipv6_is_named_as_what_it_is() {
     let ticket = Ticket::new([0; 32], &["[::ffff:10.0.0.1]:4500".parse().unwrap()]).unwrap();
-    assert_eq!(ticket.addresses(), ["10.0.0.1:4500".parse().unwrap()]);
+    assert_eq!(ticket.addresses(), ["10.0.0.1:4500".parse::<SocketAddr>().unwrap()]);
 }
