@@ -11,5 +11,6 @@ pub mod plan;
 pub mod readme;
 pub mod report;
 pub mod run;
+pub mod sanitize;
 pub mod tidy;
 pub mod tree;

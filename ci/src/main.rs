@@ -1,4 +1,5 @@
-//! `murmur-ci check` runs everything that must hold before a commit; `murmur-ci <step>` runs one step of it.
+//! `murmur-ci check` runs everything that must hold before a commit; `murmur-ci <step>` runs one step, of those or of
+//! those that take longer.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,9 +39,15 @@ fn finish(root: &Path, steps: &[Step]) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: murmur-ci <check | STEP>\n\n  check   every step below, in this order");
-    for step in Step::ALL {
-        eprintln!("  {:<7} {}", step.name(), step.about());
-    }
+    eprintln!("usage: murmur-ci <check | STEP>\n\n  check    every step of the first list, in this order");
+    list(&Step::ALL);
+    eprintln!("\nnot part of check:");
+    list(&Step::APART);
     ExitCode::from(USAGE)
+}
+
+fn list(steps: &[Step]) {
+    for step in steps {
+        eprintln!("  {:<8} {}", step.name(), step.about());
+    }
 }

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use crate::readme::{self, NoTestCommand};
+use crate::sanitize;
 
 /// One thing that can be checked by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Step {
     Test,
     /// The GPU kernels on whatever device there is.
     Gpu,
+    /// The unsafe code of the kernels.
+    Sanitize,
 }
 
 /// What a step does.
@@ -39,6 +42,8 @@ pub enum Action {
     Tidy,
     /// Starts a program and waits for it.
     Command(Command),
+    /// Starts one program after the other, whatever became of the one before; or says why one is not.
+    Commands(Vec<Result<Command, String>>),
 }
 
 /// A program to start at the workspace root.
@@ -47,32 +52,44 @@ pub struct Command {
     /// The program and its arguments; never empty.
     pub words: Vec<String>,
     /// Variables set for it beside the inherited ones.
-    pub environment: Vec<(&'static str, &'static str)>,
+    pub environment: Vec<(&'static str, String)>,
     /// Whether it runs tests, and so must report at least one that ran.
     pub runs_tests: bool,
-    /// The cargo subcommand without which the step is skipped, and how to install it.
-    pub optional: Option<(&'static str, &'static str)>,
+    /// Without it, the command is skipped.
+    pub optional: Option<Tool>,
+}
+
+/// A program that need not be there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// How it is called, up to its first argument; it knows `--version`.
+    pub call: &'static str,
+    /// How to install it.
+    pub remedy: &'static str,
 }
 
 impl Command {
-    fn new(words: &str) -> Self {
+    pub(crate) fn new(words: &str) -> Self {
         let words = words.split_whitespace().map(str::to_owned).collect();
         Self { words, environment: Vec::new(), runs_tests: false, optional: None }
     }
 }
 
 impl Step {
-    /// Every step, cheapest first. From nothing, on two cores: seconds up to the bans, about 5 CPU-minutes for the
-    /// metadata that lints and documentation share, 13 to 17 for the tests, which reuse a part of that, and 11 for the
-    /// GPU kernels, whose compiler nothing else needs. When only the workspace changed, lints and documentation take
+    /// Every step of `check`, cheapest first. From nothing, on two cores: seconds up to the bans, about 5 CPU-minutes for
+    /// the metadata that lints and documentation share, 13 to 17 for the tests, which reuse a part of that, and 11 for
+    /// the GPU kernels, whose compiler nothing else needs. When only the workspace changed, lints and documentation take
     /// seconds.
     pub const ALL: [Self; 8] =
         [Self::Fmt, Self::Deps, Self::Tidy, Self::Deny, Self::Clippy, Self::Doc, Self::Test, Self::Gpu];
 
+    /// What takes too long for every commit, and is asked for by name when what it looks at has changed.
+    pub const APART: [Self; 1] = [Self::Sanitize];
+
     /// The step a user means by `name`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.name() == name)
+        Self::ALL.into_iter().chain(Self::APART).find(|step| step.name() == name)
     }
 
     /// The word on the command line.
@@ -85,6 +102,7 @@ impl Step {
             Self::Deny => "deny",
             Self::Test => "test",
             Self::Gpu => "gpu",
+            Self::Sanitize => "sanitize",
             Self::Clippy => "clippy",
             Self::Doc => "doc",
         }
@@ -100,6 +118,9 @@ impl Step {
             Self::Deny => "cargo-deny accepts licences, advisories and sources; skipped where not installed",
             Self::Test => "the test command of README.md, word for word",
             Self::Gpu => "every GPU kernel equals the CPU's, bit for bit; its tests say so where there is no device",
+            Self::Sanitize => {
+                "the kernels' tests under AddressSanitizer at every level; under Valgrind and Miri where installed"
+            }
             Self::Clippy => "no lint fires in any target of the workspace",
             Self::Doc => "rustdoc has nothing to complain about",
         }
@@ -115,7 +136,7 @@ impl Step {
             Self::Deps => Action::Architecture,
             Self::Tidy => Action::Tidy,
             Self::Deny => Action::Command(Command {
-                optional: Some(("deny", "cargo install --locked cargo-deny")),
+                optional: Some(Tool { call: "cargo deny", remedy: "cargo install --locked cargo-deny" }),
                 ..Command::new("cargo deny check")
             }),
             Self::Test => Action::Command(Command {
@@ -131,9 +152,10 @@ impl Step {
                 Action::Command(Command::new("cargo clippy --release --workspace --all-targets -- -D warnings"))
             }
             Self::Doc => Action::Command(Command {
-                environment: vec![("RUSTDOCFLAGS", "-D warnings")],
+                environment: vec![("RUSTDOCFLAGS", "-D warnings".to_owned())],
                 ..Command::new("cargo doc --release --workspace --no-deps")
             }),
+            Self::Sanitize => Action::Commands(sanitize::commands(root)),
         })
     }
 }
@@ -145,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_step_is_found_by_its_own_name_and_no_other() {
-        for step in Step::ALL {
+        for step in Step::ALL.into_iter().chain(Step::APART) {
             assert_eq!(Step::named(step.name()), Some(step));
         }
         assert_eq!(Step::named("check"), None);

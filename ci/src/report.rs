@@ -43,11 +43,11 @@ pub fn summary(lines: &[Line]) -> String {
         };
         let seconds = line.elapsed.as_secs_f64();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{:<7} {word:<8} {seconds:>7.1} s  {detail}", line.step);
+        let _ = writeln!(text, "{:<8} {word:<8} {seconds:>7.1} s  {detail}", line.step);
     }
     let seconds: f64 = lines.iter().map(|line| line.elapsed.as_secs_f64()).sum();
     let verdict = if passed(lines) { "ok" } else { "FAILED" };
-    let _ = writeln!(text, "check   {verdict:<8} {seconds:>7.1} s");
+    let _ = writeln!(text, "check    {verdict:<8} {seconds:>7.1} s");
     text
 }
 
@@ -65,7 +65,7 @@ mod tests {
         assert!(passed(&lines));
         assert_eq!(
             summary(&lines),
-            "\nfmt     ok           1.5 s  all\nfmt     skipped      1.5 s  no such tool\ncheck   ok           3.0 s\n"
+            "\nfmt      ok           1.5 s  all\nfmt      skipped      1.5 s  no such tool\ncheck    ok           3.0 s\n"
         );
     }
 
@@ -73,6 +73,6 @@ mod tests {
     fn one_failed_step_fails_a_check_whose_other_steps_pass() {
         let lines = [line(Outcome::Failed("two files".to_owned())), line(Outcome::Passed(String::new()))];
         assert!(!passed(&lines));
-        assert!(summary(&lines).contains("check   FAILED"));
+        assert!(summary(&lines).contains("check    FAILED"));
     }
 }

@@ -6,7 +6,7 @@ use std::process::{ChildStdout, Stdio};
 use std::time::Instant;
 
 use crate::graph::Graph;
-use crate::plan::{Action, Command, Step};
+use crate::plan::{Action, Command, Step, Tool};
 use crate::report::{Line, Outcome};
 use crate::tree::Tree;
 use crate::{architecture, tidy};
@@ -19,6 +19,7 @@ pub fn step(root: &Path, step: Step) -> Line {
         Ok(Action::Architecture) => dependencies(root),
         Ok(Action::Tidy) => files(root),
         Ok(Action::Command(command)) => start(root, &command),
+        Ok(Action::Commands(commands)) => all(commands.into_iter().map(|command| part(root, command)).collect()),
         Err(error) => Outcome::Failed(error.to_string()),
     };
     Line { step: step.name(), outcome, elapsed: begun.elapsed() }
@@ -50,11 +51,32 @@ fn verdict(violations: &[String], all_well: &str) -> Outcome {
     }
 }
 
+fn part(root: &Path, command: Result<Command, String>) -> Outcome {
+    command.map_or_else(Outcome::Skipped, |command| start(root, &command))
+}
+
+/// One outcome of several: the worst, with what became of each.
+fn all(outcomes: Vec<Outcome>) -> Outcome {
+    let failed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let passed = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Passed(_)));
+    let told = outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Passed(detail) => detail,
+        Outcome::Failed(detail) => format!("FAILED: {detail}"),
+        Outcome::Skipped(reason) => format!("skipped: {reason}"),
+    });
+    let told = told.collect::<Vec<_>>().join("\n  ");
+    match (failed, passed) {
+        (true, _) => Outcome::Failed(told),
+        (false, true) => Outcome::Passed(told),
+        (false, false) => Outcome::Skipped(told),
+    }
+}
+
 fn start(root: &Path, command: &Command) -> Outcome {
-    if let Some((subcommand, remedy)) = command.optional
-        && !installed(subcommand)
+    if let Some(tool) = &command.optional
+        && !installed(tool)
     {
-        return Outcome::Skipped(format!("cargo-{subcommand} is not installed ({remedy})"));
+        return Outcome::Skipped(format!("`{}` is not installed ({})", tool.call, tool.remedy));
     }
     let shown = command.words.join(" ");
     announce(&shown);
@@ -70,7 +92,7 @@ fn wait(root: &Path, command: &Command) -> std::io::Result<(Option<i32>, Tally)>
     };
     let mut child = std::process::Command::new(program)
         .args(arguments)
-        .envs(command.environment.iter().copied())
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -139,9 +161,11 @@ fn count(result: &str, word: &str) -> u64 {
     0
 }
 
-fn installed(subcommand: &str) -> bool {
-    let probe = std::process::Command::new("cargo")
-        .args([subcommand, "--version"])
+fn installed(tool: &Tool) -> bool {
+    let mut words = tool.call.split_whitespace();
+    let probe = std::process::Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .arg("--version")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -196,6 +220,14 @@ mod tests {
     }
 
     #[test]
+    fn several_outcomes_are_told_together_and_one_failure_fails_them() {
+        let [good, bad, none] = [Outcome::Passed, Outcome::Failed, Outcome::Skipped].map(|kind| kind("x".to_owned()));
+        assert_eq!(all(vec![good.clone(), none.clone()]), Outcome::Passed("x\n  skipped: x".to_owned()));
+        assert_eq!(all(vec![bad, good]), Outcome::Failed("FAILED: x\n  x".to_owned()));
+        assert_eq!(all(vec![none]), Outcome::Skipped("skipped: x".to_owned()));
+    }
+
+    #[test]
     fn a_program_that_is_not_there_fails_its_step() {
         let outcome = start(Path::new("."), &command(&["murmur-no-such-program"], false));
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
@@ -203,8 +235,11 @@ mod tests {
 
     #[test]
     fn a_missing_optional_tool_skips_its_step_and_says_how_to_get_it() {
-        let absent = Command { optional: Some(("no-such-subcommand", "install it")), ..command(&["cargo"], false) };
+        let absent = Command {
+            optional: Some(Tool { call: "cargo no-such-subcommand", remedy: "install it" }),
+            ..command(&["cargo"], false)
+        };
         let outcome = start(Path::new("."), &absent);
-        assert_eq!(outcome, Outcome::Skipped("cargo-no-such-subcommand is not installed (install it)".to_owned()));
+        assert_eq!(outcome, Outcome::Skipped("`cargo no-such-subcommand` is not installed (install it)".to_owned()));
     }
 }

@@ -4,27 +4,30 @@
 //! all that the machine has. The environment variable [`VARIABLE`] caps it (`MURMUR_SIMD=scalar cargo test`), which
 //! needs no plumbing through the crates in between. A kernel asks [`Level::active`] once per call, not per element.
 
+use std::cmp;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The environment variable that caps the level: `scalar`, `avx2` or `avx512`.
+/// The environment variable that caps the level: `scalar`; on x86-64 also `avx2` or `avx512`, on AArch64 also `neon`.
 pub const VARIABLE: &str = "MURMUR_SIMD";
 
-/// A set of instructions, each including those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A set of instructions. `a <= b` if all machines that have `b` have `a`, so those of different architectures do not compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// What the compiler may assume of every CPU of the architecture.
     Scalar,
+    /// NEON: every 64-bit ARM that runs an operating system.
+    Neon,
     /// AVX2, FMA, BMI1, BMI2, LZCNT and POPCNT: Intel since 2013, AMD since 2015.
     Avx2,
     /// AVX-512 F, BW, CD, DQ and VL: Intel servers since 2017, AMD since 2022.
     Avx512,
 }
 
-/// The name is none of `scalar`, `avx2`, `avx512`.
+/// The name is none of `scalar`, `neon`, `avx2`, `avx512`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no instruction level: scalar, avx2 or avx512")]
+#[error("{given:?} is no instruction level: scalar, neon, avx2 or avx512")]
 pub struct UnknownLevel {
     /// What was given.
     pub given: String,
@@ -35,8 +38,8 @@ static ACTIVE: AtomicU8 = AtomicU8::new(UNDECIDED);
 const UNDECIDED: u8 = u8::MAX;
 
 impl Level {
-    /// All levels, lowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    /// All levels of all architectures, of each the lowest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The highest level this CPU and operating system have.
     pub fn best() -> Self {
@@ -49,12 +52,21 @@ impl Level {
                 return Self::Avx2;
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self::Neon;
+        }
         Self::Scalar
     }
 
     /// The levels this machine can run, lowest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|level| *level <= Self::best())
+        Self::ALL.into_iter().filter(|level| level.is_available())
+    }
+
+    /// Whether this machine can run it.
+    pub fn is_available(self) -> bool {
+        self <= Self::best()
     }
 
     /// The level that [`VARIABLE`] asks for, if it is set.
@@ -74,30 +86,34 @@ impl Level {
     pub fn active() -> Self {
         match ACTIVE.load(Ordering::Relaxed) {
             0 => Self::Scalar,
-            1 => Self::Avx2,
-            2 => Self::Avx512,
+            1 => Self::Neon,
+            2 => Self::Avx2,
+            3 => Self::Avx512,
             _ => Self::decide(),
         }
     }
 
-    /// From now on, kernels of this process use this level, or the best one if that is lower; returns which. Running
-    /// kernels finish at the level they began with. For tests and benchmarks that compare levels.
+    /// From now on, kernels of this process use this level, or the best one if that is lower, or the scalar one if this level is
+    /// another architecture's; returns which. Running kernels finish at the level they began with. For tests and benchmarks
+    /// that compare levels.
     pub fn activate(self) -> Self {
-        let level = self.min(Self::best());
+        let best = Self::best();
+        let level = [self, best].into_iter().find(|level| *level <= self && *level <= best).unwrap_or(Self::Scalar);
         ACTIVE.store(level.to_code(), Ordering::Relaxed);
         level
     }
 
     #[cold]
     fn decide() -> Self {
-        Self::from_environment().ok().flatten().unwrap_or(Self::Avx512).activate()
+        Self::from_environment().ok().flatten().unwrap_or_else(Self::best).activate()
     }
 
     fn to_code(self) -> u8 {
         match self {
             Self::Scalar => 0,
-            Self::Avx2 => 1,
-            Self::Avx512 => 2,
+            Self::Neon => 1,
+            Self::Avx2 => 2,
+            Self::Avx512 => 3,
         }
     }
 
@@ -105,8 +121,20 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+        }
+    }
+}
+
+impl PartialOrd for Level {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        match (self, other) {
+            _ if self == other => Some(cmp::Ordering::Equal),
+            (Self::Scalar, _) | (Self::Avx2, Self::Avx512) => Some(cmp::Ordering::Less),
+            (_, Self::Scalar) | (Self::Avx512, Self::Avx2) => Some(cmp::Ordering::Greater),
+            _ => None,
         }
     }
 }
@@ -149,7 +177,8 @@ mod x86 {
     }
 }
 
-/// Compiles one body for every level, and runs the one of [`Level::active`].
+/// Compiles one body for every level, and runs the one of [`Level::active`]. NEON is a part of AArch64 that the compiler always
+/// uses, so there the levels share a body.
 ///
 /// The body is an `#[inline(always)]` function of safe, plain Rust, which the compiler turns into the instructions of each
 /// level. It neither reorders floating-point operations nor fuses any that are not written fused, so all have the same bits.
@@ -173,7 +202,7 @@ macro_rules! per_level {
                     $crate::simd::Level::Avx512 => return unsafe { avx512($($argument),+) },
                     // SAFETY: as above.
                     $crate::simd::Level::Avx2 => return unsafe { avx2($($argument),+) },
-                    $crate::simd::Level::Scalar => {}
+                    $crate::simd::Level::Scalar | $crate::simd::Level::Neon => {}
                 }
             }
             $body($($argument),+)
@@ -198,8 +227,18 @@ mod tests {
     #[test]
     fn no_level_above_the_best_is_ever_used() {
         assert_eq!(Level::available().last(), Some(Level::best()));
-        assert!(Level::Scalar.activate() <= Level::best());
-        assert_eq!(Level::active(), Level::Scalar);
-        assert_eq!(Level::Avx512.activate(), Level::best());
+        // The level in use is the process's, which other tests set at the same time; what is returned is not.
+        for level in Level::ALL {
+            assert!(level.activate().is_available() && level.activate() <= level);
+            assert_eq!(level.activate() == level, level.is_available());
+        }
+        assert_eq!(Level::best().activate(), Level::best());
+    }
+
+    #[test]
+    fn levels_of_another_architecture_are_neither_above_nor_below() {
+        assert!(Level::Avx2 < Level::Avx512 && Level::ALL.iter().all(|level| Level::Scalar <= *level));
+        assert_eq!(Level::Neon.partial_cmp(&Level::Avx512), None);
+        assert!(!(Level::Neon.is_available() && Level::Avx2.is_available()));
     }
 }

@@ -1,7 +1,7 @@
 //! Memory that is asked for once.
 
 /// Numbers that begin at a cache line. Growing keeps nothing; shrinking keeps the memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Buffer {
     values: Vec<f32>,
     len: usize,
@@ -31,6 +31,15 @@ impl Buffer {
     fn start(&self) -> usize {
         let start = self.values.as_ptr().align_offset(LINE * size_of::<f32>());
         if start < LINE { start } else { 0 }
+    }
+}
+
+/// Number by number: the clone's memory has its first line elsewhere.
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut clone = Self::zeros(self.len);
+        clone.copy_from_slice(self);
+        clone
     }
 }
 
@@ -64,5 +73,15 @@ mod tests {
         let before = buffer.as_ptr();
         buffer.fit(3);
         assert_eq!(buffer.fit(101).as_ptr(), before, "no new memory for a length it had");
+    }
+    #[test]
+    fn a_clone_holds_the_same_numbers_wherever_its_memory_begins() {
+        let mut buffer = Buffer::zeros(21);
+        buffer.iter_mut().zip(1u16..).for_each(|(value, i)| *value = f32::from(i));
+        // The allocator promises less than a line, so a few of these begin at each place in one.
+        let clones: Vec<_> = (0..100).map(|_| buffer.clone()).collect();
+        let places: std::collections::BTreeSet<_> = clones.iter().map(Buffer::start).collect();
+        assert!(clones.iter().all(|clone| **clone == *buffer), "lines begin at {places:?}");
+        assert!(Buffer::default().clone().is_empty());
     }
 }

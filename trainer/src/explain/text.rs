@@ -96,7 +96,7 @@ const DEVICE: Explanation = Explanation {
         "The processor, its memory or the compiler computes other bits than the exact profile says.",
     ],
     fix: "Make the model, the batch or the number of local peers smaller. `murmur doctor --kernels` says which instruction \
-        sets compute what they should; MURMUR_SIMD=scalar, avx2 or avx512 forces one.",
+        sets compute what they should; MURMUR_SIMD=scalar, neon, avx2 or avx512 forces one.",
 };
 
 const DISK_FULL: Explanation = Explanation {

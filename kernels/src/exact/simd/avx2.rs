@@ -5,6 +5,7 @@ use core::arch::x86_64::*;
 
 use super::super::matmul::tile::{Tile, tile};
 use super::{Kernel, LANES, Row, Simd};
+use crate::simd::Level;
 
 type Pair = [__m256; 2];
 
@@ -15,7 +16,7 @@ pub(crate) struct Avx2(());
 impl Avx2 {
     /// The proof, if this CPU has the instructions.
     pub(crate) fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        Level::Avx2.is_available().then_some(Self(()))
     }
 }
 

@@ -5,15 +5,16 @@ use core::arch::x86_64::*;
 
 use super::super::matmul::tile::{Tile, tile};
 use super::{Kernel, LANES, Row, Simd};
+use crate::simd::Level;
 
-/// The proof that this CPU has AVX-512F.
+/// The proof that this CPU has AVX-512.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
     /// The proof, if this CPU has the instructions.
     pub(crate) fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f")).then_some(Self(()))
+        Level::Avx512.is_available().then_some(Self(()))
     }
 }
 

@@ -4,6 +4,8 @@ use core::fmt;
 
 use crate::simd;
 
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
 use super::{Kernel, Simd, scalar::Scalar, unfused::Unfused};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
@@ -17,6 +19,8 @@ pub struct Level(Proof);
 enum Proof {
     Scalar(Scalar),
     Unfused(Unfused),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -34,6 +38,8 @@ impl Level {
     /// Every instruction set of this CPU, the slowest first.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::SCALAR];
+        #[cfg(target_arch = "aarch64")]
+        levels.extend(Neon::new().map(|proof| Self(Proof::Neon(proof))));
         #[cfg(target_arch = "x86_64")]
         {
             levels.extend(Avx2::new().map(|proof| Self(Proof::Avx2(proof))));
@@ -52,7 +58,7 @@ impl Level {
         Self::at_most(simd::Level::active())
     }
 
-    /// The fastest that is not above `level`.
+    /// The fastest that is not above `level`: scalar, for a level of another architecture.
     pub fn at_most(level: simd::Level) -> Self {
         let below = |own: &Self| own.name().parse::<simd::Level>().is_ok_and(|own| own <= level);
         Self::available().into_iter().rfind(below).unwrap_or(Self::SCALAR)
@@ -63,6 +69,8 @@ impl Level {
         match self.0 {
             Proof::Scalar(_) => "scalar",
             Proof::Unfused(_) => "unfused",
+            #[cfg(target_arch = "aarch64")]
+            Proof::Neon(_) => "neon",
             #[cfg(target_arch = "x86_64")]
             Proof::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -76,6 +84,8 @@ impl Level {
         match self.0 {
             Proof::Scalar(s) => s.enter(kernel),
             Proof::Unfused(s) => s.enter(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Proof::Neon(s) => s.enter(kernel),
             #[cfg(target_arch = "x86_64")]
             Proof::Avx2(s) => s.enter(kernel),
             #[cfg(target_arch = "x86_64")]
@@ -99,6 +109,6 @@ mod tests {
         for level in Level::available() {
             assert_eq!(Level::at_most(level.name().parse().unwrap()).name(), level.name());
         }
-        assert_eq!(Level::at_most(simd::Level::Avx512).name(), Level::best().name());
+        assert_eq!(Level::at_most(simd::Level::best()).name(), Level::best().name());
     }
 }
