@@ -31,3 +31,10 @@ def example(package, name, variable):
         return os.environ[variable]
     subprocess.run(["cargo", "build", "--release", "-q", "-p", package, "--example", name], cwd=ROOT, check=True)
     return target() / "release" / "examples" / name
+
+
+def start(command, threads):
+    """The program, with a pipe to it and one back. What runs outside its own pool, the optimizer, gets as many threads."""
+    pipe = subprocess.PIPE
+    variables = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    return subprocess.Popen(list(map(str, command)), stdin=pipe, stdout=pipe, text=True, env=variables)

@@ -15,13 +15,12 @@ import argparse
 import json
 import math
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from environment import example, in_environment
+from environment import example, in_environment, start
 
 # One step of f32 next to 1, halved: the most that rounding once can be off, as a share of the number.
 UNIT = 2.0**-24
@@ -34,7 +33,7 @@ class Ours:
 
     def __init__(self, threads, folder):
         binary = example("murmur-kernels", "ops", "MURMUR_OPS")
-        self.process = subprocess.Popen([binary, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = start([binary, str(threads)], threads)
         self.given, self.made = Path(folder) / "in", Path(folder) / "out"
 
     def ask(self, *words):

@@ -9,11 +9,10 @@ number of threads: median seconds of a step for both, and the median ratio of ne
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 
-from environment import example, in_environment
+from environment import example, in_environment, start
 
 SHAPE = {"vocab": 96, "context": 128, "d_model": 256, "layers": 4, "heads": 4, "batch": 16}
 
@@ -72,7 +71,7 @@ def ours(threads):
     """A process that steps when it is told to."""
     binary = example("murmur-model", "turns", "MURMUR_TURNS")
     words = [str(SHAPE[k]) for k in ("vocab", "context", "d_model", "layers", "heads", "batch")] + [str(threads)]
-    process = subprocess.Popen([binary, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start([binary, *words], threads)
 
     def steps(count):
         process.stdin.write(f"{count}\n")

@@ -3,7 +3,14 @@
 //! Departure from the paper: the decay is `1 − lr · weight_decay`, as in the common libraries, and the gradient is
 //! multiplied by a clipping scale on the way in.
 
-use crate::{prefetch::prefetch, simd::per_level};
+use rayon::prelude::*;
+
+use crate::prefetch::prefetch;
+use crate::simd::{Level, per_level};
+use crate::threads;
+
+/// Parameters that one thread takes at a time; small, as each of four vectors is read and three are written.
+const PART: usize = 1 << 15;
 
 /// The settings of [`adamw`]. All dimensionless but `lr`, which has the unit of the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +28,7 @@ pub struct AdamW {
 }
 
 /// One optimizer step, in place. Element by element, so the order of elements cannot matter; each operation is rounded
-/// once in `f32`, so every CPU gives the same bits.
+/// once in `f32`, so every CPU gives the same bits. Many parameters are shared out between the threads of rayon's pool.
 ///
 /// A moment is `fma(1 − β, new − old, old)`, or `fma(β, old − new, new)` where β is below a half; nothing else is fused. The constants
 /// are made in `f64` and rounded once.
@@ -35,7 +42,13 @@ pub struct AdamW {
 /// If the lengths differ or `step` is 0: bugs of the caller.
 pub fn adamw(h: &AdamW, step: u64, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], scale: f32) {
     check(step, params, grads, m, v);
-    apply_all(&Step::new(h, step, scale), params, grads, m, v);
+    let step = Step::new(h, step, scale);
+    if !threads::pay(params.len()) {
+        return apply_all(&step, params, grads, m, v);
+    }
+    let moments = m.par_chunks_mut(PART).zip(v.par_chunks_mut(PART));
+    let parts = params.par_chunks_mut(PART).zip(grads.par_chunks(PART)).zip(moments);
+    parts.for_each(|((params, grads), (m, v))| apply_all(&step, params, grads, m, v));
 }
 
 /// Not of the profile: [`adamw`] with each multiply-add rounded twice, for comparison with devices that cannot fuse.
@@ -163,22 +176,24 @@ const AHEAD: usize = 128;
 /// # Shapes
 /// `grads`: `[params]`.
 pub fn global_norm(grads: &[f32]) -> f32 {
-    norm(grads)
+    // Without the instruction, a fused multiply-add is a call.
+    if Level::active() == Level::Scalar { norm_body::<false>(grads) } else { norm(grads) }
 }
 
 per_level! {
-    fn norm(grads: &[f32]) -> f32 = norm_body
+    fn norm(grads: &[f32]) -> f32 = norm_body::<true>
 }
 
+/// A square of an `f32` is exact in `f64`, so that fusing it with its addition changes no bit.
 #[inline(always)]
-fn norm_body(grads: &[f32]) -> f32 {
+fn norm_body<const FUSED: bool>(grads: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (rows, rest) = grads.as_chunks::<LANES>();
     for (at, row) in rows.iter().enumerate() {
         rows.get(at + AHEAD).into_iter().for_each(prefetch);
-        add_squares(&mut lanes, row);
+        add_squares::<FUSED>(&mut lanes, row);
     }
-    add_squares(&mut lanes, rest);
+    add_squares::<FUSED>(&mut lanes, rest);
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -190,9 +205,10 @@ fn norm_body(grads: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn add_squares(lanes: &mut [f64; LANES], row: &[f32]) {
+fn add_squares<const FUSED: bool>(lanes: &mut [f64; LANES], row: &[f32]) {
     for (lane, &g) in lanes.iter_mut().zip(row) {
-        *lane += f64::from(g) * f64::from(g);
+        let g = f64::from(g);
+        *lane = if FUSED { g.mul_add(g, *lane) } else { *lane + g * g };
     }
 }
 
