@@ -198,7 +198,8 @@ fn most_held_while_catching_up(in_memory: bool) -> i64 {
     let epoch = founder.fold().epochs().number();
     assert!(epoch >= 1, "something is final");
 
-    (HELD.set(0), MOST.set(0));
+    HELD.set(0);
+    MOST.set(0);
     let mut newcomer = counted(|| node(2, in_memory));
     introduce(&mut founder, now, 2);
     counted(|| introduce(&mut newcomer, now, 1));
