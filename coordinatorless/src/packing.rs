@@ -21,8 +21,10 @@ pub(crate) fn pack(plain: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What was packed, if that was at most `most` bytes: no more than it says it was is set aside for it, and no more comes out.
+/// Of a form that does not say, as another program may have packed it, `most` is.
 pub(crate) fn unpack(packed: &[u8], most: usize) -> Option<Vec<u8>> {
-    let length = usize::try_from(get_frame_content_size(packed).ok()??).ok().filter(|length| *length <= most)?;
+    let said = get_frame_content_size(packed).ok()?.unwrap_or(most as u64);
+    let length = usize::try_from(said).ok().filter(|length| *length <= most)?;
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())
 }
 

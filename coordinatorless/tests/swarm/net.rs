@@ -7,15 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules, State};
-use murmur_coordinatorless::{
-    Config, Draft, Event, Fetched, Input, Message, Node, Output, PeerAddress, Reach, Setup, Stored, StoredEntry, Time,
-};
+use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_coordinatorless::{Config, Draft, Event, Input, Message, Node, Output, Reach, Setup, Stored, Time};
 use murmur_kernels::{CHUNK, TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+
+use crate::disk::Disk;
 
 /// Two chunks and a short one.
 pub(crate) const PARAMETERS: usize = 8200;
@@ -33,25 +33,6 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn calm(seed: u64) -> Self {
         Self { seed, loss_percent: 0, double_percent: 0, audit_rate_q16: 0, frontier_every_tokens: 0 }
-    }
-}
-
-/// What a peer has on disk.
-#[derive(Default, Clone)]
-pub(crate) struct Disk {
-    entries: Vec<StoredEntry>,
-    head: Option<StoredEntry>,
-    compacted: Option<(Vec<u8>, State)>,
-    fetched: Option<Fetched>,
-    signing: Option<Vec<u8>>,
-    carries: Vec<Arc<[u8]>>,
-    address_book: Vec<PeerAddress>,
-}
-
-impl Disk {
-    /// Records of the log.
-    pub(crate) fn records(&self) -> usize {
-        self.entries.len()
     }
 }
 
@@ -283,9 +264,7 @@ impl Net {
                     disk.compacted = Some((compacted.proof, compacted.state));
                     disk.fetched = None;
                 }
-                Output::KeepChunk { root, index, bytes } => {
-                    Fetched::keep(&mut disk.fetched, (root, index), &bytes, || Self::genesis().into());
-                }
+                Output::KeepChunk { root, index, bytes } => disk.keep_chunk((root, index), &bytes),
                 Output::Signing { bytes } => disk.signing = Some(bytes),
                 Output::Reset => (disk.entries, disk.compacted) = (Vec::new(), None),
                 Output::Send { to, bytes, .. } => {
