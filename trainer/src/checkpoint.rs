@@ -137,10 +137,8 @@ impl Checkpoint {
         });
         let state = Written { shape: vec![self.state.len()], state: &self.state, dtype: Dtype::I64 };
         let tensors = named.chain([(STATE, state)]);
-        safetensors::serialize_to_file(tensors, Some(self.metadata()), part).map_err(|error| match error {
-            SafeTensorError::IoError(error) => error,
-            other => io::Error::other(other),
-        })
+        safetensors::serialize_to_file(tensors, Some(self.metadata()), part)
+            .map_err(|error| if let SafeTensorError::IoError(error) = error { error } else { io::Error::other(error) })
     }
 
     fn metadata(&self) -> HashMap<String, String> {
