@@ -33,8 +33,10 @@ pub(crate) struct Tile {
 impl Tile {
     /// The same tile, `rows` further down.
     unsafe fn below(self, rows: usize) -> Self {
-        // SAFETY: the caller has rows left, so both places are inside what `tile` was promised.
-        let (a, c) = unsafe { (self.a.add(rows), self.c.add(rows * self.c_row)) };
+        // SAFETY: the panel has as many numbers at each step as the tile has rows, so this is inside it or at its end.
+        let a = unsafe { self.a.add(rows) };
+        // After the last rows this is nowhere, and nothing is read or written there.
+        let c = self.c.wrapping_add(rows * self.c_row);
         Self { a, c, rows: self.rows - rows, next: self.next.wrapping_add(rows * self.c_row), ..self }
     }
 
