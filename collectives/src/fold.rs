@@ -190,7 +190,11 @@ impl Fold {
             return Insertion::NeedsPayloads(missing);
         }
         self.log.keep_base(&mut entry);
+        let is_built_on = self.is_built_on(&entry);
         let voided = self.append(&Arc::new(entry), payload);
+        if is_built_on {
+            self.weigh_again();
+        }
         Insertion::Applied { voided }
     }
 
@@ -243,8 +247,12 @@ impl Fold {
         if norm.0 == update.norm { Ok(()) } else { Err(Refused::Norm) }
     }
 
-    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight.
+    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight, and so may
+    /// what others have built on.
     fn payloads_needed(&self, entry: &Entry) -> Vec<(PeerId, u32)> {
+        if self.is_built_on(entry) {
+            return self.payloads_missing(|_| true);
+        }
         let judged = match &entry.header().body {
             Body::Verdict(verdict) if !verdict.passed => Some(verdict.author),
             Body::Equivocation(_) => None,

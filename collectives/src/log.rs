@@ -224,9 +224,22 @@ impl Log {
     }
 
     /// Whether the causal past that `entry` names is still what its author had seen. Not if parts of it were excluded
-    /// since: then its segment cannot be replayed any more.
+    /// since, or are held that a fork had cut off there: then its segment cannot be replayed any more.
     pub fn is_past_whole(&self, entry: &Entry) -> bool {
-        self.is_whole_since(entry.base(), entry.epoch())
+        self.is_whole_since(entry.base(), entry.epoch()) && !self.is_torn(entry.base())
+    }
+
+    /// Whether something in `base` builds on an entry of a forked chain that is held, but not named by `base`: who had seen
+    /// just `base` gave it another weight.
+    fn is_torn(&self, base: &VersionVector) -> bool {
+        self.forked().any(|forger| {
+            let Some(missing) = self.from(&forger, base.count(&forger)).first() else { return false };
+            let builds_on_it = |record: &Record| {
+                let (author, seq) = (record.entry.author(), record.entry.seq());
+                base.contains(&author, seq) && record.entry.base().contains(&forger, missing.entry.seq())
+            };
+            self.records().any(builds_on_it)
+        })
     }
 
     /// Whether no epoch after `epoch` excluded part of `base`.

@@ -85,3 +85,22 @@ fn with_the_proof_it_holds_both() {
     tell(&mut swarm, 0, 1);
     assert_eq!(swarm.fold(1).judge(&proposal), Judgement::Good);
 }
+
+#[test]
+fn what_comes_back_weighs_in_what_was_built_on_it_before_the_frontier_is_final() {
+    let Built { mut swarm, upon, .. } = built_on_a_branch();
+    let apart = swarm.update(0, 1e-3);
+    assert!(apart.entry.base().contains(&swarm.id(1), upon.entry.seq()), "it builds on what was built on the branch");
+    assert!(swarm.fold(0).log().is_past_whole(&apart.entry));
+    let proposal = swarm.fold(1).candidate().expect("enough was done");
+    swarm.peers[0].fold.expect_final(&proposal);
+    tell(&mut swarm, 1, 0);
+
+    let fold = swarm.fold(0);
+    assert!(fold.holds(&proposal), "the branch is back");
+    let state = fold.state_at(&proposal.view()).unwrap();
+    assert_eq!(Hash(murmur_kernels::state_root(&state)), proposal.frontier.state);
+    assert!(!fold.log().is_past_whole(&apart.entry), "its author had weighed without the branch: nobody can replay it");
+    let after = swarm.update(0, 1e-3);
+    assert!(swarm.fold(0).log().is_past_whole(&after.entry));
+}

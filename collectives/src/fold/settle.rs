@@ -1,6 +1,9 @@
 //! Bringing the state in line with the set: what each entry weighs, what is void, what left.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use murmur_kernels::Weight;
 
@@ -139,6 +142,49 @@ impl Fold {
         self.forget_order();
         self.replay(&self.epochs.newest().view.clone());
         cut
+    }
+
+    /// Whether the set holds entries that name `entry` already. They came while its author's chain was closed before it, or
+    /// behind what was excluded of that chain, and were weighed without it.
+    pub(super) fn is_built_on(&self, entry: &Entry) -> bool {
+        let (author, seq) = (entry.author(), entry.seq());
+        let may_be = self.log.is_forked(&author) || self.log.excluded(&author).is_some();
+        may_be && self.log.records().any(|record| record.entry.base().contains(&author, seq))
+    }
+
+    /// An entry came after others that build on it: all weights that are not final are computed again, in an order in which it
+    /// comes first, as where it was held all along.
+    pub(super) fn weigh_again(&mut self) {
+        self.restore_order();
+        self.replay(&self.epochs.newest().view.clone());
+        self.settle_all(&[]);
+    }
+
+    /// Puts every entry after all that it names.
+    fn restore_order(&mut self) {
+        let mut waiting = core::mem::take(&mut self.order);
+        let mut open: BTreeMap<PeerId, VecDeque<u32>> = BTreeMap::new();
+        waiting.iter().for_each(|(author, seq)| open.entry(*author).or_default().push_back(*seq));
+        open.values_mut().for_each(|seqs| seqs.make_contiguous().sort_unstable());
+        loop {
+            let before = waiting.len();
+            waiting.retain(|(author, seq)| {
+                let Some(record) = self.log.record(author, *seq) else { return false };
+                let is_past_placed = open.iter().all(|(other, seqs)| {
+                    seqs.front().is_none_or(|first| !record.entry.base().contains(other, *first))
+                });
+                let is_next = is_past_placed && open.get(author).and_then(VecDeque::front) == Some(seq);
+                if is_next {
+                    self.order.push((*author, *seq));
+                    open.get_mut(author).map(VecDeque::pop_front);
+                }
+                !is_next
+            });
+            if waiting.len() == before {
+                break;
+            }
+        }
+        self.order.append(&mut waiting);
     }
 
     /// Drops from the order of insertion what is no longer held.

@@ -183,6 +183,7 @@ impl Node {
             Insertion::Waits { needs, closed } => {
                 if let Some(forger) = closed {
                     self.on_fork_proven(forger, &entry);
+                    self.repeat_evidence(&entry);
                 }
                 for (author, count) in needs.iter() {
                     from.iter().for_each(|peer| self.note(peer, author, count));
