@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, WireEntry};
 
-use crate::{EntryName, Kind, PeerAddress};
+use crate::{Delay, EntryName, Kind, PeerAddress};
 
 /// What can happen to a peer.
 #[derive(Debug)]
@@ -327,6 +327,11 @@ pub enum Event {
     Finished {
         /// Whether every neighbour that also finished holds the same set and state.
         agreed: bool,
+    },
+    /// The peer has been finishing for a while, and may not leave yet.
+    Unfinished {
+        /// What it waits for.
+        delays: Vec<Delay>,
     },
     /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
     /// stop: it authors nothing from now on.

@@ -21,5 +21,7 @@ pub use message::{
     DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven,
     Want,
 };
-pub use node::{AuditJob, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored};
+pub use node::{
+    AuditJob, Delay, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
+};
 pub use time::Time;

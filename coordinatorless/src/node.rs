@@ -45,6 +45,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use crate::{Closing, Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
+pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};

@@ -177,6 +177,8 @@ pub enum EventKind {
     Stalled,
     /// The router passes packets on to the peer, or does not.
     PortMap,
+    /// The peer has been finishing for a while and may not leave yet.
+    Unfinished,
 }
 
 impl EventKind {
@@ -198,6 +200,7 @@ impl EventKind {
             Self::Final => "final",
             Self::Stalled => "stalled",
             Self::PortMap => "port_map",
+            Self::Unfinished => "unfinished",
         }
     }
 }

@@ -170,9 +170,9 @@ impl Fold {
             let before = waiting.len();
             waiting.retain(|(author, seq)| {
                 let Some(record) = self.log.record(author, *seq) else { return false };
-                let is_past_placed = open.iter().all(|(other, seqs)| {
-                    seqs.front().is_none_or(|first| !record.entry.base().contains(other, *first))
-                });
+                let is_past_placed = open
+                    .iter()
+                    .all(|(other, seqs)| seqs.front().is_none_or(|first| !record.entry.base().contains(other, *first)));
                 let is_next = is_past_placed && open.get(author).and_then(VecDeque::front) == Some(seq);
                 if is_next {
                     self.order.push((*author, *seq));

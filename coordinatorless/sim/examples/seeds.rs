@@ -1,4 +1,4 @@
-//! Plays seeds of a scenario: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Violations go to the screen, then figures.
+//! Plays seeds of a scenario, built in or of a file: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Violations go to the screen, then figures.
 
 use std::process::ExitCode;
 
@@ -8,8 +8,9 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let name = words.first().map_or("mix", String::as_str);
     let number = |at: usize, default: u64| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(default);
-    let Some(mut scenario) = Scenario::built_in(name) else {
-        eprintln!("scenarios: {}", Scenario::built_in_names().collect::<Vec<_>>().join(", "));
+    let from_file = || Scenario::from_toml(&std::fs::read_to_string(name).ok()?).ok();
+    let Some(mut scenario) = Scenario::built_in(name).or_else(from_file) else {
+        eprintln!("scenarios: {}, or a file", Scenario::built_in_names().collect::<Vec<_>>().join(", "));
         return ExitCode::from(2);
     };
     scenario.peers = usize::try_from(number(3, scenario.peers as u64)).unwrap_or(scenario.peers);

@@ -5,6 +5,7 @@
 
 mod chains;
 mod conservation;
+mod finishing;
 mod frontiers;
 mod innocence;
 mod liveness;
@@ -19,7 +20,7 @@ mod timers;
 use std::collections::BTreeMap;
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
-use murmur_coordinatorless::{Event, Footprint, Time};
+use murmur_coordinatorless::{Delay, Event, Footprint, Time};
 pub(crate) use progress::is_settled;
 
 use crate::{queue::Place, scenario::Checks, swarm::Machine};
@@ -164,6 +165,11 @@ impl Watch {
     /// A peer's timer is due although it was just looked at.
     pub(crate) fn spins(&mut self, now: Time, at: Place) {
         self.note(now, timers::NAME, timers::sentence(at));
+    }
+
+    /// The peer at `at` was to finish, and long after all had come to rest it could not leave.
+    pub(crate) fn never_finishes(&mut self, now: Time, at: Place, delays: &[Delay]) {
+        self.note(now, finishing::NAME, finishing::sentence(at, delays));
     }
 
     /// The peer at `at` sent the one at `other` away for breaking the protocol.

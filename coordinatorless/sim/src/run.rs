@@ -9,9 +9,10 @@ use crate::{
     dice::Dice,
     faults,
     invariants::{Glance, Sight, is_settled},
-    queue::Happening,
+    queue::{Happening, Place},
     report::{Figures, Report, Summary, Violation},
     scenario::Scenario,
+    seam::Word,
     swarm::Machine,
     world::World,
 };
@@ -69,7 +70,12 @@ fn play(scenario: &Scenario, seed: u64) -> Report {
     world.pass_until(faulty + Duration::from_secs(scenario.calm_seconds));
     world.figures.weigh_calm(&sent, scenario.calm_seconds, world.machines.len());
     world.is_training = false;
-    world.settle(Duration::from_secs(scenario.heal_seconds));
+    let patience = Duration::from_secs(scenario.heal_seconds);
+    // Half of all swarms agree first and then finish; the others, as when a user stops a run, have all of it at once.
+    world.is_finishing = seed.is_multiple_of(2);
+    world.settle(patience);
+    world.is_finishing = true;
+    world.finish(patience);
     murmur_collectives::remember_proofs(0);
     world.report()
 }
@@ -121,8 +127,40 @@ impl World {
                 self.watch.conclude(&sight);
                 return;
             }
-            self.pass_until(self.now + STEP);
+            self.step();
         }
+    }
+
+    /// Lets time pass until all honest peers say that they may leave, `patience` at most.
+    fn finish(&mut self, patience: Duration) {
+        let end = self.now + patience;
+        while self.now < end && !self.unfinished().is_empty() {
+            self.step();
+        }
+        for at in self.unfinished() {
+            let delays = self.machines[at].node.as_mut().map_or(Vec::new(), Node::delays);
+            self.watch.never_finishes(self.now, at, &delays);
+        }
+    }
+
+    /// Honest peers that run and have not said that they may leave.
+    fn unfinished(&self) -> Vec<Place> {
+        let machines = self.machines.iter().enumerate();
+        let late = machines.filter(|(_, m)| m.is_honest() && m.is_live() && !m.has_finished);
+        late.map(|(at, _)| at).collect()
+    }
+
+    /// Lets a little time pass; whoever is done with its segment finishes, if all are to.
+    fn step(&mut self) {
+        if self.is_finishing {
+            let idle = |machine: &Machine| machine.is_honest() && machine.is_live() && machine.segment.is_none();
+            for at in 0..self.machines.len() {
+                if idle(&self.machines[at]) && !core::mem::replace(&mut self.machines[at].is_finishing, true) {
+                    self.tell(at, Word::Finish);
+                }
+            }
+        }
+        self.pass_until(self.now + STEP);
     }
 
     fn report(mut self) -> Report {

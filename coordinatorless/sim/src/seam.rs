@@ -19,7 +19,6 @@ pub(crate) enum Word {
     /// A segment's result.
     Author(Box<Draft>),
     /// Come to an end.
-    #[allow(dead_code)] // said by scenarios that finish
     Finish,
     /// An address to dial.
     Introduce(SocketAddr),

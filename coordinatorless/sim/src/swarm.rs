@@ -46,6 +46,10 @@ pub(crate) struct Machine {
     pub(crate) segment: Option<Segment>,
     pub(crate) segment_time: Duration,
     pub(crate) is_author: bool,
+    /// It was told to come to an end.
+    pub(crate) is_finishing: bool,
+    /// It told that it may leave, and that all who finish agree.
+    pub(crate) has_finished: bool,
     pub(crate) way: Option<Way>,
     /// When its timer will be looked at.
     pub(crate) wake_at: Option<Time>,
@@ -69,6 +73,8 @@ impl Machine {
             segment: None,
             segment_time,
             is_author: true,
+            is_finishing: false,
+            has_finished: false,
             way: None,
             wake_at: None,
         }
@@ -89,6 +95,7 @@ impl Machine {
         self.life += 1;
         (self.node, self.started_at, self.busy_until) = (Some(node), now, now);
         (self.is_stopped, self.has_slow_disk) = (false, false);
+        (self.is_finishing, self.has_finished) = (false, false);
     }
 
     /// Its process ends; only the disk is left.

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) chronicle: Vec<String>,
     /// Whether segments are begun.
     pub(crate) is_training: bool,
+    /// Whether whoever is done with its segment comes to an end.
+    pub(crate) is_finishing: bool,
 }
 
 impl World {
@@ -70,6 +72,7 @@ impl World {
             trace: blake3::Hasher::new(),
             chronicle: Vec::new(),
             is_training: true,
+            is_finishing: false,
             machines,
             run,
             scenario,
@@ -343,6 +346,9 @@ impl World {
                 | Event::IdentityInUse
         ) {
             self.write_down(at, &format!("tells {event:?}"));
+        }
+        if *event == (Event::Finished { agreed: true }) {
+            self.machines[at].has_finished = true;
         }
         self.figures.tell(event);
         let (machines, places) = (&self.machines, &self.places);

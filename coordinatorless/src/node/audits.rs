@@ -50,9 +50,9 @@ impl Node {
         self.audits.missed
     }
 
-    /// Whether no audit is under way here.
-    pub(super) fn has_no_audits(&self) -> bool {
-        self.audits.open.is_empty()
+    /// Audits under way here.
+    pub(super) fn audits_open(&self) -> usize {
+        self.audits.open.len()
     }
 
     /// Holds the lotteries that a new entry calls for.
@@ -111,9 +111,25 @@ impl Node {
             return self.fetch(root, Wanted::Bytes(most), author);
         }
         self.seek(author, Purpose::Contact);
-        if !self.dialing.seeks(&author) {
+        if !self.is_sought(&author) {
             self.on_carry_lost(root);
         }
+    }
+
+    fn is_sought(&self, peer: &PeerId) -> bool {
+        self.dialing.seeks(peer) || self.reaching.seeks(peer)
+    }
+
+    /// Gives up carries that nobody is asked or dialed for any more: a dial may end with another peer at that address, or for
+    /// one that matters more. Else such an audit would stay open, and this peer could never finish.
+    pub(super) fn give_up_lost_carries(&mut self) {
+        let is_lost = |author: &PeerId, root: &Hash| !self.blobs.has_hope(root) && !self.is_sought(author);
+        let lost = self.audits.open.iter().filter_map(|((author, _), audit)| match audit.carry {
+            Carry::Fetching(root) if is_lost(author, &root) => Some(root),
+            Carry::Fetching(_) | Carry::Fresh | Carry::Held(_) => None,
+        });
+        let lost: Vec<Hash> = lost.collect();
+        lost.into_iter().for_each(|root| self.on_carry_lost(root));
     }
 
     /// A peer is connected: carries that only it serves can be fetched.

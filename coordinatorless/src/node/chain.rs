@@ -143,16 +143,6 @@ impl Node {
         }
     }
 
-    /// Proves a fork whose proof this peer holds and cannot take in yet. The forger's chain is closed already, and whoever
-    /// replays what this peer does from now on must know why.
-    pub(super) fn repeat_evidence(&mut self, proof: &Entry) {
-        let Body::Equivocation(evidence) = &proof.header().body else { return };
-        let held = self.fold.log().version().count(&evidence.author);
-        if self.catch_up.is_done() && evidence.author != self.id() && held >= evidence.first.seq {
-            self.author_now(Body::Equivocation(evidence.clone()));
-        }
-    }
-
     /// Authors an entry whose causal past is everything known now.
     pub(super) fn author_now(&mut self, body: Body) {
         self.enroll_if_needed();

@@ -9,13 +9,56 @@ use murmur_collectives::{PeerId, VersionVector};
 use super::Node;
 use crate::{Event, Message, Time};
 
-/// How often it is tried at most to agree, whatever neighbours do.
+/// How long it is tried at most to agree, whatever neighbours do.
 const HARD_LIMIT: Duration = Duration::from_secs(120);
+
+/// How often it is told why finishing is not over yet.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a peer that finishes may not leave yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delay {
+    /// It replays updates of others.
+    Audits {
+        /// How many.
+        open: usize,
+    },
+    /// It waits for entries or payloads it asked for.
+    Entries {
+        /// How many requests wait for an answer.
+        asked: usize,
+        /// How many payloads are wanted of whoever has them.
+        wanted: usize,
+    },
+    /// A neighbour that finishes, too, is not idle.
+    Busy(PeerId),
+    /// A neighbour that finishes, too, has told another set or state.
+    Differs(PeerId),
+    /// A neighbour still trains, and patience is not over.
+    Trains(PeerId),
+    /// Too few neighbours hold all that this peer said.
+    TooFewHold,
+}
+
+impl core::fmt::Display for Delay {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Audits { open } => write!(f, "{open} audits are under way"),
+            Self::Entries { asked, wanted } => write!(f, "{asked} requests and {wanted} payloads are on their way"),
+            Self::Busy(peer) => write!(f, "{} is not idle", peer.petname()),
+            Self::Differs(peer) => write!(f, "{} holds another set", peer.petname()),
+            Self::Trains(peer) => write!(f, "{} still trains", peer.petname()),
+            Self::TooFewHold => f.write_str("too few hold its own updates"),
+        }
+    }
+}
 
 /// The state of finishing.
 #[derive(Default, Debug)]
 pub(super) struct Finish {
     begun: Option<Times>,
+    /// When it is told next why it is not over.
+    tell_at: Time,
     /// The set that was agreed on last.
     told: Option<VersionVector>,
 }
@@ -35,7 +78,7 @@ impl Finish {
 
     pub(super) fn next_deadline(&self, now: Time) -> Option<Time> {
         let times = self.begun?;
-        [times.patience_until, times.limit].into_iter().find(|at| *at > now)
+        [times.patience_until, times.limit, self.tell_at].into_iter().filter(|at| *at > now).min()
     }
 }
 
@@ -44,6 +87,7 @@ impl Node {
         if !self.finish.is_begun() {
             let (patience_until, limit) = (self.now + patience, self.now + patience.max(HARD_LIMIT));
             self.finish.begun = Some(Times { patience_until, limit });
+            self.finish.tell_at = self.now + TOLD_EVERY;
             self.gossip.anti_entropy_at = self.now;
             self.anti_entropy_due();
         }
@@ -51,7 +95,7 @@ impl Node {
 
     /// Nothing will be authored here unless something new arrives.
     pub(super) fn is_idle(&self) -> bool {
-        self.finish.is_begun() && self.has_no_audits() && self.gossip.is_quiet()
+        self.finish.is_begun() && self.own_delays().is_empty()
     }
 
     /// Neighbours that still train were waited for long enough: from now on entries are pulled only from those who finish,
@@ -65,10 +109,14 @@ impl Node {
         if self.finish.told.as_ref() == Some(self.fold.log().version()) {
             return;
         }
-        let agreed = self.is_idle() && self.agrees_with_all(times);
+        let agreed = self.is_idle() && self.delays().is_empty();
         if agreed || self.now >= times.limit {
             self.finish.told = Some(self.fold.log().version().clone());
             self.tell(Event::Finished { agreed });
+        } else if self.now >= self.finish.tell_at {
+            self.finish.tell_at = self.now + TOLD_EVERY;
+            let delays = self.delays();
+            self.tell(Event::Unfinished { delays });
         }
     }
 
@@ -77,23 +125,37 @@ impl Node {
         neighbours.into_iter().for_each(|peer| self.send(peer, &Message::Goodbye));
     }
 
-    /// Every finishing neighbour equals this peer, and the own chain is safe with those who stay.
-    fn agrees_with_all(&mut self, times: Times) -> bool {
+    /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
+    /// it, and the own chain is safe with those who stay.
+    pub fn delays(&mut self) -> Vec<Delay> {
+        let Some(times) = self.finish.begun else { return Vec::new() };
         let waiting = self.now < times.patience_until;
         let (me, root) = (self.id(), self.state_root());
         let version = self.fold.log().version();
         let own = version.count(&me);
+        let mut delays = self.own_delays();
         let mut holders = 0;
-        for (_, neighbour) in self.neighbours.iter() {
+        for (peer, neighbour) in self.neighbours.iter() {
             let equal = neighbour.digest.as_ref().is_some_and(|(v, r)| v == version && *r == root);
-            if neighbour.finishing && !(neighbour.idle && equal) {
-                return false;
-            }
-            if !neighbour.finishing && waiting {
-                return false;
+            match neighbour.finishing {
+                true if !neighbour.idle => delays.push(Delay::Busy(peer)),
+                true if !equal => delays.push(Delay::Differs(peer)),
+                false if waiting => delays.push(Delay::Trains(peer)),
+                true | false => {}
             }
             holders += usize::from(neighbour.known.count(&me) >= own);
         }
-        holders >= self.neighbours.len().min(2)
+        if holders < self.neighbours.len().min(2) {
+            delays.push(Delay::TooFewHold);
+        }
+        delays
+    }
+
+    fn own_delays(&self) -> Vec<Delay> {
+        let open = self.audits_open();
+        let audits = (open > 0).then_some(Delay::Audits { open });
+        let (asked, wanted) = self.gossip.awaited();
+        let entries = (asked + wanted > 0).then_some(Delay::Entries { asked, wanted });
+        audits.into_iter().chain(entries).collect()
     }
 }

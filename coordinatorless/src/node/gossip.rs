@@ -47,9 +47,9 @@ impl Gossip {
         self.requests.values().chain(payloads).map(|request| request.deadline).min()
     }
 
-    /// Nothing is asked for and nothing waits.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.requests.is_empty() && self.payloads.is_empty()
+    /// Requests that wait for an answer, and payloads that are wanted of whoever has them.
+    pub(super) fn awaited(&self) -> (usize, usize) {
+        (self.requests.len(), self.payloads.len())
     }
 
     /// Keeps an entry to be tried by the next [`Node::retry_pending`].
@@ -183,7 +183,6 @@ impl Node {
             Insertion::Waits { needs, closed } => {
                 if let Some(forger) = closed {
                     self.on_fork_proven(forger, &entry);
-                    self.repeat_evidence(&entry);
                 }
                 for (author, count) in needs.iter() {
                     from.iter().for_each(|peer| self.note(peer, author, count));

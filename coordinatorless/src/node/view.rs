@@ -69,6 +69,7 @@ impl Node {
             self.look_around();
             self.thin_out();
             self.announce_where_unknown();
+            self.give_up_lost_carries();
         }
         if self.view.heal_at <= self.now {
             let lonely = self.neighbours.near_count() == 0;

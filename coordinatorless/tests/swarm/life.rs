@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use murmur_collectives::{Body, ONE_Q16};
-use murmur_coordinatorless::{Event, Input};
+use murmur_coordinatorless::{Delay, Event, Input, Reach};
 
-use crate::net::{Net, World};
+use crate::net::{Net, World, address};
 
 fn founded(world: World, founders: usize, peers: usize) -> Net {
     let mut net = Net::new(world, peers, founders);
@@ -242,4 +242,26 @@ fn every_chain_begins_with_its_enrolment() {
         let first = log.record(&net.id(peer), 0).expect("a chain");
         assert!(matches!(first.entry.header().body, Body::Enroll(_)));
     }
+}
+
+#[test]
+fn an_audit_whose_author_was_not_met_keeps_nobody_from_finishing() {
+    let mut net = founded(World { audit_rate_q16: ONE_Q16, ..World::calm(12) }, 3, 4);
+    net.train(2);
+    net.pass(Duration::from_secs(2));
+    // Peer 0 hears of the next update from others, dials its author for the carry, and meets somebody else there.
+    (net.cut, net.silent) = (true, true);
+    net.disconnect(0, 2);
+    net.author(2);
+    net.pass(Duration::from_secs(2));
+    let stranger = net.id(3);
+    net.handle(0, Input::Connected { peer: stranger, address: address(2), reach: Reach::Direct });
+    net.handle(0, Input::Disconnected { peer: stranger });
+    for peer in 0..2 {
+        net.handle(peer, Input::Finish { patience: Duration::from_secs(1) });
+    }
+    let delays = net.nodes.get_mut(&0).map(murmur_coordinatorless::Node::delays);
+    assert!(delays.is_some_and(|delays| delays.contains(&Delay::Audits { open: 1 })), "the audit is under way");
+    net.pass(Duration::from_secs(30));
+    assert!(net.has_event(0, |event| *event == Event::Finished { agreed: true }), "{}", net.describe());
 }

@@ -77,6 +77,8 @@ pub(crate) struct Net {
     pub(crate) chunks_sent: u64,
     /// While set, dials fail.
     pub(crate) cut: bool,
+    /// While set, dials are not answered.
+    pub(crate) silent: bool,
     /// Of peers that are started from now on.
     pub(crate) config: Config,
 }
@@ -117,6 +119,7 @@ impl Net {
             bytes: 0,
             chunks_sent: 0,
             cut: false,
+            silent: false,
             config: Config::default(),
         }
     }
@@ -286,6 +289,7 @@ impl Net {
                 }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
                 Output::AddressBook { peers } => disk.address_book = peers,
+                Output::Dial { .. } if self.silent => {}
                 Output::Dial { address, .. } => {
                     let other = usize::from(address.port());
                     if self.nodes.contains_key(&other) && !self.cut {
@@ -427,6 +431,6 @@ impl Net {
     }
 }
 
-fn address(peer: usize) -> SocketAddr {
+pub(crate) fn address(peer: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], peer as u16))
 }

@@ -51,6 +51,8 @@ pub(super) struct Process {
     pub(super) segments: Vec<Instant>,
     pub(super) bytes_sent: u64,
     pub(super) finished: Option<Finished>,
+    /// Why it had not finished when it told that last.
+    pub(super) unfinished: Option<String>,
     pub(super) fault: Option<Fault>,
     pub(super) was_frozen: bool,
     peer: Peer,
@@ -114,6 +116,7 @@ impl Process {
                 (EventKind::Joined, Some(peer)) => drop(self.neighbours.insert(peer.clone())),
                 (EventKind::Departed, Some(peer)) => drop(self.neighbours.remove(peer)),
                 (EventKind::CaughtUp, _) => self.ready = true,
+                (EventKind::Unfinished, _) => self.unfinished = Some(event.detail.clone()),
                 _ => {}
             },
             Report::Finished(finished) => {
@@ -154,6 +157,7 @@ impl Fleet {
             segments: Vec::new(),
             bytes_sent: 0,
             finished: None,
+            unfinished: None,
             fault: None,
             was_frozen: false,
             peer,

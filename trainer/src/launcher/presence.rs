@@ -52,6 +52,7 @@ impl Presence {
             | EventKind::Final
             | EventKind::Stalled
             | EventKind::PortMap
+            | EventKind::Unfinished
             | EventKind::Usurped => self.first_time(about, event),
         }
     }

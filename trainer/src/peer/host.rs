@@ -179,6 +179,10 @@ impl Host for PeerHost {
             Event::Stalled { tokens } => self.on_stalled(tokens),
             Event::Resumed => self.on_resumed(),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
+            Event::Unfinished { delays } => {
+                let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
+                self.reporter.event(EventKind::Unfinished, None, format!("not finished yet: {}", delays.join(", ")));
+            }
             Event::IdentityInUse => self.notice(Notice::IdentityInUse),
             Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),
             Event::MemberUp { peer } => tracing::info!(peer = %peer.petname(), "member up"),

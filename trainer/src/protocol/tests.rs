@@ -44,7 +44,7 @@ fn every_event_kind_is_written_as_its_name() {
     use EventKind as K;
     let kinds = [K::Joined, K::Departed, K::AuditPassed, K::AuditFailed, K::Evicted];
     let more = [K::Diverged, K::CaughtUp, K::BadInput, K::Checkpoint, K::SetAside, K::Banned, K::Usurped];
-    let others = [K::Final, K::Stalled, K::PortMap];
+    let others = [K::Final, K::Stalled, K::PortMap, K::Unfinished];
     for kind in kinds.into_iter().chain(more).chain(others) {
         assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
     }

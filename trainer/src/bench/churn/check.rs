@@ -26,7 +26,10 @@ pub(super) fn disagreement(fleet: &Fleet) -> String {
         Some(Finished { version, state_root, updates, .. }) => {
             format!("{}: {updates} updates, set {}, state {}", process.folder, &version[..8], &state_root[..8])
         }
-        None => format!("{}: did not finish", process.folder),
+        None => {
+            let why = process.unfinished.as_deref().unwrap_or("did not finish, and did not say why");
+            format!("{}: {why}", process.folder)
+        }
     };
     format!("the peers did not end with the same state ({})", fleet.living().map(end).collect::<Vec<_>>().join("; "))
 }
