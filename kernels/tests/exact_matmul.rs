@@ -103,6 +103,17 @@ fn zeros_have_the_sign_of_a_sum_from_plus_zero_and_no_number_is_no_number() {
 }
 
 #[test]
+fn a_shape_that_no_slice_has_does_not_wrap_around_to_one() {
+    let half = 1 << (usize::BITS / 2);
+    let refused = Matrix::new(&[], half, half).unwrap_err();
+    assert_eq!(refused.to_string(), format!("matrix: [0] does not fit [{half}, {half}]"));
+    assert!(Matrix::strided(&[0.0; 4], half + 1, 4, half).is_err());
+    let (tall, wide) = (Matrix::new(&[], half, 0).unwrap(), Matrix::new(&[], 0, half).unwrap());
+    let refused = matmul(&pools()[0], tall, wide, Start::Zero, &mut [], &mut Scratch::default()).unwrap_err();
+    assert_eq!(refused.to_string(), format!("matmul: [0] does not fit [{half}, {half}]"));
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_named() {
     let (pool, values) = (&pools()[0], [0.0; 12]);
     let a = Matrix::new(&values, 3, 4).unwrap();

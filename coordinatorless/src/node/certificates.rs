@@ -122,8 +122,6 @@ impl Node {
         let mut certificates: Vec<Certificate> = self.finality.chain[..kept].to_vec();
         certificates.extend(chain[at..].iter().map(|proven| proven.certificate.clone()));
         if let Some(proposal) = chain.last().and_then(whole) {
-            // What this peer said here may name epochs that are not there yet; its positions are taken all the same.
-            self.catch_up.expect_own(self.fold.log().place(&self.id()).seq);
             self.begin_staging(from, certificates, proposal);
         }
     }

@@ -174,7 +174,9 @@ impl Node {
     fn after_offer(&mut self, entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>, inserted: Insertion) {
         let room = self.room();
         match inserted {
-            Insertion::Applied { .. } | Insertion::Known | Insertion::Excluded => {}
+            Insertion::Applied { .. } | Insertion::Known => {}
+            // What builds on it need not wait for it any more.
+            Insertion::Excluded => self.gossip.grow(entry.author()),
             Insertion::Early { epoch } => {
                 from.iter().for_each(|peer| self.seek_epoch(*peer, epoch));
                 let on = entry.author();

@@ -204,6 +204,8 @@ impl Node {
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
                 self.neighbours.forget_fallen();
+                // What this peer said since may have to wait for its past; its positions are taken all the same.
+                self.catch_up.expect_own(old.log().place(&self.id()).seq);
                 self.hold_again(&old);
                 drop(old); // its state goes before the new one is copied for the disk
                 self.catch_up.follow();

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_collectives::{Entry, Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{Config, Draft, Event, Input, Message, Node, Output, Reach, Setup, Stored, Time};
 use murmur_kernels::{CHUNK, TopK, compress, from_f32};
 use rand_chacha::{
@@ -71,6 +71,8 @@ pub(crate) struct Net {
     count: u64,
     links: BTreeSet<(usize, usize)>,
     pub(crate) events: Vec<(usize, Event)>,
+    /// What each peer said at each position of its chain: never two things.
+    said: BTreeMap<(PeerId, u32), Hash>,
     /// Peers whose work every honest auditor finds false.
     pub(crate) cheats: BTreeSet<usize>,
     pub(crate) bytes: u64,
@@ -115,6 +117,7 @@ impl Net {
             count: 0,
             links: BTreeSet::new(),
             events: Vec::new(),
+            said: BTreeMap::new(),
             cheats: BTreeSet::new(),
             bytes: 0,
             chunks_sent: 0,
@@ -259,6 +262,9 @@ impl Net {
                 Output::Append { record, durable } => {
                     if durable {
                         disk.head = Some(record.clone());
+                        let entry = Entry::check(record.entry.clone()).expect("signed by this node");
+                        let (name, hash) = ((entry.author(), entry.seq()), entry.hash());
+                        assert_eq!(*self.said.entry(name).or_insert(hash), hash, "peer {peer} forks its own chain");
                     }
                     disk.entries.push(record);
                 }
@@ -351,10 +357,17 @@ impl Net {
         }
     }
 
-    /// A segment of invented learning: the gradient is random, the carry is too.
+    /// A segment, if the peer may train.
     pub(crate) fn author(&mut self, peer: usize) {
-        let Some(node) = self.nodes.get(&peer).filter(|node| node.is_caught_up()) else { return };
-        let snapshot = node.snapshot();
+        if self.nodes.get(&peer).is_some_and(Node::is_caught_up) {
+            let draft = self.draft(peer);
+            self.handle(peer, Input::Author(Box::new(draft)));
+        }
+    }
+
+    /// A segment of invented learning on what `peer` holds now: the gradient is random, the carry is too.
+    pub(crate) fn draft(&mut self, peer: usize) -> Draft {
+        let snapshot = self.nodes[&peer].snapshot();
         let start = vec![0.0; PARAMETERS];
         let end: Vec<f32> = (0..PARAMETERS).map(|_| (self.rng.next_u64() % 1000) as f32 * 1e-5).collect();
         let (mut residual, mut payload) = (vec![0.0; PARAMETERS], Vec::new());
@@ -366,7 +379,7 @@ impl Net {
         if disk.carries.len() > 2 {
             disk.carries.remove(0);
         }
-        let draft = Draft {
+        Draft {
             base: snapshot.base,
             epoch: snapshot.epoch,
             segment: snapshot.segment,
@@ -376,8 +389,7 @@ impl Net {
             trace: Hash([1; 32]),
             carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),
             carry,
-        };
-        self.handle(peer, Input::Author(Box::new(draft)));
+        }
     }
 
     /// Every live peer authors `rounds` times, with time in between.

@@ -109,8 +109,11 @@ impl Block<'_> {
     fn check(&self, [tall, wide]: [usize; 2]) {
         let ([rows, depth], columns) = (self.left.shape(), self.panels.columns);
         assert!(tall <= ROWS, "a tile that is taller than its room");
+        let piece = self.panels.piece;
+        assert!(depth <= piece || DEPTH.is_multiple_of(piece), "a block that begins within a piece");
         assert!(self.panels.len(depth, wide) <= self.right.len(), "a panel is missing");
-        assert!(columns <= self.stride && (rows - 1) * self.stride + columns <= self.out.len(), "a result too short");
+        let needed = (rows - 1).checked_mul(self.stride).and_then(|last| last.checked_add(columns));
+        assert!(columns <= self.stride && needed.is_some_and(|len| len <= self.out.len()), "a result too short");
     }
 
     /// The tile at a row and a column, over some steps: its panel of the left factor, and where the panels of the right begin.

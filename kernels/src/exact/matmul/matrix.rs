@@ -21,6 +21,12 @@ impl ShapeError {
     pub(crate) fn unless_equal(op: &'static str, left: &[usize], right: &[usize]) -> Result<(), Self> {
         if left == right { Ok(()) } else { Err(Self { op, left: left.to_vec(), right: right.to_vec() }) }
     }
+
+    /// `Ok` if so many numbers are exactly what a matrix has. A shape that no slice has does not wrap around to one.
+    pub(crate) fn unless_filled(op: &'static str, len: usize, shape: [usize; 2]) -> Result<(), Self> {
+        let fits = shape[0].checked_mul(shape[1]) == Some(len);
+        if fits { Ok(()) } else { Err(Self { op, left: vec![len], right: shape.to_vec() }) }
+    }
 }
 
 /// A row-major matrix in a slice, or its transpose.
@@ -40,7 +46,7 @@ impl<'a> Matrix<'a> {
     /// # Errors
     /// The slice is not exactly as long.
     pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        ShapeError::unless_equal("matrix", &[values.len()], &[rows * columns])?;
+        ShapeError::unless_filled("matrix", values.len(), [rows, columns])?;
         Ok(Self { values, rows, columns, stride: columns, transposed: false })
     }
 
@@ -49,8 +55,8 @@ impl<'a> Matrix<'a> {
     /// # Errors
     /// A row is longer than the stride, or the slice ends before the last row does.
     pub fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Result<Self, ShapeError> {
-        let needed = rows.checked_sub(1).map_or(0, |last| last * stride + columns);
-        if columns <= stride && needed <= values.len() {
+        let needed = rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(stride)?.checked_add(columns));
+        if columns <= stride && needed.is_some_and(|len| len <= values.len()) {
             return Ok(Self { values, rows, columns, stride, transposed: false });
         }
         Err(ShapeError { op: "matrix", left: vec![values.len()], right: vec![rows, columns, stride] })

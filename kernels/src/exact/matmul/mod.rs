@@ -115,7 +115,7 @@ pub(crate) fn matmul_then(
 ) -> Result<(), ShapeError> {
     let ([m, k], [depth, n]) = (a.shape(), b.shape());
     ShapeError::unless_equal("matmul", &[k], &[depth])?;
-    ShapeError::unless_equal("matmul", &[out.len()], &[m * n])?;
+    ShapeError::unless_filled("matmul", out.len(), [m, n])?;
     if n == 0 {
         return Ok(());
     }
