@@ -377,8 +377,19 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [(&str, &str); 10] =
-    built_in!["mix", "fast", "wan", "partition", "churn125", "turnover", "byzantine", "thousand", "joins", "nat"];
+const BUILT_IN: [(&str, &str); 11] = built_in![
+    "mix",
+    "fast",
+    "wan",
+    "partition",
+    "churn125",
+    "turnover",
+    "soak",
+    "byzantine",
+    "thousand",
+    "joins",
+    "nat"
+];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -58,6 +58,12 @@ fn what_peers_did_that_come_and_go_becomes_final() {
     }
 }
 
+/// As many as end are killed and come back, or are frozen: whoever is behind goes on from what is final.
+#[test]
+fn a_small_swarm_that_is_never_left_alone_agrees_in_the_end() {
+    hold(&Scenario { seconds: 150, ..built_in("soak") }, 0..2);
+}
+
 #[test]
 fn the_fault_mix_holds_with_other_seeds() {
     hold(&built_in("mix"), 100..200);
