@@ -2,10 +2,13 @@
 //!
 //! `cargo bench -p murmur-kernels --bench exact`; `MURMUR_SIMD` forces an instruction set, `MURMUR_THREADS` a number of threads.
 //! With the word `turns` it computes what it is asked for on standard input, for comparisons that take turns with another program.
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(clippy::unwrap_used)]
+
+mod clock;
 
 use std::hint::black_box;
 
+use clock::computed;
 use murmur_kernels::exact::{Level, Matrix, Pool, Scratch, Start, matmul, multiply_adds};
 
 fn main() {
@@ -21,18 +24,6 @@ fn main() {
     }
     println!("{} on {threads} thread(s)", level.name());
     products(&pool);
-}
-
-/// Seconds that this thread has computed, however often others had its core.
-fn computed() -> f64 {
-    unsafe extern "C" {
-        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
-    }
-    const THREAD: i32 = 3;
-    let mut time = [0; 2];
-    // SAFETY: the C library's function, with room for its result.
-    unsafe { clock_gettime(THREAD, &raw mut time) };
-    time[0] as f64 + 1e-9 * time[1] as f64
 }
 
 /// Seconds of the fastest of some calls.

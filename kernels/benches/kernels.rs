@@ -12,9 +12,12 @@
 // A benchmark is the one place of this crate that reads a clock.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod clock;
+
 use std::hint::black_box;
 use std::time::Instant;
 
+use clock::computed;
 use murmur_kernels::simd::Level;
 use murmur_kernels::{
     AdamW, CHUNK, Carry, Direction, TopK, Weight, adamw, compress, fold, global_norm, state_root, to_f32, validate,
@@ -179,19 +182,6 @@ fn seconds(alone: bool, work: impl FnOnce()) -> f64 {
     let (start, computed_before) = (Instant::now(), computed());
     work();
     if alone { computed() - computed_before } else { start.elapsed().as_secs_f64() }
-}
-
-/// Seconds that this thread has computed.
-#[allow(unsafe_code)]
-fn computed() -> f64 {
-    unsafe extern "C" {
-        fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
-    }
-    const THREAD: i32 = 3;
-    let mut time = [0; 2];
-    // SAFETY: the C library's function, with room for its result.
-    unsafe { clock_gettime(THREAD, &raw mut time) };
-    time[0] as f64 + 1e-9 * time[1] as f64
 }
 
 /// An instruction level and a pool of threads.

@@ -75,7 +75,7 @@ pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Resul
         Err(error) => return Err(unreadable(error)),
     };
     let settled = match file {
-        Some(mut file) => parse(&mut file, room)?.map_err(unreadable)?.filter(|_| file.is_whole()),
+        Some(mut file) => parse(&mut file, room.zeros()?).map_err(unreadable)?.filter(|_| file.is_whole()),
         None => None,
     };
     if settled.is_none() {
@@ -84,27 +84,19 @@ pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Resul
     Ok(settled)
 }
 
-/// What a file holds, if its lengths fit; not to be believed before the file has proved whole. The outer error is that
-/// there is no room for the state.
-fn parse(file: &mut whole::Reading, room: &Room) -> Result<io::Result<Option<Settled>>, Failure> {
-    let (generation, proof) = match parse_proof(file, room.parameters() as u64) {
-        Ok(Some(parsed)) => parsed,
-        Ok(None) => return Ok(Ok(None)),
-        Err(error) => return Ok(Err(error)),
-    };
-    let mut state = room.zeros()?;
+/// What a file holds, if its lengths fit, the state in the room given; not to be believed before the file has proved whole.
+fn parse(file: &mut whole::Reading, mut state: State) -> io::Result<Option<Settled>> {
+    let Some((generation, proof)) = parse_proof(file, state.len() as u64)? else { return Ok(None) };
     let mut bytes = [0; 8 * PIECE];
     for integers in state.chunks_mut(PIECE) {
         let bytes = &mut bytes[..8 * integers.len()];
-        if let Err(error) = file.read_exact(bytes) {
-            return Ok(Err(error));
-        }
+        file.read_exact(bytes)?;
         integers
             .iter_mut()
             .zip(bytes.as_chunks::<8>().0)
             .for_each(|(value, bytes)| *value = i64::from_le_bytes(*bytes));
     }
-    Ok(Ok(Some(Settled { generation, proof, state })))
+    Ok(Some(Settled { generation, proof, state }))
 }
 
 /// All before the state; `None` if the lengths do not fit what is there.
