@@ -150,10 +150,14 @@ impl World {
         late.map(|(at, _)| at).collect()
     }
 
-    /// Lets a little time pass; whoever is done with its segment finishes, if all are to.
+    /// Lets a little time pass; whoever is done with its segment finishes, if all are to. Not one that still comes: it would
+    /// leave with nothing, and dials nobody once it is told to.
     fn step(&mut self) {
         if self.is_finishing {
-            let idle = |machine: &Machine| machine.is_honest() && machine.is_live() && machine.segment.is_none();
+            let idle = |machine: &Machine| {
+                let is_there = machine.node.as_ref().is_some_and(Node::is_caught_up);
+                machine.is_honest() && !machine.is_stopped && is_there && machine.segment.is_none()
+            };
             for at in 0..self.machines.len() {
                 if idle(&self.machines[at]) && !core::mem::replace(&mut self.machines[at].is_finishing, true) {
                     self.tell(at, Word::Finish);
