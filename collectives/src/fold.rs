@@ -5,7 +5,7 @@
 //!
 //! Contract: [`Fold::insert`] either applies an entry wholly or changes nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
@@ -247,18 +247,41 @@ impl Fold {
         if norm.0 == update.norm { Ok(()) } else { Err(Refused::Norm) }
     }
 
-    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight, and so may
-    /// what others have built on.
+    /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight that is not
+    /// final, and so may what others have built on.
     fn payloads_needed(&self, entry: &Entry) -> Vec<(PeerId, u32)> {
-        if self.is_built_on(entry) {
-            return self.payloads_missing(|_| true);
+        let again = self.is_built_on(entry) || matches!(entry.header().body, Body::Equivocation(_));
+        if again {
+            return self.payloads_to_weigh_again(Some(entry));
         }
-        let judged = match &entry.header().body {
-            Body::Verdict(verdict) if !verdict.passed => Some(verdict.author),
-            Body::Equivocation(_) => None,
-            Body::Enroll(_) | Body::Update(_) | Body::Verdict(_) => return Vec::new(),
-        };
-        self.payloads_missing(|record| judged.is_none_or(|author| author == record.entry.author()))
+        let Some(judged) = entry.verdict().filter(|verdict| !verdict.passed) else { return Vec::new() };
+        let disputed = self.disputed(Some(entry));
+        let from = disputed.get(&judged.author).copied().unwrap_or(judged.seq);
+        self.payloads_missing(|record| record.entry.author() == judged.author && record.entry.seq() >= from)
+    }
+
+    /// Payloads without which not everything that is not final can be weighed again, as [`Fold::finalize`] and forks do: those
+    /// of all that is not final, and of what verdicts that are not final either, `new` with them, may void or no longer void.
+    /// Of the rest who began at a final frontier has none, nor need it any.
+    fn payloads_to_weigh_again(&self, new: Option<&Entry>) -> Vec<(PeerId, u32)> {
+        let (settled, disputed) = (&self.epochs.newest().view, self.disputed(new));
+        self.payloads_missing(|record| {
+            let (author, seq) = (record.entry.author(), record.entry.seq());
+            !settled.contains(&author, seq) || disputed.get(&author).is_some_and(|from| seq >= *from)
+        })
+    }
+
+    /// The first update of each author that a verdict found false, of those that are not final and of `new`.
+    fn disputed(&self, new: Option<&Entry>) -> BTreeMap<PeerId, u32> {
+        let settled = &self.epochs.newest().view;
+        let held = self.log.records().map(|record| record.entry.as_ref());
+        let open = held.filter(|entry| !settled.contains(&entry.author(), entry.seq()));
+        let mut disputed = BTreeMap::new();
+        for verdict in open.chain(new).filter_map(Entry::verdict).filter(|verdict| !verdict.passed) {
+            let first = disputed.entry(verdict.author).or_insert(verdict.seq);
+            *first = verdict.seq.min(*first);
+        }
+        disputed
     }
 
     /// Updates of which `concerned` holds and whose payload is not held.

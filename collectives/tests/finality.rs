@@ -4,8 +4,8 @@
 mod support;
 
 use murmur_collectives::{
-    Ballot, Body, Certificate, Enroll, Entry, Fold, Foundation, Header, Identity, Insertion, Invalid, Judgement,
-    Proposal, Refused, Resumption, Signed, Vote,
+    Ballot, Body, Certificate, Enroll, Entry, Fold, Foundation, Hash, Header, Identity, Insertion, Invalid, Judgement,
+    Proposal, Refused, Resumption, Signed, Update, Vote,
 };
 use support::{Said, Swarm, next_header, offer, offer_until_quiet, run, shuffled, verdict};
 
@@ -311,6 +311,24 @@ fn a_newcomer_begins_at_a_final_frontier_and_counts_alike() {
     swarm.share_all();
     (0..3).for_each(|_| drop(epoch(&mut swarm, 0..4)));
     assert_eq!(swarm.fold(3).state_root(), swarm.fold(0).state_root());
+}
+
+#[test]
+fn a_newcomer_needs_no_payloads_of_what_is_final_to_take_out_a_fork() {
+    let mut swarm = swarm();
+    (0..3).for_each(|_| drop(epoch(&mut swarm, 0..4)));
+    swarm.peers[1].fold = Fold::resume(run(), swarm.rules.clone(), resumption(swarm.fold(0), false)).unwrap();
+    let held = swarm.update(3, 1e-3);
+    swarm.share_all();
+    let body = Body::Update(Update { trace: Hash([7; 32]), ..held.entry.update().unwrap().clone() });
+    let twin = Entry::sign(&swarm.peers[3].identity, Header { body, ..held.entry.to_header() });
+    let proof = swarm.say(0, Body::Equivocation(murmur_collectives::Equivocation::of(&held.entry, &twin)), None);
+    let taken_in = offer(&mut swarm.peers[1].fold, &proof);
+    assert!(matches!(taken_in, Insertion::Applied { .. }), "{taken_in:?}");
+    assert_eq!(swarm.fold(1).state_root(), swarm.fold(0).state_root());
+    share_among(&mut swarm, 0..3);
+    (0..3).for_each(|_| drop(epoch(&mut swarm, 0..3)));
+    assert_eq!(swarm.fold(1).state_root(), swarm.fold(0).state_root());
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Fold {
         let (view, number) = (proposal.view(), self.epochs.number());
         let late = |r: &Record| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq());
         let changes = self.log.forked().next().is_some() || self.log.records().any(late);
-        if changes { self.payloads_missing(|_| true) } else { Vec::new() }
+        if changes { self.payloads_to_weigh_again(None) } else { Vec::new() }
     }
 
     /// Makes a certified frontier final: takes out what came too late for it, and prunes. Returns what was taken out.

@@ -51,6 +51,8 @@ pub(super) struct Process {
     pub(super) segments: Vec<Instant>,
     pub(super) bytes_sent: u64,
     pub(super) finished: Option<Finished>,
+    /// Whom it evicted, in hex.
+    evicted: BTreeSet<String>,
     /// Why it had not finished when it told that last.
     pub(super) unfinished: Option<String>,
     pub(super) fault: Option<Fault>,
@@ -116,6 +118,7 @@ impl Process {
                 (EventKind::Joined, Some(peer)) => drop(self.neighbours.insert(peer.clone())),
                 (EventKind::Departed, Some(peer)) => drop(self.neighbours.remove(peer)),
                 (EventKind::CaughtUp, _) => self.ready = true,
+                (EventKind::Evicted, Some(peer)) => drop(self.evicted.insert(peer.clone())),
                 (EventKind::Unfinished, _) => self.unfinished = Some(event.detail.clone()),
                 _ => {}
             },
@@ -157,6 +160,7 @@ impl Fleet {
             segments: Vec::new(),
             bytes_sent: 0,
             finished: None,
+            evicted: BTreeSet::new(),
             unfinished: None,
             fault: None,
             was_frozen: false,
@@ -249,9 +253,14 @@ impl Fleet {
         Ok(true)
     }
 
-    /// What was wrong with processes that ended by themselves.
+    /// What was wrong with processes that ended by themselves, and with those that found an honest peer false.
     pub(super) fn complaints(&self) -> Vec<String> {
-        self.processes.iter().filter_map(Process::complaint).collect()
+        let ended = self.processes.iter().filter_map(Process::complaint);
+        let evicting = self.processes.iter().flat_map(|process| {
+            let name = |peer: &String| format!("the peer of folder {} evicted honest {}", process.folder, &peer[..12]);
+            process.evicted.iter().map(name)
+        });
+        ended.chain(evicting).collect()
     }
 
     /// Tells everybody to exit and waits for it. Those that do not are killed and named.
