@@ -22,6 +22,11 @@ impl Log {
             return Admission::Known;
         }
         if self.is_excluded(epochs, entry) {
+            // All before one that is late is late, too. But before one that names another history its author may have said
+            // what belongs to this one.
+            if entry.epoch() >= epochs.oldest_open() && seq > self.place(&author).seq {
+                return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
+            }
             return self.admit_excluded(entry);
         }
         if entry.epoch() > epochs.number() {

@@ -55,6 +55,9 @@ fn disagreement(sight: &Sight<'_>, one: &Glance, other: &Glance) -> Option<Strin
     }
     let [a, b] = [one, other].map(|glance| sight.machines[glance.at].node.as_ref().map(Node::fold));
     let (a, b) = (a?, b?);
+    if a.epochs().names() != b.epochs().names() {
+        return None; // two histories that have yet to meet: each leaves out what belongs to the other
+    }
     if a.log().forked().chain(b.log().forked()).next().is_some() {
         return None; // what counts as common depends on which branch each holds
     }
