@@ -107,6 +107,8 @@ pub struct Log {
     /// Each author's newest excluded entry, as long as no final frontier names a later one.
     excluded: BTreeMap<PeerId, Arc<Entry>>,
     gaps: Vec<Gap>,
+    /// What proofs of forks cut off since the newest frontier was final: a decided one may name it all the same.
+    severed: Vec<Record>,
     /// Bases of late with different authors, so that entries hold the list of authors together.
     bases: VecDeque<VersionVector>,
 }

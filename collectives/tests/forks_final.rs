@@ -104,3 +104,21 @@ fn what_comes_back_weighs_in_what_was_built_on_it_before_the_frontier_is_final()
     let after = swarm.update(0, 1e-3);
     assert!(swarm.fold(0).log().is_past_whole(&after.entry));
 }
+
+#[test]
+fn what_all_have_cut_since_they_voted_for_it_is_there_when_it_is_decided() {
+    let Built { mut swarm, proof, .. } = built_on_a_branch();
+    let proposal = swarm.fold(1).candidate().expect("enough was done");
+    tell(&mut swarm, 2, 1);
+    let certificate = certify(&swarm, &proposal);
+    for peer in 0..3 {
+        let fold = &mut swarm.peers[peer].fold;
+        assert!(fold.log().version().contains(&proof.entry.author(), proof.entry.seq()), "it knows of the fork");
+        assert!(!fold.holds(&proposal), "it has cut the branch");
+        fold.expect_final(&proposal);
+        assert!(fold.holds(&proposal), "peer {peer} had the branch");
+        fold.finalize(&certificate, proposal.clone()).unwrap();
+        assert_eq!(root_of_the_final(fold), proposal.frontier.state, "peer {peer}");
+    }
+    assert_eq!(swarm.fold(0).state_root(), swarm.fold(1).state_root());
+}

@@ -212,9 +212,14 @@ impl Fold {
         view.iter().flat_map(open).all(|record| self.builds_on(view, &record.entry))
     }
 
-    /// Says what is about to be final, so that a forked author's entries up to there are taken in.
+    /// Says what is about to be final, so that a forked author's entries up to there are taken in: those that were held before
+    /// the fork was known, at once.
     pub fn expect_final(&mut self, proposal: &Proposal) {
         self.log.set_target(&proposal.rows);
+        for Record { entry, payload, .. } in self.log.take_severed() {
+            // Whatever does not fit yet is asked for like everything that is missing.
+            let _ = self.insert(entry.as_ref().clone(), payload);
+        }
     }
 
     /// Whether exactly the entries of `proposal` are held, so that it can be made final.

@@ -79,7 +79,26 @@ impl Log {
         let at = chain.index(kept);
         let cut = chain.records.split_off(at);
         self.version.set(author, chain.count());
+        self.severed.extend(cut.iter().cloned());
         cut
+    }
+
+    /// What forks cut off and what is about to be final names, in order. Those who decided had it when they voted, and may all
+    /// have cut it since.
+    pub(crate) fn take_severed(&mut self) -> Vec<Record> {
+        let is_named = |row: &Row, record: &Record| {
+            record.entry.author() == row.author
+                && record.entry.seq() + 1 == row.count
+                && record.entry.hash() == row.head
+        };
+        let branch = |row: &&Row| self.severed.iter().any(|record| is_named(row, record));
+        let rows: Vec<Row> = self.target.values().filter(branch).copied().collect();
+        let named = |record: &mut Record| {
+            rows.iter().any(|row| record.entry.author() == row.author && record.entry.seq() < row.count)
+        };
+        let mut named: Vec<Record> = self.severed.extract_if(.., named).collect();
+        named.sort_by_key(|record| (record.entry.author(), record.entry.seq()));
+        named
     }
 
     pub(crate) fn record_mut(&mut self, author: &PeerId, seq: u32) -> Option<&mut Record> {
@@ -135,6 +154,7 @@ impl Log {
             out.extend(self.exclude_of(author, epochs));
         }
         self.settled = epochs.newest().view.clone();
+        self.severed.clear();
         self.excluded.retain(|author, entry| self.settled.count(author) <= entry.seq());
         out
     }

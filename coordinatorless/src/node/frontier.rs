@@ -386,6 +386,7 @@ impl Node {
     /// A frontier is certified: it becomes final as soon as it is held.
     pub(super) fn decide(&mut self, certificate: Certificate, proposal: Proposal) {
         self.fold.expect_final(&proposal);
+        self.set_changed();
         let known = self.finality.pending.replace((certificate, proposal));
         self.begin_getting(known.map(|(certificate, _)| certificate.frontier.name()));
         self.finalize_pending();
