@@ -165,7 +165,7 @@ impl Fold {
             Admission::Known => return Insertion::Known,
             Admission::Waits { needs } => {
                 // A payload that is missing is asked for when the entry's turn comes.
-                let payloads_held = self.payloads_needed(&entry).is_empty();
+                let payloads_held = self.payloads_needed(&entry, false).is_empty();
                 let heeded = if payloads_held { self.heed_evidence(&entry) } else { None };
                 let closed = heeded.map(|(author, cut)| {
                     self.settle_all(&cut);
@@ -185,12 +185,12 @@ impl Fold {
         if let Err(refused) = self.check_payload(&entry, payload.as_deref()) {
             return Insertion::Refused(refused);
         }
-        let missing = self.payloads_needed(&entry);
+        let is_built_on = self.is_built_on(&entry);
+        let missing = self.payloads_needed(&entry, is_built_on);
         if !missing.is_empty() {
             return Insertion::NeedsPayloads(missing);
         }
         self.log.keep_base(&mut entry);
-        let is_built_on = self.is_built_on(&entry);
         let voided = self.append(&Arc::new(entry), payload);
         if is_built_on {
             self.weigh_again();
@@ -249,9 +249,8 @@ impl Fold {
 
     /// Payloads without which the voiding that `entry` may cause cannot be computed. A fork may change any weight that is not
     /// final, and so may what others have built on.
-    fn payloads_needed(&self, entry: &Entry) -> Vec<(PeerId, u32)> {
-        let again = self.is_built_on(entry) || matches!(entry.header().body, Body::Equivocation(_));
-        if again {
+    fn payloads_needed(&self, entry: &Entry, is_built_on: bool) -> Vec<(PeerId, u32)> {
+        if is_built_on || matches!(entry.header().body, Body::Equivocation(_)) {
             return self.payloads_to_weigh_again(Some(entry));
         }
         let Some(judged) = entry.verdict().filter(|verdict| !verdict.passed) else { return Vec::new() };

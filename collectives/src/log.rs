@@ -107,7 +107,8 @@ pub struct Log {
     /// Each author's newest excluded entry, as long as no final frontier names a later one.
     excluded: BTreeMap<PeerId, Arc<Entry>>,
     gaps: Vec<Gap>,
-    /// What proofs of forks cut off since the newest frontier was final: a decided one may name it all the same.
+    /// What proofs of forks cut off since the newest frontier was final: a decided one may name it all the same. No more than
+    /// its authors had open when it was cut, as a closed chain takes nothing in but what is decided.
     severed: Vec<Record>,
     /// Bases of late with different authors, so that entries hold the list of authors together.
     bases: VecDeque<VersionVector>,
@@ -132,6 +133,11 @@ impl Log {
     /// Records of `author` from position `seq` on.
     pub fn from(&self, author: &PeerId, seq: u32) -> &[Record] {
         self.chains.get(author).map_or(&[], |chain| &chain.records[chain.index(seq)..])
+    }
+
+    /// What proofs of forks cut off and is kept aside until the next frontier is final.
+    pub fn severed(&self) -> &[Record] {
+        &self.severed
     }
 
     /// All records that are not pruned, by author, each chain in order.

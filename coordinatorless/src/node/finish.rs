@@ -40,6 +40,14 @@ pub enum Delay {
     TooFewHold,
 }
 
+impl Delay {
+    /// All of them in one line.
+    pub fn list(delays: &[Self]) -> String {
+        let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
+        delays.join(", ")
+    }
+}
+
 impl core::fmt::Display for Delay {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

@@ -13,7 +13,7 @@ use super::Node;
 pub struct Footprint {
     /// The state θ.
     pub state: usize,
-    /// Entries and payloads of the set.
+    /// Entries and payloads of the set, and of what forks cut off.
     pub log: usize,
     /// A final frontier's state, as long as somebody fetches it.
     pub final_state: usize,
@@ -44,10 +44,10 @@ impl Footprint {
 impl Node {
     /// Counts what this peer keeps in memory. Takes time in proportion to the log.
     pub fn footprint(&self) -> Footprint {
-        let state = size_of_val(self.fold.state());
+        let (state, log) = (size_of_val(self.fold.state()), self.fold.log());
         Footprint {
             state,
-            log: self.fold.log().records().map(record_bytes).sum(),
+            log: log.records().chain(log.severed()).map(record_bytes).sum(),
             final_state: self.finals.rebuilt_bytes(),
             blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
             waiting: self.gossip.held_bytes(),

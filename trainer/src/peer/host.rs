@@ -8,7 +8,7 @@ use std::{
 };
 
 use murmur_collectives::{Hash, PeerId};
-use murmur_coordinatorless::{Compacted, Event, Node, PeerAddress, StoredEntry};
+use murmur_coordinatorless::{Compacted, Delay, Event, Node, PeerAddress, StoredEntry};
 use murmur_quic::{Host, ToldOff};
 
 use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
@@ -180,8 +180,8 @@ impl Host for PeerHost {
             Event::Resumed => self.on_resumed(),
             Event::Finished { agreed: _ } => self.notice(Notice::Finished),
             Event::Unfinished { delays } => {
-                let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
-                self.reporter.event(EventKind::Unfinished, None, format!("not finished yet: {}", delays.join(", ")));
+                let detail = format!("not finished yet: {}", Delay::list(&delays));
+                self.reporter.event(EventKind::Unfinished, None, detail);
             }
             Event::IdentityInUse => self.notice(Notice::IdentityInUse),
             Event::MemberDown { peer, reason } => tracing::info!(peer = %peer.petname(), ?reason, "member down"),

@@ -9,6 +9,5 @@ pub(super) const NAME: &str = "finishing";
 
 /// What is said of a peer that could not leave.
 pub(super) fn sentence(at: Place, delays: &[Delay]) -> String {
-    let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
-    format!("peer {at} never finished: {}", delays.join(", "))
+    format!("peer {at} never finished: {}", Delay::list(delays))
 }

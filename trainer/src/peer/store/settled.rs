@@ -68,14 +68,14 @@ pub(super) fn logs(dir: &Path) -> Vec<String> {
 /// another size, is set aside.
 pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Result<Option<Settled>, Failure> {
     let path = dir.join(FINAL);
-    let unreadable = |error| Failure::io(Exit::Checkpoint, "read", &path, &error);
+    let unreadable = |error: io::Error| Failure::io(Exit::Checkpoint, "read", &path, &error);
     let file = match whole::Reading::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
     let settled = match file {
-        Some(mut file) => parse(&mut file, room.zeros()?).map_err(unreadable)?.filter(|_| file.is_whole()),
+        Some(mut file) => parse(&mut file, room, &unreadable)?.filter(|_| file.is_whole()),
         None => None,
     };
     if settled.is_none() {
@@ -84,9 +84,20 @@ pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Resul
     Ok(settled)
 }
 
-/// What a file holds, if its lengths fit, the state in the room given; not to be believed before the file has proved whole.
-fn parse(file: &mut whole::Reading, mut state: State) -> io::Result<Option<Settled>> {
-    let Some((generation, proof)) = parse_proof(file, state.len() as u64)? else { return Ok(None) };
+/// What a file holds, if its lengths fit; not to be believed before the file has proved whole.
+fn parse(
+    file: &mut whole::Reading,
+    room: &Room,
+    unreadable: &impl Fn(io::Error) -> Failure,
+) -> Result<Option<Settled>, Failure> {
+    let proof = parse_proof(file, room.parameters() as u64).map_err(unreadable)?;
+    let Some((generation, proof)) = proof else { return Ok(None) };
+    let mut state = room.zeros()?;
+    read_state(file, &mut state).map_err(unreadable)?;
+    Ok(Some(Settled { generation, proof, state }))
+}
+
+fn read_state(file: &mut whole::Reading, state: &mut [i64]) -> io::Result<()> {
     let mut bytes = [0; 8 * PIECE];
     for integers in state.chunks_mut(PIECE) {
         let bytes = &mut bytes[..8 * integers.len()];
@@ -96,7 +107,7 @@ fn parse(file: &mut whole::Reading, mut state: State) -> io::Result<Option<Settl
             .zip(bytes.as_chunks::<8>().0)
             .for_each(|(value, bytes)| *value = i64::from_le_bytes(*bytes));
     }
-    Ok(Some(Settled { generation, proof, state }))
+    Ok(())
 }
 
 /// All before the state; `None` if the lengths do not fit what is there.

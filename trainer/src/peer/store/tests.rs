@@ -279,6 +279,16 @@ fn a_frontier_of_another_model_is_set_aside() {
 }
 
 #[test]
+fn a_frontier_of_no_use_is_set_aside_also_where_there_is_no_room_for_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.compact(&compacted(1, &[1])).unwrap();
+    let none = Room::new(PARAMETERS + 1, 0, &dir.path().join("not there"));
+    let (_, stored) = Store::open(dir.path(), PeerId([0; 32]), &none, &Reporter).unwrap();
+    assert!(stored.compacted.is_none() && dir.path().join("final.damaged-0").exists());
+}
+
+#[test]
 fn a_state_in_files_is_stored_and_found_like_one_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let room = Room::new(OF_CHUNKS, 0, dir.path());
