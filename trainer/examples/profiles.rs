@@ -1,8 +1,8 @@
-//! The default run's step under both numeric profiles, in turns: see `experiments/exact`.
+//! A training step under both numeric profiles, in turns: see `experiments/exact`.
 //!
-//! `RAYON_NUM_THREADS=1 cargo run --release -p murmur --example profiles -- [turns] [steps]`. For each turn it prints what a
-//! step (forward, backward, AdamW) took by the wall and by the processor's clock, first exact, then class, and at the end the
-//! medians and their ratio.
+//! `RAYON_NUM_THREADS=1 cargo run --release -p murmur --example profiles -- [turns [steps [sequences [context d_model layers
+//! heads]]]]`; without a shape, the default run's. For each turn it prints what a step (forward, backward, AdamW) took by the
+//! wall and by the processor's clock, first exact, then class, and at the end the medians and their ratio.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Instant;
@@ -12,12 +12,19 @@ use murmur::numeric::Numeric;
 use murmur_kernels::{AdamW, adamw};
 
 const OPTIMIZER: AdamW = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
-const SEQUENCES: usize = 2;
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|word| word.parse::<usize>().unwrap());
-    let (turns, steps) = (numbers.next().unwrap_or(5), numbers.next().unwrap_or(20));
-    let mut trainees = [Numeric::Exact, Numeric::Class].map(Trainee::new);
+    let numbers: Vec<usize> = std::env::args().skip(1).map(|word| word.parse().unwrap()).collect();
+    let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
+    let (turns, steps, sequences) = (number(0, 5), number(1, 20), number(2, 2));
+    let default = ModelConfig::default();
+    let config = ModelConfig {
+        context: number(3, default.context),
+        d_model: number(4, default.d_model),
+        layers: number(5, default.layers),
+        heads: number(6, default.heads),
+    };
+    let mut trainees = [Numeric::Exact, Numeric::Class].map(|numeric| Trainee::new(numeric, config, sequences));
     let mut times: [Vec<[f64; 2]>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..turns {
         for (trainee, times) in trainees.iter_mut().zip(&mut times) {
@@ -49,12 +56,11 @@ struct Trainee {
 }
 
 impl Trainee {
-    fn new(numeric: Numeric) -> Self {
-        let config = ModelConfig::default();
+    fn new(numeric: Numeric, config: ModelConfig, sequences: usize) -> Self {
         let params = initial_params(&config, &[0; 32]);
         let [grad, m, v] = [(); 3].map(|()| vec![0.0; params.len()]);
-        let bytes: Vec<u8> = (0..=SEQUENCES * config.context).map(|i| (i * i + 7 * i) as u8).collect();
-        let batch = Batch::in_a_row(SEQUENCES, config.context, &bytes);
+        let bytes: Vec<u8> = (0..=sequences * config.context).map(|i| (i * i + 7 * i) as u8).collect();
+        let batch = Batch::in_a_row(sequences, config.context, &bytes);
         let replica = numeric.replica(config, 1).unwrap();
         let mut trainee = Self { name: replica.class(), replica, params, grad, m, v, batch, steps: 0 };
         trainee.turn(2);

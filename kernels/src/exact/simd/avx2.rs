@@ -7,7 +7,8 @@ use super::super::matmul::tile::{Tile, tile};
 use super::{Kernel, LANES, Row, Simd};
 use crate::simd::Level;
 
-type Pair = [__m256; 2];
+/// Lanes 0 to 7, and 8 to 15.
+pub(super) type Pair = [__m256; 2];
 
 /// The proof that this CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -200,29 +201,43 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sum(self, v: Pair) -> f32 {
         // SAFETY: `self` proves that the CPU has the instructions.
-        unsafe {
-            let eight = _mm256_add_ps(v[0], v[1]);
-            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-        }
+        unsafe { sum(v) }
     }
 
     #[inline(always)]
     fn largest(self, v: Pair) -> f32 {
-        // SAFETY: `self` proves that the CPU has the instructions. `max` of two is the first if it is greater, else the second.
-        unsafe {
-            let eight = _mm256_max_ps(v[0], v[1]);
-            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
-        }
+        // SAFETY: `self` proves that the CPU has the instructions.
+        unsafe { largest(v) }
     }
 
     #[inline(always)]
     unsafe fn tile(self, job: Tile) {
         // SAFETY: the caller's promise, passed on.
         unsafe { tile::<Self, 6, 1>(self, job) }
+    }
+}
+
+/// See [`Simd::sum`].
+#[inline(always)]
+pub(super) unsafe fn sum([low, high]: Pair) -> f32 {
+    // SAFETY: the caller's proof that the CPU has the instructions.
+    unsafe {
+        let eight = _mm256_add_ps(low, high);
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+}
+
+/// See [`Simd::largest`]. `max` of two is the first if it is greater, else the second.
+#[inline(always)]
+pub(super) unsafe fn largest([low, high]: Pair) -> f32 {
+    // SAFETY: the caller's proof that the CPU has the instructions.
+    unsafe {
+        let eight = _mm256_max_ps(low, high);
+        let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
     }
 }
 

@@ -4,6 +4,7 @@
 use core::arch::x86_64::*;
 
 use super::super::matmul::tile::{Tile, tile};
+use super::avx2::{self, Pair};
 use super::{Kernel, LANES, Row, Simd};
 use crate::simd::Level;
 
@@ -167,12 +168,24 @@ impl Simd for Avx512 {
                 let high = _mm512_permutex2var_ps(first[lane], HIGH, second[lane]);
                 for (step, pair) in [low, high].into_iter().enumerate() {
                     let place = into.add((8 * step + lane) * stride);
-                    _mm256_storeu_ps(place, _mm512_castps512_ps256(pair));
-                    let upper = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(pair));
-                    _mm256_storeu_pd(place.add(4 * stride).cast(), upper);
+                    let [lower, upper] = halves(pair);
+                    _mm256_storeu_ps(place, lower);
+                    _mm256_storeu_ps(place.add(4 * stride), upper);
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        // SAFETY: `self` proves that the CPU has the instructions, and with them those of AVX2.
+        unsafe { avx2::sum(halves(v)) }
+    }
+
+    #[inline(always)]
+    fn largest(self, v: __m512) -> f32 {
+        // SAFETY: `self` proves that the CPU has the instructions, and with them those of AVX2.
+        unsafe { avx2::largest(halves(v)) }
     }
 
     #[inline(always)]
@@ -180,6 +193,13 @@ impl Simd for Avx512 {
         // SAFETY: the caller's promise, passed on.
         unsafe { tile::<Self, 8, 3>(self, job) }
     }
+}
+
+/// Lanes 0 to 7, and 8 to 15.
+#[inline(always)]
+unsafe fn halves(v: __m512) -> Pair {
+    // SAFETY: the caller's proof that the CPU has the instructions.
+    unsafe { [_mm512_castps512_ps256(v), _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v)))] }
 }
 
 /// Lanes of two registers: quarters 0 and 1 of each, in turns; then quarters 2 and 3.
