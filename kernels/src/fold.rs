@@ -1,5 +1,7 @@
 //! The fold of DESIGN §1: θ(S) = θ₀ − Σ W(u) · decode(u), in integers.
 
+use std::iter;
+
 use rayon::prelude::*;
 
 use crate::error::CodecError;
@@ -107,8 +109,8 @@ impl Folding {
         debug_assert!(undone.is_ok(), "these chunks were accepted before");
     }
 
-    /// Applies as many chunks as `state` has, and returns the reader behind them. A chunk is applied when the next one has been read
-    /// and its part of the state asked for, so that memory is never idle.
+    /// Applies as many chunks as `state` has, and returns the reader behind them. While a chunk is applied, the places of the
+    /// next one, which has been read, are asked for, so that memory is never idle.
     fn apply<'a>(
         &self,
         mut reader: ChunkReader<'a>,
@@ -120,15 +122,15 @@ impl Folding {
         let layouts = layouts(self.k, state.len());
         for ((chunk, layout), state) in layouts.enumerate().zip(state.chunks_mut(CHUNK)) {
             let read = reader.next(layout, now);
-            if read.is_ok() {
-                now.indices().iter().for_each(|&index| prefetch(&state[usize::from(index)]));
-            }
-            scatter(&reader, before, steps(before.levels, self.weight, direction), waiting);
+            let next = if read.is_ok() { now.indices() } else { &[] };
+            let mut places = next.iter().map(|&index| &state[usize::from(index)]);
+            scatter(&reader, before, steps(before.levels, self.weight, direction), waiting, &mut places);
+            places.for_each(prefetch);
             read.map_err(|error| (error, chunk * CHUNK))?;
             core::mem::swap(&mut now, &mut before);
             waiting = state;
         }
-        scatter(&reader, before, steps(before.levels, self.weight, direction), waiting);
+        scatter(&reader, before, steps(before.levels, self.weight, direction), waiting, iter::empty());
         Ok(reader)
     }
 }
@@ -143,10 +145,21 @@ pub(crate) fn steps(levels: Levels, weight: Weight, direction: Direction) -> [[i
     }
 }
 
-fn scatter(reader: &ChunkReader<'_>, chunk: &Sent, steps: [[i64; 2]; 2], state: &mut [i64]) {
+/// Adds what a chunk sends to its part of the state, and for each entry asks for one of the places that come next: all at once
+/// would be more than a processor can wait for.
+fn scatter<'a>(
+    reader: &ChunkReader<'_>,
+    chunk: &Sent,
+    steps: [[i64; 2]; 2],
+    state: &mut [i64],
+    mut places: impl Iterator<Item = &'a i64>,
+) {
     for (batch, indices) in chunk.indices().chunks(BATCH).enumerate() {
         let (mut signs, mut sizes) = reader.batch(chunk, batch);
         for &index in indices {
+            if let Some(place) = places.next() {
+                prefetch(place);
+            }
             let step = steps[(signs & 1) as usize][(sizes & 1) as usize];
             let value = &mut state[usize::from(index)];
             *value = value.wrapping_add(step);

@@ -1,8 +1,7 @@
 //! A hint to the memory system.
 //!
-//! A fold touches one state value in 64, so it waits for memory, not for arithmetic. Asking for all values of a chunk before
-//! the first is changed lets the waits overlap and halves its time; asking a chunk earlier, or around the second cache,
-//! was no faster. Nothing depends on the hint; elsewhere than on x86-64 it is not given.
+//! A fold touches one state value in 64, so it waits for memory, not for arithmetic. Asking for the values of the next chunk
+//! while one is changed lets the waits overlap. Nothing depends on the hint; elsewhere than on x86-64 it is not given.
 
 /// Asks for the cache line in which `value` begins.
 #[inline(always)]
