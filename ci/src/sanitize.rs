@@ -62,7 +62,8 @@ fn levels() -> Vec<&'static str> {
 }
 
 fn address_sanitizer(host: &str, folder: &Path, level: &str) -> Command {
-    let mut command = Command::new(&format!("cargo test --release {TESTS} --target {host} --target-dir"));
+    let mut command =
+        Command::new(&format!("cargo test --release --no-fail-fast {TESTS} --target {host} --target-dir"));
     command.words.push(folder.display().to_string());
     let flags = "-Zsanitizer=address -Cdebug-assertions=on";
     let environment = [("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", flags), ("MURMUR_SIMD", level)];

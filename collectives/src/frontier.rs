@@ -22,7 +22,8 @@
 //! would let nothing follow; without the votes, one that only its voter heard of would be waited for in vain.
 //!
 //! **Exclusion.** When G₍e₎ is final, an entry outside it whose author knew no newer epoch than e − 2 leaves the set on every
-//! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing. Until a
+//! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing. Where epochs are
+//! shorter than segments, voters wait for what was under way when the newest became final, up to three epochs' work. Until a
 //! frontier contains an author's enrolment its entries know no epoch but the enrolment's, so that they leave with it: else
 //! those who heard of the author before would hold what those who hear of it later could not judge.
 //!

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn bits_move_to_any_place() {
-        let bytes: Vec<u8> = (0..40).map(|i| i * 37 + 5).collect();
+        let bytes: Vec<u8> = (0..40u8).map(|i| i.wrapping_mul(37).wrapping_add(5)).collect();
         for (before, count) in [(0, 0), (3, 1), (5, 56), (7, 57), (1, 300), (8, 320)] {
             let mut out = Vec::new();
             let mut bits = BitWriter::new(&mut out, 50);

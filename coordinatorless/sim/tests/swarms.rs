@@ -36,6 +36,22 @@ fn a_swarm_holds_whose_epochs_are_shorter_than_its_votes() {
     hold(&built_in("fast"), 0..40);
 }
 
+/// An epoch is less than what all add in the time of one segment, and deciding one takes less than a segment. What was under way
+/// when a frontier became final does not know it, so it must be part of the next one.
+#[test]
+fn epochs_shorter_than_segments_leave_out_nothing() {
+    let mut scenario = Scenario { peers: 16, founders: 16, newcomers: 0, seconds: 200, ..quiet() };
+    (scenario.work.segment_ms, scenario.work.segment_spread_percent) = (20_000, 50);
+    scenario.work.frontier_every_tokens = vec![1000];
+    scenario.checks.liveness_ms = 60_000;
+    for seed in 0..2 {
+        let Report { violations, figures, .. } = run_seed(&scenario, seed);
+        assert!(violations.is_empty(), "{violations:#?}");
+        assert!(figures.epochs >= 4, "seed {seed}: {figures:#?}");
+        assert_eq!(figures.tokens, 100 * figures.authored, "seed {seed}: an update has 100: {figures:#?}");
+    }
+}
+
 /// In these all voters are killed between proposing, committing and hearing of it.
 #[test]
 fn votes_and_what_was_excluded_outlive_restarts_of_everyone() {

@@ -64,6 +64,12 @@ pub(super) struct Finality {
     /// When what was heard is told to a neighbour again: votes may be lost.
     pub(super) tell_at: Time,
     pub(super) stalled: bool,
+    /// Who has added no update since the newest frontier was final, of those who worked before, and how many each had then.
+    pub(super) at_work: BTreeMap<PeerId, u32>,
+    /// Tokens there are, and since when.
+    pub(super) grown: (u64, Time),
+    /// When those are not waited for any longer, if they are.
+    pub(super) hurries_at: Option<Time>,
 }
 
 impl Finality {
@@ -91,6 +97,9 @@ impl Finality {
             waited: 0,
             tell_at: Time::default(),
             stalled: false,
+            at_work: BTreeMap::new(),
+            grown: (0, Time::default()),
+            hurries_at: None,
         }
     }
 
@@ -104,7 +113,7 @@ impl Finality {
         if let Some(rounds) = self.rounds.take().filter(|rounds| !rounds.abstains()) {
             self.signing = Some(rounds.signing().clone());
         }
-        (self.round_began, self.pending, self.stalled) = (None, None, false);
+        (self.round_began, self.pending, self.hurries_at, self.stalled) = (None, None, None, false);
         (self.getting, self.offers_at) = (Getting::default(), Time::default());
         (self.waited, self.undecided_since, self.committed_at) = (0, None, Time::default());
         self.proposals.clear();
@@ -152,11 +161,10 @@ impl Node {
         if !self.catch_up.is_done() || self.finality.pending.is_some() {
             return;
         }
-        let since = self.tokens_since_final();
         let clock = self.clock();
         let patience = self.patience();
         self.rounds().set_clock(clock, patience);
-        if self.finality.round_began.is_none() && since >= self.finality.rules.frontier_every_tokens {
+        if self.finality.round_began.is_none() && self.is_due() {
             self.begin_round();
             self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
         }
@@ -396,6 +404,7 @@ impl Node {
     pub(super) fn begin_epoch(&mut self) {
         self.set_changed();
         self.finality.begin_epoch();
+        self.finality.at_work = self.at_work();
         self.gossip.payloads.clear(); // what still needs one asks again
     }
 

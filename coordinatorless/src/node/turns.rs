@@ -1,6 +1,6 @@
 //! When a round of making work final begins and ends, whose turn it is to offer, and how much work there may be that is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Node,
@@ -19,6 +19,10 @@ const OPEN_EPOCHS_MAX: u64 = 12;
 /// not final is then of those who had reached the bound and are gone, at most: those who are left outweigh them.
 const ROUNDS_UNTIL_MORE: u32 = 4;
 const MORE_MAX: u32 = 4;
+
+/// With so many epochs' work not final, a round begins whoever is at work: weights have not begun to fade then. So it does when
+/// nobody has added anything for [`PATIENCE`].
+const HURRIES_AFTER: u64 = 3;
 
 /// First rounds' time without a decision after which work alone may decide, and a lock may fade.
 const PATIENCE: u32 = 4;
@@ -41,10 +45,13 @@ impl Node {
     }
 
     pub(super) fn next_final_deadline(&self) -> Option<Time> {
-        let over = self.finality.round_began.map(|_| self.finality.over_at)?;
+        let Some(began) = self.finality.round_began else {
+            return self.finality.hurries_at.filter(|_| self.finality.pending.is_none());
+        };
+        let over = self.finality.over_at;
         let offered = self.finality.rounds.as_ref().is_some_and(Rounds::has_proposed);
         let turn = self.turn_at().filter(|at| *at > self.now && !offered);
-        Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(self.finality.round_began?)))
+        Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(began)))
     }
 
     /// A round that did not decide is over, a late one as soon as it is split for good; or it is time to tell again what was
@@ -68,6 +75,39 @@ impl Node {
             self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
             self.tell_again();
         }
+    }
+
+    /// Whether the first round of an epoch may begin: enough was done, and everybody who is there has added what it was at
+    /// when the newest frontier became final. That may have begun too early to name that frontier; then the next one is to
+    /// contain it, or else leaves it out for good. Where peers are many and epochs short, that would be much of all work.
+    pub(super) fn is_due(&mut self) -> bool {
+        let (clock, now, since) = (self.clock(), self.now, self.tokens_since_final());
+        if self.finality.grown.0 != clock {
+            self.finality.grown = (clock, now);
+        }
+        let every = self.finality.rules.frontier_every_tokens;
+        let hurries_at = self.finality.grown.1 + self.config.round_timeout * PATIENCE;
+        let hurries = since / HURRIES_AFTER >= every || now >= hurries_at;
+        let waits = since >= every && !hurries && self.is_anyone_at_work();
+        self.finality.hurries_at = waits.then_some(hurries_at);
+        since >= every && !waits
+    }
+
+    /// Whether somebody who is there still has to add what it was at when the newest frontier became final.
+    fn is_anyone_at_work(&mut self) -> bool {
+        let log = self.fold.log();
+        self.finality.at_work.retain(|author, had| log.segments(author) <= *had && !log.is_forked(author));
+        let at_work = &self.finality.at_work;
+        !at_work.is_empty() && self.there().iter().any(|peer| at_work.contains_key(peer))
+    }
+
+    /// Those who did work lately, and how many updates each has added.
+    pub(super) fn at_work(&self) -> BTreeMap<PeerId, u32> {
+        let (log, newest) = (self.fold.log(), self.fold.epochs().newest());
+        let is_open = |peer: &PeerId| log.last_update(peer).is_some_and(|r| !newest.view.contains(peer, r.entry.seq()));
+        let authors = log.version().iter().map(|(author, _)| author);
+        let worked = authors.filter(|peer| newest.frontier.weight(peer) > 0 || is_open(peer));
+        worked.map(|peer| (peer, log.segments(&peer))).collect()
     }
 
     pub(super) fn begin_round(&mut self) {
