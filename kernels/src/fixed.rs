@@ -93,7 +93,8 @@ mod tests {
     fn the_conversion_rounds_once_to_even() {
         let mut out = [0.0; 2];
         to_f32(&[(1 << 24) + 1, (1 << 24) + 3], &mut out);
-        assert_eq!(out, [16_777_216.0 / 2f32.powi(40), 16_777_220.0 / 2f32.powi(40)]);
+        let unit = (1u64 << 40) as f32;
+        assert_eq!(out, [16_777_216.0 / unit, 16_777_220.0 / unit]);
         assert_eq!(from_f32(&[f32::from_bits(0x2b00_0000)]).unwrap(), [0], "half of 2^-40 is a tie");
     }
 }

@@ -175,6 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "millions of parameters take hours there")]
     fn a_good_payload_is_cut_into_parts_and_a_bad_one_is_not() {
         for (k, params) in [(64, 2 * PART), (3000, PART + 1), (4096, 3 * PART - 5)] {
             let k = TopK::new(k).unwrap();

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn levels_grow_from_2_to_the_minus_31_to_1_836() {
         assert!(TABLE.is_sorted_by(|a, b| a < b));
-        assert_eq!(level_f32(0), 0.5f32.powi(31));
+        assert_eq!(level_f32(0), 1.0 / (1u64 << 31) as f32);
         assert_eq!(level_f32(255), 235.0 / 128.0);
     }
 
