@@ -18,6 +18,9 @@ use thiserror::Error;
 
 use crate::model::{Layout, ModelConfig, ModelConfigError};
 
+/// Extension of a file that is being written.
+pub(crate) const PART: &str = "safetensors.part";
+
 const STATE: &str = "murmur.state";
 const STATE_ROOT: &str = "murmur.state_root";
 const RUN_ID: &str = "murmur.run_id";
@@ -113,9 +116,13 @@ impl Checkpoint {
     /// # Panics
     /// If the state does not fit the model: a bug of the caller.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let part = path.with_extension("safetensors.part");
+        let part = path.with_extension(PART);
         let written = self.write_part(&part).and_then(|()| replace(path, &part));
-        written.map_err(|error| CheckpointError::Write { path: path.to_owned(), error })
+        written.map_err(|error| {
+            // Half a file helps nobody, and takes the room that was missing.
+            let _ = fs::remove_file(&part);
+            CheckpointError::Write { path: path.to_owned(), error }
+        })
     }
 
     /// Reads a file and checks it against its own state root.

@@ -15,7 +15,6 @@ mod status;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
-    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
 
@@ -23,10 +22,11 @@ use clap::{Parser, error::ErrorKind};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    crash::{self, Audience},
     error::Failure,
     explain::Exit,
     numeric::check_forced_level,
-    output::{Format, Output},
+    output::{Format, Output, is_closed},
 };
 
 pub use arguments::{
@@ -48,17 +48,12 @@ pub fn main() -> ExitCode {
 
 fn carry_out(cli: &Cli) -> ExitCode {
     log(&cli.command);
+    crash::install(cli.command.audience());
     let mut output = Output::new(cli.command.format());
-    let result = catch_unwind(AssertUnwindSafe(|| dispatch(cli, &mut output)));
-    let failure = match result {
-        Ok(Ok(())) => return Exit::Ok.into(),
-        Ok(Err(failure)) => failure,
-        // The panic's own message is on stderr already.
-        Err(_) => Failure::new(Exit::Bug, "murmur stopped because of a mistake in itself"),
-    };
+    let Err(failure) = dispatch(cli, &mut output).and_then(|()| output.check()) else { return Exit::Ok.into() };
     let exit = failure.exit();
     match &cli.command {
-        Command::Peer(_) => peer::report(failure),
+        Command::Peer(_) => peer::log(failure),
         Command::Run(_)
         | Command::Join(_)
         | Command::Sample(_)
@@ -90,7 +85,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Config(arguments) => pages::config(arguments, output),
         Command::Explain(arguments) => pages::explain(arguments, output),
         Command::Completions { shell } => {
-            pages::completions(*shell);
+            pages::completions(*shell, output);
             Ok(())
         }
         Command::Peer(arguments) => peer::peer(arguments),
@@ -100,15 +95,14 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
 /// Help and version are answers; the rest is a usage error. clap's own text says what and where.
 fn not_understood(error: &clap::Error, arguments: &[OsString]) -> Exit {
     let answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    // Without a stdout or stderr there is nobody to tell.
-    let _ = error.print();
+    let printed = error.print();
     if answer {
-        return Exit::Ok;
+        return if printed.is_err_and(|error| !is_closed(&error)) { Exit::DiskFull } else { Exit::Ok };
     }
     if arguments.iter().any(|argument| argument == "--json") {
         let text = error.to_string();
         let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        println!("{}", Failure::new(Exit::Usage, sentence).to_json());
+        Output::new(Format::Json).page("", &Failure::new(Exit::Usage, sentence).to_json());
     }
     Exit::Usage
 }
@@ -130,6 +124,15 @@ impl Command {
             // A peer says itself what is wrong, to its launcher.
             Self::Peer(_) => false,
             Self::Status(_) | Self::Peers(_) | Self::Config(_) | Self::Explain(_) | Self::Completions { .. } => false,
+        }
+    }
+
+    /// Who hears of a crash.
+    fn audience(&self) -> Audience {
+        match (self, self.format()) {
+            (Self::Peer(_), _) => Audience::Launcher,
+            (_, Format::Json) => Audience::Program,
+            (_, Format::Text) => Audience::Person,
         }
     }
 

@@ -34,7 +34,7 @@ impl Failure {
         let exit = if full { Exit::DiskFull } else { exit };
         let failure = Self::new(exit, format!("could not {doing} {}", path.display())).because(error);
         if full {
-            failure.hint("Free some space, or pass --state-dir with a folder on another disk.")
+            failure.hint("Free some space elsewhere on that disk, or use a folder on another one.")
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             failure.hint("Check who owns it, or choose another place.")
         } else {
@@ -119,7 +119,7 @@ impl Failure {
 }
 
 /// A full disk keeps its own exit code, whatever was being done.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -40,13 +40,15 @@ pub enum Exit {
     Diverged = 50,
     /// A figure that was asked for was not reached.
     TargetMissed = 51,
+    /// A thread, task or process of murmur ended that may not.
+    Crashed = 70,
     /// Nothing is wrong for good: start it again.
     TryAgain = 75,
 }
 
 impl Exit {
     /// Every code, ascending.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Bug,
         Self::Usage,
@@ -61,6 +63,7 @@ impl Exit {
         Self::IdentityInUse,
         Self::Diverged,
         Self::TargetMissed,
+        Self::Crashed,
         Self::TryAgain,
     ];
 
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_promised_ones() {
         let codes = Exit::ALL.map(Exit::code);
-        assert_eq!(codes, [0, 1, 2, 10, 20, 21, 30, 32, 40, 42, 45, 46, 50, 51, 75]);
+        assert_eq!(codes, [0, 1, 2, 10, 20, 21, 30, 32, 40, 42, 45, 46, 50, 51, 70, 75]);
     }
 
     #[test]

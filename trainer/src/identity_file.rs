@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use data_encoding::HEXLOWER;
@@ -15,8 +16,15 @@ use crate::{error::Failure, explain::Exit};
 
 /// Name of the file in a peer's state folder.
 const NAME: &str = "identity";
+/// Name while it is being written.
+const FRESH: &str = "identity.new";
 /// What the file starts with; the secret follows in hex.
 const PREFIX: &str = "murmur-identity-1 ";
+
+/// How long a lock is waited for whose holder may be about to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is tried.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// A new identity from the operating system's randomness.
 ///
@@ -35,13 +43,21 @@ pub fn generate() -> Result<Identity, Failure> {
 /// # Errors
 /// [`Exit::Config`] when the file cannot be written or is already there; [`Exit::DiskFull`].
 pub fn save(dir: &Path, identity: &Identity) -> Result<(), Failure> {
-    let path = dir.join(NAME);
+    let (path, fresh) = (dir.join(NAME), dir.join(FRESH));
     let write = || -> io::Result<()> {
-        let mut file = private().write(true).create_new(true).open(&path)?;
+        if path.exists() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // Under another name first: a full disk must not leave half an identity.
+        let mut file = private().write(true).create(true).truncate(true).open(&fresh)?;
         writeln!(file, "{PREFIX}{}", HEXLOWER.encode(&identity.secret()))?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&fresh, &path)
     };
-    write().map_err(|error| Failure::io(Exit::Config, "write", &path, &error))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&fresh);
+        Failure::io(Exit::Config, "write", &path, &error)
+    })
 }
 
 /// Whether `dir` holds an identity.
@@ -58,6 +74,23 @@ pub struct HeldIdentity {
 }
 
 impl HeldIdentity {
+    /// As [`open`](Self::open), but waits a little for a process that is about to end: one whose launcher was killed needs a
+    /// moment to notice.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_soon(dir: &Path) -> Result<Self, Failure> {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match Self::open(dir) {
+                Err(failure) if failure.exit() == Exit::IdentityInUse && Instant::now() < deadline => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Reads the identity in `dir` and locks it.
     ///
     /// # Errors
@@ -83,7 +116,15 @@ impl HeldIdentity {
     }
 }
 
-/// Whether another process holds the identity in `dir`. Only good for an early, friendly refusal.
+/// Whether another process holds the identity in `dir` and keeps it. Only good for an early, friendly refusal.
+///
+/// # Errors
+/// As [`HeldIdentity::open_soon`].
+pub fn check_free_soon(dir: &Path) -> Result<(), Failure> {
+    HeldIdentity::open_soon(dir).map(drop)
+}
+
+/// Whether another process holds the identity in `dir` at this moment.
 ///
 /// # Errors
 /// As [`HeldIdentity::open`].
@@ -153,6 +194,28 @@ mod tests {
         assert_eq!(check_free(dir.path()).unwrap_err().exit(), Exit::IdentityInUse);
         drop(held);
         assert!(check_free(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_in_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &generate().unwrap()).unwrap();
+        let held = HeldIdentity::open(dir.path()).unwrap();
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| check_free_soon(dir.path()));
+            drop(held);
+            waiting.join().unwrap()
+        });
+        assert!(waiting.is_ok());
+    }
+
+    #[test]
+    fn what_a_crash_left_of_an_identity_does_not_stand_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FRESH), "murmur-ident").unwrap();
+        assert!(!exists(dir.path()));
+        save(dir.path(), &generate().unwrap()).unwrap();
+        assert!(HeldIdentity::open(dir.path()).is_ok() && !dir.path().join(FRESH).exists());
     }
 
     #[test]

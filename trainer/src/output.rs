@@ -2,16 +2,22 @@
 
 mod bar;
 mod json;
+mod table;
 mod text;
 
+pub(crate) use table::{Column, table, terminal_width};
 pub(crate) use text::{bytes, short};
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
 
 use serde_json::Value;
 
 use crate::{
     error::Failure,
+    explain::Exit,
     launcher::{Happening, Opening, Round, Summary},
     protocol::Started,
 };
@@ -31,7 +37,9 @@ pub struct Output {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
     bar: Option<bar::Bar>,
-    closed: bool,
+    /// The first error of writing to stdout.
+    broken: Option<io::Error>,
+    opened: bool,
     concluded: bool,
 }
 
@@ -45,16 +53,45 @@ impl Output {
 
     /// To anything else, without a bar.
     pub fn to(format: Format, stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
-        Self { format, stdout, stderr, bar: None, closed: false, concluded: false }
+        Self { format, stdout, stderr, bar: None, broken: None, opened: false, concluded: false }
     }
 
-    /// Whether whoever read stdout has left.
-    pub fn is_closed(&self) -> bool {
-        self.closed
+    /// Why there is no use in going on: whoever read stdout has left, or it cannot be written.
+    pub fn end_of_output(&self) -> Option<String> {
+        let error = self.broken.as_ref()?;
+        Some(if is_closed(error) {
+            "Nobody reads the output any more.".to_owned()
+        } else {
+            format!("The output cannot be written: {error}.")
+        })
+    }
+
+    /// Whether a program reads what is shown.
+    pub fn is_for_programs(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether the first screen was shown.
+    pub fn has_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Whether all that was shown was written. That a reader left early, as `head` does, is no error.
+    ///
+    /// # Errors
+    /// [`Exit::DiskFull`]; [`Exit::Device`] for anything else that keeps stdout from being written.
+    pub fn check(&self) -> Result<(), Failure> {
+        match &self.broken {
+            Some(error) if !is_closed(error) => {
+                Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), error))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The first screen.
     pub fn opening(&mut self, opening: &Opening) {
+        self.opened = true;
         match self.format {
             Format::Text => self.data(&text::opening(opening)),
             Format::Json => self.data(&line(&json::opening(opening))),
@@ -129,8 +166,15 @@ impl Output {
     fn data(&mut self, text: &str) {
         let stdout = &mut self.stdout;
         let written = suspended(self.bar.as_ref(), || writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
-        self.closed |= written.is_err();
+        if let Err(error) = written {
+            self.broken.get_or_insert(error);
+        }
     }
+}
+
+/// Whether writing failed because whoever read has left.
+pub(crate) fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// An object as one line, its schema first, where a reader looks for it.

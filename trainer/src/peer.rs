@@ -8,8 +8,10 @@ mod address_book;
 mod auditing;
 mod bootstrap;
 mod checkpoints;
+mod divergence;
 mod host;
 mod learner;
+mod leftovers;
 mod link;
 mod pace;
 mod report;
@@ -20,7 +22,7 @@ mod store;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicU64, mpsc},
     time::Duration,
 };
 
@@ -28,6 +30,7 @@ use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::{Config, Node, Setup};
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 
+use crate::crash::{Part, endless, enter};
 use crate::data::{Corpus, DataSource};
 use crate::error::Failure;
 use crate::explain::Exit;
@@ -110,15 +113,18 @@ fn run_reporting(options: PeerOptions, reporter: &Reporter) -> Result<(), Failur
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Device, "cannot start the network runtime").because(error))?;
-    let result = runtime.block_on(start(options, reporter));
+    let work = Arc::default();
+    reporter.keep_beating(Arc::clone(&work))?;
+    let result = runtime.block_on(start(options, reporter, work));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
-    let held = HeldIdentity::open(&options.state_dir)?;
+async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) -> Result<(), Failure> {
+    let held = HeldIdentity::open_soon(&options.state_dir)?;
     let identity = held.identity().clone();
-    let commands = link::read_commands();
+    leftovers::sweep(&options.state_dir);
+    let commands = link::read_commands()?;
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
     let worker = worker(&options, &manifest)?;
@@ -162,7 +168,7 @@ async fn start(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure>
     });
     reporter.started(started.clone());
     let (requests, inbox) = tokio::sync::mpsc::channel(64);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::new(work));
     let source = StatusSource {
         started,
         begun: std::time::Instant::now(),
@@ -206,7 +212,8 @@ async fn run_parts(
     let quorum = manifest.rules.audit_quorum;
     let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), quorum, options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
-    tokio::spawn(link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone()));
+    let obey = link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone());
+    tokio::spawn(endless(Part::Obey, obey));
     let told = *reporter;
     let own = OwnAddresses::tell(transport.local_addr(), &requests, options.port_map, move |news| {
         told.event(EventKind::PortMap, None, news.to_string());
@@ -227,13 +234,15 @@ async fn run_parts(
         patience: options.patience,
         joined: options.ticket.is_some(),
     };
-    let learning = std::thread::Builder::new().name("learner".to_owned()).spawn(move || {
+    let learning = std::thread::Builder::new().name(Part::Learner.name().to_owned()).spawn(move || {
+        enter(Part::Learner);
         let result = learner.run();
         // The node stops with the learner, whatever the reason.
         let _ = requests.blocking_send(Request::Stop);
         result
     });
     let learning = learning.map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))?;
+    enter(Part::Driver);
     let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
     let _ = notices.send(Notice::Halt);
     own.retire().await;
@@ -242,7 +251,7 @@ async fn run_parts(
     let joined = tokio::task::spawn_blocking(move || learning.join()).await;
     match joined {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) | Err(_) => Err(Failure::new(Exit::Bug, "the learner stopped unexpectedly")),
+        Ok(Err(_)) | Err(_) => Err(Failure::new(Exit::Crashed, "the learner stopped unexpectedly")),
     }
 }
 

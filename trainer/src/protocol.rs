@@ -8,7 +8,8 @@
 //!    update and `excluded` after final frontiers, in any order.
 //! 3. `finished`, when the token budget is reached or after `drain`. It keeps serving what others still miss, and
 //!    may send `finished` again if its set grew since: the last one counts. It exits on `halt` or end of file.
-//! 4. `error`, at any time: the reason why it is about to exit with `code`.
+//! 4. `alive` every second, from the first moment to the last.
+//! 5. `error`, at any time: the reason why it is about to exit with `code`.
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
@@ -33,6 +34,9 @@ pub enum Report {
     /// Something happened that a reader may want to know.
     #[serde(rename = "murmur.peer.event/1")]
     Event(Event),
+    /// The process lives.
+    #[serde(rename = "murmur.peer.alive/1")]
+    Alive(Alive),
     /// The peer trains no more.
     #[serde(rename = "murmur.peer.finished/1")]
     Finished(Finished),
@@ -261,8 +265,14 @@ pub struct Finished {
     /// The newest final frontier.
     #[serde(default)]
     pub final_epoch: u32,
-    /// Why it stopped: `budget`, `drained` or `evicted`.
+    /// Why it stopped: `budget`, `drained`, `diverged` or `evicted`.
     pub reason: String,
+    /// The checkpoint file of this state; absent when none was written.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
+    /// What is wrong although the peer finished: its checkpoint could not be written, or training diverged.
+    #[serde(default)]
+    pub fault: Option<Fault>,
 }
 
 /// An update that joined the set of a peer: for its author, the moment before it is announced.
@@ -283,7 +293,15 @@ pub struct Excluded {
     pub counts: BTreeMap<String, u32>,
 }
 
-/// Why a peer is about to exit.
+/// Said every second from the start of the process to its end, whatever else the peer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// How much the peer has done since its process started, counted in inner steps, batches measured and requests heard. It
+    /// has no unit: only whether it grows means something.
+    pub work: u64,
+}
+
+/// Why a peer is about to exit, or what is wrong with how it finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The exit code, see `murmur explain`.

@@ -84,6 +84,8 @@ pub(crate) fn finished(index: usize) -> Finished {
         chains: std::collections::BTreeMap::from([(peer_id(index), 41)]),
         final_epoch: 5,
         reason: "budget".to_owned(),
+        checkpoint: Some(format!("/tmp/peer-{index}/checkpoint-000000000080000.safetensors")),
+        fault: None,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     error::Failure,
     explain::Exit,
     identity_file::{self, create_folder},
+    shell::shell_word,
 };
 
 /// Name of the manifest in a peer's folder.
@@ -38,6 +39,9 @@ pub enum Origin {
     /// It joined with a ticket.
     Join,
 }
+
+/// Peers that cannot go on, by index, and why.
+pub type Broken = Vec<(usize, Failure)>;
 
 /// A folder that is known to be murmur's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +77,28 @@ impl StateDir {
             return Err(existing.occupied());
         }
         let dir = Self::mark(path, Origin::Run, run_id, identities.len(), machine)?;
-        for (index, identity) in identities.iter().enumerate() {
+        let fill = |(index, identity): (usize, &Identity)| {
             let peer = dir.peer(index);
             create_folder(&peer)?;
             identity_file::save(&peer, identity)?;
-            write_durably(&peer.join(MANIFEST), manifest)?;
+            write_durably(&peer.join(MANIFEST), manifest)
+        };
+        match identities.iter().enumerate().try_for_each(fill) {
+            Ok(()) => Ok(dir),
+            Err(failure) => {
+                dir.discard();
+                Err(failure)
+            }
         }
-        Ok(dir)
+    }
+
+    /// Removes what was made for a run that did not start, so that it stands in nobody's way. A folder that holds anything
+    /// else stays.
+    pub fn discard(self) {
+        // What cannot be removed is named when somebody uses the folder again.
+        (0..self.peers()).for_each(|index| drop(fs::remove_dir_all(self.peer(index))));
+        let _ = fs::remove_file(self.path.join(MARKER));
+        let _ = fs::remove_dir(&self.path);
     }
 
     /// Opens or makes the folder for joining a run. Who joined before joins as the same peer.
@@ -96,25 +115,47 @@ impl StateDir {
         let peer = dir.peer(0);
         create_folder(&peer)?;
         if identity_file::exists(&peer) {
-            identity_file::check_free(&peer)?;
+            identity_file::check_free_soon(&peer)?;
         } else {
             identity_file::save(&peer, &identity_file::generate()?)?;
         }
         Ok(dir)
     }
 
-    /// Opens the folder of a run that this machine started, to go on with it.
+    /// Opens the folder of a run that this machine started, to go on with it. Says which of its peers cannot, and why: one
+    /// that is damaged, or taken by another process, does not keep the others from going on.
     ///
     /// # Errors
-    /// [`Exit::Checkpoint`] when there is no such run; [`Exit::IdentityInUse`] when it is still running.
-    pub fn for_resume(path: &Path) -> Result<Self, Failure> {
-        let nothing = || {
-            Failure::new(Exit::Checkpoint, format!("{} does not hold a run to resume", path.display()))
-                .hint("Name the folder a run printed as `state` when it started.")
+    /// [`Exit::Checkpoint`] when there is no such run; what is wrong with the first peer when all of them cannot go on.
+    pub fn for_resume(path: &Path) -> Result<(Self, Broken), Failure> {
+        let failure = Failure::new(Exit::Checkpoint, format!("{} does not hold a run to resume", path.display()));
+        if let Some(run) = Self::of_peer_folder(path) {
+            let command = format!("murmur run --resume {}", shell_word(&run.path));
+            return Err(failure.hint(format!("It is the folder of one peer. {command} goes on with the whole run.")));
+        }
+        let dir = match Self::open(path) {
+            Ok(Some(dir)) if dir.marker.origin == Origin::Run => dir,
+            Ok(Some(_)) => return Err(failure.hint("It was made by murmur join: join again with the same ticket.")),
+            Ok(None) => return Err(failure.hint("Name the folder that a run printed as `state` when it started.")),
+            Err(error) if error.exit() == Exit::Config => {
+                return Err(failure.hint("Name the folder that a run printed as `state` when it started."));
+            }
+            Err(error) => return Err(error),
         };
-        let dir = Self::open(path)?.filter(|dir| dir.marker.origin == Origin::Run).ok_or_else(nothing)?;
-        (0..dir.peers()).try_for_each(|index| identity_file::check_free(&dir.peer(index)))?;
-        Ok(dir)
+        let check = |index: usize| identity_file::check_free_soon(&dir.peer(index)).err().map(|why| (index, why));
+        let broken: Broken = (0..dir.peers()).filter_map(check).collect();
+        match broken.first() {
+            Some((_, why)) if broken.len() == dir.peers() => Err(why.clone()),
+            Some(_) | None => Ok((dir, broken)),
+        }
+    }
+
+    /// The run that this machine started and whose peer's folder `path` is.
+    fn of_peer_folder(path: &Path) -> Option<Self> {
+        let path = path.canonicalize().ok()?;
+        let dir = Self::open(path.parent()?).ok().flatten()?;
+        let ours = dir.marker.origin == Origin::Run;
+        (0..dir.peers()).any(|index| ours && dir.peer(index).file_name() == path.file_name()).then_some(dir)
     }
 
     /// The folder.
@@ -154,7 +195,7 @@ impl StateDir {
         let Some(index) = (0..dir.peers()).find(|index| ours && dir.peer(*index).file_name() == name) else {
             return Ok(None);
         };
-        identity_file::check_free(&dir.peer(index))?;
+        identity_file::check_free_soon(&dir.peer(index))?;
         Ok(Some((dir, index)))
     }
 
@@ -184,7 +225,7 @@ impl StateDir {
         let marker =
             Marker { schema: "murmur.state/1".to_owned(), origin, run_id: HEXLOWER.encode(&run_id), peers, machine };
         let text = serde_json::to_vec_pretty(&marker).expect("a marker holds only strings and numbers");
-        write_durably(&path.join(MARKER), &text)?;
+        write_durably(&path.join(MARKER), &text).inspect_err(|_| drop(fs::remove_dir(path)))?;
         // Where the shell is does not matter to the peers.
         let path = path.canonicalize().map_err(|error| Failure::io(Exit::Config, "open", path, &error))?;
         Ok(Self { path, marker })
@@ -195,7 +236,7 @@ impl StateDir {
         match self.marker.origin {
             Origin::Run => failure.hint(format!(
                 "To go on with it: murmur run --resume {}. Else pass another --state-dir.",
-                self.path.display()
+                shell_word(&self.path)
             )),
             Origin::Join => failure.hint("Pass another --state-dir."),
         }
@@ -245,17 +286,22 @@ fn foreign(path: &Path) -> Failure {
         .hint("Pass --state-dir with an empty folder or one that does not exist yet.")
 }
 
-/// Writes a file and flushes it to the disk.
+/// Writes a file whole or not at all, and flushes it to the disk.
 ///
 /// # Errors
 /// [`Exit::Config`]; [`Exit::DiskFull`].
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fresh = path.with_extension("new");
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(path)?;
+        let mut file = fs::File::create(&fresh)?;
         io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&fresh, path)
     };
-    write().map_err(|error| Failure::io(Exit::Config, "write", path, &error))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&fresh);
+        Failure::io(Exit::Config, "write", path, &error)
+    })
 }
 
 #[cfg(test)]
@@ -272,13 +318,53 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("deep/run");
         let made = StateDir::create_run(&path, [3; 32], b"manifest", &identities(), vec!["a=b".into()]).unwrap();
-        let found = StateDir::for_resume(&path).unwrap();
+        let (found, broken) = StateDir::for_resume(&path).unwrap();
+        assert!(broken.is_empty());
         assert_eq!((found.run_id(), found.peers()), ([3; 32], 2));
         assert_eq!(found.machine_settings(), ["a=b"]);
         assert_eq!(fs::read(made.peer(1).join(MANIFEST)).unwrap(), b"manifest");
         let held = identity_file::HeldIdentity::open(&found.peer(1)).unwrap();
         assert_eq!(held.identity().peer_id(), identities()[1].peer_id());
+        let (_, broken) = StateDir::for_resume(&path).unwrap();
+        assert_eq!(
+            broken.iter().map(|(index, why)| (*index, why.exit())).collect::<Vec<_>>(),
+            [(1, Exit::IdentityInUse)]
+        );
+        let _other = identity_file::HeldIdentity::open(&found.peer(0)).unwrap();
         assert_eq!(StateDir::for_resume(&path).unwrap_err().exit(), Exit::IdentityInUse);
+    }
+
+    #[test]
+    fn a_peer_without_its_identity_does_not_keep_the_others_from_going_on() {
+        let root = tempfile::tempdir().unwrap();
+        let made = StateDir::create_run(root.path(), [3; 32], b"", &identities(), vec![]).unwrap();
+        fs::remove_file(made.peer(0).join("identity")).unwrap();
+        let (_, broken) = StateDir::for_resume(root.path()).unwrap();
+        assert_eq!(broken.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
+        fs::write(made.peer(1).join("identity"), "rubbish").unwrap();
+        assert_eq!(StateDir::for_resume(root.path()).unwrap_err().exit(), Exit::Config);
+    }
+
+    #[test]
+    fn the_folder_of_a_peer_leads_to_its_run() {
+        let root = tempfile::tempdir().unwrap();
+        let made = StateDir::create_run(&root.path().join("my run"), [3; 32], b"", &identities(), vec![]).unwrap();
+        let failure = StateDir::for_resume(&made.peer(0)).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Checkpoint);
+        let hint = failure.to_fault().hint;
+        assert!(hint.contains("--resume '") && hint.contains("my run'"), "{hint}");
+    }
+
+    #[test]
+    fn what_was_made_for_a_run_that_did_not_start_goes_and_nothing_else_does() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run");
+        StateDir::create_run(&path, [3; 32], b"", &identities(), vec![]).unwrap().discard();
+        assert!(!path.exists());
+        let made = StateDir::create_run(&path, [3; 32], b"", &identities(), vec![]).unwrap();
+        fs::write(path.join("thesis.txt"), "precious").unwrap();
+        made.discard();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
     }
 
     #[test]

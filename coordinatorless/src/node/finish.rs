@@ -15,6 +15,9 @@ const HARD_LIMIT: Duration = Duration::from_secs(120);
 /// How often it is told why finishing is not over yet.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
+/// Delays that are listed in words.
+const LISTED: usize = 3;
+
 /// Why a peer that finishes may not leave yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Delay {
@@ -41,10 +44,13 @@ pub enum Delay {
 }
 
 impl Delay {
-    /// All of them in one line.
+    /// The first few of them in one line, and how many more there are.
     pub fn list(delays: &[Self]) -> String {
-        let delays: Vec<String> = delays.iter().map(ToString::to_string).collect();
-        delays.join(", ")
+        let mut said: Vec<String> = delays.iter().take(LISTED).map(ToString::to_string).collect();
+        if delays.len() > LISTED {
+            said.push(format!("and {} more", delays.len() - LISTED));
+        }
+        said.join(", ")
     }
 }
 

@@ -127,7 +127,7 @@ impl Process {
                 self.finished = Some(finished.clone());
             }
             Report::Error(fault) => self.fault = Some(fault.clone()),
-            Report::Folded(_) | Report::Excluded(_) => {}
+            Report::Alive(_) | Report::Folded(_) | Report::Excluded(_) => {}
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::crash::Part;
+
 const EXAMPLES: &str = "\
 Examples:
   murmur run                            train the built-in default with 4 local peers
@@ -101,6 +103,9 @@ pub struct RunArgs {
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
+    /// Let a part of a local peer crash, to test who notices
+    #[arg(long, value_name = "PEER=PART", hide = true)]
+    pub crash: Vec<String>,
     /// Print NDJSON for programs
     #[arg(long)]
     pub json: bool,
@@ -362,6 +367,9 @@ pub struct PeerArgs {
     /// The pace of a stand-in that trains nothing
     #[arg(long)]
     pub stand_in: Option<String>,
+    /// The part that is to crash
+    #[arg(long)]
+    pub crash: Option<Part>,
     /// Report each update that is folded
     #[arg(long)]
     pub tell_folds: bool,

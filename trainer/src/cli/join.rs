@@ -28,6 +28,7 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
     }
     let default = || state_dir::default_path(Origin::Join, ticket.run_id());
     let path = arguments.state_dir.clone().map_or_else(default, Ok)?;
+    let is_new = !path.exists();
     let (dir, index) = match StateDir::of_local_peer(&path, ticket.run_id())? {
         Some(lost) => lost,
         None => (StateDir::for_join(&path, ticket.run_id())?, 0),
@@ -40,9 +41,15 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
         announce: settings.net.announce.parse().ok(),
         limit: arguments.seconds.map(Duration::from_secs_f64),
         joined: true,
+        resumed: true,
+        data: settings.data.path.clone(),
         lan: arguments.lan,
     };
-    launch(&plan, output)
+    let ended = launch(&plan, output);
+    if ended.is_err() && is_new && !output.has_opened() {
+        dir.discard();
+    }
+    ended
 }
 
 /// The ticket given, or the one that the local network knows; asked there, with the addresses from both.

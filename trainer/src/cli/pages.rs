@@ -59,6 +59,8 @@ fn object(exit: Exit) -> Value {
 }
 
 /// Prints a completion script.
-pub(super) fn completions(shell: Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "murmur", &mut std::io::stdout());
+pub(super) fn completions(shell: Shell, output: &mut Output) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "murmur", &mut script);
+    output.page(String::from_utf8_lossy(&script).trim_end(), &Value::Null);
 }

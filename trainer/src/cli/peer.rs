@@ -1,10 +1,14 @@
 //! The hidden `murmur peer`: from the launcher's arguments to a peer that runs.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use super::{arguments::PeerArgs, join::refused};
 use crate::{
     config::{Inputs, Resolved},
+    crash,
     error::Failure,
     explain::Exit,
     numeric::check_forced_level,
@@ -24,6 +28,7 @@ const PATIENCE_OF_A_VOLUNTEER: Duration = Duration::from_secs(3);
 /// # Errors
 /// Whatever made it fail; it has been reported already.
 pub(super) fn peer(arguments: &PeerArgs) -> Result<(), Failure> {
+    arguments.crash.into_iter().for_each(crash::aim_at);
     match options(arguments) {
         Ok(options) => peer::run(options),
         Err(failure) => {
@@ -57,14 +62,13 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
     })
 }
 
-/// Shows a failure in the peer's log. What the peer could report, it has; a panic is reported here.
-pub(super) fn report(failure: Failure) {
-    if failure.exit() == Exit::Bug {
-        say(&failure);
-    }
-    eprintln!("{}", failure.render());
+/// Shows a failure in the peer's log; the peer has reported it.
+pub(super) fn log(failure: Failure) {
+    // A log that cannot be written is no reason to end otherwise.
+    let _ = writeln!(io::stderr(), "{}", failure.render());
 }
 
 fn say(failure: &Failure) {
-    println!("{}", Report::Error(failure.to_fault()).to_line());
+    // A launcher that is gone needs no report.
+    let _ = writeln!(io::stdout(), "{}", Report::Error(failure.to_fault()).to_line());
 }

@@ -8,6 +8,7 @@ use murmur_verification::Lottery;
 use super::{arguments::RunArgs, inputs};
 use crate::{
     config::{Resolved, Settings},
+    crash::{self, Part},
     data::{Corpus, DataSource},
     error::Failure,
     explain::Exit,
@@ -16,7 +17,7 @@ use crate::{
     manifest::{Manifest, Parts},
     output::Output,
     segment::Misbehave,
-    state_dir::{self, Origin, StateDir},
+    state_dir::{self, Broken, Origin, StateDir},
 };
 
 /// Starts or resumes a run and stays until it ends.
@@ -24,33 +25,49 @@ use crate::{
 /// # Errors
 /// Whatever made it fail, with its exit code.
 pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failure> {
-    let (dir, mut settings) = match &arguments.resume {
+    let (dir, mut settings, broken) = match &arguments.resume {
         Some(path) => resume(arguments, path)?,
         None => begin(arguments, output)?,
     };
     if arguments.lan {
         settings.net.listen = lan::listening(settings.net.listen);
     }
-    let cheats = cheats(arguments, dir.peers())?;
-    let peer = |index| {
+    for (index, why) in &broken {
+        output.note(&format!("Going on without peer {index}: {}.", why.sentence()));
+    }
+    let (cheats, crashes) = (cheats(arguments, dir.peers())?, crashes(arguments, dir.peers())?);
+    let peer = |index: usize| {
         let mode = cheats.iter().find(|(cheat, _)| *cheat == index).map(|(_, mode)| mode.as_str());
-        PeerPlan::new(&dir, index, &settings, None, mode)
+        let mut plan = PeerPlan::new(&dir, index, &settings, None, mode);
+        let crash = crashes.iter().find(|(crashes, _)| *crashes == index);
+        plan.arguments.extend(crash.into_iter().flat_map(|(_, part)| ["--crash".into(), part.name().into()]));
+        plan
     };
+    let sound = (0..dir.peers()).filter(|index| broken.iter().all(|(broken, _)| broken != index));
     let plan = Plan {
         program: this_program()?,
-        peers: (0..dir.peers()).map(peer).collect(),
+        peers: sound.map(peer).collect(),
         run_id: dir.run_id(),
         state_dir: dir.path().to_owned(),
         announce: settings.net.announce.parse().ok(),
         limit: arguments.seconds.map(Duration::from_secs_f64),
         joined: false,
+        resumed: arguments.resume.is_some(),
+        data: settings.data.path.clone(),
         lan: arguments.lan,
     };
-    launch(&plan, output)
+    if crashes.iter().any(|(_, part)| *part == Part::Reports) {
+        crash::aim_at(Part::Reports);
+    }
+    let ended = launch(&plan, output);
+    if ended.is_err() && !plan.resumed && !output.has_opened() {
+        dir.discard();
+    }
+    ended
 }
 
 /// A new run in a new folder.
-fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings), Failure> {
+fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings, Broken), Failure> {
     let resolved = Resolved::new(&inputs::of_run(arguments, &[])?)?;
     let settings = resolved.settings()?;
     let peers = inputs::local(arguments);
@@ -64,16 +81,16 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let run_id = Manifest::run_id(&manifest).0;
     let path = arguments.state_dir.clone().map_or_else(|| state_dir::default_path(Origin::Run, run_id), Ok)?;
     let dir = StateDir::create_run(&path, run_id, &manifest, &identities, resolved.machine_given())?;
-    Ok((dir, settings))
+    Ok((dir, settings, Broken::new()))
 }
 
 /// A run that this machine started before: its manifest is fixed, this machine's settings may change.
-fn resume(arguments: &RunArgs, path: &std::path::Path) -> Result<(StateDir, Settings), Failure> {
-    let dir = StateDir::for_resume(path)?;
+fn resume(arguments: &RunArgs, path: &std::path::Path) -> Result<(StateDir, Settings, Broken), Failure> {
+    let (dir, broken) = StateDir::for_resume(path)?;
     let resolved = Resolved::new(&inputs::of_run(arguments, dir.machine_settings())?)?;
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
-    Ok((dir, settings))
+    Ok((dir, settings, broken))
 }
 
 fn founder(identity: &Identity) -> Founder {
@@ -88,6 +105,18 @@ fn cheats(arguments: &RunArgs, peers: usize) -> Result<Vec<(usize, String)>, Fai
         known.map_err(|error| Failure::new(Exit::Usage, error.to_string()).at("--misbehave"))?;
     }
     Ok(cheats)
+}
+
+/// Which parts of which peers crash, for tests.
+fn crashes(arguments: &RunArgs, peers: usize) -> Result<Vec<(usize, Part)>, Failure> {
+    let parse = |argument: &String| {
+        let (index, part) = argument.split_once('=')?;
+        Some((index.parse().ok().filter(|index| *index < peers)?, part.parse().ok()?))
+    };
+    let wrong = |argument: &String| {
+        Failure::new(Exit::Usage, format!("`{argument}` names no local peer and part")).at("--crash")
+    };
+    arguments.crash.iter().map(|argument| parse(argument).ok_or_else(|| wrong(argument))).collect()
 }
 
 /// The path of this executable, of which the peers are further processes.

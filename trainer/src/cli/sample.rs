@@ -16,7 +16,7 @@ use crate::{
     explain::Exit,
     model::ExactReplica,
     numeric::exact_pool,
-    output::Output,
+    output::{Output, is_closed},
     sample::{SampleSpec, Sampler},
     state_dir,
 };
@@ -48,7 +48,7 @@ pub(super) fn sample(arguments: &SampleArgs, output: &mut Output) -> Result<(), 
         let bytes = sampler.collect::<Result<Vec<u8>, _>>()?;
         let text = String::from_utf8_lossy(&bytes);
         let object = json!({
-            "schema": "murmur.sample/1", "checkpoint": path, "tokens": checkpoint.clock, "prompt": arguments.prompt,
+            "schema": "murmur.sample/1", "checkpoint": path.to_string_lossy(), "tokens": checkpoint.clock, "prompt": arguments.prompt,
             "text": text,
         });
         output.page(&text, &object);
@@ -64,13 +64,16 @@ fn stream(prompt: &str, sampler: Sampler<'_>) -> Result<(), Failure> {
     let mut written = stdout.write_all(prompt.as_bytes());
     for byte in sampler {
         if written.is_err() {
-            return Ok(());
+            break;
         }
         written = stdout.write_all(&[show(byte?)]).and_then(|()| stdout.flush());
     }
-    // Nobody reads any more: nothing is lost.
-    let _ = writeln!(stdout);
-    Ok(())
+    match written.and_then(|()| writeln!(stdout)) {
+        Err(error) if !is_closed(&error) => {
+            Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), &error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// A model may write bytes that a terminal takes for commands; those are shown as a question mark.

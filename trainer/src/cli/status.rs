@@ -1,13 +1,13 @@
 //! `murmur status` and `murmur peers`: the runs of this machine, asked of each peer on loopback.
 
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
 use super::arguments::StatusArgs;
 use crate::{
     error::Failure,
+    explain::Exit,
     launcher::{count, hex_start},
-    output::{Output, bytes, short},
+    output::{Column, Output, bytes, short, table, terminal_width},
     state_dir,
     status::{Found, Neighbour, Status, ask, find},
 };
@@ -22,7 +22,7 @@ struct Census {
 /// One line per peer of this machine that runs.
 ///
 /// # Errors
-/// [`Exit::Config`](crate::explain::Exit::Config) when this account has no folder to look in.
+/// [`Exit::Config`] when this account has no folder to look in; [`Exit::Data`] when the folder that was named does not exist.
 pub(super) fn status(arguments: &StatusArgs, output: &mut Output) -> Result<(), Failure> {
     let census = census(arguments)?;
     remark(&census, output);
@@ -48,6 +48,11 @@ pub(super) fn peers(arguments: &StatusArgs, output: &mut Output) -> Result<(), F
 
 fn census(arguments: &StatusArgs) -> Result<Census, Failure> {
     let root = arguments.state_dir.clone().map_or_else(state_dir::default_root, Ok)?;
+    if let Some(named) = arguments.state_dir.as_ref().filter(|named| !named.is_dir()) {
+        return Err(Failure::new(Exit::Data, format!("there is no folder {}", named.display()))
+            .at("--state-dir")
+            .hint("Name the folder that a run printed as `state`. Without --state-dir all runs of this account are shown."));
+    }
     let (running, idle): (Vec<Found>, Vec<Found>) = find(&root).into_iter().partition(|found| found.runs);
     let mut census = Census { answered: Vec::new(), silent: Vec::new(), idle: idle.len() };
     for found in running {
@@ -60,7 +65,7 @@ fn census(arguments: &StatusArgs) -> Result<Census, Failure> {
 }
 
 fn folders(census: &Census) -> Vec<Value> {
-    census.silent.iter().map(|found| json!(found.folder)).collect()
+    census.silent.iter().map(|found| json!(found.folder.to_string_lossy())).collect()
 }
 
 fn remark(census: &Census, output: &mut Output) {
@@ -72,49 +77,67 @@ fn remark(census: &Census, output: &mut Output) {
     }
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(header);
-    table
-}
+/// The columns of `murmur status`.
+const STATUS: [Column; 11] = [
+    Column::text("peer", 0),
+    Column::text("run", 4),
+    Column::text("doing", 0),
+    Column::number("loss", 0),
+    Column::number("held out", 0),
+    Column::number("own", 6),
+    Column::text("set", 0),
+    Column::text("final", 5),
+    Column::text("neighbours", 1),
+    Column::number("sent", 2),
+    Column::number("received", 3),
+];
+
+/// The columns of `murmur peers`.
+const PEERS: [Column; 5] = [
+    Column::text("peer", 0),
+    Column::text("neighbour", 0),
+    Column::text("address", 1),
+    Column::text("reached", 0),
+    Column::text("membership", 2),
+];
 
 fn status_table(peers: &[Status]) -> String {
-    let mut table =
-        table(&["peer", "run", "doing", "loss", "held out", "own", "set", "final", "neighbours", "sent", "received"]);
-    for peer in peers {
-        table.add_row([
+    let cells = |peer: &Status| {
+        vec![
             peer.petname.clone(),
             hex_start(&peer.run_id).to_owned(),
             peer.phase.words().to_owned(),
             loss(peer.loss),
             loss(peer.validation_loss),
             short(peer.tokens_self as f64),
-            format!("{} of {} tokens", short(peer.set.tokens as f64), short(peer.set.tokens_budget as f64)),
+            format!("{} of {}", short(peer.set.tokens as f64), short(peer.set.tokens_budget as f64)),
             format!("{} (epoch {})", short(peer.set.final_tokens as f64), peer.set.final_epoch),
             neighbours(&peer.neighbours),
             bytes(peer.bytes_sent),
             bytes(peer.bytes_received),
-        ]);
-    }
-    if peers.is_empty() { String::new() } else { table.to_string() }
+        ]
+    };
+    show(&STATUS, &peers.iter().map(cells).collect::<Vec<_>>())
 }
 
 fn peers_table(peers: &[Status]) -> String {
-    let mut table = table(&["peer", "neighbour", "address", "reached", "membership"]);
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    for peer in peers {
-        for neighbour in &peer.neighbours {
-            table.add_row([
-                peer.petname.clone(),
-                neighbour.petname.clone(),
-                known(&neighbour.address),
-                way(neighbour),
-                known(&neighbour.member),
-            ]);
-        }
-    }
-    if peers.is_empty() { String::new() } else { table.to_string() }
+    let cells = |peer: &Status, neighbour: &Neighbour| {
+        vec![
+            peer.petname.clone(),
+            neighbour.petname.clone(),
+            known(&neighbour.address),
+            way(neighbour),
+            known(&neighbour.member),
+        ]
+    };
+    let rows = peers.iter().flat_map(|peer| peer.neighbours.iter().map(move |neighbour| cells(peer, neighbour)));
+    show(&PEERS, &rows.collect::<Vec<_>>())
+}
+
+/// Nothing where there is nothing to show.
+fn show(columns: &[Column], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() { String::new() } else { table(columns, rows, terminal_width()) }
 }
 
 fn way(neighbour: &Neighbour) -> String {

@@ -1,8 +1,6 @@
 //! What the other modules' errors mean for the user: exit code and hint.
 
-use std::io;
-
-use super::Failure;
+use super::{Failure, is_full};
 use crate::{
     checkpoint::CheckpointError,
     data::DataError,
@@ -19,9 +17,10 @@ impl From<DataError> for Failure {
 
 impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
-        let full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
         let exit = match &error {
-            CheckpointError::Read { error, .. } | CheckpointError::Write { error, .. } if full(error) => Exit::DiskFull,
+            CheckpointError::Read { error, .. } | CheckpointError::Write { error, .. } if is_full(error) => {
+                Exit::DiskFull
+            }
             CheckpointError::Read { .. }
             | CheckpointError::Write { .. }
             | CheckpointError::Format { .. }
@@ -53,6 +52,8 @@ impl From<ReplicaError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) fn of(exit: Exit) -> Explanation {
         Exit::IdentityInUse => IDENTITY_IN_USE,
         Exit::Diverged => DIVERGED,
         Exit::TargetMissed => TARGET_MISSED,
+        Exit::Crashed => CRASHED,
         Exit::TryAgain => TRY_AGAIN,
     }
 }
@@ -77,6 +78,7 @@ const DATA: Explanation = Explanation {
         "Cargo's registry folder is empty, so the built-in text is not there.",
         "--data names a file or folder that does not exist or holds too little text.",
         "A joiner has other text than the run: their data roots differ.",
+        "A folder given to status or peers does not exist.",
     ],
     fix: "Pass --data PATH with a file or a folder of text; to join a run, the same text as the run's.",
 };
@@ -85,7 +87,8 @@ const CHECKPOINT: Explanation = Explanation {
     name: "checkpoint",
     meaning: "A checkpoint is missing, damaged, or belongs to another run.",
     causes: &["A wrong path.", "A file cut short by a full disk or a copy.", "A checkpoint of another model."],
-    fix: "Name another checkpoint. When joining or resuming, remove the damaged file: it is fetched again.",
+    fix: "Name another checkpoint. A peer sets damaged files aside by itself and fetches what they held from the others; to \
+        take part with nothing of the old, pass --state-dir with another folder. Nothing needs to be deleted.",
 };
 
 const DEVICE: Explanation = Explanation {
@@ -143,9 +146,9 @@ const IDENTITY_IN_USE: Explanation = Explanation {
 
 const DIVERGED: Explanation = Explanation {
     name: "diverged",
-    meaning: "Training stopped being training: the loss is not a finite number, or it only grows.",
+    meaning: "Training does not learn any more: the loss is not a finite number, it grows, or it stays above that of a guess.",
     causes: &["train.lr or outer.alpha is too high.", "train.warmup_tokens is too short."],
-    fix: "Halve train.lr and start again, or resume from a checkpoint before the loss rose.",
+    fix: "Start a new run with half of train.lr. The message names the last checkpoint from before the loss rose.",
 };
 
 const TARGET_MISSED: Explanation = Explanation {
@@ -159,12 +162,24 @@ const TARGET_MISSED: Explanation = Explanation {
     fix: "Repeat a benchmark on a quiet machine. Give a run more tokens, or change one setting at a time and compare.",
 };
 
+const CRASHED: Explanation = Explanation {
+    name: "crashed",
+    meaning: "A part of murmur stopped that may not stop, so the whole process ended rather than go on without it.",
+    causes: &[
+        "A mistake in murmur: the message names the thread and the line.",
+        "A fault of the machine: a broken memory access, an illegal instruction.",
+    ],
+    fix: "Please report it with the message, the command line and the peer.log of the peer. Starting again with the same \
+        input is likely to end the same way.",
+};
+
 const TRY_AGAIN: Explanation = Explanation {
     name: "try-again",
     meaning: "It was stopped or cut short; nothing is wrong for good.",
     causes: &[
         "Ctrl-C was pressed twice, so peers stopped without settling.",
         "Peers could not exchange their last updates in time, so they ended with different sets.",
+        "A local peer did not answer any more, so the run ended without it.",
         "Every local peer was killed.",
     ],
     fix: "Run it again; `murmur run --resume DIR` goes on from the run's state folder.",

@@ -22,6 +22,8 @@ pub(super) struct Seat {
     pub(super) finished: Option<Finished>,
     pub(super) fault: Option<Fault>,
     pub(super) gone: bool,
+    /// Why the launcher ended it, if it did not answer any more.
+    pub(super) lost: Option<String>,
 }
 
 impl Seat {
@@ -146,6 +148,17 @@ impl Board {
         self.seats[index].finished = Some(finished);
     }
 
+    /// The name to say of a local peer.
+    pub(super) fn name(&self, index: usize) -> String {
+        let started = self.seats[index].started.as_ref();
+        started.map_or_else(|| format!("peer {index}"), |started| started.petname.clone())
+    }
+
+    /// A peer does not answer any more, and the launcher ends it; `why` says what it did not do.
+    pub(super) fn lost(&mut self, index: usize, why: String) {
+        self.seats[index].lost = Some(why);
+    }
+
     /// A peer says why it is about to exit.
     pub(super) fn fault(&mut self, index: usize, fault: Fault) {
         self.seats[index].fault = Some(fault);
@@ -158,7 +171,8 @@ impl Board {
         let expected = seat.finished.is_some();
         let started = seat.started.as_ref()?;
         let (peer_id, petname) = (started.peer_id.clone(), started.petname.clone());
-        let detail = seat.fault.as_ref().map_or_else(|| how.to_owned(), |fault| fault.message.clone());
+        let fault = seat.fault.as_ref().map(|fault| fault.message.clone());
+        let detail = fault.or_else(|| seat.lost.clone()).unwrap_or_else(|| how.to_owned());
         let news = self.presence.child_down(&peer_id, index);
         let happening = Happening { kind: EventKind::Departed, peer_id, petname, detail };
         (news && !expected).then_some(happening)

@@ -11,6 +11,7 @@ use std::{
 
 use super::{plan::PeerPlan, swarm::Notice};
 use crate::{
+    crash::{Part, enter},
     error::Failure,
     explain::Exit,
     protocol::{Command, Report},
@@ -45,7 +46,16 @@ impl Peer {
         let mut process = command.spawn().map_err(|error| Failure::io(Exit::Device, "start", program, &error))?;
         let stdin = process.stdin.take();
         let stdout = process.stdout.take().expect("stdout was asked to be a pipe");
-        thread::spawn(move || listen(BufReader::new(stdout), index, &to));
+        let heard = thread::Builder::new().name(Part::Reports.name().to_owned());
+        let heard = heard.spawn(move || {
+            enter(Part::Reports);
+            listen(BufReader::new(stdout), index, &to);
+        });
+        if let Err(error) = heard {
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(Failure::new(Exit::Device, "cannot start a thread").because(error));
+        }
         Ok(Self { process, stdin, log: plan.log.clone() })
     }
 

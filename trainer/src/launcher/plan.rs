@@ -26,6 +26,10 @@ pub struct Plan {
     pub limit: Option<Duration>,
     /// Whether this machine came with a ticket.
     pub joined: bool,
+    /// Whether the run was started before: a peer that cannot go on does not keep the others from it.
+    pub resumed: bool,
+    /// The text that the run trains on, if it is not the built-in one.
+    pub data: Option<PathBuf>,
     /// Whether the run is announced on the local network.
     pub lan: bool,
 }

@@ -52,8 +52,9 @@ impl Presence {
             | EventKind::Final
             | EventKind::Stalled
             | EventKind::PortMap
-            | EventKind::Unfinished
             | EventKind::Usurped => self.first_time(about, event),
+            // What is missing changes all the time; that it is not over is news once.
+            EventKind::Unfinished => self.first_time(about, &Event { detail: String::new(), ..event.clone() }),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a run: one row per local peer, totals, and the verdict whether all state roots agree.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
     board::{Board, Seat, mean},
@@ -10,6 +10,7 @@ use crate::{
     error::Failure,
     explain::Exit,
     protocol::{Finished, Started},
+    shell::shell_word,
 };
 
 /// What the peers that finished, and were not evicted, ended with.
@@ -28,7 +29,7 @@ pub enum Agreement {
 pub struct Row {
     /// The name to say.
     pub petname: String,
-    /// How it ended: `budget`, `drained`, `evicted` or `gone`.
+    /// How it ended: `budget`, `drained`, `diverged`, `evicted`, `lost` when the launcher gave it up, or `gone`.
     pub end: String,
     /// Updates in its chain.
     pub updates: u64,
@@ -81,6 +82,10 @@ pub struct Summary {
     pub audits: Audits,
     /// Peers whose updates were removed, hex ids, sorted.
     pub evicted: Vec<String>,
+    /// Whether there was nothing left to train: the run had reached its end before this command.
+    pub had_ended: bool,
+    /// A checkpoint of the final model, if a peer wrote one.
+    pub checkpoint: Option<String>,
     /// How long training lasted.
     pub seconds: f64,
     /// Tokens per second of the whole swarm, over all of it.
@@ -98,7 +103,8 @@ impl Summary {
         // When every local peer was evicted, what it ended with is still all there is to show.
         let shown = if sound.is_empty() { finished().collect() } else { sound.clone() };
         let first = shown.first()?;
-        let grown = board.tokens - board.tokens_start.min(board.tokens);
+        let had_ended = shown.iter().all(|finished| finished.steps_self == 0 && finished.reason == "budget");
+        let grown = if had_ended { 0 } else { board.tokens - board.tokens_start.min(board.tokens) };
         Some(Self {
             run_id: run_id.to_owned(),
             state_dir: state_dir.to_owned(),
@@ -119,6 +125,8 @@ impl Summary {
             payload_bits_per_param: mean(shown.iter().map(|finished| finished.payload_bits_per_param)).unwrap_or(0.0),
             audits: board.audits(),
             evicted: evicted.into_iter().collect(),
+            had_ended,
+            checkpoint: shown.iter().find_map(|finished| finished.checkpoint.clone()),
             seconds,
             tokens_per_second: grown as f64 / seconds.max(1e-3),
             rows: board.seats.iter().filter_map(row).collect(),
@@ -136,7 +144,7 @@ impl Summary {
                 .because(format!("their state roots are in the table; the run is {}", hex_start(&self.run_id)))),
             Agreement::Unsettled => Err(Failure::new(Exit::TryAgain, "peers ended with different sets of updates")
                 .because("some of the last updates did not reach everyone in time")
-                .hint(format!("murmur run --resume {} lets them settle.", self.state_dir))),
+                .hint(format!("murmur run --resume {} lets them settle.", shell_word(Path::new(&self.state_dir))))),
         }
     }
 }
@@ -182,9 +190,10 @@ fn row(seat: &Seat) -> Option<Row> {
     let received = segment.map(|segment| segment.bytes_received).max(finished.map(|finished| finished.bytes_received));
     let updates = finished.map(|finished| finished.seq).or(segment.map(|segment| segment.seq + 1));
     let tokens = finished.map(|finished| finished.tokens_self).or(segment.map(|segment| segment.tokens_self));
+    let unfinished = if seat.lost.is_some() { "lost" } else { "gone" };
     Some(Row {
         petname: started.petname.clone(),
-        end: finished.map_or_else(|| "gone".to_owned(), |finished| finished.reason.clone()),
+        end: finished.map_or(unfinished, |finished| &finished.reason).to_owned(),
         updates: updates.unwrap_or(0),
         tokens: tokens.unwrap_or(0),
         loss: last_loss(seat),

@@ -13,8 +13,10 @@ use super::{
     addresses::{explanation, for_neighbour},
     board::Board,
     child::{Peer, describe},
+    patience::{Pulse, Waiting},
+    repetition::Repetition,
     signals,
-    views::{count, opening},
+    views::{Happening, count, opening},
 };
 use crate::{
     error::Failure,
@@ -66,10 +68,10 @@ pub(super) fn launch_with(
     to: &Sender<Notice>,
     from: &Receiver<Notice>,
 ) -> Result<(), Failure> {
-    let mut peers = Vec::new();
+    let (clock, mut peers) = (Instant::now(), Vec::new());
     for (index, peer) in plan.peers.iter().enumerate() {
         let peer = Peer::spawn(&plan.program, peer, index, to.clone())?;
-        peers.push(Some(Seated { peer, closed_at: None }));
+        peers.push(Some(Seated { peer, closed_at: None, pulse: Pulse::new(clock.elapsed()) }));
     }
     let board = Board::new(peers.len());
     let swarm = Swarm {
@@ -78,7 +80,9 @@ pub(super) fn launch_with(
         board,
         peers,
         phase: Phase::Starting,
-        clock: Instant::now(),
+        clock,
+        waiting: Waiting::default(),
+        repetition: Repetition::default(),
         early: Vec::new(),
         announcement: None,
         asked: false,
@@ -94,6 +98,8 @@ struct Swarm<'a> {
     peers: Vec<Option<Seated>>,
     phase: Phase,
     clock: Instant,
+    waiting: Waiting,
+    repetition: Repetition,
     /// Events from before the first screen, with who reported them.
     early: Vec<(usize, Event)>,
     /// Kept for as long as the run is announced on the local network.
@@ -107,6 +113,7 @@ struct Swarm<'a> {
 struct Seated {
     peer: Peer,
     closed_at: Option<Duration>,
+    pulse: Pulse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +165,11 @@ impl Swarm<'_> {
 
     fn report(&mut self, index: usize, report: Report) -> Result<(), Failure> {
         let now = self.clock.elapsed();
+        let work = if let Report::Alive(alive) = &report { Some(alive.work) } else { None };
+        self.peers[index].iter_mut().for_each(|seated| seated.pulse.hear(now, work));
         match report {
+            // Its pulse is all that it says.
+            Report::Alive(_) => {}
             Report::Started(started) => {
                 self.board.started(index, started);
                 return self.open_if_ready();
@@ -173,7 +184,7 @@ impl Swarm<'_> {
             Report::Event(event) => self.event(index, event),
             // Only peers of a benchmark tell, and this launcher starts none.
             Report::Folded(_) | Report::Excluded(_) => {}
-            Report::Finished(finished) => self.board.finished(index, finished),
+            Report::Finished(finished) => self.finished(index, finished),
             Report::Error(fault) => self.board.fault(index, fault),
         }
         Ok(())
@@ -220,8 +231,16 @@ impl Swarm<'_> {
     }
 
     fn event(&mut self, index: usize, event: Event) {
-        let told = self.board.event(index, event, self.clock.elapsed());
-        told.iter().for_each(|told| self.output.event(told));
+        let now = self.clock.elapsed();
+        let told = self.board.event(index, event, now);
+        told.iter().for_each(|told| self.show(told, now));
+    }
+
+    /// A program gets every event; a person only the first of many alike.
+    fn show(&mut self, happening: &Happening, now: Duration) {
+        if self.output.is_for_programs() || self.repetition.shows(happening.kind, now) {
+            self.output.event(happening);
+        }
     }
 
     fn tick(&mut self) -> Result<(), Failure> {
@@ -229,11 +248,14 @@ impl Swarm<'_> {
             self.reap(index)?;
         }
         let now = self.clock.elapsed();
-        self.board.overdue(now).iter().for_each(|told| self.output.event(told));
+        self.board.overdue(now).iter().for_each(|told| self.show(told, now));
+        self.repetition.over(now).iter().for_each(|said| self.output.note(said));
         let over = self.plan.limit.is_some_and(|limit| self.trained() >= limit);
-        if self.phase == Phase::Training && (over || self.output.is_closed()) {
-            self.drain(if over { "The time is up." } else { "Nobody reads the output any more." });
+        let why = self.output.end_of_output().or_else(|| over.then(|| "The time is up.".to_owned()));
+        if let Some(why) = why.filter(|_| self.phase == Phase::Training) {
+            self.drain(&why);
         }
+        self.wait(now);
         self.settle(now);
         self.output.progress(self.board.tokens, self.board.alive().find_map(|seat| seat.started.as_ref()));
         Ok(())
@@ -263,7 +285,8 @@ impl Swarm<'_> {
         let seat = &self.board.seats[index];
         let silent = seat.fault.is_none() && seat.finished.is_none();
         let departed = self.board.gone(index, &describe(status));
-        departed.iter().for_each(|told| self.output.event(told));
+        let now = self.clock.elapsed();
+        departed.iter().for_each(|told| self.show(told, now));
         if silent {
             if status.code().is_some() {
                 self.output.note(&format!("Peer {index} ended without a result; the end of its log:"));
@@ -274,7 +297,13 @@ impl Swarm<'_> {
         if self.phase == Phase::Starting {
             // A killed peer is a loss; one that fails by itself would fail for the others too.
             let failed = self.board.seats[index].fault.is_some() || status.code().is_some();
-            return if failed { Err(self.reason()) } else { self.open_if_ready() };
+            let others = self.peers.iter().any(Option::is_some);
+            if failed && !(self.plan.resumed && others) {
+                return Err(self.reason());
+            }
+            let fault = self.board.seats[index].fault.as_ref().map(|fault| fault.message.as_str());
+            self.output.note(&format!("Going on without peer {index}: {}", fault.unwrap_or("it ended")));
+            return self.open_if_ready();
         }
         Ok(())
     }

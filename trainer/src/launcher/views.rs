@@ -8,6 +8,7 @@ use crate::{
     error::Failure,
     explain::Exit,
     protocol::{EventKind, Started},
+    shell::shell_word,
     ticket::Ticket,
 };
 
@@ -16,6 +17,8 @@ use crate::{
 pub struct Opening {
     /// What a volunteer pastes.
     pub ticket: String,
+    /// The whole command that joins from this machine.
+    pub join: String,
     /// The run, hex.
     pub run_id: String,
     /// The folder on this machine.
@@ -85,7 +88,9 @@ pub(super) fn opening(plan: &Plan, peers: Vec<Started>) -> Result<Opening, Failu
     let listening: Vec<_> = peers.iter().map(|started| started.address).collect();
     let ticket = Ticket::new(plan.run_id, &for_ticket(&listening, plan.announce))
         .map_err(|error| Failure::new(Exit::Bug, "cannot make a ticket").because(error))?;
+    let data = plan.data.as_deref().map_or_else(String::new, |path| format!(" --data {}", shell_word(path)));
     Ok(Opening {
+        join: format!("murmur join {ticket}{data}"),
         ticket: ticket.to_string(),
         run_id: HEXLOWER.encode(&plan.run_id),
         state_dir: plan.state_dir.to_string_lossy().into_owned(),

@@ -11,7 +11,12 @@ use axum::{
 use tokio::net::TcpListener;
 
 use super::Metrics;
-use crate::{error::Failure, explain::Exit, status::Status};
+use crate::{
+    crash::{Part, endless},
+    error::Failure,
+    explain::Exit,
+    status::Status,
+};
 
 /// What Prometheus expects its text format to be called.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -53,12 +58,11 @@ impl Listener {
         let page = move || async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text()) };
         let status = move || async move { answer(status().await.as_ref()) };
         let router = Router::new().route("/metrics", get(page)).route("/status", get(status));
-        tokio::spawn(async move {
-            // It only returns when the listener breaks; training goes on without metrics.
+        tokio::spawn(endless(Part::Metrics, async move {
             if let Err(error) = axum::serve(self.listener, router).await {
-                tracing::warn!(%error, "metrics are no longer served");
+                tracing::error!(%error, "metrics are no longer served");
             }
-        });
+        }));
     }
 }
 

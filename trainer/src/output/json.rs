@@ -12,6 +12,7 @@ pub(super) fn opening(opening: &Opening) -> Value {
     json!({
         "schema": "murmur.started/1",
         "ticket": opening.ticket,
+        "join": opening.join,
         "run_id": opening.run_id,
         "state_dir": opening.state_dir,
         "joined": opening.joined,
@@ -79,6 +80,8 @@ pub(super) fn summary(summary: &Summary) -> Value {
         "evicted": summary.evicted,
         "seconds": summary.seconds,
         "tokens_per_second": summary.tokens_per_second,
+        "had_ended": summary.had_ended,
+        "checkpoint": summary.checkpoint,
         "per_peer": summary.rows.iter().map(row).collect::<Vec<_>>(),
     })
 }

@@ -39,6 +39,7 @@ fn pages(format: Format) -> (Output, Page, Page) {
 fn opening(joined: bool) -> Opening {
     Opening {
         ticket: "murmur1aeaa".to_owned(),
+        join: "murmur join murmur1aeaa --data '/my text'".to_owned(),
         run_id: "0f".repeat(32),
         state_dir: "/tmp/run".to_owned(),
         peers: (0..4).map(sample::started).collect(),
@@ -82,6 +83,8 @@ fn summary() -> Summary {
         payload_bits_per_param: 0.15,
         audits: Audits { passed: 7, failed: 0 },
         evicted: vec![sample::peer_id(3)],
+        had_ended: false,
+        checkpoint: Some("/tmp/run/peer-0/checkpoint-1.safetensors".to_owned()),
         seconds: 10.0,
         tokens_per_second: 8000.0,
         rows: vec![Row {
@@ -220,9 +223,48 @@ fn a_reader_that_left_is_noticed() {
         }
     }
     let mut output = Output::to(Format::Text, Box::new(Gone), Box::new(io::sink()));
-    assert!(!output.is_closed());
+    assert_eq!(output.end_of_output(), None);
     output.round(&round());
-    assert!(output.is_closed());
+    assert!(output.end_of_output().is_some_and(|why| why.contains("Nobody reads")));
+    assert!(output.check().is_ok(), "it is no error to read only the beginning");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_no_reader_that_left() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut output = Output::to(Format::Json, Box::new(Full), Box::new(io::sink()));
+    output.round(&round());
+    assert!(output.end_of_output().is_some_and(|why| why.contains("cannot be written")));
+    assert_eq!(output.check().unwrap_err().exit(), Exit::DiskFull);
+}
+
+#[test]
+fn a_finished_run_that_is_resumed_says_that_there_is_nothing_to_do() {
+    let (mut output, stdout, _) = pages(Format::Text);
+    output.summary(&Summary { had_ended: true, loss_first: f64::NAN, loss_final: f64::NAN, ..summary() });
+    assert!(stdout.text().contains("Nothing to do") && !stdout.text().contains("NaN"), "{}", stdout.text());
+}
+
+#[test]
+fn what_was_not_saved_is_not_offered() {
+    let (mut output, stdout, _) = pages(Format::Text);
+    output.summary(&Summary { checkpoint: None, ..summary() });
+    assert!(!stdout.text().contains("murmur sample"), "{}", stdout.text());
+}
+
+#[test]
+fn a_path_in_a_printed_command_is_one_word() {
+    let (mut output, stdout, _) = pages(Format::Text);
+    output.summary(&Summary { state_dir: "/my runs/1".to_owned(), ..summary() });
+    assert!(stdout.text().contains("--state-dir '/my runs/1' "), "{}", stdout.text());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The same for people: a first screen of eight lines, `key=value` lines, a table and a verdict.
 
-use comfy_table::{CellAlignment, Table, presets};
+use std::path::Path;
 
+use super::table::{Column, table, terminal_width};
 use crate::launcher::{Agreement, Happening, Opening, Round, Row, Summary, count, hex_start, petname_of, reduction};
+use crate::shell::shell_word;
 
 /// The first screen, at most eight lines.
 pub(super) fn opening(opening: &Opening) -> String {
@@ -30,7 +32,7 @@ pub(super) fn opening(opening: &Opening) -> String {
     let share = if opening.joined {
         ("shares", "model updates, your public key and your IP address; nothing else leaves this machine".to_owned())
     } else {
-        ("join", format!("murmur join {}", opening.ticket))
+        ("join", opening.join.clone())
     };
     let lines = [
         ("run", who),
@@ -72,6 +74,15 @@ pub(super) fn event(event: &Happening) -> String {
 
 /// The table per peer, what it came to, and the verdict.
 pub(super) fn summary(summary: &Summary) -> String {
+    let table = rows(&summary.rows, terminal_width());
+    if summary.had_ended {
+        let tokens = short(summary.tokens as f64);
+        let ended = format!(
+            "Nothing to do: the run had ended before, with {tokens} tokens. {:.3} nats/byte on held-out text.",
+            summary.val_loss
+        );
+        return [String::new(), table, ended, verdict(summary), sample(summary)].join("\n");
+    }
     let loss = format!(
         "Loss went from {:.2} to {:.2} nats/byte, {:.3} on held-out text, with {} tokens in {} ({} tokens/s).",
         summary.loss_first,
@@ -81,17 +92,35 @@ pub(super) fn summary(summary: &Summary) -> String {
         duration(summary.seconds),
         short(summary.tokens_per_second),
     );
-    let more = format!("murmur sample --state-dir {} --prompt \"fn main\" writes with it.", summary.state_dir);
-    [String::new(), table(&summary.rows), loss, traffic(summary), verification(summary), verdict(summary), more]
-        .join("\n")
+    [String::new(), table, loss, traffic(summary), verification(summary), verdict(summary), sample(summary)].join("\n")
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["peer", "end", "updates", "tokens", "loss", "sent", "received", "state root"]);
-    for row in rows {
-        table.add_row([
+/// What to do with the model, if one was kept.
+fn sample(summary: &Summary) -> String {
+    match summary.checkpoint {
+        Some(_) => {
+            let folder = shell_word(Path::new(&summary.state_dir));
+            format!("murmur sample --state-dir {folder} --prompt \"fn main\" writes with it.")
+        }
+        None => "No checkpoint of the final model was written.".to_owned(),
+    }
+}
+
+/// The columns of the table per peer.
+const COLUMNS: [Column; 8] = [
+    Column::text("peer", 0),
+    Column::text("end", 0),
+    Column::number("updates", 3),
+    Column::number("tokens", 0),
+    Column::number("loss", 0),
+    Column::number("sent", 0),
+    Column::number("received", 4),
+    Column::text("state root", 0),
+];
+
+fn rows(rows: &[Row], width: Option<usize>) -> String {
+    let cells = |row: &Row| {
+        vec![
             row.petname.clone(),
             row.end.clone(),
             row.updates.to_string(),
@@ -100,12 +129,9 @@ fn table(rows: &[Row]) -> String {
             bytes(row.bytes_sent),
             bytes(row.bytes_received),
             row.state_root.as_deref().map_or("-", hex_start).to_owned(),
-        ]);
-    }
-    (2..7)
-        .filter_map(|index| table.column_mut(index).map(|column| column.set_cell_alignment(CellAlignment::Right)))
-        .for_each(drop);
-    table.to_string()
+        ]
+    };
+    table(&COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>(), width)
 }
 
 fn traffic(summary: &Summary) -> String {

@@ -18,6 +18,9 @@ use crate::segment::SegmentResult;
 /// A peer measures the validation loss after every so many of its segments.
 const VALIDATE_EVERY: u32 = 8;
 
+/// How long the final measurement of a peer that was asked to stop may take.
+const HURRIED_MEASUREMENT: Duration = Duration::from_secs(5);
+
 /// The final measurement takes this many times the sequences of one on the way.
 const FINAL_MEASUREMENTS: u32 = 4;
 
@@ -28,19 +31,48 @@ impl Learner {
             return Ok(None);
         }
         let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(None) };
-        let (loss, _) = self.validate(&snapshot.parameters, 0, 1)?;
+        let shared = self.shared.clone();
+        let cut = move || shared.drain.load(Relaxed) || shared.halt.load(Relaxed);
+        let measured = self.validate(&snapshot.parameters, 0, 1, &cut)?;
+        // Of fewer sequences than the others measure it would not compare.
+        let Some((loss, _)) = Some(measured).filter(|_| !self.is_stopped()) else { return Ok(None) };
         self.metrics.set_validation_loss(loss);
         Ok(Some(loss))
     }
 
-    /// Mean loss over `measurements` measurements' worth of held-out sequences from number `first` on, and its bytes.
-    fn validate(&mut self, parameters: &[f32], first: u32, measurements: u32) -> Result<(f64, u64), Failure> {
+    /// The measurement at the end, of which a peer that is asked to stop takes what there is time for.
+    fn validate_finally(&mut self, parameters: &[f32]) -> Result<(f64, u64), Failure> {
+        let founders = &self.manifest.rules.founders;
+        let slice = founders.iter().position(|founder| founder.peer == self.link.me).unwrap_or(founders.len());
+        let slice = u32::try_from(slice).unwrap_or(0);
+        let (shared, begun) = (self.shared.clone(), Instant::now());
+        let cut = move || {
+            let hurried = shared.drain.load(Relaxed) && begun.elapsed() >= HURRIED_MEASUREMENT;
+            hurried || shared.halt.load(Relaxed)
+        };
+        self.validate(parameters, slice, FINAL_MEASUREMENTS, &cut)
+    }
+
+    /// Mean loss over `measurements` measurements' worth of held-out sequences from number `first` on, and its bytes; over
+    /// fewer if `cut` asks for it.
+    fn validate(
+        &mut self,
+        parameters: &[f32],
+        first: u32,
+        measurements: u32,
+        cut: &dyn Fn() -> bool,
+    ) -> Result<(f64, u64), Failure> {
         let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context);
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
         let start = first.saturating_mul(batches).min(u32::MAX - batches);
         let numbers = start..start + batches;
-        let loss = self.worker.validation_loss(parameters, numbers, batch, context);
-        let loss = loss.map_err(|error| failed(&error.into()))?;
+        let shared = self.shared.clone();
+        let stop = |_: u32| {
+            shared.worked();
+            cut()
+        };
+        let measured = self.worker.validation_loss(parameters, numbers, batch, context, &stop);
+        let (loss, batches) = measured.map_err(|error| failed(&error.into()))?;
         Ok((loss, u64::from(batches) * (batch * context) as u64))
     }
 
@@ -90,11 +122,24 @@ impl Learner {
         }) else {
             return Ok(());
         };
-        taken.iter().for_each(|taken| self.checkpoints.write(taken));
-        let slice = self.manifest.rules.founders.iter().position(|founder| founder.peer == self.link.me);
-        let slice = u32::try_from(slice.unwrap_or(self.manifest.founders())).unwrap_or(0);
-        let (val_loss, val_bytes) = self.validate(&snapshot.parameters, slice, FINAL_MEASUREMENTS)?;
+        let (val_loss, val_bytes) = self.validate_finally(&snapshot.parameters)?;
         self.metrics.set_validation_loss(val_loss);
+        let lost =
+            progress.diverged.clone().or_else(|| progress.watch.is_lost(val_loss).then(|| self.diverged(val_loss)));
+        // What diverged must not displace what was good.
+        let written = taken.filter(|_| lost.is_none()).map(|taken| self.checkpoints.write(&taken)).transpose();
+        let (checkpoint, unsaved) = match written {
+            Ok(path) => (path, None),
+            Err(error) => (None, Some(Failure::from(error))),
+        };
+        let drained = self.shared.drain.load(Relaxed);
+        let reason = if lost.is_some() {
+            "diverged"
+        } else if drained {
+            "drained"
+        } else {
+            "budget"
+        };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.finished(Finished {
@@ -122,7 +167,9 @@ impl Learner {
             roots_differed: view.compared.1,
             chains: view.chains,
             final_epoch: view.final_epoch,
-            reason: if self.shared.drain.load(Relaxed) { "drained" } else { "budget" }.to_owned(),
+            reason: reason.to_owned(),
+            checkpoint: checkpoint.map(|path| path.display().to_string()),
+            fault: lost.or(unsaved).as_ref().map(Failure::to_fault),
         });
         Ok(())
     }

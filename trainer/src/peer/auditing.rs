@@ -26,7 +26,10 @@ impl Learner {
         };
         let spec = self.manifest.segment_spec(update.author, claim.segment, job.clock, claim.steps);
         let shared = self.shared.clone();
-        let stop = move |_: u32| shared.halt.load(Relaxed);
+        let stop = move |_: u32| {
+            shared.worked();
+            shared.halt.load(Relaxed)
+        };
         match self.worker.segment(&spec, &job.parameters, carry, &stop) {
             Ok(_) if self.shared.halt.load(Relaxed) => {}
             Ok(replayed) => {

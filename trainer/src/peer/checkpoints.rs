@@ -10,7 +10,12 @@ use std::{
 use murmur_collectives::{Fold, Hash};
 
 use super::Reporter;
-use crate::{checkpoint::Checkpoint, manifest::Manifest, model::ModelConfig, protocol::EventKind};
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError},
+    manifest::Manifest,
+    model::ModelConfig,
+    protocol::EventKind,
+};
 
 /// Files kept.
 const KEPT: usize = 2;
@@ -48,10 +53,14 @@ impl Checkpoints {
         Checkpoint { model, run_id, clock, state: fold.present_state().clone(), extra: BTreeMap::new() }
     }
 
-    /// Writes a file and removes old ones. The folder of a large model takes a while.
-    pub(super) fn write(&self, checkpoint: &Checkpoint) {
-        let clock = checkpoint.clock;
-        let said = match checkpoint.write(&self.dir.join(file_name(clock))) {
+    /// Writes a file, removes old ones, and names the new one. The file of a large model takes a while.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Write`]; the files from before are still there.
+    pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        let (path, clock) = (self.dir.join(file_name(checkpoint.clock)), checkpoint.clock);
+        let written = checkpoint.write(&path);
+        let said = match &written {
             Ok(()) => {
                 drop_old(&self.dir);
                 format!("checkpoint at {clock} tokens")
@@ -59,6 +68,18 @@ impl Checkpoints {
             Err(error) => format!("checkpoint not written: {error}"),
         };
         self.reporter.event(EventKind::Checkpoint, None, said);
+        written.map(|()| path)
+    }
+
+    /// Writes one while training goes on. One that cannot be written is reported and costs nothing else: the one at the end
+    /// is what a run is for.
+    pub(super) fn write_on_the_way(&self, checkpoint: &Checkpoint) {
+        let _ = self.write(checkpoint);
+    }
+
+    /// The newest file there is.
+    pub(super) fn newest(&self) -> Option<PathBuf> {
+        files(&self.dir).pop()
     }
 }
 
@@ -68,14 +89,47 @@ fn file_name(clock: u64) -> String {
 }
 
 fn drop_old(dir: &Path) {
-    let Ok(files) = fs::read_dir(dir) else { return };
+    let files = files(dir);
+    let old = files.len().saturating_sub(KEPT);
+    for path in &files[..old] {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The checkpoint files of a folder, oldest first.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
     let is_ours = |name: &str| name.starts_with("checkpoint-") && name.ends_with(".safetensors");
     let paths = files.filter_map(|file| Some(file.ok()?.path()));
     let mut ours: Vec<PathBuf> =
         paths.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours)).collect();
     ours.sort();
-    let old = ours.len().saturating_sub(KEPT);
-    for path in &ours[..old] {
-        let _ = fs::remove_file(path);
+    ours
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::manifest;
+
+    fn checkpoint(of: &Checkpoints, clock: u64) -> Checkpoint {
+        let state = vec![0; of.model.params()].into();
+        Checkpoint { model: of.model, run_id: of.run.0, clock, state, extra: BTreeMap::new() }
+    }
+
+    #[test]
+    fn the_newest_files_stay_and_one_that_cannot_be_written_is_an_error_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path(), Hash([1; 32]), &manifest(), Reporter);
+        let written: Vec<PathBuf> =
+            [5, 70, 600].iter().map(|clock| checkpoints.write(&checkpoint(&checkpoints, *clock)).unwrap()).collect();
+        assert_eq!(files(dir.path()), written[1..]);
+        assert_eq!(checkpoints.newest().as_ref(), written.last());
+        fs::create_dir(dir.path().join(file_name(7000))).unwrap();
+        assert!(checkpoints.write(&checkpoint(&checkpoints, 7000)).is_err(), "a folder stands in the way");
+        let parts = fs::read_dir(dir.path()).unwrap().filter_map(|file| file.ok()?.file_name().into_string().ok());
+        assert_eq!(parts.filter(|name| name.ends_with(".part")).count(), 0);
+        assert!(files(dir.path()).contains(&written[2]));
     }
 }

@@ -12,6 +12,7 @@ use murmur_coordinatorless::{Compacted, Delay, Event, Node, PeerAddress, StoredE
 use murmur_quic::{Host, ToldOff};
 
 use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
+use crate::crash::{Part, enter};
 use crate::metrics::{Direction, Metrics};
 use crate::protocol::EventKind;
 
@@ -103,10 +104,14 @@ impl PeerHost {
     fn save_if_due(&mut self, clock: u64, node: &Node) {
         if !self.tells_folds
             && node.is_caught_up()
+            && !self.shared.unwell.load(Relaxed)
             && let Some(taken) = self.checkpoints.take_if_due(clock, node.fold())
         {
             let checkpoints = self.checkpoints.clone();
-            tokio::task::spawn_blocking(move || checkpoints.write(&taken));
+            tokio::task::spawn_blocking(move || {
+                enter(Part::Checkpoint);
+                checkpoints.write_on_the_way(&taken);
+            });
         }
     }
 }
@@ -143,7 +148,9 @@ impl Host for PeerHost {
     fn event(&mut self, event: Event, node: &mut Node) {
         let clock = node.fold().clock();
         self.shared.clock.store(clock, Relaxed);
-        self.metrics.set_peers(node.neighbours().len());
+        let neighbours = node.neighbours().len();
+        self.metrics.set_peers(neighbours);
+        self.shared.swarm.store(1 + neighbours.max(node.members().len()) as u64, Relaxed);
         match event {
             Event::Applied { update, .. } => {
                 self.applied += 1;

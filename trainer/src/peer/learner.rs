@@ -12,11 +12,13 @@ use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
 
+use super::divergence::{Health, LossWatch};
 use super::{Checkpoints, Link, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
+use crate::protocol::EventKind;
 use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, Worker};
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
@@ -51,7 +53,6 @@ pub(super) struct Learner {
 }
 
 /// What the learner remembers between segments.
-#[derive(Default)]
 pub(super) struct Progress {
     pub(super) audits: VecDeque<EntryName>,
     /// The carry after the newest own segment, and its root.
@@ -64,6 +65,28 @@ pub(super) struct Progress {
     pub(super) payload_bits: f64,
     pub(super) loss_first: Option<f32>,
     pub(super) loss_last: Option<f32>,
+    pub(super) watch: LossWatch,
+    /// Why training was given up.
+    pub(super) diverged: Option<Failure>,
+}
+
+impl Progress {
+    fn new(vocabulary: usize) -> Self {
+        Self {
+            audits: VecDeque::new(),
+            carry: None,
+            caught_up: false,
+            finishing: false,
+            tokens: 0,
+            steps: 0,
+            segments: 0,
+            payload_bits: 0.0,
+            loss_first: None,
+            loss_last: None,
+            watch: LossWatch::new(vocabulary),
+            diverged: None,
+        }
+    }
 }
 
 /// Whether to go on.
@@ -79,7 +102,7 @@ impl Learner {
     /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found nobody, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(self.manifest.model().vocab());
         if let Flow::Stop = self.catch_up(&mut progress)? {
             return Ok(());
         }
@@ -91,7 +114,7 @@ impl Learner {
                 self.audit(update)?;
             } else if progress.finishing {
                 self.wait(&mut progress, begun)?;
-            } else if self.is_over() {
+            } else if self.is_over() || progress.diverged.is_some() {
                 self.begin_finish(&mut progress);
             } else if !self.may_train() {
                 self.rest(PAUSE, &mut progress, begun)?;
@@ -167,6 +190,7 @@ impl Learner {
     }
 
     fn obey(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
+        self.shared.worked();
         match notice {
             Notice::Audit(update) => progress.audits.push_back(update),
             Notice::CaughtUp | Notice::Wake => {}
@@ -183,6 +207,11 @@ impl Learner {
         spent || self.shared.drain.load(Relaxed)
     }
 
+    /// Whether somebody asked it to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.shared.drain.load(Relaxed) || self.shared.halt.load(Relaxed)
+    }
+
     /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
     fn may_train(&self) -> bool {
         let caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
@@ -191,8 +220,8 @@ impl Learner {
 
     fn begin_finish(&mut self, progress: &mut Progress) {
         progress.finishing = true;
-        let drained = self.shared.drain.load(Relaxed);
-        let patience = if drained { self.patience } else { BUDGET_PATIENCE };
+        let leaves = self.shared.drain.load(Relaxed) || progress.diverged.is_some();
+        let patience = if leaves { self.patience } else { BUDGET_PATIENCE };
         self.link.tell(Input::Finish { patience });
     }
 
@@ -202,11 +231,12 @@ impl Learner {
         self.pace.iter_mut().for_each(|pace| pace.worked(begun));
         let (carry_before, carry) = self.continue_carry(progress, &snapshot);
         let spec = self.spec(&snapshot);
-        let mut result = self.work(&spec, &snapshot, carry).map_err(|error| failed(&error))?;
+        let mut result = self.work(&spec, &snapshot, carry).map_err(|error| self.failed(&error))?;
         let took = begun.elapsed();
         self.carries.save(snapshot.segment, &result.sealed_carry)?;
         self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &mut result))));
         self.remember(progress, &result, took);
+        self.watch(progress, &result);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, &snapshot, &result, took, validation);
         progress.carry = Some((Hash(result.carry_root), result.carry));
@@ -243,8 +273,11 @@ impl Learner {
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
         let budget = manifest.rules.token_budget;
         let stop = move |done: u32| {
-            let tokens = shared.clock.load(Relaxed) + u64::from(done) * step_tokens;
-            tokens >= budget || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
+            shared.worked();
+            // The others are about as far in segments that nobody has seen yet.
+            let under_way = u64::from(done) * step_tokens * shared.swarm.load(Relaxed).max(1);
+            let spent = shared.clock.load(Relaxed).saturating_add(under_way) >= budget;
+            spent || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
         };
         self.worker.segment(spec, start, carry, &stop)
     }
@@ -260,6 +293,44 @@ impl Learner {
         self.metrics.set_loss(f64::from(result.loss_mean));
         self.metrics.observe_segment(took);
         self.metrics.set_payload_bits_per_parameter(bits_per_parameter(result));
+    }
+}
+
+impl Learner {
+    /// Gives training up when it does not learn any more.
+    fn watch(&self, progress: &mut Progress, result: &SegmentResult) {
+        if self.pace.is_some() {
+            return; // a stand-in's loss means nothing
+        }
+        let mean = f64::from(result.loss_mean);
+        let health = progress.watch.hear(f64::from(result.loss_first), mean);
+        self.shared.unwell.store(health != Health::Well, Relaxed);
+        if health == Health::Diverged && progress.diverged.is_none() {
+            let failure = self.diverged(mean);
+            self.reporter.event(EventKind::Diverged, None, failure.sentence());
+            progress.diverged = Some(failure);
+        }
+    }
+
+    /// Training learned nothing and ends with this `loss`.
+    pub(super) fn diverged(&self, loss: f64) -> Failure {
+        let guess = (self.manifest.model().vocab() as f64).ln();
+        let message = format!("training diverged: its loss is {loss:.2} nats/byte, that of a guess {guess:.2}");
+        Failure::new(Exit::Diverged, message).hint(self.before_divergence())
+    }
+
+    /// Why a segment failed. One that diverged names what is left.
+    fn failed(&self, error: &SegmentError) -> Failure {
+        let failure = failed(error);
+        if failure.exit() == Exit::Diverged { failure.hint(self.before_divergence()) } else { failure }
+    }
+
+    fn before_divergence(&self) -> String {
+        let last = match self.checkpoints.newest() {
+            Some(path) => format!("The last good checkpoint is {}.", path.display()),
+            None => "No checkpoint had been written before.".to_owned(),
+        };
+        format!("Start a new run with a lower learning rate, for example half of train.lr. {last}")
     }
 }
 
@@ -302,8 +373,7 @@ fn identity_in_use() -> Failure {
 
 pub(super) fn failed(error: &SegmentError) -> Failure {
     match error {
-        SegmentError::Diverged { .. } => Failure::new(Exit::Diverged, error.to_string())
-            .hint("Start again with a lower learning rate, for example --set train.lr=0.001."),
+        SegmentError::Diverged { .. } => Failure::new(Exit::Diverged, error.to_string()),
         SegmentError::Codec(_) | SegmentError::Carry(_) | SegmentError::Replica(_) => {
             Failure::new(Exit::Bug, error.to_string())
         }

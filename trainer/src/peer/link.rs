@@ -15,6 +15,9 @@ use murmur_coordinatorless::{EntryName, Input, Node};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
+use crate::crash::{Part, enter};
+use crate::error::Failure;
+use crate::explain::Exit;
 use crate::protocol::Command;
 
 /// What the learner needs to know at once.
@@ -49,6 +52,24 @@ pub(super) struct Shared {
     pub(super) stalled: AtomicBool,
     /// Tokens of the set.
     pub(super) clock: AtomicU64,
+    /// Peers that work on the run now, this one included, as far as it knows.
+    pub(super) swarm: AtomicU64,
+    /// The loss is not what a model that learns has: no checkpoint is written that would displace a better one.
+    pub(super) unwell: AtomicBool,
+    /// What the learner has done; see [`Alive`](crate::protocol::Alive).
+    pub(super) work: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// Nothing asked, nothing known, `work` counted from now on.
+    pub(super) fn new(work: Arc<AtomicU64>) -> Self {
+        Self { work, ..Self::default() }
+    }
+
+    /// Counts something done.
+    pub(super) fn worked(&self) {
+        self.work.fetch_add(1, Relaxed);
+    }
 }
 
 /// The learner's way to the node.
@@ -76,9 +97,13 @@ impl Link {
 }
 
 /// Reads the launcher's commands from stdin. When stdin ends, the launcher is gone and this process exits at once.
-pub(super) fn read_commands() -> tokio_mpsc::Receiver<Command> {
+///
+/// # Errors
+/// [`Exit::Device`] when no thread can be started.
+pub(super) fn read_commands() -> Result<tokio_mpsc::Receiver<Command>, Failure> {
     let (sender, receiver) = tokio_mpsc::channel(64);
-    std::thread::spawn(move || {
+    let read = move || {
+        enter(Part::Commands);
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match line.parse() {
                 Ok(command) => {
@@ -87,9 +112,11 @@ pub(super) fn read_commands() -> tokio_mpsc::Receiver<Command> {
                 Err(error) => tracing::warn!(%error, "unknown command"),
             }
         }
-        std::process::exit(i32::from(crate::explain::Exit::TryAgain.code()));
-    });
-    receiver
+        std::process::exit(i32::from(Exit::TryAgain.code()));
+    };
+    let started = std::thread::Builder::new().name(Part::Commands.name().to_owned()).spawn(read);
+    let failed = |error| Failure::new(Exit::Device, "cannot start a thread").because(error);
+    started.map(|_| receiver).map_err(failed)
 }
 
 /// Dials the ticket's addresses and carries out the launcher's commands.

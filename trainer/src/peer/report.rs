@@ -1,17 +1,47 @@
 //! Reports to the launcher: one JSON object a line on stdout.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use murmur_coordinatorless::EntryName;
 
+use crate::crash::{Part, enter};
 use crate::error::Failure;
-use crate::protocol::{Event, EventKind, Excluded, Finished, Folded, Report, Segment, Started};
+use crate::explain::Exit;
+use crate::protocol::{Alive, Event, EventKind, Excluded, Finished, Folded, Report, Segment, Started};
+
+/// How often the launcher hears that the process lives.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Writes reports. A launcher that no longer listens is noticed on stdin, so a failed write is not an error here.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reporter;
 
 impl Reporter {
+    /// Tells the launcher every second, from now to the end of the process, that it lives and how much `work` it has done.
+    /// A thread of its own: the others may be busy for long.
+    ///
+    /// # Errors
+    /// [`Exit::Device`] when no thread can be started.
+    pub(super) fn keep_beating(self, work: Arc<AtomicU64>) -> Result<(), Failure> {
+        let beat = move || {
+            enter(Part::Heartbeat);
+            loop {
+                self.write(&Report::Alive(Alive { work: work.load(Relaxed) }));
+                std::thread::sleep(BEAT);
+            }
+        };
+        let started = std::thread::Builder::new().name(Part::Heartbeat.name().to_owned()).spawn(beat);
+        started.map(drop).map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))
+    }
+
     pub(super) fn started(self, started: Started) {
         self.write(&Report::Started(started));
     }

@@ -8,7 +8,8 @@ use crate::model::{Replica, ReplicaError};
 /// Mean cross-entropy in nats per byte over the fixed validation batches numbered `batches`, each of `batch_size` sequences of
 /// `context` bytes.
 ///
-/// The same parameters give the same number on every peer of one numeric class; no batches give NaN.
+/// The same parameters give the same number on every peer of one numeric class; no batches give NaN. After each batch
+/// `stop` is called with the batches done so far; `true` ends it there. Says how many batches the mean is of, too.
 ///
 /// # Errors
 /// A buffer or batch that does not fit the model, or a failing backend.
@@ -19,10 +20,15 @@ pub fn validation_loss(
     batches: Range<u32>,
     batch_size: usize,
     context: usize,
-) -> Result<f64, ReplicaError> {
-    let (mut sum, count) = (0.0, batches.len());
+    stop: &dyn Fn(u32) -> bool,
+) -> Result<(f64, u32), ReplicaError> {
+    let (mut sum, mut done) = (0.0, 0);
     for index in batches {
         sum += f64::from(replica.loss(params, &validation_batch(corpus, index, batch_size, context))?);
+        done += 1;
+        if stop(done) {
+            break;
+        }
     }
-    Ok(sum / count as f64)
+    Ok((sum / f64::from(done), done))
 }

@@ -66,7 +66,8 @@ impl Worker {
         }
     }
 
-    /// Mean loss over the held-out batches numbered `batches`, nats per byte.
+    /// Mean loss over the held-out batches numbered `batches`, nats per byte, and how many were measured before `stop` said
+    /// that it is enough.
     ///
     /// # Errors
     /// As [`validation_loss`].
@@ -76,12 +77,13 @@ impl Worker {
         batches: Range<u32>,
         batch_size: usize,
         context: usize,
-    ) -> Result<f64, ReplicaError> {
+        stop: &dyn Fn(u32) -> bool,
+    ) -> Result<(f64, u32), ReplicaError> {
         match self {
             Self::Train { replica, corpus } => {
-                validation_loss(replica.as_mut(), corpus, parameters, batches, batch_size, context)
+                validation_loss(replica.as_mut(), corpus, parameters, batches, batch_size, context, stop)
             }
-            Self::StandIn => Ok(stand_in_loss(&batches)),
+            Self::StandIn => Ok((stand_in_loss(&batches), batches.end.saturating_sub(batches.start))),
         }
     }
 

@@ -8,11 +8,78 @@ use super::{EXIT_WITHIN, Phase, SETTLE_WITHIN, Swarm};
 use crate::{
     error::Failure,
     explain::Exit,
-    launcher::{Agreement, Summary, board::Seat, child::describe},
-    protocol::Command,
+    launcher::{
+        Agreement, Summary,
+        board::Seat,
+        child::describe,
+        patience::{NAME_AFTER, SILENT_AFTER},
+    },
+    protocol::{Command, Finished},
+    shell::shell_word,
 };
 
+/// Peers that are named when several are waited for.
+const NAMED: usize = 3;
+
 impl Swarm<'_> {
+    /// A peer trains no more. When that is because training diverged, it has for all: the others stop as well.
+    pub(super) fn finished(&mut self, index: usize, finished: Finished) {
+        let diverged = finished.fault.as_ref().is_some_and(|fault| fault.code == Exit::Diverged.code());
+        self.board.finished(index, finished);
+        if diverged && self.phase == Phase::Training {
+            self.drain("Training diverged. Finishing.");
+        }
+    }
+
+    /// Names the peers that the run waits for, and gives up those that do not answer.
+    pub(super) fn wait(&mut self, now: Duration) {
+        let away = self.waiting.was_away(now);
+        let slow = self.waited_for();
+        let Some(since) = self.waiting.update(now, !slow.is_empty()) else { return };
+        for &index in &slow {
+            let Some(seated) = &mut self.peers[index] else { continue };
+            if away {
+                seated.pulse.hear(now, None);
+            }
+            if let Some(why) = seated.pulse.given_up(now, since) {
+                seated.peer.kill();
+                self.output.note(&format!("Giving up {}: {why}.", self.board.name(index)));
+                self.board.lost(index, why);
+            }
+        }
+        if self.waiting.is_time_to_tell(now) {
+            self.output.note(&self.waiting_for(&slow, now));
+        }
+    }
+
+    /// Peers that keep the run from starting or ending.
+    fn waited_for(&self) -> Vec<usize> {
+        let seats = self.board.seats.iter().enumerate().filter(|(_, seat)| !seat.gone && seat.lost.is_none());
+        let starting = self.phase == Phase::Starting;
+        let finishing = self.phase == Phase::Draining || self.board.alive().any(|seat| seat.finished.is_some());
+        let keeps = |seat: &Seat| if starting { seat.started.is_none() } else { finishing && seat.finished.is_none() };
+        seats.filter(|(_, seat)| keeps(seat)).map(|(index, _)| index).collect()
+    }
+
+    /// `Waiting for calm-heron and 3 more`, with those who are silent.
+    fn waiting_for(&self, slow: &[usize], now: Duration) -> String {
+        let mut said: Vec<String> = slow.iter().take(NAMED).map(|index| self.patient_name(*index, now)).collect();
+        if slow.len() > NAMED {
+            said.push(format!("{} more", slow.len() - NAMED));
+        }
+        format!("Waiting for {}.", said.join(", "))
+    }
+
+    fn patient_name(&self, index: usize, now: Duration) -> String {
+        let name = self.board.name(index);
+        let silent = self.peers[index].as_ref().map_or(Duration::ZERO, |seated| seated.pulse.silent(now));
+        if silent < NAME_AFTER {
+            return name;
+        }
+        let (silent, limit) = (silent.as_secs(), SILENT_AFTER.as_secs());
+        format!("{name}, silent for {silent} s (the run goes on without it after {limit} s)")
+    }
+
     /// When every live peer has finished: waits a little for equal sets, then lets them go.
     pub(super) fn settle(&mut self, now: Duration) {
         let finished = self.board.alive().all(|seat| seat.finished.is_some());
@@ -65,7 +132,32 @@ impl Swarm<'_> {
             return Err(self.reason());
         };
         self.output.summary(&summary);
-        summary.verdict()
+        match summary.agreement {
+            Agreement::Broken => summary.verdict(),
+            Agreement::Equal | Agreement::Unsettled => self.complaint().map_or_else(|| summary.verdict(), Err),
+        }
+        .and_then(|()| self.nobody_lost())
+    }
+
+    /// What went wrong with one of the peers by its own doing, although others finished. That some were evicted, killed or
+    /// stopped is no fault of the run.
+    fn complaint(&self) -> Option<Failure> {
+        let tolerated = [Exit::Evicted, Exit::TryAgain].map(Exit::code);
+        let fault = |seat: &Seat| {
+            let finished = seat.finished.as_ref().and_then(|finished| finished.fault.clone());
+            finished.or(seat.fault.clone()).filter(|fault| !tolerated.contains(&fault.code))
+        };
+        let said = |(index, seat): (usize, &Seat)| Some(Failure::from_peer(&self.board.name(index), &fault(seat)?));
+        self.board.seats.iter().enumerate().find_map(said).or_else(|| self.crash())
+    }
+
+    fn nobody_lost(&self) -> Result<(), Failure> {
+        let lost = |(index, seat): (usize, &Seat)| Some((self.board.name(index), seat.lost.clone()?));
+        match self.board.seats.iter().enumerate().find_map(lost) {
+            Some((name, why)) => Err(Failure::new(Exit::TryAgain, format!("the run ended without {name}: {why}"))
+                .hint(format!("It was stopped, or hung. {}", self.resume()))),
+            None => Ok(()),
+        }
     }
 
     fn summary(&mut self) -> Option<Summary> {
@@ -75,26 +167,27 @@ impl Swarm<'_> {
 
     /// Why no peer finished: what one of them said, or how one of them ended.
     pub(super) fn reason(&self) -> Failure {
-        let spoken = self.board.seats.iter().enumerate().find(|(_, seat)| seat.fault.is_some());
-        if let Some((index, Seat { started, fault: Some(fault), .. })) = spoken {
-            let name = started.as_ref().map_or_else(|| index.to_string(), |started| started.petname.clone());
-            return Failure::from_peer(&name, fault);
-        }
-        match self.ended.iter().find(|(status, _)| status.code().is_some()) {
-            Some((status, words)) => {
-                Failure::new(Exit::Bug, format!("a peer ended without a reason: {}", describe(*status)))
-                    .because(words.join("\n"))
-                    .hint(format!("Its whole log is in {}.", self.plan.state_dir.display()))
-            }
-            None => Failure::new(Exit::TryAgain, "every peer of this machine was killed").hint(self.resume()),
-        }
+        let said = |(index, seat): (usize, &Seat)| {
+            seat.fault.as_ref().map(|fault| Failure::from_peer(&self.board.name(index), fault))
+        };
+        let said = self.board.seats.iter().enumerate().find_map(said).or_else(|| self.crash());
+        said.or_else(|| self.nobody_lost().err()).unwrap_or_else(|| {
+            Failure::new(Exit::TryAgain, "every peer of this machine was killed").hint(self.resume())
+        })
+    }
+
+    /// The first peer that ended by its own doing and without a word.
+    fn crash(&self) -> Option<Failure> {
+        let (status, words) = self.ended.iter().find(|(status, _)| status.code().is_some())?;
+        let message = format!("a peer ended without a reason: {}", describe(*status));
+        Some(Failure::new(Exit::Crashed, message).because(words.join("\n")))
     }
 
     fn resume(&self) -> String {
         if self.plan.joined {
             "Join again with the same ticket: this machine goes on as the same peer.".to_owned()
         } else {
-            format!("murmur run --resume {} goes on from here.", self.plan.state_dir.display())
+            format!("murmur run --resume {} goes on from here.", shell_word(&self.plan.state_dir))
         }
     }
 }

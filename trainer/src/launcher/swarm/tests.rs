@@ -104,6 +104,8 @@ fn plan(dir: &Path, scripts: &[String], limit: Option<Duration>) -> Plan {
         announce: None,
         limit,
         joined: false,
+        resumed: false,
+        data: None,
         lan: false,
     }
 }
@@ -198,7 +200,7 @@ fn a_peer_that_cannot_start_ends_the_run_with_its_code() {
 fn a_peer_that_panics_shows_its_last_words() {
     let mut launch = Launch::new(&["echo boom >&2; exit 101".to_owned()], None);
     let failure = launch.result().unwrap_err();
-    assert_eq!(failure.exit(), Exit::Bug);
+    assert_eq!(failure.exit(), Exit::Crashed);
     assert!(failure.sentence().contains("boom"), "{}", failure.sentence());
     assert!(String::from_utf8_lossy(&launch.notes.lock().unwrap()).contains("boom"));
 }

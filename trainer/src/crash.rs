@@ -1,0 +1,171 @@
+//! What happens when a part of this program stops that should not: the process ends, with a report and
+//! [`Exit::Crashed`], and never goes on without the part.
+//!
+//! A panic ends only its own thread, and one in a task of the network runtime not even that: nobody would notice that
+//! nothing learns any more. So [`install`] makes every panic, in whatever thread or task of whatever library, the end of
+//! the process. [`Part`] lists the threads and tasks that this program starts itself; [`enter`] and [`endless`] mark
+//! where they begin.
+//!
+//! | part | process | when it returns |
+//! |---|---|---|
+//! | `learner` | peer | the driver stops, and the process ends with its result |
+//! | `driver` | peer | the learner is told to stop, and the process ends with its result |
+//! | `commands` | peer | its launcher is gone: the process ends with [`Exit::TryAgain`] |
+//! | `obey`, `metrics`, `heartbeat` | peer | it may not: [`Exit::Crashed`] |
+//! | `checkpoint` | peer | its result has been reported |
+//! | `reports` | launcher | the peer's stdout has ended: the launcher waits for the peer's exit, and kills it after a while |
+//!
+//! Threads and tasks of the transport, of the kernels' pool and of libraries end the process when they panic, and are
+//! waited for by whoever started them otherwise.
+
+use std::{
+    future::Future,
+    io::{self, Write},
+    panic::PanicHookInfo,
+    str::FromStr,
+    sync::OnceLock,
+};
+
+use crate::{error::Failure, explain::Exit, protocol::Report};
+
+/// A thread or task that this program starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Trains, audits, finishes.
+    Learner,
+    /// Carries inputs to the node and its outputs to network and disk.
+    Driver,
+    /// Reads the launcher's commands.
+    Commands,
+    /// Carries out the launcher's commands.
+    Obey,
+    /// Serves metrics and status.
+    Metrics,
+    /// Tells the launcher that the process lives.
+    Heartbeat,
+    /// Writes a checkpoint beside the training.
+    Checkpoint,
+    /// Reads what a peer process reports.
+    Reports,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Learner,
+        Self::Driver,
+        Self::Commands,
+        Self::Obey,
+        Self::Metrics,
+        Self::Heartbeat,
+        Self::Checkpoint,
+        Self::Reports,
+    ];
+
+    /// Its name, also that of its thread.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Learner => "learner",
+            Self::Driver => "driver",
+            Self::Commands => "commands",
+            Self::Obey => "obey",
+            Self::Metrics => "metrics",
+            Self::Heartbeat => "heartbeat",
+            Self::Checkpoint => "checkpoint",
+            Self::Reports => "reports",
+        }
+    }
+}
+
+/// A word that names no [`Part`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a part of murmur")]
+pub struct NotAPart(String);
+
+impl FromStr for Part {
+    type Err = NotAPart;
+
+    fn from_str(word: &str) -> Result<Self, NotAPart> {
+        Self::ALL.into_iter().find(|part| part.name() == word).ok_or_else(|| NotAPart(word.to_owned()))
+    }
+}
+
+/// Who is told why the process ends, beside whoever reads stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody else.
+    Person,
+    /// A program that reads NDJSON on stdout.
+    Program,
+    /// The launcher of this peer.
+    Launcher,
+}
+
+/// The part that a test asked to crash.
+static TARGET: OnceLock<Part> = OnceLock::new();
+
+/// Makes every panic of this process its end: the message on stderr, a report to `audience`, [`Exit::Crashed`].
+pub fn install(audience: Audience) {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        end(audience, &failure(info));
+    }));
+}
+
+/// Makes `part` panic when it begins, in this process: for tests of who notices.
+pub fn aim_at(part: Part) {
+    // A second aim in one process would be a mistake of the test.
+    let _ = TARGET.set(part);
+}
+
+/// Marks the beginning of `part`.
+///
+/// # Panics
+/// If a test aimed at it.
+pub fn enter(part: Part) {
+    assert!(TARGET.get() != Some(&part), "the {} was told to crash", part.name());
+}
+
+/// Runs the task of `part`, which may not end before the process does.
+///
+/// # Panics
+/// When it ends.
+pub async fn endless(part: Part, task: impl Future<Output = ()>) {
+    enter(part);
+    task.await;
+    panic!("the {} ended before the process", part.name());
+}
+
+fn failure(info: &PanicHookInfo<'_>) -> Failure {
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let said = info.payload_as_str().unwrap_or("no message");
+    let place = info.location().map_or_else(String::new, |place| format!(" ({place})"));
+    Failure::new(Exit::Crashed, format!("a part of murmur stopped unexpectedly: thread {thread}: {said}{place}"))
+}
+
+fn end(audience: Audience, failure: &Failure) -> ! {
+    let line = match audience {
+        Audience::Person => None,
+        Audience::Program => Some(failure.to_json().to_string()),
+        Audience::Launcher => Some(Report::Error(failure.to_fault()).to_line()),
+    };
+    // Where nobody reads, the exit code says it.
+    let _ = line.map(|line| writeln!(io::stdout(), "{line}"));
+    let _ = writeln!(io::stderr(), "{}", failure.clone().render());
+    std::process::exit(i32::from(failure.exit().code()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_found_by_its_name() {
+        for part in Part::ALL {
+            assert_eq!(part.name().parse(), Ok(part));
+        }
+        assert!("nobody".parse::<Part>().unwrap_err().to_string().contains("nobody"));
+    }
+}
