@@ -247,7 +247,7 @@ async fn run_parts(
     let _ = notices.send(Notice::Halt);
     own.retire().await;
     transport.shutdown(Duration::from_millis(500)).await;
-    driven.map_err(|reason| Failure::new(Exit::Checkpoint, "the peer's log cannot be written").because(reason))?;
+    driven?;
     let joined = tokio::task::spawn_blocking(move || learning.join()).await;
     match joined {
         Ok(Ok(result)) => result,

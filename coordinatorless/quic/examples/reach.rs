@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -65,7 +66,9 @@ struct Witness {
 }
 
 impl Host for Witness {
-    fn append(&mut self, _: &StoredEntry, _: bool) -> Result<(), String> {
+    type Error = Infallible;
+
+    fn append(&mut self, _: &StoredEntry, _: bool) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -73,15 +76,15 @@ impl Host for Witness {
 
     fn address_book(&mut self, _: &[PeerAddress]) {}
 
-    fn compact(&mut self, _: &Compacted) -> Result<(), String> {
+    fn compact(&mut self, _: &Compacted) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn signing(&mut self, _: &[u8]) -> Result<(), String> {
+    fn signing(&mut self, _: &[u8]) -> Result<(), Infallible> {
         Ok(())
     }
 
-    fn reset(&mut self) -> Result<(), String> {
+    fn reset(&mut self) -> Result<(), Infallible> {
         Ok(())
     }
 
@@ -233,7 +236,7 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         let _ = requests.send(Request::Stop).await;
     });
     let keep = transport.clone();
-    drive(node, transport, events, inbox, &mut witness).await?;
+    let Ok(()) = drive(node, transport, events, inbox, &mut witness).await;
     own.retire().await;
     keep.shutdown(Duration::from_millis(200)).await;
     Ok(())

@@ -16,11 +16,14 @@ const EVENTS_IN_A_ROW: usize = 64;
 
 /// What a node needs from the machine it runs on. Called in the order of the node's outputs.
 pub trait Host {
+    /// What goes wrong with storing. The driver stops at the first one, does nothing more, and hands it on as it is.
+    type Error;
+
     /// Stores a record; if `durable`, returns only when it is on disk.
     ///
     /// # Errors
-    /// A sentence; the driver stops, as nothing may be announced that is not stored.
-    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String>;
+    /// The disk's; nothing may be announced that is not stored.
+    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), Self::Error>;
 
     /// Stores the address book in place of the one before. Losing it costs a slower start, so nothing fails.
     fn address_book(&mut self, peers: &[PeerAddress]);
@@ -28,8 +31,8 @@ pub trait Host {
     /// Stores a final frontier and the records after it in place of the log so far, whole or not at all.
     ///
     /// # Errors
-    /// A sentence; the driver stops.
-    fn compact(&mut self, compacted: &Compacted) -> Result<(), String>;
+    /// The disk's.
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), Self::Error>;
 
     /// Stores a chunk of a state that is being fetched; see [`Output::KeepChunk`]. Losing it costs fetching it again, so
     /// nothing fails.
@@ -38,14 +41,14 @@ pub trait Host {
     /// Replaces what was stored of this peer's votes; returns only when it is on disk.
     ///
     /// # Errors
-    /// A sentence; the driver stops, as no vote may be sent that is not stored.
-    fn signing(&mut self, bytes: &[u8]) -> Result<(), String>;
+    /// The disk's; no vote may be sent that is not stored.
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 
     /// Sets the stored log and the final frontier aside.
     ///
     /// # Errors
-    /// A sentence; the driver stops.
-    fn reset(&mut self) -> Result<(), String>;
+    /// The disk's.
+    fn reset(&mut self) -> Result<(), Self::Error>;
 
     /// Something worth telling happened. Called after the node has been settled, with the node at hand.
     fn event(&mut self, event: Event, node: &mut Node);
@@ -84,14 +87,14 @@ pub enum Request {
 /// Runs `node` until a [`Request::Stop`], until every sender of requests is gone, or until the host fails.
 ///
 /// # Errors
-/// What the host said.
+/// The host's, unchanged.
 pub async fn drive<H: Host>(
     mut node: Node,
     transport: Transport,
     mut events: Events,
     mut requests: mpsc::Receiver<Request>,
     host: &mut H,
-) -> Result<(), String> {
+) -> Result<(), H::Error> {
     let start = Instant::now();
     let now = || Time(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
     loop {
@@ -188,7 +191,7 @@ fn is_worth_retrying(reason: &DialError) -> bool {
     }
 }
 
-fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> Result<(), String> {
+fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> Result<(), H::Error> {
     while let Some(output) = node.poll_output() {
         match output {
             Output::Append { record, durable } => host.append(&record, durable)?,

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use murmur_collectives::{Fold, Hash};
@@ -30,12 +31,14 @@ pub(super) struct Checkpoints {
     every: u64,
     /// The clock at which the next one is due.
     due: u64,
+    /// Held while a file is written: one on the way and the one at the end may be of the same clock.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Checkpoints {
     pub(super) fn new(dir: &Path, run: Hash, manifest: &Manifest, reporter: Reporter) -> Self {
         let every = manifest.checkpoint_every_tokens;
-        Self { dir: dir.to_owned(), model: manifest.model(), run, reporter, every, due: every }
+        Self { dir: dir.to_owned(), model: manifest.model(), run, reporter, every, due: every, writing: Arc::default() }
     }
 
     /// Takes the present state, at `clock`, if that has come far enough since the last time.
@@ -59,7 +62,9 @@ impl Checkpoints {
     /// [`CheckpointError::Write`]; the files from before are still there.
     pub(super) fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let (path, clock) = (self.dir.join(file_name(checkpoint.clock)), checkpoint.clock);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let written = checkpoint.write(&path);
+        drop(writing);
         let said = match &written {
             Ok(()) => {
                 drop_old(&self.dir);

@@ -13,6 +13,7 @@ use murmur_quic::{Host, ToldOff};
 
 use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
 use crate::crash::{Part, enter};
+use crate::error::Failure;
 use crate::metrics::{Direction, Metrics};
 use crate::protocol::EventKind;
 
@@ -117,7 +118,9 @@ impl PeerHost {
 }
 
 impl Host for PeerHost {
-    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String> {
+    type Error = Failure;
+
+    fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), Failure> {
         self.store.append(record, durable)
     }
 
@@ -127,7 +130,7 @@ impl Host for PeerHost {
         }
     }
 
-    fn compact(&mut self, compacted: &Compacted) -> Result<(), String> {
+    fn compact(&mut self, compacted: &Compacted) -> Result<(), Failure> {
         self.store.compact(compacted)
     }
 
@@ -137,11 +140,11 @@ impl Host for PeerHost {
         }
     }
 
-    fn signing(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn signing(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.store.signing(bytes)
     }
 
-    fn reset(&mut self) -> Result<(), String> {
+    fn reset(&mut self) -> Result<(), Failure> {
         self.store.reset()
     }
 

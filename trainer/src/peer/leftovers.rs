@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path};
 
-/// How files end while they are written; each is renamed once it is whole.
-const UNFINISHED: [&str; 2] = [".part", ".new"];
+/// How the names of files end while they are written; each is renamed once it is whole.
+const ENDS: [&str; 2] = [".part", ".new"];
+
+/// How the names of files begin that a library writes for us.
+const BEGINNING: &str = ".tmp";
 
 /// Removes what an earlier process of this peer left half written in its folder. To be called with the identity held, by
 /// nobody else: a file that is being written looks the same.
@@ -13,7 +16,7 @@ pub(super) fn sweep(dir: &Path) {
         let name = file.file_name();
         let name = name.to_string_lossy();
         let is_file = file.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && UNFINISHED.iter().any(|end| name.ends_with(end)) {
+        if is_file && (name.starts_with(BEGINNING) || ENDS.iter().any(|end| name.ends_with(end))) {
             // One that cannot be removed is overwritten or stays; it does no harm.
             let _ = fs::remove_file(file.path());
         }
@@ -28,7 +31,7 @@ mod tests {
     #[test]
     fn what_is_half_written_goes_and_the_rest_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let half = ["checkpoint-000000000000005.safetensors.part", "final.new", "identity.new"];
+        let half = [".tmpA1b2C3", "checkpoint-000000000000005.safetensors.part", "final.new", "identity.new"];
         let whole = ["checkpoint-000000000000005.safetensors", "final.bin", "identity", "log.damaged-0"];
         half.iter().chain(&whole).for_each(|name| fs::write(dir.path().join(name), "x").unwrap());
         sweep(dir.path());

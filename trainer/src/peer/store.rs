@@ -90,23 +90,26 @@ impl Store {
     }
 
     /// Appends a record; a durable one, and all before it, are on disk when this returns.
-    pub(super) fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
+    pub(super) fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), Failure> {
         let bytes = log::encode(record);
-        let mut write = || -> io::Result<()> {
-            self.log.write_all(&log::frame(&bytes))?;
-            if durable {
-                self.log.sync_data()?;
-                whole::replace(&self.dir.join(HEAD), &[&bytes])?;
-            }
-            Ok(())
-        };
-        write().map_err(|error| said(&self.dir.join(log_name(self.generation)), &error))
+        let flush = |log: &File| if durable { log.sync_data() } else { Ok(()) };
+        let appended = self.log.write_all(&log::frame(&bytes)).and_then(|()| flush(&self.log));
+        appended.map_err(|error| unwritten(&self.log_path(), &error))?;
+        if durable { replace(&self.dir.join(HEAD), &[&bytes]) } else { Ok(()) }
     }
 
     /// Keeps a final frontier and begins a log with the records after it, in place of all that was there.
-    pub(super) fn compact(&mut self, compacted: &Compacted) -> Result<(), String> {
-        let log = self.begin_log(compacted).and_then(|log| self.settle(compacted).map(|()| log));
-        self.log = log.map_err(|error| said(&self.dir.join(FINAL), &error))?;
+    ///
+    /// # Errors
+    /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
+    pub(super) fn compact(&mut self, compacted: &Compacted) -> Result<(), Failure> {
+        let next = self.dir.join(log_name(self.generation + 1));
+        let log = log::write(&next, compacted.records.iter()).map_err(|error| unwritten(&next, &error))?;
+        self.settle(compacted)?;
+        self.log = log;
         self.generation += 1;
         self.fetch.drop_file(&self.dir);
         // It counts from here on. What is left of the old does no harm, and goes at the next start at the latest.
@@ -114,45 +117,50 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the log that is to come.
-    fn begin_log(&self, compacted: &Compacted) -> io::Result<File> {
-        log::write(&self.dir.join(log_name(self.generation + 1)), compacted.records.iter())
-    }
-
-    /// Makes it the log.
-    fn settle(&self, compacted: &Compacted) -> io::Result<()> {
+    /// Makes the log that was written for it the log.
+    fn settle(&self, compacted: &Compacted) -> Result<(), Failure> {
         let Compacted { epoch, proof, state, records: _ } = compacted;
         let head = settled::head(self.generation + 1, *epoch, proof, state);
-        whole::replace(&self.dir.join(FINAL), &[&head, proof, &little_endian(state)])
+        replace(&self.dir.join(FINAL), &[&head, proof, &little_endian(state)])
     }
 
     /// Keeps a chunk of a state that is being fetched.
-    pub(super) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]) -> Result<(), String> {
-        self.fetch.keep(&self.dir, root, index, bytes).map_err(|error| said(&self.dir, &error))
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]) -> io::Result<()> {
+        self.fetch.keep(&self.dir, root, index, bytes)
     }
 
     /// Keeps what this peer signed, in place of what it signed before; on disk when this returns, as are all records before
     /// it: it may have promised to hold them.
-    pub(super) fn signing(&self, bytes: &[u8]) -> Result<(), String> {
-        let path = self.dir.join(VOTE);
-        self.log.sync_data().and_then(|()| whole::replace(&path, &[bytes])).map_err(|error| said(&path, &error))
+    ///
+    /// # Errors
+    /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
+    pub(super) fn signing(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.log.sync_data().map_err(|error| unwritten(&self.log_path(), &error))?;
+        replace(&self.dir.join(VOTE), &[bytes])
     }
 
     /// Sets the log and the final frontier aside and begins an empty log. What this peer signed stays.
-    pub(super) fn reset(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
+    pub(super) fn reset(&mut self) -> Result<(), Failure> {
         // In this order each name that is gone leaves something that can be begun with: a log without its final frontier
         // does not count.
-        let names = [FINAL.to_owned(), log_name(self.generation)];
-        let reset = || -> io::Result<File> {
-            for path in names.iter().map(|name| self.dir.join(name)).filter(|path| path.exists()) {
-                fs::rename(&path, whole::aside(&path))?;
-                whole::sync_folder_of(&path)?;
-            }
-            log::append_to(&self.dir.join(log_name(0)))
-        };
-        self.log = reset().map_err(|error| said(&self.dir, &error))?;
+        for path in [self.dir.join(FINAL), self.log_path()].into_iter().filter(|path| path.exists()) {
+            let set_aside = fs::rename(&path, whole::aside(&path)).and_then(|()| whole::sync_folder_of(&path));
+            set_aside.map_err(|error| Failure::io(Exit::Checkpoint, "set aside", &path, &error))?;
+        }
         self.generation = 0;
+        self.log = log::append_to(&self.log_path()).map_err(|error| unwritten(&self.log_path(), &error))?;
         Ok(())
+    }
+
+    /// The log in use.
+    fn log_path(&self) -> PathBuf {
+        self.dir.join(log_name(self.generation))
     }
 
     /// The folder.
@@ -174,7 +182,7 @@ impl Carries {
     /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
     pub(super) fn save(&self, segment: u32, sealed: &[u8]) -> Result<(), Failure> {
         let path = self.0.join(CARRIES[segment as usize % CARRIES.len()]);
-        whole::replace(&path, &[sealed]).map_err(|error| Failure::io(Exit::Checkpoint, "write", &path, &error))
+        replace(&path, &[sealed])
     }
 }
 
@@ -213,8 +221,14 @@ fn votes(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
     bytes.map(Some).ok_or_else(lost)
 }
 
-fn said(path: &Path, error: &io::Error) -> String {
-    format!("{}: {error}", path.display())
+/// Replaces a file whole; an error names it.
+fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
+    whole::replace(path, parts).map_err(|error| unwritten(path, &error))
+}
+
+/// The error of a write, which a full disk turns into its own exit code.
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::io(Exit::Checkpoint, "write", path, error)
 }
 
 #[cfg(test)]

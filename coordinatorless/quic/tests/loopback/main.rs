@@ -13,6 +13,7 @@ mod throttle;
 
 mod datagrams;
 mod dialing;
+mod driving;
 mod dual;
 mod hostile;
 mod messages;

@@ -345,3 +345,30 @@ fn names_are_read_from_the_log_in_use_and_from_one_that_was_left() {
     let seqs: Vec<u32> = stored_names(dir.path()).iter().map(|(_, seq, _)| *seq).collect();
     assert_eq!(seqs, [0, 1, 0, 1], "the log in use, the other, the newest own record");
 }
+
+/// Lets everything written to `name` in the folder fail as on a full disk.
+#[cfg(target_os = "linux")]
+fn fill(dir: &Path, name: &str) {
+    std::os::unix::fs::symlink("/dev/full", dir.join(name)).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_exit_32_whatever_is_stored_and_the_failure_names_the_file() {
+    let check = |name: &str, result: Result<(), Failure>| {
+        let failure = result.unwrap_err();
+        assert_eq!(failure.exit(), Exit::DiskFull, "{name}");
+        assert!(failure.sentence().contains(name), "{name} in: {}", failure.sentence());
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let next = log_name(1);
+    ["head.new", "vote.new", "final.new", &next].iter().for_each(|name| fill(dir.path(), name));
+    check("head.bin", store.append(&record(0), true));
+    check("vote.bin", store.signing(b"signed"));
+    check(&next, store.compact(&compacted(1, &[1])));
+    fs::remove_file(dir.path().join(&next)).unwrap();
+    check(FINAL, store.compact(&compacted(1, &[1])));
+    store.log = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    check(&log_name(0), store.append(&record(0), false));
+}
