@@ -111,7 +111,8 @@ fn not_understood(error: &clap::Error, arguments: &[OsString]) -> Exit {
 fn log(command: &Command) {
     let default = if matches!(command, Command::Peer(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log on a full disk is a log that is missed, and no reason to end; the library would panic when it complains there.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     // A second call in one process, as tests make, changes nothing.
     let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
 }

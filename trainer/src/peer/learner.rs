@@ -272,12 +272,16 @@ impl Learner {
         let (shared, manifest) = (self.shared.clone(), &self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
         let budget = manifest.rules.token_budget;
+        let founders = manifest.founders() as u64;
+        let first_round = founders * manifest.segment_tokens();
         let stop = move |done: u32| {
             shared.worked();
-            // The others are about as far in segments that nobody has seen yet.
-            let under_way = u64::from(done) * step_tokens * shared.swarm.load(Relaxed).max(1);
-            let spent = shared.clock.load(Relaxed).saturating_add(under_way) >= budget;
-            spent || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
+            let clock = shared.clock.load(Relaxed);
+            // The others are about as far in segments that nobody has seen yet. In the first round nobody has even met.
+            let met = shared.swarm.load(Relaxed).max(1);
+            let swarm = if clock < first_round { met.max(founders) } else { met };
+            let under_way = u64::from(done) * step_tokens * swarm;
+            clock.saturating_add(under_way) >= budget || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
         };
         self.worker.segment(spec, start, carry, &stop)
     }
