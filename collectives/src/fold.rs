@@ -15,7 +15,7 @@ use crate::{
     standing::Standing,
 };
 pub use finality::Resumption;
-pub use outcome::{Insertion, Judgement, RebuildError, Refused};
+pub use outcome::{Insertion, Judgement, RebuildError, Refused, Voided};
 
 mod finality;
 mod outcome;
@@ -109,7 +109,15 @@ impl Fold {
 
     /// Whether updates of `author` are void, by verdicts or by a fork.
     pub fn is_evicted(&self, author: &PeerId) -> bool {
-        self.log.is_forked(author) || self.standing.void_from(&self.rules, author, self.log.version()).is_some()
+        self.voided(author).is_some()
+    }
+
+    /// Why updates of `author` are void, if they are. A fork is named first: it needs no judgement.
+    pub fn voided(&self, author: &PeerId) -> Option<Voided> {
+        if self.log.is_forked(author) {
+            return Some(Voided::Fork);
+        }
+        self.standing.void_from(&self.rules, author, self.log.version()).map(|_| Voided::Audits)
     }
 
     /// Authors whose updates are void, ascending.

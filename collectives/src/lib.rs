@@ -29,7 +29,7 @@ pub use entry::{
     BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Stage, Update, Verdict, WireEntry,
 };
 pub use epochs::{Epochs, Final};
-pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption};
+pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption, Voided};
 pub use foundation::{FOUNDATION_BYTES_MAX, Foundation, Kept, KeptChain, Ledger};
 pub use frontier::{
     Ballot, Certificate, Frontier, NotFinal, Proposal, Row, Signed, VOTERS_MAX, Vote, Voter, rows_digest,

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, WireEntry};
+use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, Voided, WireEntry};
 
 use crate::{Delay, EntryName, Kind, PeerAddress};
 
@@ -309,10 +309,12 @@ pub enum Event {
         /// The own state root.
         ours: Hash,
     },
-    /// Updates of a peer became void.
+    /// Updates of a peer became void, by the own fold: of this peer itself or of another.
     Evicted {
         /// Who.
         peer: PeerId,
+        /// Why.
+        why: Voided,
     },
     /// A frontier became final.
     Final {

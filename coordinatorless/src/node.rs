@@ -17,6 +17,7 @@ mod chain;
 mod conduct;
 mod contents;
 mod dialing;
+mod eviction;
 mod finals;
 mod finish;
 mod footprint;
@@ -42,7 +43,7 @@ use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId
 use murmur_verification::Lottery;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use crate::{Closing, Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
 pub use finish::Delay;
@@ -51,8 +52,8 @@ pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
 pub use reach::Mapping;
 use {
-    address_book::AddressBook, anti_entropy::Holding, conduct::Conduct, dialing::Dialing, membership::Membership,
-    reach::Reaching, view::View,
+    address_book::AddressBook, anti_entropy::Holding, conduct::Conduct, dialing::Dialing, eviction::Evictions,
+    membership::Membership, reach::Reaching, view::View,
 };
 use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
@@ -126,6 +127,7 @@ pub struct Node {
     dialing: Dialing,
     view: View,
     conduct: Conduct,
+    evictions: Evictions,
     reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
@@ -165,6 +167,7 @@ impl Node {
             dialing: Dialing::default(),
             view: View::default(),
             conduct: Conduct::default(),
+            evictions: Evictions::default(),
             reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
@@ -214,6 +217,7 @@ impl Node {
             self.dials_due();
             self.quests_due();
             self.view_due();
+            self.hearings_due();
             self.serving_due();
             self.requests_due();
             self.fetches_due();
@@ -236,6 +240,7 @@ impl Node {
         let due = [
             self.dialing.next_deadline(self.config.dials_at_once),
             Some(self.view.next_deadline(self.address_book.has_changes())),
+            self.evictions.next_deadline(),
             self.next_serving(),
             self.reaching.next_deadline(),
             self.gossip.next_deadline(),
@@ -278,6 +283,7 @@ impl Node {
     /// What was computed of the set holds no more.
     fn set_changed(&mut self) {
         (self.root, self.holding, self.clock) = (None, None, None);
+        self.evictions.look_again();
     }
 
     /// Tokens of the present set; counted once per change.
@@ -285,8 +291,9 @@ impl Node {
         *self.clock.get_or_insert_with(|| self.fold.clock())
     }
 
-    /// What follows from any change: more to pull, being caught up, something final, being finished.
+    /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
+        self.check_own_eviction();
         self.pull();
         self.check_caught_up();
         self.check_final();
@@ -301,6 +308,9 @@ impl Node {
             Ok(message) => message,
             Err(error) => return self.strike(from, error.to_string()),
         };
+        if self.evictions.hears(&from) {
+            return self.hear_out(from, message);
+        }
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
@@ -413,9 +423,7 @@ impl Node {
             self.tell(Event::Audited { update, auditor: name.author, passed: verdict.passed });
         }
         if let Some(peer) = voided {
-            self.forget_audits_of(peer);
-            self.tell(Event::Evicted { peer });
-            self.send_away(peer, Closing::Evicted);
+            self.on_evicted(peer);
         }
     }
 }

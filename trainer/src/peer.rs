@@ -209,8 +209,7 @@ async fn run_parts(
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
     let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
-    let quorum = manifest.rules.audit_quorum;
-    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), quorum, options.tells_folds);
+    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.tells_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
     let obey = link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone());
     tokio::spawn(endless(Part::Obey, obey));

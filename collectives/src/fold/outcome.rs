@@ -41,6 +41,15 @@ pub enum Insertion {
     Refused(Refused),
 }
 
+/// Why updates of an author are void.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Voided {
+    /// The author signed two entries for one position of its chain. The two prove it to anyone.
+    Fork,
+    /// As many trusted auditors as the rules ask for replayed its work and found something else.
+    Audits,
+}
+
 /// Why an entry can never be part of the set.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {

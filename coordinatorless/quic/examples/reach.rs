@@ -15,7 +15,7 @@ use std::{
 
 use murmur_collectives::{Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{Compacted, Config, Event, Input, Node, PeerAddress, Reach, Setup, Stored, StoredEntry};
-use murmur_quic::{Host, OwnAddresses, Request, ToldOff, Transport, TransportConfig, drive};
+use murmur_quic::{Host, OwnAddresses, Request, Transport, TransportConfig, drive};
 use tokio::{sync::mpsc, time::sleep};
 
 /// A step towards a peer is given up after this long. Short, as these networks are.
@@ -98,10 +98,6 @@ impl Host for Witness {
     fn count(&mut self, _: bool, _: &'static str, _: usize) {}
 
     fn settled(&mut self, _: Duration) {}
-
-    fn told_off(&mut self, why: ToldOff) {
-        eprintln!("told off: {why:?}");
-    }
 }
 
 fn identity(secret: u8) -> Identity {

@@ -9,7 +9,7 @@ use murmur_coordinatorless::{
 };
 use tokio::sync::mpsc;
 
-use crate::{CloseReason, DialError, Disconnect, Events, Priority, Refusal, Transport, TransportEvent};
+use crate::{CloseReason, DialError, Events, Priority, Refusal, Transport, TransportEvent};
 
 /// Outputs carried out before the network is looked at again, so that neither starves the other.
 const EVENTS_IN_A_ROW: usize = 64;
@@ -58,20 +58,6 @@ pub trait Host {
 
     /// The node has dealt with an input, its outputs are carried out, and it took this long to compute them.
     fn settled(&mut self, took: Duration);
-
-    /// A dial or a connection ended in a way that says something about this peer.
-    fn told_off(&mut self, why: ToldOff);
-}
-
-/// What others think of this peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToldOff {
-    /// A neighbour closed the connection because this peer was evicted.
-    Evicted(murmur_collectives::PeerId),
-    /// Someone there speaks another protocol version.
-    Version,
-    /// Someone there has this peer's own identity.
-    SameIdentity,
 }
 
 /// What the rest of the program asks of a running node.
@@ -149,17 +135,12 @@ fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host
             node.handle(now, Input::Message { from, bytes });
         }
         TransportEvent::Disconnected { peer, reason } => {
-            if reason == Disconnect::ByPeer(CloseReason::Evicted) {
-                host.told_off(ToldOff::Evicted(peer));
-            }
+            // A code is whatever the other side likes to say: nothing follows from it but a line for who debugs.
+            tracing::debug!(peer = %peer.petname(), %reason, "connection ended");
             node.handle(now, Input::Disconnected { peer });
         }
         TransportEvent::DialFailed { addr, reason } => {
-            if reason == DialError::Version {
-                host.told_off(ToldOff::Version);
-            } else if reason == DialError::SelfConnection {
-                host.told_off(ToldOff::SameIdentity);
-            }
+            tracing::debug!(%addr, %reason, "a dial failed");
             node.handle(now, Input::DialFailed { address: addr, retry: is_worth_retrying(&reason) });
         }
         TransportEvent::DialThroughFailed { relay, peer, reason } => {

@@ -53,7 +53,7 @@ mod verifier;
 
 pub use config::TransportConfig;
 pub use datagram::DATAGRAM_BYTES_MAX;
-pub use driver::{Host, Request, ToldOff, drive};
+pub use driver::{Host, Request, drive};
 pub use error::{BindError, CloseReason, DialError, Disconnect, Refusal, SendError};
 pub use event::{Events, TransportEvent};
 pub use own_address::{OwnAddresses, local_addresses, outward};

@@ -159,7 +159,7 @@ impl Node {
             }
             holders += usize::from(neighbour.known.count(&me) >= own);
         }
-        if holders < self.neighbours.len().min(2) {
+        if holders < self.neighbours.iter().count().min(2) {
             delays.push(Delay::TooFewHold);
         }
         delays

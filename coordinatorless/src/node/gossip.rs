@@ -13,7 +13,7 @@ use super::{
     Node,
     pending::{Pending, Room, Waiting},
 };
-use crate::{Closing, EntryName, Event, Item, Message, Time, Want};
+use crate::{EntryName, Item, Message, Time, Want};
 
 /// Entries asked for in one request.
 pub(super) const WANT_MAX: u32 = 64;
@@ -222,9 +222,7 @@ impl Node {
     fn on_fork_proven(&mut self, forger: PeerId, proof: &Entry) {
         self.set_changed();
         self.gossip.pending.grow_all();
-        self.forget_audits_of(forger);
-        self.tell(Event::Evicted { peer: forger });
-        self.send_away(forger, Closing::Evicted);
+        self.on_evicted(forger);
         if let Body::Equivocation(evidence) = &proof.header().body
             && self.catch_up.is_done()
         {

@@ -32,6 +32,8 @@ pub(super) struct Neighbour {
     greeted: bool,
     /// Whether this peer told it what it holds.
     invited: bool,
+    /// Whether it is evicted, and only connected for its hearing.
+    evicted: bool,
     /// It will author nothing more unless something new arrives.
     pub(super) idle: bool,
     /// It is about to leave.
@@ -71,6 +73,7 @@ impl Neighbour {
             said: 0,
             greeted: false,
             invited: false,
+            evicted: false,
             idle: false,
             finishing: false,
             epoch: (0, Hash::NONE),
@@ -145,8 +148,13 @@ impl Neighbours {
         self.connected.get(peer)
     }
 
-    /// Connected peers, ascending.
+    /// Connected peers, ascending, without those that are evicted: what these hold and say counts for nothing.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
+        self.iter_all().filter(|(_, neighbour)| !neighbour.evicted)
+    }
+
+    /// Connected peers, ascending, evicted or not.
+    pub(super) fn iter_all(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
     }
 
@@ -239,8 +247,7 @@ impl Node {
         let purpose = dialed.max(self.quest_purpose(&peer));
         let banned = self.conduct.is_banned(&peer, self.now);
         let full = !self.neighbours.is_connected(&peer) && !self.make_room();
-        let unwelcome =
-            [(self.fold.is_evicted(&peer), Closing::Evicted), (banned, Closing::Misbehaved), (full, Closing::Full)];
+        let unwelcome = [(banned, Closing::Misbehaved), (full, Closing::Full)];
         if let Some((_, reason)) = unwelcome.into_iter().find(|(applies, _)| *applies) {
             self.outputs.push_back(Output::Close { peer, reason });
             return;
@@ -250,6 +257,9 @@ impl Node {
         }
         self.neighbours.connected.insert(peer, Neighbour::new(address, &self.config, self.now));
         self.reached(peer, address, reach);
+        if self.fold.is_evicted(&peer) {
+            return self.give_hearing(peer);
+        }
         if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
             self.invite(peer);
         }
@@ -259,17 +269,17 @@ impl Node {
         self.on_reached(peer);
     }
 
-    /// Whether there is room for one more connection. If need be one goes that served a single exchange, the one that has
-    /// been silent longest, so that probes get through to a peer that many have probed lately.
+    /// Whether there is room for one more connection. If need be one goes that is evicted, or one that served a single
+    /// exchange, the one that has been silent longest, so that probes get through to a peer that many have probed lately.
     fn make_room(&mut self) -> bool {
         if self.neighbours.len() < self.config.neighbours_max {
             return true;
         }
         let before = self.now.since(Time::default()).saturating_sub(self.config.swim.probe_every);
         let silent = |neighbour: &Neighbour| neighbour.heard_at.max(neighbour.used_at).since(Time::default());
-        let passing =
-            self.neighbours.iter().filter(|(_, neighbour)| !neighbour.is_near() && silent(neighbour) < before);
-        let idlest = passing.min_by_key(|(_, neighbour)| silent(neighbour)).map(|(peer, _)| peer);
+        let may_go = |neighbour: &Neighbour| neighbour.evicted || !neighbour.is_near() && silent(neighbour) < before;
+        let passing = self.neighbours.iter_all().filter(|(_, neighbour)| may_go(neighbour));
+        let idlest = passing.min_by_key(|(_, neighbour)| (!neighbour.evicted, silent(neighbour))).map(|(peer, _)| peer);
         idlest.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
         idlest.is_some()
     }
@@ -287,6 +297,16 @@ impl Node {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         if !core::mem::replace(&mut neighbour.greeted, true) {
             self.tell(Event::Joined { peer });
+        }
+    }
+
+    /// An evicted peer is no neighbour any more, although its connection is still there.
+    pub(super) fn set_evicted(&mut self, peer: PeerId) {
+        self.forget_requests_to(peer);
+        let Some(neighbour) = self.neighbours.entry(&peer) else { return };
+        neighbour.evicted = true;
+        if core::mem::replace(&mut neighbour.greeted, false) {
+            self.tell(Event::Departed { peer });
         }
     }
 
@@ -320,10 +340,15 @@ impl Node {
 
     /// Ends the connection with `peer` and does not seek it again.
     pub(super) fn send_away(&mut self, peer: PeerId, reason: Closing) {
-        self.address_book.forget(&peer);
-        self.dialing.cancel(&peer);
+        self.part_for_good(peer);
         self.reaching.forget(&peer);
         self.part(peer, reason);
+    }
+
+    /// Does not seek `peer` again.
+    pub(super) fn part_for_good(&mut self, peer: PeerId) {
+        self.address_book.forget(&peer);
+        self.dialing.cancel(&peer);
     }
 
     /// Ends the connection with `peer`.

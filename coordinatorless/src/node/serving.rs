@@ -215,7 +215,8 @@ impl Node {
     /// Answers requests that waited.
     pub(super) fn serving_due(&mut self) {
         let (now, rate) = (self.now, self.config.served_bytes_per_second);
-        for peer in self.neighbours() {
+        let peers: Vec<PeerId> = self.neighbours.iter_all().map(|(peer, _)| peer).collect();
+        for peer in peers {
             while let Some(request) = self.neighbours.entry(&peer).and_then(|neighbour| {
                 let open = !neighbour.intake.waiting.is_empty() && neighbour.intake.served_bytes.is_open(rate, now);
                 open.then(|| neighbour.intake.waiting.pop_front()).flatten()
@@ -228,7 +229,7 @@ impl Node {
     /// When a request that waits can be answered.
     pub(super) fn next_serving(&self) -> Option<Time> {
         let rate = self.config.served_bytes_per_second;
-        let waiting = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.intake.waiting.is_empty());
+        let waiting = self.neighbours.iter_all().filter(|(_, neighbour)| !neighbour.intake.waiting.is_empty());
         waiting.map(|(_, neighbour)| neighbour.intake.served_bytes.opens_at(rate)).min()
     }
 }

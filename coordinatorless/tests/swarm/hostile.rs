@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use murmur_collectives::Fold;
-use murmur_collectives::{Body, Entry, Hash, Header, ONE_Q16, Stage, Update, Verdict, WireEntry};
+use murmur_collectives::{Body, Entry, Fold, Hash, Header, ONE_Q16, Stage, Update, Verdict, Voided, WireEntry};
 use murmur_coordinatorless::{Digest, Event, Item, Message};
 
 use crate::net::{Net, World};
@@ -22,7 +21,10 @@ fn a_cheat_is_caught_and_its_updates_leave_the_sum_exactly() {
     net.pass(Duration::from_secs(5));
     let cheat = net.id(2);
     for peer in [0, 1, 3] {
-        assert!(net.has_event(peer, |event| *event == Event::Evicted { peer: cheat }), "peer {peer} saw the eviction");
+        assert!(
+            net.has_event(peer, |event| *event == Event::Evicted { peer: cheat, why: Voided::Audits }),
+            "peer {peer} saw the eviction"
+        );
     }
     assert_eq!(net.roots(&[2]).len(), 1, "{}", net.describe());
     // The same set folded again, in another order, by a peer that never applied the cheat's updates.

@@ -1,6 +1,7 @@
 //! Whole swarms of real nodes on a simulated network: one seed, one outcome.
 
 mod disk;
+mod evicted;
 mod fading;
 mod fast;
 mod finality;

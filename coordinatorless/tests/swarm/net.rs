@@ -195,6 +195,11 @@ impl Net {
         }
     }
 
+    /// Whether two peers are connected.
+    pub(crate) fn linked(&self, a: usize, b: usize) -> bool {
+        self.links.contains(&(a.min(b), a.max(b)))
+    }
+
     /// Kills a peer: what it has not stored is gone.
     pub(crate) fn kill(&mut self, peer: usize) {
         self.nodes.remove(&peer);

@@ -129,12 +129,15 @@ const VERSION: Explanation = Explanation {
 
 const EVICTED: Explanation = Explanation {
     name: "evicted",
-    meaning: "Other peers replayed this peer's work, found something else, and removed it from the model.",
+    meaning: "The other peers hold proof against this peer, and its updates were removed from the model.",
     causes: &[
-        "The machine computes different bits than its class promises: faulty memory, overclocking, another build.",
+        "Its identity signed two entries for one position of its chain, a fork: the folder was copied, or restored from a \
+        backup, and used again.",
+        "Auditors replayed its work and found something else: faulty memory, overclocking, another build.",
         "The program was changed, or --misbehave was given.",
     ],
-    fix: "Build murmur again from the released source, test the machine's memory, and join with a new --state-dir.",
+    fix: "Join with a new --state-dir. If audits failed, build murmur again from the released source and test the \
+        machine's memory first.",
 };
 
 const IDENTITY_IN_USE: Explanation = Explanation {

@@ -1,15 +1,15 @@
 //! What the node needs from this process: its disk, its metrics, the learner and the launcher.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::Duration,
 };
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::{Hash, PeerId, Voided};
 use murmur_coordinatorless::{Compacted, Delay, Event, Node, PeerAddress, StoredEntry};
-use murmur_quic::{Host, ToldOff};
+use murmur_quic::Host;
 
 use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
 use crate::crash::{Part, enter};
@@ -27,8 +27,6 @@ pub(super) struct PeerHost {
     reporter: Reporter,
     checkpoints: Checkpoints,
     dir: PathBuf,
-    evictors: BTreeSet<PeerId>,
-    quorum: u32,
     /// Whether each fold is reported, for a benchmark.
     tells_folds: bool,
     /// Updates folded since the node was last settled.
@@ -41,23 +39,25 @@ impl PeerHost {
         (notices, shared, metrics): (mpsc::Sender<Notice>, Arc<Shared>, Metrics),
         reporter: Reporter,
         checkpoints: Checkpoints,
-        quorum: u32,
         tells_folds: bool,
     ) -> Self {
         let dir = store.dir().to_owned();
-        let (evictors, applied) = (BTreeSet::new(), 0);
-        Self { store, notices, shared, metrics, reporter, checkpoints, dir, evictors, quorum, tells_folds, applied }
+        Self { store, notices, shared, metrics, reporter, checkpoints, dir, tells_folds, applied: 0 }
     }
 
     fn notice(&self, notice: Notice) {
         let _ = self.notices.send(notice);
     }
 
-    fn on_evicted(&self, peer: PeerId, node: &Node) {
+    fn on_evicted(&self, peer: PeerId, why: Voided, node: &Node) {
         if peer == node.id() {
-            self.notice(Notice::Evicted);
+            self.notice(Notice::Evicted(why));
         }
-        self.reporter.event(EventKind::Evicted, Some(peer.to_string()), "its updates are removed");
+        let detail = match why {
+            Voided::Fork => "its updates are removed: it signed two entries for one position",
+            Voided::Audits => "its updates are removed: auditors replayed its work and found something else",
+        };
+        self.reporter.event(EventKind::Evicted, Some(peer.to_string()), detail);
     }
 
     fn on_diverged(&self, peer: PeerId, theirs: Hash, ours: Hash) {
@@ -181,7 +181,7 @@ impl Host for PeerHost {
             }
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
             Event::Diverged { peer, theirs, ours } => self.on_diverged(peer, theirs, ours),
-            Event::Evicted { peer } => self.on_evicted(peer, node),
+            Event::Evicted { peer, why } => self.on_evicted(peer, why, node),
             Event::Final { epoch, clock, excluded } => {
                 self.on_final(epoch, clock, excluded);
                 self.tell_excluded(node);
@@ -213,18 +213,5 @@ impl Host for PeerHost {
         let applied = core::mem::take(&mut self.applied);
         self.metrics.add_updates_folded(u64::from(applied));
         (0..applied).for_each(|_| self.metrics.observe_fold(took / applied));
-    }
-
-    fn told_off(&mut self, why: ToldOff) {
-        match why {
-            ToldOff::Evicted(peer) => {
-                self.evictors.insert(peer);
-                if self.evictors.len() >= self.quorum as usize {
-                    self.notice(Notice::Evicted);
-                }
-            }
-            ToldOff::Version => tracing::warn!("a peer speaks another protocol version"),
-            ToldOff::SameIdentity => tracing::warn!("a peer has this peer's own identity"),
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::{Hash, PeerId, Voided};
 use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
@@ -138,7 +138,7 @@ impl Learner {
                 }
                 Ok(Notice::Audit(update)) => progress.audits.push_back(update),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
-                Ok(Notice::Evicted) => return Err(evicted()),
+                Ok(Notice::Evicted(why)) => return Err(evicted(why)),
                 Ok(Notice::IdentityInUse) => return Err(identity_in_use()),
                 Ok(Notice::Finished | Notice::Wake) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Flow::Stop),
@@ -194,7 +194,7 @@ impl Learner {
         match notice {
             Notice::Audit(update) => progress.audits.push_back(update),
             Notice::CaughtUp | Notice::Wake => {}
-            Notice::Evicted => return Err(evicted()),
+            Notice::Evicted(why) => return Err(evicted(why)),
             Notice::IdentityInUse => return Err(identity_in_use()),
             Notice::Finished => self.report_finished(progress, begun)?,
             Notice::Halt => return Ok(Flow::Stop),
@@ -364,9 +364,19 @@ pub(super) fn bits_per_parameter(result: &SegmentResult) -> f64 {
     result.payload.len() as f64 * 8.0 / result.carry.m.len().max(1) as f64
 }
 
-fn evicted() -> Failure {
-    Failure::new(Exit::Evicted, "other peers replayed this peer's work and found something else")
-        .hint("Its updates were removed. If the machine is honest, its memory or processor may be faulty.")
+fn evicted(why: Voided) -> Failure {
+    match why {
+        Voided::Fork => Failure::new(
+            Exit::Evicted,
+            "this peer's chain has a fork: its identity signed two entries for one position",
+        )
+        .hint(
+            "Its updates were removed. Usually its folder was copied, or restored from a backup. Take part with a new \
+            folder, and so with a new identity: pass another --state-dir.",
+        ),
+        Voided::Audits => Failure::new(Exit::Evicted, "other peers replayed this peer's work and found something else")
+            .hint("Its updates were removed. If the machine is honest, its memory or processor may be faulty."),
+    }
 }
 
 fn identity_in_use() -> Failure {

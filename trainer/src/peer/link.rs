@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use murmur_collectives::PeerId;
+use murmur_collectives::{PeerId, Voided};
 use murmur_coordinatorless::{EntryName, Input, Node};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
@@ -28,7 +28,7 @@ pub(super) enum Notice {
     /// The set equals a neighbour's: training may start.
     CaughtUp,
     /// This peer's updates are void.
-    Evicted,
+    Evicted(Voided),
     /// The others agree; the peer may leave.
     Finished,
     /// Stop at once.

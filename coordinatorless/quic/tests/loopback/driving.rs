@@ -1,61 +1,66 @@
-//! What the driver does with a host that fails.
+//! What the driver makes of a host that fails, and of neighbours that close connections with whatever code they like.
 
 use std::time::Duration;
 
 use murmur_collectives::{Hash, Identity, ONE_Q16, Rules};
 use murmur_coordinatorless::{Compacted, Config, Event, Node, PeerAddress, Setup, Stored, StoredEntry};
-use murmur_quic::{Host, drive};
-use tokio::{sync::mpsc, time::timeout};
+use murmur_quic::{CloseReason, Host, Request, TransportEvent, drive};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::peer::{PATIENCE, Peer};
 
-/// A disk on which nothing fits, which numbers the errors it gives.
+/// A host that keeps what it is told. On its disk, if that is full, nothing fits; it numbers the errors it gives.
 #[derive(Default)]
-struct FullDisk {
+struct Witness {
+    is_full: bool,
     errors: u32,
+    events: Vec<Event>,
 }
 
 /// The how manyth error of the disk this is.
 #[derive(Debug, PartialEq)]
 struct Full(u32);
 
-impl FullDisk {
-    fn fail(&mut self) -> Result<(), Full> {
-        self.errors += 1;
-        Err(Full(self.errors))
+impl Witness {
+    fn store(&mut self) -> Result<(), Full> {
+        self.errors += u32::from(self.is_full);
+        if self.is_full { Err(Full(self.errors)) } else { Ok(()) }
     }
 }
 
-impl Host for FullDisk {
+impl Host for Witness {
     type Error = Full;
 
     fn append(&mut self, _: &StoredEntry, _: bool) -> Result<(), Full> {
-        self.fail()
+        self.store()
     }
 
     fn address_book(&mut self, _: &[PeerAddress]) {}
 
     fn compact(&mut self, _: &Compacted) -> Result<(), Full> {
-        self.fail()
+        self.store()
     }
 
     fn keep_chunk(&mut self, _: Hash, _: u32, _: &[u8]) {}
 
     fn signing(&mut self, _: &[u8]) -> Result<(), Full> {
-        self.fail()
+        self.store()
     }
 
     fn reset(&mut self) -> Result<(), Full> {
-        self.fail()
+        self.store()
     }
 
-    fn event(&mut self, _: Event, _: &mut Node) {}
+    fn event(&mut self, event: Event, _: &mut Node) {
+        self.events.push(event);
+    }
 
     fn count(&mut self, _: bool, _: &'static str, _: usize) {}
 
     fn settled(&mut self, _: Duration) {}
-
-    fn told_off(&mut self, _: murmur_quic::ToldOff) {}
 }
 
 /// A founder, which enrolls as soon as it runs.
@@ -94,8 +99,41 @@ fn founder(identity: Identity) -> Node {
 async fn the_first_error_of_a_host_ends_the_driver_and_comes_out_as_it_is() {
     let peer = Peer::start(1);
     let (_requests, inbox) = mpsc::channel(1);
-    let mut disk = FullDisk::default();
-    let driving = drive(founder(Identity::from_secret(&[1; 32])), peer.transport, peer.events, inbox, &mut disk);
+    let mut host = Witness { is_full: true, ..Witness::default() };
+    let driving = drive(founder(Identity::from_secret(&[1; 32])), peer.transport, peer.events, inbox, &mut host);
     assert_eq!(timeout(PATIENCE, driving).await.expect("it ends by itself"), Err(Full(1)));
-    assert_eq!(disk.errors, 1, "nothing is asked of a disk that failed");
+    assert_eq!(host.errors, 1, "nothing is asked of a disk that failed");
+}
+
+#[tokio::test]
+async fn no_code_with_which_others_close_stops_a_peer() {
+    let Peer { id, transport, events } = Peer::start(1);
+    let there = transport.local_addr();
+    let (requests, inbox) = mpsc::channel(1);
+    let driving = tokio::spawn(async move {
+        let mut host = Witness::default();
+        let outcome = drive(founder(Identity::from_secret(&[1; 32])), transport, events, inbox, &mut host).await;
+        (outcome, host.events)
+    });
+    let codes = [CloseReason::Evicted, CloseReason::Replaced, CloseReason::Duplicate, CloseReason::Incompatible];
+    // Each from two throw-away identities: as many as an audit's quorum.
+    for (secret, code) in (2..).zip(codes.iter().flat_map(|code| [code, code])) {
+        let mut stranger = Peer::start(secret);
+        stranger.transport.dial(there, Some(id));
+        // The node's datagrams pass everything else.
+        while !matches!(stranger.next().await, TransportEvent::Connected { .. }) {}
+        stranger.transport.close(id, *code);
+        stranger.transport.shutdown(PATIENCE).await;
+    }
+    let (said, hears) = oneshot::channel();
+    let look = Request::Look(Box::new(move |node: &mut Node| {
+        let _ = said.send(node.id());
+    }));
+    assert!(requests.send(look).await.is_ok(), "it still runs");
+    assert_eq!(timeout(PATIENCE, hears).await.unwrap(), Ok(id));
+    assert!(requests.send(Request::Stop).await.is_ok());
+    let (outcome, events) = timeout(PATIENCE, driving).await.unwrap().unwrap();
+    assert_eq!(outcome, Ok(()));
+    let stops = |event: &Event| matches!(event, Event::Evicted { .. } | Event::IdentityInUse);
+    assert!(!events.iter().any(stops), "{events:?}");
 }

@@ -18,7 +18,7 @@ impl Invariant for Innocence {
     fn heed(&mut self, told: &Told<'_>) -> Vec<String> {
         let (at, places) = (told.at, told.places);
         let mut wrong = Vec::new();
-        if let Event::Evicted { peer } = told.event
+        if let Event::Evicted { peer, .. } = told.event
             && told.is_honest(peer)
         {
             wrong.push(format!("peer {at} evicted peer {}, which means well", places[peer]));
