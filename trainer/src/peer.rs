@@ -296,6 +296,7 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
     let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
     let corpus = Corpus::load(&source).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
     if corpus.root() == manifest.data_root.0 {
+        corpus.check(manifest.model().context)?;
         return Ok(corpus);
     }
     let ours = Hash(corpus.root());

@@ -74,7 +74,7 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     cheats(arguments, peers)?;
     output.note("Reading the text …");
     let source = settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path);
-    let data_root = Corpus::load(&source)?.root();
+    let data_root = checked_root(&source, settings.model.context)?;
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
     let founders = identities.iter().map(founder).collect();
     let manifest = Manifest::new(&settings, Parts { founders, data_root, genesis: None })?.to_bytes();
@@ -82,6 +82,13 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let path = arguments.state_dir.clone().map_or_else(|| state_dir::default_path(Origin::Run, run_id), Ok)?;
     let dir = StateDir::create_run(&path, run_id, &manifest, &identities, resolved.machine_given())?;
     Ok((dir, settings, Broken::new()))
+}
+
+/// The root of a text that can be trained on with this context.
+fn checked_root(source: &DataSource, context: usize) -> Result<[u8; 32], Failure> {
+    let corpus = Corpus::load(source)?;
+    corpus.check(context)?;
+    Ok(corpus.root())
 }
 
 /// A run that this machine started before: its manifest is fixed, this machine's settings may change.

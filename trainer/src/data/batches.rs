@@ -12,7 +12,7 @@ use crate::model::Batch;
 /// a peer cannot choose. A start is `⌊word · starts / 2⁶⁴⌋`, whose bias is below `starts / 2⁶⁴`.
 ///
 /// # Panics
-/// If the context does not leave a single window, which a loaded corpus and a checked model rule out.
+/// If the context does not leave a single window, which [`Corpus::check`] rules out.
 pub fn batch(
     corpus: &Corpus,
     run_seed: &[u8; 32],

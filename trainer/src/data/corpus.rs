@@ -7,13 +7,13 @@ use super::documents::Documents;
 use super::error::DataError;
 use super::folder::{self, Walk};
 use super::registry;
-use super::split::split;
+use super::split::{Parts, split};
 
 /// More is not read into memory: 1 GiB.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// Less cannot be split into two useful parts.
-const BYTES_MIN: u64 = 64 << 10;
+pub(super) const BYTES_MIN: u64 = 64 << 10;
 
 /// Where the data comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +24,13 @@ pub enum DataSource {
     Path(PathBuf),
 }
 
-/// Text in memory, split into a training and a validation part that share no file (or block of a large file).
+/// Text in memory, split into a training and a validation part that share no file (or block of a large file), unless it
+/// is hardly more than repetition; see [`Corpus::repeated`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Corpus {
     train: Vec<u8>,
     validation: Vec<u8>,
+    repeated: usize,
     root: [u8; 32],
     files: usize,
 }
@@ -56,8 +58,20 @@ impl Corpus {
         if bytes < BYTES_MIN {
             return Err(DataError::TooSmall { path: path.to_owned(), bytes, bytes_min: BYTES_MIN });
         }
-        let (train, validation) = split(documents);
-        Ok(Self { train, validation, root: documents.root(), files: documents.len() })
+        let Parts { train, validation, repeated } = split(documents);
+        Ok(Self { train, validation, repeated, root: documents.root(), files: documents.len() })
+    }
+
+    /// Whether both parts hold a window of `context` bytes and the byte after it, as every batch needs.
+    ///
+    /// # Errors
+    /// [`DataError::NoWindow`] names the part that is too short.
+    pub fn check(&self, context: usize) -> Result<(), DataError> {
+        let parts = [("training", self.train.len()), ("validation", self.validation.len())];
+        match parts.into_iter().find(|(_, bytes)| *bytes <= context) {
+            Some((part, bytes)) => Err(DataError::NoWindow { part, bytes, context }),
+            None => Ok(()),
+        }
     }
 
     /// The training bytes, files separated by a zero byte.
@@ -68,6 +82,12 @@ impl Corpus {
     /// The validation bytes, never trained on, files separated by a zero byte. At least 8 KiB.
     pub fn validation(&self) -> &[u8] {
         &self.validation
+    }
+
+    /// How many bytes of the validation part the training part has, too, in equal blocks. 0 for any text that is more than
+    /// repetition; else the validation loss says little about new text.
+    pub fn repeated(&self) -> usize {
+        self.repeated
     }
 
     /// Commits to every file's name and content after the rules; equal roots mean equal corpora.
@@ -106,6 +126,28 @@ pub(crate) mod tests {
     fn both_parts_hold_a_window_of_any_context() {
         let corpus = words();
         assert!(corpus.train().len() > corpus.validation().len() && corpus.validation().len() >= 8192);
+    }
+
+    #[test]
+    fn a_part_without_a_window_is_named_with_its_bytes_and_the_context() {
+        let corpus = words();
+        let (train, validation) = (corpus.train().len(), corpus.validation().len());
+        assert!(corpus.check(validation - 1).is_ok());
+        let error = corpus.check(validation).unwrap_err().to_string();
+        assert!(error.contains("validation") && error.contains(&validation.to_string()), "{error}");
+        assert!(error.contains("model.context") && error.contains("--data"), "{error}");
+        let error = corpus.check(train).unwrap_err().to_string();
+        assert!(error.contains("training") && error.contains(&train.to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_one_line_again_and_again_can_be_trained_on_and_is_known_for_what_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "y\n".repeat(32 << 10)).unwrap();
+        let corpus = Corpus::load(&DataSource::Path(file.path().to_owned())).unwrap();
+        corpus.check(4096).unwrap();
+        assert_eq!(corpus.repeated(), corpus.validation().len());
+        assert_eq!(words().repeated(), 0);
     }
 
     #[test]

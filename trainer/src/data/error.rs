@@ -67,4 +67,18 @@ pub enum DataError {
         /// The limit.
         bytes_min: u64,
     },
+    /// A part of the text is shorter than what one sequence needs.
+    #[error(
+        "the {part} part of the text holds {bytes} bytes, and a sequence needs model.context + 1 = {}: pass more text with \
+        --data, or a smaller model.context",
+        context.saturating_add(1)
+    )]
+    NoWindow {
+        /// Which part: training or validation.
+        part: &'static str,
+        /// What it holds.
+        bytes: usize,
+        /// Bytes a sequence has before its last target.
+        context: usize,
+    },
 }

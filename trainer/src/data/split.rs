@@ -1,9 +1,14 @@
 //! Which part of the data is kept for validation.
 //!
 //! The data is cut into units: a whole file, or 4 KiB blocks of a file that is more than a twentieth of everything.
-//! Units are ranked by the hash of their content, and the lowest make up the validation part until it has a twentieth
-//! of the bytes. So both parts exist whenever there are two units, no unit is in both, and the choice follows from
-//! the content alone.
+//! Contents are ranked by their hash, and the lowest make up the validation part until it has a twentieth of the bytes.
+//! All copies of a content go together, so no content is in both parts, and the choice follows from the content alone.
+//!
+//! A content whose copies are too many for the validation part stays in training, and half of what is left does, too. A
+//! text that is hardly more than repetition gives too little that way: then single copies of what repeats are held out,
+//! and [`Parts::repeated`] says how many bytes both parts have.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::documents::{Document, Documents};
 
@@ -19,24 +24,37 @@ pub(super) const VALIDATION_BYTES_MIN: usize = 8192;
 /// One validation byte in this many.
 const VALIDATION_SHARE: usize = 20;
 
+/// The training and the validation text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) train: Vec<u8>,
+    pub(super) validation: Vec<u8>,
+    /// How many of the validation bytes are copies of blocks that the training part has, too.
+    pub(super) repeated: usize,
+}
+
 struct Unit<'a> {
     text: &'a [u8],
     hash: [u8; 32],
     ends_file: bool,
 }
 
-/// The training and the validation text.
-pub(super) fn split(documents: &Documents) -> (Vec<u8>, Vec<u8>) {
+/// Splits documents that hold at least [`super::corpus::BYTES_MIN`]: then at least half is training text, and the
+/// validation part has its minimum.
+pub(super) fn split(documents: &Documents) -> Parts {
     let total = documents.iter().map(|document| document.text.len()).sum::<usize>();
     let units: Vec<Unit<'_>> = documents.iter().flat_map(|document| units(document, total)).collect();
-    let held_out = held_out(&units, (total / VALIDATION_SHARE).max(VALIDATION_BYTES_MIN));
+    let mut held_out = whole_contents(&units, (total / VALIDATION_SHARE).max(VALIDATION_BYTES_MIN));
+    let copies = single_copies(&units, &held_out);
+    let repeated = copies.iter().map(|&index| units[index].text.len()).sum();
+    held_out.extend(copies);
     let (mut train, mut validation) = (Vec::with_capacity(total + units.len()), Vec::new());
-    for (unit, held_out) in units.iter().zip(held_out) {
-        let part = if held_out { &mut validation } else { &mut train };
+    for (index, unit) in units.iter().enumerate() {
+        let part = if held_out.contains(&index) { &mut validation } else { &mut train };
         part.extend_from_slice(unit.text);
         part.extend(unit.ends_file.then_some(END_OF_FILE));
     }
-    (train, validation)
+    Parts { train, validation, repeated }
 }
 
 fn units(document: &Document, total: usize) -> impl Iterator<Item = Unit<'_>> {
@@ -47,54 +65,50 @@ fn units(document: &Document, total: usize) -> impl Iterator<Item = Unit<'_>> {
     document.text.chunks(size).enumerate().map(unit)
 }
 
-/// For each unit whether validation keeps it. Units of equal content get equal answers.
-fn held_out(units: &[Unit<'_>], bytes_wanted: usize) -> Vec<bool> {
-    let mut ranked: Vec<&Unit<'_>> = units.iter().collect();
-    ranked.sort_by_key(|unit| unit.hash);
-    let mut bytes = 0;
-    let enough = |unit: &&&Unit<'_>| {
-        bytes += unit.text.len();
-        bytes >= bytes_wanted
+/// The units of each content, in the order of the contents' hashes.
+fn contents(units: &[Unit<'_>]) -> BTreeMap<[u8; 32], Vec<usize>> {
+    let mut contents: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (index, unit) in units.iter().enumerate() {
+        contents.entry(unit.hash).or_default().push(index);
+    }
+    contents
+}
+
+/// Contents with all their copies, until there are `wanted` bytes or half of all that is not repeated too often. None makes
+/// them more than twice what is wanted.
+fn whole_contents(units: &[Unit<'_>], wanted: usize) -> BTreeSet<usize> {
+    let bytes_of = |copies: &[usize]| copies.iter().map(|&index| units[index].text.len()).sum::<usize>();
+    let mut contents = contents(units);
+    contents.retain(|_, copies| bytes_of(copies) <= 2 * wanted);
+    let half = contents.values().map(|copies| bytes_of(copies)).sum::<usize>() / 2;
+    let (mut held_out, mut bytes) = (BTreeSet::new(), 0);
+    for copies in contents.values() {
+        if bytes >= wanted.min(half) {
+            break;
+        }
+        if bytes + bytes_of(copies) <= 2 * wanted {
+            bytes += bytes_of(copies);
+            held_out.extend(copies);
+        }
+    }
+    held_out
+}
+
+/// What else to hold out so that validation has its minimum: the second copies of contents in the order of their hashes,
+/// then the third ones, and so on. The first stay in training.
+fn single_copies(units: &[Unit<'_>], held_out: &BTreeSet<usize>) -> Vec<usize> {
+    let mut bytes: usize = held_out.iter().map(|&index| units[index].text.len()).sum();
+    let contents = contents(units);
+    let numbered = contents.values().flat_map(|copies| copies.iter().copied().enumerate().skip(1));
+    let mut spare: Vec<(usize, usize)> = numbered.filter(|(_, index)| !held_out.contains(index)).collect();
+    spare.sort_by_key(|&(number, _)| number);
+    let lacks = |&(_, index): &(usize, usize)| {
+        let lacking = bytes < VALIDATION_BYTES_MIN;
+        bytes += units[index].text.len();
+        lacking
     };
-    let last = ranked.iter().find(enough).or(ranked.last()).map(|unit| unit.hash);
-    units.iter().map(|unit| Some(unit.hash) <= last).collect()
+    spare.into_iter().take_while(lacks).map(|(_, index)| index).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(count: usize, bytes: usize) -> Documents {
-        let text = |file: usize| (0..bytes).map(|i| (i * (file + 3) % 251) as u8 + 1).collect();
-        Documents::new((0..count).map(|file| Document { name: format!("{file}"), text: text(file) }).collect())
-    }
-
-    fn pieces(text: &[u8]) -> Vec<&[u8]> {
-        text.split(|&byte| byte == END_OF_FILE).filter(|piece| !piece.is_empty()).collect()
-    }
-
-    #[test]
-    fn every_file_is_in_exactly_one_part() {
-        let documents = files(200, 3000);
-        let (train, validation) = split(&documents);
-        let (train, validation) = (pieces(&train), pieces(&validation));
-        assert_eq!(train.len() + validation.len(), 200);
-        assert!(validation.iter().all(|piece| !train.contains(piece)));
-    }
-
-    #[test]
-    fn validation_has_about_a_twentieth() {
-        let (train, validation) = split(&files(200, 3000));
-        let share = validation.len() as f64 / (train.len() + validation.len()) as f64;
-        assert!((0.05..0.06).contains(&share), "{share}");
-    }
-
-    #[test]
-    fn one_file_is_cut_into_blocks_and_both_parts_exist() {
-        let text: Vec<u8> = (0..40 * BLOCK).map(|i| (i / 7 % 200 + i % 50) as u8 + 1).collect();
-        let (train, validation) = split(&Documents::new(vec![Document { name: "one".to_owned(), text }]));
-        assert!(validation.len() >= VALIDATION_BYTES_MIN);
-        assert!(train.len() > validation.len());
-        assert_eq!(train.len() + validation.len(), 40 * BLOCK + 1);
-    }
-}
+mod tests;
