@@ -11,6 +11,7 @@ mod run;
 mod sample;
 mod sim;
 mod status;
+mod text;
 
 use std::{
     ffi::OsString,

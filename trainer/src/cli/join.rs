@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{arguments::JoinArgs, inputs, run::this_program};
+use super::{arguments::JoinArgs, inputs, run::this_program, text};
 use crate::{
     config::Resolved,
     error::Failure,
@@ -23,6 +23,9 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
     let resolved = Resolved::new(&inputs::of_join(arguments)?)?;
     resolved.machine_only("joining a run")?;
     let mut settings = resolved.settings()?;
+    if settings.data.path.is_some() {
+        text::read(&settings, output)?;
+    }
     if arguments.lan {
         settings.net.listen = lan::listening(settings.net.listen);
     }

@@ -1,15 +1,17 @@
 //! `murmur run`: a new run with this machine's peers as founders, or an old one again.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use murmur_collectives::{Founder, Identity};
 use murmur_verification::Lottery;
 
-use super::{arguments::RunArgs, inputs};
+use super::{arguments::RunArgs, inputs, text};
 use crate::{
     config::{Resolved, Settings},
     crash::{self, Part},
-    data::{Corpus, DataSource},
     error::Failure,
     explain::Exit,
     identity_file, lan,
@@ -26,7 +28,7 @@ use crate::{
 /// Whatever made it fail, with its exit code.
 pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failure> {
     let (dir, mut settings, broken) = match &arguments.resume {
-        Some(path) => resume(arguments, path)?,
+        Some(path) => resume(arguments, path, output)?,
         None => begin(arguments, output)?,
     };
     if arguments.lan {
@@ -72,9 +74,10 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let settings = resolved.settings()?;
     let peers = inputs::local(arguments);
     cheats(arguments, peers)?;
-    output.note("Reading the text …");
-    let source = settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path);
-    let data_root = checked_root(&source, settings.model.context)?;
+    let corpus = text::read(&settings, output)?;
+    corpus.check(settings.model.context)?;
+    let data_root = corpus.root();
+    drop(corpus);
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
     let founders = identities.iter().map(founder).collect();
     let manifest = Manifest::new(&settings, Parts { founders, data_root, genesis: None })?.to_bytes();
@@ -84,19 +87,19 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     Ok((dir, settings, Broken::new()))
 }
 
-/// The root of a text that can be trained on with this context.
-fn checked_root(source: &DataSource, context: usize) -> Result<[u8; 32], Failure> {
-    let corpus = Corpus::load(source)?;
-    corpus.check(context)?;
-    Ok(corpus.root())
-}
-
 /// A run that this machine started before: its manifest is fixed, this machine's settings may change.
-fn resume(arguments: &RunArgs, path: &std::path::Path) -> Result<(StateDir, Settings, Broken), Failure> {
+fn resume(
+    arguments: &RunArgs,
+    path: &Path,
+    output: &mut Output,
+) -> Result<(StateDir, Settings, Broken), Failure> {
     let (dir, broken) = StateDir::for_resume(path)?;
     let resolved = Resolved::new(&inputs::of_run(arguments, dir.machine_settings())?)?;
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
+    if settings.data.path.is_some() {
+        text::read(&settings, output)?;
+    }
     Ok((dir, settings, broken))
 }
 

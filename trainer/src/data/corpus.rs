@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::documents::Documents;
 use super::error::DataError;
-use super::folder::{self, Walk};
+use super::folder::{self, Found, Walk};
+use super::left_out::{LeftOut, Reason};
 use super::registry;
 use super::split::{Parts, split};
 
@@ -33,6 +34,7 @@ pub struct Corpus {
     repeated: usize,
     root: [u8; 32],
     files: usize,
+    left_out: LeftOut,
 }
 
 impl Corpus {
@@ -44,22 +46,27 @@ impl Corpus {
         match source {
             DataSource::Registry => {
                 let home = registry::cargo_home();
-                Self::from_documents(&registry::read(&home)?, &home)
+                Self::from_documents(&registry::read(&home)?, LeftOut::default(), &home)
             }
             DataSource::Path(path) => {
                 let walk = Walk { extension: None, bytes_max: BYTES_MAX };
-                Self::from_documents(&Documents::new(folder::read(path, &walk)?), path)
+                let Found { documents, mut left_out } = folder::read(path, &walk)?;
+                let documents = Documents::new(documents);
+                documents.copies().iter().for_each(|copy| left_out.add(Reason::Copy, copy));
+                Self::from_documents(&documents, left_out, path)
             }
         }
     }
 
-    fn from_documents(documents: &Documents, path: &Path) -> Result<Self, DataError> {
-        let bytes = documents.bytes();
-        if bytes < BYTES_MIN {
-            return Err(DataError::TooSmall { path: path.to_owned(), bytes, bytes_min: BYTES_MIN });
+    fn from_documents(documents: &Documents, left_out: LeftOut, path: &Path) -> Result<Self, DataError> {
+        let (bytes, path) = (documents.bytes(), path.to_owned());
+        match bytes {
+            0 => return Err(DataError::NoText { path, left_out }),
+            1..BYTES_MIN => return Err(DataError::TooSmall { path, bytes, bytes_min: BYTES_MIN, left_out }),
+            BYTES_MIN.. => {}
         }
         let Parts { train, validation, repeated } = split(documents);
-        Ok(Self { train, validation, repeated, root: documents.root(), files: documents.len() })
+        Ok(Self { train, validation, repeated, root: documents.root(), files: documents.len(), left_out })
     }
 
     /// Whether both parts hold a window of `context` bytes and the byte after it, as every batch needs.
@@ -69,7 +76,7 @@ impl Corpus {
     pub fn check(&self, context: usize) -> Result<(), DataError> {
         let parts = [("training", self.train.len()), ("validation", self.validation.len())];
         match parts.into_iter().find(|(_, bytes)| *bytes <= context) {
-            Some((part, bytes)) => Err(DataError::NoWindow { part, bytes, context }),
+            Some((part, bytes)) => Err(DataError::NoWindow { part, bytes, context, left_out: self.left_out.clone() }),
             None => Ok(()),
         }
     }
@@ -90,9 +97,27 @@ impl Corpus {
         self.repeated
     }
 
-    /// Commits to every file's name and content after the rules; equal roots mean equal corpora.
+    /// Commits to every file's content after the rules, and to no name; equal roots mean equal corpora.
     pub fn root(&self) -> [u8; 32] {
         self.root
+    }
+
+    /// What of the file or folder is no part of the text; nothing for the built-in text.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// What whoever chose this text should hear, a sentence each: what was left out, and whether it is repetition.
+    pub fn remarks(&self) -> Vec<String> {
+        let left_out = self.left_out.is_news().then(|| format!("Left out of the text: {}.", self.left_out));
+        let repeated = (self.repeated > 0).then(|| {
+            let (repeated, all) = (self.repeated, self.validation.len());
+            format!(
+                "The text repeats itself: {repeated} of the {all} bytes held out are in the training part, too, so the \
+                validation loss says little about new text."
+            )
+        });
+        left_out.into_iter().chain(repeated).collect()
     }
 
     /// How many files it was read from.
@@ -119,7 +144,7 @@ pub(crate) mod tests {
             |i: u32| ["let ", "mut ", "fn ", "self", "().", "\n"][(i.wrapping_mul(2_654_435_761) >> 29) as usize % 6];
         let text: String = (0..26_000).map(word).collect();
         let documents = Documents::new(vec![Document { name: "words".to_owned(), text: text.into_bytes() }]);
-        Corpus::from_documents(&documents, Path::new("words")).unwrap()
+        Corpus::from_documents(&documents, LeftOut::default(), Path::new("words")).unwrap()
     }
 
     #[test]
@@ -147,7 +172,8 @@ pub(crate) mod tests {
         let corpus = Corpus::load(&DataSource::Path(file.path().to_owned())).unwrap();
         corpus.check(4096).unwrap();
         assert_eq!(corpus.repeated(), corpus.validation().len());
-        assert_eq!(words().repeated(), 0);
+        assert!(corpus.remarks()[0].contains("repeats itself"));
+        assert_eq!((words().repeated(), words().remarks()), (0, vec![]));
     }
 
     #[test]
@@ -159,14 +185,61 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_same_file_gives_the_same_corpus_and_another_name_another_root() {
+    fn another_name_is_the_same_text() {
         let folder = tempfile::tempdir().unwrap();
         let load = |name: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, words().train().split_last().unwrap().1).unwrap();
             Corpus::load(&DataSource::Path(path)).unwrap()
         };
-        assert_eq!(load("a"), load("a"));
-        assert_ne!(load("a").root(), load("b").root());
+        assert_eq!(load("a"), load("b"));
+    }
+
+    #[test]
+    fn renamed_and_moved_files_are_the_same_text_in_the_same_order() {
+        let text = words().train().split_last().unwrap().1.to_vec();
+        let load = |names: [&str; 3]| {
+            let folder = tempfile::tempdir().unwrap();
+            for (part, name) in text.chunks(text.len().div_ceil(3)).zip(names) {
+                let path = folder.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, part).unwrap();
+            }
+            Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap()
+        };
+        assert_eq!(load(["1", "2", "3"]), load(["z", "deep/er/y", "x"]));
+    }
+
+    #[test]
+    fn a_folder_without_text_says_what_it_has_instead() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = || Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap_err().to_string();
+        assert!(refused().contains("holds no text: pass --data"), "{}", refused());
+        std::fs::write(folder.path().join("photo"), "\0").unwrap();
+        assert!(refused().contains("holds no text; left out: 1 binary file (first: photo"), "{}", refused());
+        std::fs::write(folder.path().join("note"), "short").unwrap();
+        assert!(refused().contains("5 bytes") && refused().contains("1 binary file"), "{}", refused());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_of_links_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", folder.path().join("link")).unwrap();
+        let error = Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap_err().to_string();
+        assert!(error.contains("holds no text; left out: 1 symbolic link (first: link)"), "{error}");
+    }
+
+    #[test]
+    fn what_was_left_out_is_remarked_and_copies_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = words().train().split_last().unwrap().1.to_vec();
+        let load = || Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap();
+        std::fs::write(folder.path().join("a"), &text).unwrap();
+        std::fs::write(folder.path().join(".git"), "x").unwrap();
+        assert_eq!(load().remarks(), Vec::<String>::new(), "hidden names are no news");
+        std::fs::write(folder.path().join("b"), &text).unwrap();
+        let remarks = load().remarks();
+        assert!(remarks[0].contains("1 copy of another file (first: b, the same as a), 1 hidden name"), "{remarks:?}");
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::left_out::LeftOut;
+
 /// The data could not be loaded. Nothing was changed; the process should end with exit code 20.
 #[derive(Debug, Error)]
 pub enum DataError {
@@ -55,10 +57,32 @@ pub enum DataError {
         /// The limit.
         bytes_max: u64,
     },
-    /// Too little to keep a validation part aside.
+    /// A named file in UTF-16.
     #[error(
-        "{path} holds {bytes} bytes of text (duplicates and binary files do not count); at least {bytes_min} are needed"
+        "{path} is text in UTF-16, and a model of bytes learns from UTF-8: convert it with `iconv -f UTF-16 -t UTF-8`"
     )]
+    Utf16 {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A named file that is not text.
+    #[error("{path} is a binary file, with a zero byte at {offset}: pass --data with a file or folder of text")]
+    Binary {
+        /// Which.
+        path: PathBuf,
+        /// Where its first zero byte is.
+        offset: usize,
+    },
+    /// No text at all.
+    #[error("{path} holds no text{}: pass --data with a file or folder of text", left_out.clause())]
+    NoText {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What is there instead.
+        left_out: LeftOut,
+    },
+    /// Too little to keep a validation part aside.
+    #[error("{path} holds {bytes} bytes of text, at least {bytes_min} are needed{}", left_out.clause())]
     TooSmall {
         /// Which.
         path: PathBuf,
@@ -66,12 +90,15 @@ pub enum DataError {
         bytes: u64,
         /// The limit.
         bytes_min: u64,
+        /// What is no part of the text.
+        left_out: LeftOut,
     },
     /// A part of the text is shorter than what one sequence needs.
     #[error(
         "the {part} part of the text holds {bytes} bytes, and a sequence needs model.context + 1 = {}: pass more text with \
-        --data, or a smaller model.context",
-        context.saturating_add(1)
+        --data, or a smaller model.context{}",
+        context.saturating_add(1),
+        left_out.clause()
     )]
     NoWindow {
         /// Which part: training or validation.
@@ -80,5 +107,7 @@ pub enum DataError {
         bytes: usize,
         /// Bytes a sequence has before its last target.
         context: usize,
+        /// What is no part of the text.
+        left_out: LeftOut,
     },
 }

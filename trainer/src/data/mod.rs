@@ -5,13 +5,16 @@
 //! peer has no choice.
 
 mod batches;
+mod content;
 pub(crate) mod corpus;
 mod documents;
 mod error;
 mod folder;
+mod left_out;
 mod registry;
 mod split;
 
 pub use batches::{batch, validation_batch};
 pub use corpus::{Corpus, DataSource};
 pub use error::DataError;
+pub use left_out::{LeftOut, Reason};

@@ -132,7 +132,7 @@ fn read_crate(name: &str, home: &Path) -> Result<Vec<Document>, DataError> {
     let mut room = CRATE_BYTES_MAX;
     let mut documents = Vec::new();
     let walk = Walk { extension: Some("rs"), bytes_max: u64::MAX };
-    for mut document in folder::read(&home.join("src"), &walk)? {
+    for mut document in folder::read(&home.join("src"), &walk)?.documents {
         truncate_at_line(&mut document.text, FILE_BYTES_MAX.min(room));
         if document.text.is_empty() || looks_generated(&document.text) {
             continue;

@@ -1,0 +1,20 @@
+//! Reading the text before a run starts or is joined, so that whoever chose it hears of it at once.
+
+use crate::{
+    config::Settings,
+    data::{Corpus, DataSource},
+    error::Failure,
+    output::Output,
+};
+
+/// The text that the settings name; what is remarkable about it goes to stderr.
+///
+/// # Errors
+/// [`Exit::Data`](crate::explain::Exit::Data) when it cannot be used.
+pub(super) fn read(settings: &Settings, output: &mut Output) -> Result<Corpus, Failure> {
+    output.note("Reading the text …");
+    let source = settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path);
+    let corpus = Corpus::load(&source)?;
+    corpus.remarks().iter().for_each(|remark| output.note(remark));
+    Ok(corpus)
+}
