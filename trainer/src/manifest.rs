@@ -12,10 +12,13 @@ use crate::schedule::Schedule;
 use crate::segment::SegmentSpec;
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Names what the bytes are, before anything else is believed.
-const MAGIC: [u8; 8] = *b"murmurM2";
+const MAGIC: [u8; 8] = *b"murmurM3";
+
+/// What manifests of every format start with; the format follows, one byte.
+const FAMILY: &[u8] = b"murmurM";
 
 /// What a run is.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -72,7 +75,10 @@ pub struct Inner {
 /// Bytes that are no manifest this program can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Too long, malformed, or another format.
+    /// Another version of murmur made it, whose data, rules or bytes mean something else.
+    #[error("made by another version of murmur: the manifest's format is {0}, this program uses {FORMAT}")]
+    Format(char),
+    /// Too long or malformed.
     #[error("not a manifest of format {FORMAT}: {0}")]
     Malformed(&'static str),
     /// A rule out of range.
@@ -146,7 +152,7 @@ impl Manifest {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::Malformed("too long"));
         }
-        let body = bytes.strip_prefix(&MAGIC[..]).ok_or(ManifestError::Malformed("wrong first bytes"))?;
+        let body = bytes.strip_prefix(&MAGIC[..]).ok_or_else(|| foreign(bytes))?;
         let manifest = rkyv::from_bytes::<Self, rancor::Failure>(body)
             .map_err(|_| ManifestError::Malformed("broken structure"))?;
         manifest.check()?;
@@ -247,6 +253,14 @@ impl Manifest {
     }
 }
 
+/// What is wrong with bytes that do not start as a manifest of this format does.
+fn foreign(bytes: &[u8]) -> ManifestError {
+    match bytes.strip_prefix(FAMILY) {
+        Some(&[format, ..]) if format.is_ascii_graphic() => ManifestError::Format(char::from(format)),
+        Some(_) | None => ManifestError::Malformed("wrong first bytes"),
+    }
+}
+
 impl Shape {
     fn of(model: &ModelConfig) -> Self {
         let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -340,6 +354,15 @@ pub(crate) mod tests {
         assert_eq!(Manifest::from_bytes(&bytes).unwrap(), manifest);
         assert_eq!(bytes, manifest.to_bytes());
         assert_ne!(Manifest::run_id(&bytes), Manifest::run_id(&bytes[1..]));
+    }
+
+    #[test]
+    fn a_manifest_of_another_format_says_that_another_version_made_it() {
+        let mut bytes = manifest().to_bytes();
+        assert_eq!(bytes[..8], *format!("murmurM{FORMAT}").as_bytes(), "the first bytes tell the format");
+        bytes[7] = b'2';
+        let error = Manifest::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains("another version of murmur") && error.contains("format is 2"), "{error}");
     }
 
     #[test]
