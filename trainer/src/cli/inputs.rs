@@ -1,9 +1,17 @@
 //! From arguments to the places a setting can come from.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::arguments::{JoinArgs, RunArgs, SettingArgs};
-use crate::{config::Inputs, error::Failure, explain::Exit};
+use crate::{
+    config::{Inputs, RunFile, path_text::to_text},
+    error::Failure,
+    explain::Exit,
+};
 
 /// Peers of a run without a file, and of one with a file.
 const LOCAL: (usize, usize) = (4, 1);
@@ -24,7 +32,8 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
         environment: environment(),
-        sets: kept.iter().chain(&arguments.set).cloned().collect(),
+        folder: folder()?,
+        sets: kept.iter().cloned().chain(sets(&arguments.set)).collect(),
         flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
     })
 }
@@ -32,7 +41,7 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
 /// The settings given to `murmur join`.
 ///
 /// # Errors
-/// [`Exit::Config`] when a path is not text.
+/// [`Exit::Config`] when a path is empty, or the shell's folder is gone.
 pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
     let data = arguments.data.as_deref().map(path_text).transpose()?;
     let flags = [
@@ -41,8 +50,9 @@ pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
         ("--port-map", "net.port_map", switch(arguments.port_map)),
     ];
     Ok(Inputs {
+        folder: folder()?,
         environment: environment(),
-        sets: arguments.set.clone(),
+        sets: sets(&arguments.set),
         flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
         ..Inputs::default()
     })
@@ -55,8 +65,9 @@ pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
 pub(super) fn of_setting(arguments: &SettingArgs) -> Result<Inputs, Failure> {
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
+        folder: folder()?,
         environment: environment(),
-        sets: arguments.set.clone(),
+        sets: sets(&arguments.set),
         ..Inputs::default()
     })
 }
@@ -90,25 +101,35 @@ fn switch(given: bool) -> Option<String> {
     given.then(|| "1".to_owned())
 }
 
+/// The variables that may be ours, also those that are not text.
 fn environment() -> Vec<(String, String)> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("MURMUR_")).collect()
+    let ours = std::env::vars_os().map(|(name, value)| (to_text(&name), to_text(&value)));
+    ours.filter(|(name, _)| name.starts_with("MURMUR_")).collect()
 }
 
-fn read(path: &Path) -> Result<(String, String), Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::io(Exit::Config, "read", path, &error))?;
-    Ok((path.display().to_string(), text))
+/// What was typed after `--set`, in the spelling of settings.
+fn sets(arguments: &[String]) -> Vec<String> {
+    arguments.iter().map(|argument| to_text(OsStr::new(argument))).collect()
 }
 
-/// An absolute path as text, so that it means the same in a peer process and when resuming elsewhere.
+/// The shell's folder.
+fn folder() -> Result<PathBuf, Failure> {
+    std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Config, "the folder that the shell is in cannot be found").because(error))
+}
+
+fn read(path: &Path) -> Result<RunFile, Failure> {
+    let failed = |error| Failure::io(Exit::Config, "read", path, &error);
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let folder = std::path::absolute(path).map_err(failed)?.parent().map_or_else(PathBuf::new, Path::to_owned);
+    Ok(RunFile { name: path.display().to_string(), text, folder })
+}
+
+/// A path that was typed, in the spelling of settings.
 fn path_text(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|error| Failure::io(Exit::Config, "find", path, &error))?;
-    absolute
-        .into_os_string()
-        .into_string()
-        .map_err(|_| Failure::new(Exit::Config, format!("the path {} is not valid UTF-8", path.display())).at("--data"))
+    let empty =
+        || Failure::new(Exit::Config, "the path is empty").at("--data").hint("Leave --data out for the built-in text.");
+    if path.as_os_str().is_empty() { Err(empty()) } else { Ok(to_text(path.as_os_str())) }
 }
 
 #[cfg(test)]
@@ -151,6 +172,40 @@ mod tests {
         let arguments = JoinArgs { data: Some("some/text".into()), ..JoinArgs::default() };
         let settings = Resolved::new(&of_join(&arguments).unwrap()).unwrap().settings().unwrap();
         assert!(settings.data.path.unwrap().is_absolute());
+    }
+
+    #[test]
+    fn a_relative_path_is_read_from_the_folder_of_its_file_or_of_the_shell() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run.toml");
+        fs::write(&file, "[data]\npath = \"rel/x\"\n").unwrap();
+        let path = |arguments: &RunArgs| {
+            let resolved = Resolved::new(&of_run(arguments, &[]).unwrap()).unwrap();
+            (resolved.settings().unwrap().data.path.unwrap(), resolved.machine_given())
+        };
+        let (in_file, kept) = path(&RunArgs { file: Some(file), ..RunArgs::default() });
+        assert_eq!(in_file, folder.path().join("rel/x"));
+        assert_eq!(kept, [format!("data.path={}", in_file.display())], "what is kept means the same from anywhere");
+        let (in_set, _) = path(&RunArgs { set: vec!["data.path=rel/x".to_owned()], ..RunArgs::default() });
+        assert_eq!(in_set, std::env::current_dir().unwrap().join("rel/x"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_survives_resuming() {
+        let path: PathBuf = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/data/caf\xE9").into();
+        let arguments = RunArgs { data: Some(path.clone()), ..RunArgs::default() };
+        let kept = Resolved::new(&of_run(&arguments, &[]).unwrap()).unwrap().machine_given();
+        let marker = serde_json::to_string(&kept).unwrap();
+        let kept: Vec<String> = serde_json::from_str(&marker).unwrap();
+        let again = Resolved::new(&of_run(&RunArgs::default(), &kept).unwrap()).unwrap();
+        assert_eq!(again.settings().unwrap().data.path, Some(path));
+    }
+
+    #[test]
+    fn an_empty_path_is_no_wish_for_the_built_in_text() {
+        let arguments = RunArgs { data: Some(PathBuf::new()), ..RunArgs::default() };
+        assert!(of_run(&arguments, &[]).unwrap_err().sentence().contains("--data"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
 pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Failure> {
     let ticket = ticket(arguments, output)?;
     let resolved = Resolved::new(&inputs::of_join(arguments)?)?;
+    resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("joining a run")?;
     let mut settings = resolved.settings()?;
     if settings.data.path.is_some() {

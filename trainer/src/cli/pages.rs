@@ -22,6 +22,7 @@ use crate::{
 pub(super) fn config(arguments: &ConfigArgs, output: &mut Output) -> Result<(), Failure> {
     let ConfigCommand::Explain(arguments) = &arguments.command;
     let resolved = Resolved::new(&inputs::of_setting(arguments)?)?;
+    resolved.ignored_variables().iter().for_each(|note| output.note(note));
     match &arguments.key {
         Some(key) => output.page(&config::page(key, &resolved)?, &config::page_json(key, &resolved)?),
         None => {

@@ -71,6 +71,7 @@ pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failur
 /// A new run in a new folder.
 fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings, Broken), Failure> {
     let resolved = Resolved::new(&inputs::of_run(arguments, &[])?)?;
+    resolved.ignored_variables().iter().for_each(|note| output.note(note));
     let settings = resolved.settings()?;
     let peers = inputs::local(arguments);
     cheats(arguments, peers)?;
@@ -95,6 +96,7 @@ fn resume(
 ) -> Result<(StateDir, Settings, Broken), Failure> {
     let (dir, broken) = StateDir::for_resume(path)?;
     let resolved = Resolved::new(&inputs::of_run(arguments, dir.machine_settings())?)?;
+    resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
     if settings.data.path.is_some() {

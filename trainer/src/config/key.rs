@@ -23,6 +23,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Any text.
     Text,
+    /// A file or a folder; see [`path_text`](super::path_text) for how it is written. Empty: none.
+    Path,
     /// An IP address and a port.
     Address,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
             Self::Real(range) => write!(f, "a number from {} to {}", range.start(), range.end()),
             Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => f.write_str("any text"),
+            Self::Path => f.write_str("a path"),
             Self::Address => f.write_str("an IP address and a port, as in 0.0.0.0:4500"),
         }
     }

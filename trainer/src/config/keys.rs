@@ -218,9 +218,9 @@ fn machine() -> Vec<Key> {
     vec![
         Key::machine(
             "data.path",
-            Kind::Text,
+            Kind::Path,
             "",
-            "A file or a folder of text to train on. Empty: the Rust sources in \
+            "A file or a folder of text to train on, from the file's folder or else the shell's. Empty: the Rust sources in \
             cargo's registry folder. All peers of a run need the same text.",
         ),
         Key::machine(

@@ -68,6 +68,7 @@ fn object(key: &Key, resolved: &Resolved) -> Json {
         Value::Whole(number) => json!(number),
         Value::Real(number) => json!(number),
         Value::Text(text) => json!(text),
+        Value::Path(path) => json!(path.display().to_string()),
         Value::Address(address) => json!(address),
     };
     json!({

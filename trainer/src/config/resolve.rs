@@ -1,28 +1,49 @@
 //! Bringing the places together: which value wins, where it came from, and what to say when one is wrong.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Key, Scope, Value,
     file::{self, Line},
     keys::{KEYS, key},
+    path_text,
 };
 use crate::{error::Failure, explain::Exit};
 
-/// Variables that start with `MURMUR_` and are not settings.
+/// What our variables start with.
+const PREFIX: &str = "MURMUR_";
+
+/// Variables of ours that are not settings.
 const OTHER_VARIABLES: [&str; 2] = ["MURMUR_LOG", murmur_kernels::simd::VARIABLE];
 
 /// Everything a user gave, by place. Empty: all defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// Name and text of the file, if one was named.
-    pub file: Option<(String, String)>,
-    /// The process's environment, or the part of it that starts with `MURMUR_`.
+    /// The file, if one was named.
+    pub file: Option<RunFile>,
+    /// The shell's folder, from which relative paths are read, but for those in the file. Empty: they stay relative.
+    pub folder: PathBuf,
+    /// The process's environment, or the part of it that starts with `MURMUR_`, as [`path_text`] writes it.
     pub environment: Vec<(String, String)>,
     /// The arguments of `--set`.
     pub sets: Vec<String>,
     /// Flags of their own: flag, the key it stands for, value.
     pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A `run.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFile {
+    /// Its name, for people.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+    /// The folder it is in, from which its relative paths are read.
+    pub folder: PathBuf,
 }
 
 /// Where a value came from.
@@ -56,6 +77,7 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
     entries: BTreeMap<&'static str, (Value, Source)>,
+    ignored: Vec<String>,
 }
 
 impl Resolved {
@@ -65,16 +87,29 @@ impl Resolved {
     /// [`Exit::Config`] for an unknown key, with the nearest known one, and for an impossible value, with what is
     /// allowed; both with the place.
     pub fn new(inputs: &Inputs) -> Result<Self, Failure> {
-        let mut resolved =
-            Self { entries: KEYS.iter().map(|key| (key.name, (default_of(key), Source::Default))).collect() };
-        if let Some((name, text)) = &inputs.file {
-            file::lines(name, text)?.iter().try_for_each(|line| resolved.put_line(name, text, line))?;
+        let entries = KEYS.iter().map(|key| (key.name, (default_of(key), Source::Default))).collect();
+        let mut resolved = Self { entries, ignored: Vec::new() };
+        let (variables, folder) = (&inputs.environment, &inputs.folder);
+        if let Some(file) = &inputs.file {
+            file::lines(&file.name, &file.text)?.iter().try_for_each(|line| resolved.put_line(file, line))?;
         }
-        let variables = inputs.environment.iter().filter(|(name, _)| name.starts_with("MURMUR_"));
-        variables.into_iter().try_for_each(|(name, text)| resolved.put_variable(name, text))?;
-        inputs.sets.iter().try_for_each(|argument| resolved.put_set(argument))?;
-        inputs.flags.iter().try_for_each(|(flag, name, text)| resolved.put(name, text, Source::Flag(flag)))?;
+        variables.iter().try_for_each(|(name, text)| resolved.put_variable(name, text, folder))?;
+        inputs.sets.iter().try_for_each(|argument| resolved.put_set(argument, folder))?;
+        inputs.flags.iter().try_for_each(|(flag, name, text)| resolved.put(name, text, Source::Flag(flag), folder))?;
         Ok(resolved)
+    }
+
+    /// What to tell whoever set variables that look like ours and are not, as Kubernetes does for a service called murmur.
+    pub fn ignored_variables(&self) -> Option<String> {
+        let meant = |variable: &str| {
+            let key = KEYS.iter().find(|key| key.variable().replace("__", "_").eq_ignore_ascii_case(variable))?;
+            Some(format!("{variable} (did you mean {}?)", key.variable()))
+        };
+        let named: Vec<_> =
+            self.ignored.iter().map(|variable| meant(variable).unwrap_or_else(|| variable.clone())).collect();
+        let listed = named.join(", ");
+        let note = format!("Ignored, as no setting is called so: {listed}. A setting is MURMUR_SECTION__KEY.");
+        (!named.is_empty()).then_some(note)
     }
 
     /// Value and source of `key`.
@@ -104,8 +139,9 @@ impl Resolved {
         KEYS.iter().filter(given).map(|key| format!("{}={}", key.name, raw(&self.entry(key).0))).collect()
     }
 
-    fn put_line(&mut self, file: &str, text: &str, line: &Line) -> Result<(), Failure> {
-        let source = Source::File(file.to_owned(), line.number);
+    fn put_line(&mut self, file: &RunFile, line: &Line) -> Result<(), Failure> {
+        let RunFile { name: file, text, folder } = file;
+        let source = Source::File(file.clone(), line.number);
         if key(&line.name).is_none() {
             let nearest = nearest(&line.name);
             let label = format!("did you mean {nearest}?");
@@ -113,41 +149,47 @@ impl Resolved {
         }
         let written = line.text.as_deref().unwrap_or(&text[line.value_bytes.clone()]);
         let checked = match line.text {
-            Some(_) => self.put(&line.name, written, source),
+            Some(_) => self.put(&line.name, written, source, folder),
             None => Err(impossible(&line.name, written, "not a number or a text", &source)),
         };
         checked.map_err(|failure| failure.excerpt(file, text, line.value_bytes.clone(), "this value"))
     }
 
-    fn put_variable(&mut self, variable: &str, text: &str) -> Result<(), Failure> {
+    /// Ours are `MURMUR_SECTION__KEY`, the settings without a section, and [`OTHER_VARIABLES`]. Whoever writes two
+    /// underscores means a setting; the rest belongs to others.
+    fn put_variable(&mut self, variable: &str, text: &str, folder: &Path) -> Result<(), Failure> {
+        let Some(rest) = variable.strip_prefix(PREFIX) else { return Ok(()) };
+        let source = Source::Environment(variable.to_owned());
         if OTHER_VARIABLES.contains(&variable) {
+            let wrong = Failure::new(Exit::Config, format!("{variable} is not UTF-8")).at(&source);
+            return if path_text::is_escaped(text) { Err(wrong) } else { Ok(()) };
+        }
+        if let Some(key) = KEYS.iter().find(|key| key.variable().eq_ignore_ascii_case(variable)) {
+            return self.put(key.name, text, source, folder);
+        }
+        if !rest.contains("__") {
+            self.ignored.push(variable.to_owned());
             return Ok(());
         }
-        let source = Source::Environment(variable.to_owned());
-        let name = variable.trim_start_matches("MURMUR_").replace("__", ".").to_lowercase();
-        if key(&name).is_none() {
-            let nearest = key(nearest(&name)).map(Key::variable).unwrap_or_default();
-            return Err(
-                unknown(&name, &source).hint(format!("Did you mean {nearest}? Two underscores stand for a dot."))
-            );
-        }
-        self.put(&name, text, source)
+        let name = rest.replace("__", ".").to_lowercase();
+        let nearest = key(nearest(&name)).map(Key::variable).unwrap_or_default();
+        Err(unknown(&name, &source).hint(format!("Did you mean {nearest}? Two underscores stand for a dot.")))
     }
 
-    fn put_set(&mut self, argument: &str) -> Result<(), Failure> {
+    fn put_set(&mut self, argument: &str, folder: &Path) -> Result<(), Failure> {
         let (name, text) = argument.split_once('=').ok_or_else(|| {
             Failure::new(Exit::Config, format!("`{argument}` is not of the form key=value"))
                 .at("--set")
                 .hint("Write for example --set train.lr=0.002.")
         })?;
-        self.put(name.trim(), text, Source::Set)
+        self.put(name.trim(), text, Source::Set, folder)
     }
 
-    fn put(&mut self, name: &str, text: &str, source: Source) -> Result<(), Failure> {
+    fn put(&mut self, name: &str, text: &str, source: Source, folder: &Path) -> Result<(), Failure> {
         let key = key(name).ok_or_else(|| unknown(name, &source))?;
         let value =
             Value::parse(&key.kind, text).map_err(|wrong| impossible(name, text, &wrong.to_string(), &source))?;
-        self.entries.insert(key.name, (value, source));
+        self.entries.insert(key.name, (value.from_folder(folder), source));
         Ok(())
     }
 }
@@ -160,6 +202,7 @@ fn default_of(key: &Key) -> Value {
 fn raw(value: &Value) -> String {
     match value {
         Value::Text(text) => text.clone(),
+        Value::Path(path) => path_text::to_text(path.as_os_str()),
         Value::Whole(_) | Value::Real(_) | Value::Address(_) => value.to_string(),
     }
 }
@@ -171,7 +214,8 @@ fn unknown(name: &str, source: &Source) -> Failure {
 
 fn impossible(name: &str, given: &str, wrong: &str, source: &Source) -> Failure {
     let allowed = key(name).map_or_else(String::new, |key| key.kind.to_string());
-    Failure::new(Exit::Config, format!("`{name}` cannot be `{given}`: {wrong}"))
+    let given = path_text::from_text(given);
+    Failure::new(Exit::Config, format!("`{name}` cannot be `{}`: {wrong}", given.display()))
         .at(source)
         .hint(format!("Allowed is {allowed}. `murmur config explain {name}` says how to choose it."))
 }

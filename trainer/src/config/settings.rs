@@ -160,28 +160,36 @@ impl Resolved {
     fn whole(&self, name: &str) -> u64 {
         match self.value(name) {
             Value::Whole(number) => *number,
-            Value::Real(_) | Value::Text(_) | Value::Address(_) => unreachable!("the table says {name} is whole"),
+            Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => {
+                unreachable!("the table says {name} is whole")
+            }
         }
     }
 
     fn real(&self, name: &str) -> f64 {
         match self.value(name) {
             Value::Real(number) => *number,
-            Value::Whole(_) | Value::Text(_) | Value::Address(_) => unreachable!("the table says {name} is a number"),
+            Value::Whole(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => {
+                unreachable!("the table says {name} is a number")
+            }
         }
     }
 
     fn text(&self, name: &str) -> String {
         match self.value(name) {
             Value::Text(text) => text.clone(),
-            Value::Whole(_) | Value::Real(_) | Value::Address(_) => unreachable!("the table says {name} is text"),
+            Value::Whole(_) | Value::Real(_) | Value::Path(_) | Value::Address(_) => {
+                unreachable!("the table says {name} is text")
+            }
         }
     }
 
     fn address(&self, name: &str) -> SocketAddr {
         match self.value(name) {
             Value::Address(address) => *address,
-            Value::Whole(_) | Value::Real(_) | Value::Text(_) => unreachable!("the table says {name} is an address"),
+            Value::Whole(_) | Value::Real(_) | Value::Text(_) | Value::Path(_) => {
+                unreachable!("the table says {name} is an address")
+            }
         }
     }
 
@@ -198,6 +206,11 @@ impl Resolved {
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
-        Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
+        match self.value(name) {
+            Value::Path(path) => Some(path.clone()).filter(|path| !path.as_os_str().is_empty()),
+            Value::Whole(_) | Value::Real(_) | Value::Text(_) | Value::Address(_) => {
+                unreachable!("the table says {name} is a path")
+            }
+        }
     }
 }

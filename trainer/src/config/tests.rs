@@ -5,11 +5,17 @@ use super::{resolve::nearest, *};
 use crate::{error::Failure, explain::Exit};
 
 fn file(text: &str) -> Inputs {
-    Inputs { file: Some(("run.toml".into(), text.into())), ..Inputs::default() }
+    let file = RunFile { name: "run.toml".into(), text: text.into(), folder: "/the/file's".into() };
+    Inputs { file: Some(file), folder: "/the/shell's".into(), ..Inputs::default() }
 }
 
 fn set(arguments: &[&str]) -> Inputs {
     Inputs { sets: arguments.iter().map(|&argument| argument.to_owned()).collect(), ..Inputs::default() }
+}
+
+fn variables(variables: &[(&str, &str)]) -> Inputs {
+    let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Inputs { environment, ..Inputs::default() }
 }
 
 fn refused(inputs: &Inputs) -> Failure {
@@ -57,9 +63,8 @@ fn an_unknown_key_names_the_nearest_and_the_place() {
     assert!(failure.sentence().contains("run.toml, line 3"), "{}", failure.sentence());
     let failure = refused(&set(&["trian.lr=1"]));
     assert!(failure.sentence().contains("the nearest is `train.lr`: in --set"), "{}", failure.sentence());
-    let environment = vec![("MURMUR_TRAIN_LR".to_owned(), "1".to_owned())];
-    let failure = refused(&Inputs { environment, ..Inputs::default() });
-    assert!(failure.sentence().contains("MURMUR_TRAIN_LR"));
+    let failure = refused(&variables(&[("MURMUR_TRIAN__LR", "1")]));
+    assert!(failure.sentence().contains("MURMUR_TRIAN__LR"));
     assert!(failure.render().contains("MURMUR_TRAIN__LR"));
 }
 
@@ -112,9 +117,52 @@ fn settings_that_do_not_fit_name_each_other() {
 
 #[test]
 fn other_variables_are_left_alone() {
-    let others = [("MURMUR_LOG", "debug"), ("MURMUR_SIMD", "avx2"), ("HOME", "/")];
-    let environment = others.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    assert!(Resolved::new(&Inputs { environment, ..Inputs::default() }).is_ok());
+    let resolved =
+        Resolved::new(&variables(&[("MURMUR_LOG", "debug"), ("MURMUR_SIMD", "avx2"), ("HOME", "/")])).unwrap();
+    assert_eq!(resolved.ignored_variables(), None);
+}
+
+#[test]
+fn variables_of_a_service_called_murmur_are_ignored_and_named_once() {
+    let inputs = variables(&[
+        ("MURMUR_PORT", "tcp://10.0.0.1:4500"),
+        ("MURMUR_SERVICE_HOST", "10.0.0.1"),
+        ("MURMUR_PORT_4500_TCP_ADDR", "10.0.0.1"),
+        ("MURMUR_SEED", "7"),
+        ("MURMUR_TRAIN_LR", "1"),
+    ]);
+    let resolved = Resolved::new(&inputs).unwrap();
+    let note = resolved.ignored_variables().unwrap();
+    assert!(note.contains("MURMUR_PORT, MURMUR_SERVICE_HOST, MURMUR_PORT_4500_TCP_ADDR, MURMUR_TRAIN_LR"), "{note}");
+    assert!(note.contains("did you mean MURMUR_TRAIN__LR?") && !note.contains("MURMUR_SEED"), "{note}");
+    assert_eq!(resolved.settings().unwrap().seed, 7, "what is ours counts");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_of_ours_that_is_not_text_is_named_and_a_path_need_not_be() {
+    let odd: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/caf\xE9");
+    let text = path_text::to_text(odd);
+    for name in ["MURMUR_SEED", "MURMUR_TRAIN__LR", "MURMUR_NET__ANNOUNCE", "MURMUR_LOG"] {
+        let sentence = refused(&variables(&[(name, &text)])).sentence();
+        assert!(sentence.contains(name) && sentence.contains("not UTF-8"), "{sentence}");
+    }
+    let settings = Resolved::new(&variables(&[("MURMUR_DATA__PATH", &text)])).unwrap().settings().unwrap();
+    assert_eq!(settings.data.path, Some(odd.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_relative_path_is_read_from_where_it_was_written() {
+    let path = |inputs: &Inputs| Resolved::new(inputs).unwrap().settings().unwrap().data.path.unwrap();
+    let mut inputs = file("[data]\npath = \"./rel/x\"\n");
+    assert_eq!(path(&inputs), std::path::Path::new("/the/file's/rel/x"));
+    inputs.environment.push(("MURMUR_DATA__PATH".to_owned(), "rel/y".to_owned()));
+    assert_eq!(path(&inputs), std::path::Path::new("/the/shell's/rel/y"));
+    inputs.sets.push("data.path=rel/z".to_owned());
+    assert_eq!(path(&inputs), std::path::Path::new("/the/shell's/rel/z"));
+    inputs.flags.push(("--data", "data.path", "/abs".to_owned()));
+    assert_eq!(path(&inputs), std::path::Path::new("/abs"));
 }
 
 #[test]

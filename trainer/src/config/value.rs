@@ -1,9 +1,13 @@
 //! Values: reading what a person wrote, and saying what is wrong with it.
 
 use core::ops::RangeInclusive;
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use super::Kind;
+use super::{Kind, path_text};
 
 /// The value of a setting, checked against its [`Kind`].
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +18,8 @@ pub enum Value {
     Real(f64),
     /// Text.
     Text(String),
+    /// A path, empty for none.
+    Path(PathBuf),
     /// An address.
     Address(SocketAddr),
 }
@@ -24,14 +30,30 @@ impl Value {
     /// # Errors
     /// What is wrong, as the end of a sentence that starts with the text; the caller adds what is allowed.
     pub fn parse(kind: &Kind, text: &str) -> Result<Self, Wrong> {
-        let text = text.trim();
+        let given = text;
+        let text = given.trim();
         match kind {
+            Kind::Path => Ok(Self::Path(path_text::from_text(given).into())),
+            _ if path_text::is_escaped(given) => Err(Wrong::NotText),
             Kind::Whole(range) => whole(text).and_then(|number| within(number, range)).map(Self::Whole),
             Kind::Real(range) => real(text).and_then(|number| within(number, range)).map(Self::Real),
             Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
             Kind::Word(_) => Err(Wrong::NotAWord),
             Kind::Text => Ok(Self::Text(text.to_owned())),
             Kind::Address => text.parse().map(Self::Address).map_err(|_| Wrong::NotAnAddress),
+        }
+    }
+
+    /// The same value, a relative path made absolute from `folder`. Without a folder it stays relative.
+    pub(super) fn from_folder(self, folder: &Path) -> Self {
+        match self {
+            Self::Path(path) if !path.as_os_str().is_empty() => {
+                let path = folder.join(path);
+                // Of an absolute path this asks nothing of the system; it removes what says nothing, as in `/a/./b`.
+                let tidy = path.is_absolute().then(|| std::path::absolute(&path).ok()).flatten();
+                Self::Path(tidy.unwrap_or(path))
+            }
+            Self::Whole(_) | Self::Real(_) | Self::Text(_) | Self::Path(_) | Self::Address(_) => self,
         }
     }
 }
@@ -43,6 +65,8 @@ impl fmt::Display for Value {
             Self::Real(number) => write!(f, "{number}"),
             Self::Text(text) if text.is_empty() => f.write_str("\"\""),
             Self::Text(text) => f.write_str(text),
+            Self::Path(path) if path.as_os_str().is_empty() => f.write_str("\"\""),
+            Self::Path(path) => write!(f, "{}", path.display()),
             Self::Address(address) => write!(f, "{address}"),
         }
     }
@@ -66,6 +90,9 @@ pub enum Wrong {
     /// None of the words that mean something here.
     #[error("no such choice")]
     NotAWord,
+    /// Bytes that are not UTF-8, which only a path may have.
+    #[error("not UTF-8")]
+    NotText,
     /// Not `ADDRESS:PORT`.
     #[error("not an address with a port")]
     NotAnAddress,
@@ -160,6 +187,35 @@ mod tests {
         assert_eq!(Value::parse(&kind, "class"), Ok(Value::Text("class".to_owned())));
         assert_eq!(Value::parse(&kind, "Exact"), Err(Wrong::NotAWord));
         assert_eq!(Value::parse(&kind, ""), Err(Wrong::NotAWord));
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is_written() {
+        assert_eq!(Value::parse(&Kind::Path, " a b "), Ok(Value::Path(" a b ".into())));
+        assert_eq!(Value::parse(&Kind::Text, &path_text::to_text(" a".as_ref())), Ok(Value::Text("a".to_owned())));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_path_may_hold_what_is_no_text() {
+        let odd: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"/caf\xE9");
+        let text = path_text::to_text(odd);
+        assert_eq!(Value::parse(&Kind::Path, &text), Ok(Value::Path(odd.into())));
+        for kind in [Kind::Text, Kind::Whole(0..=9), Kind::Address, Kind::Word(&["exact"])] {
+            assert_eq!(Value::parse(&kind, &text), Err(Wrong::NotText), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_relative_path_becomes_absolute_and_nothing_else_changes() {
+        let from = |value: Value, folder: &str| value.from_folder(Path::new(folder));
+        let path = |text: &str| Value::Path(text.into());
+        let root = if cfg!(windows) { "C:\\home" } else { "/home" };
+        let joined = Path::new(root).join("rel").join("x");
+        assert_eq!(from(path("rel/x"), root), Value::Path(joined));
+        assert_eq!(from(path(root), "/other"), path(root));
+        assert_eq!((from(path(""), root), from(path("rel"), "")), (path(""), path("rel")));
+        assert_eq!(from(Value::Text("rel".to_owned()), root), Value::Text("rel".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::addresses::nth;
 use crate::{
-    config::Settings,
+    config::{Settings, path_text::to_text},
     state_dir::{LOG, StateDir},
     ticket::Ticket,
 };
@@ -66,11 +66,9 @@ impl PeerPlan {
         let log = folder.join(LOG);
         let mut arguments: Vec<OsString> = vec!["peer".into(), "--index".into(), index.to_string().into()];
         arguments.extend(["--state-dir".into(), folder.into_os_string()]);
-        let data = settings.data.path.as_deref().unwrap_or_else(|| "".as_ref());
-        let mut data_argument = OsString::from("data.path=");
-        data_argument.push(data);
-        let sets = [
-            data_argument,
+        let data = settings.data.path.as_deref().map_or_else(String::new, |path| to_text(path.as_os_str()));
+        let sets: [OsString; 7] = [
+            format!("data.path={data}").into(),
             format!("net.listen={}", nth(settings.net.listen, index)).into(),
             format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
             format!("net.relay={}", settings.net.relay).into(),
@@ -122,6 +120,21 @@ mod tests {
             assert!(arguments.windows(2).any(|window| window == pair), "{pair:?} in {arguments:?}");
         }
         assert!(!arguments.iter().any(|argument| argument.contains("train.")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_peer_is_told_of_a_path_that_is_no_text_as_settings_spell_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
+        let path: PathBuf = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/caf\xE9").into();
+        let mut settings = Resolved::new(&Inputs::default()).unwrap().settings().unwrap();
+        settings.data.path = Some(path.clone());
+        let arguments = PeerPlan::new(&dir, 0, &settings, None, None).arguments;
+        let sets =
+            arguments.windows(2).filter(|pair| pair[0] == "--set").map(|pair| pair[1].to_str().unwrap().to_owned());
+        let told = Resolved::new(&Inputs { sets: sets.collect(), ..Inputs::default() }).unwrap();
+        assert_eq!(told.settings().unwrap().data.path, Some(path));
     }
 
     #[test]
