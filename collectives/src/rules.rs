@@ -1,6 +1,8 @@
 //! What every peer of a run must agree on for the fold to be one function: part of the manifest.
 
-use murmur_kernels::TopK;
+use core::ops::RangeInclusive;
+
+use murmur_kernels::{CHUNK, TopK};
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::{Hash, PeerId};
@@ -17,13 +19,10 @@ pub struct Founder {
     pub vrf_key: [u8; 32],
 }
 
-/// Epochs of a run, at most: certificates of all of them are kept.
-const EPOCHS_MAX: u64 = 4096;
-
 /// The constants of the fold. Integers only, so that every machine computes the same.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// Number of parameters of the model.
+    /// Number of parameters of the model, [`Self::PARAMETERS`].
     pub parameters: u64,
     /// How many of every 4096 parameters an update carries.
     pub top: u16,
@@ -66,29 +65,53 @@ pub struct BadRule {
 }
 
 impl Rules {
+    /// How many parameters a model can have.
+    pub const PARAMETERS: RangeInclusive<u64> = 1..=1 << 33;
+
+    /// How many of every 4096 parameters an update can carry.
+    pub const TOP: RangeInclusive<u16> = TopK::MIN..=CHUNK as u16;
+
+    /// The largest α, not in fixed point.
+    pub const ALPHA_MAX: u32 = 4;
+
+    /// How many tokens an inner step can have.
+    pub const TOKENS_PER_STEP: RangeInclusive<u32> = 1..=1 << 24;
+
+    /// How many inner steps an update can claim.
+    pub const STEPS: RangeInclusive<u32> = 1..=1 << 16;
+
+    /// The most tokens of a run.
+    pub const TOKEN_BUDGET_MAX: u64 = 1 << 50;
+
+    /// How many auditors can be needed to void an update.
+    pub const QUORUM: RangeInclusive<u32> = 1..=64;
+
+    /// Epochs of a run, at most: certificates of all of them are kept.
+    pub const EPOCHS_MAX: u64 = 4096;
+
     /// Checks every range; a manifest from a stranger is not used before this passes.
     ///
     /// # Errors
     /// [`BadRule`] names the first rule that is out of range.
     pub fn check(&self) -> Result<(), BadRule> {
         let bad = |rule, value, allowed| Err(BadRule { rule, value, allowed });
-        let four = 4 * ONE_Q16;
+        let alpha_max = Self::ALPHA_MAX * ONE_Q16;
         match self {
-            r if r.parameters == 0 || r.parameters > 1 << 33 => bad("parameters", r.parameters, "1 to 2^33"),
+            r if !Self::PARAMETERS.contains(&r.parameters) => bad("parameters", r.parameters, "1 to 2^33"),
             r if TopK::new(r.top).is_err() => bad("top", r.top.into(), "16 to 4096"),
-            r if r.alpha_start_q16 > four => bad("alpha_start_q16", r.alpha_start_q16.into(), "at most 4.0"),
-            r if r.alpha_end_q16 > four => bad("alpha_end_q16", r.alpha_end_q16.into(), "at most 4.0"),
+            r if r.alpha_start_q16 > alpha_max => bad("alpha_start_q16", r.alpha_start_q16.into(), "at most 4.0"),
+            r if r.alpha_end_q16 > alpha_max => bad("alpha_end_q16", r.alpha_end_q16.into(), "at most 4.0"),
             r if r.clip_q16 < ONE_Q16 || r.clip_q16 > 100 * ONE_Q16 => {
                 bad("clip_q16", r.clip_q16.into(), "1.0 to 100.0")
             }
-            r if r.tokens_per_step == 0 || r.tokens_per_step > 1 << 24 => {
+            r if !Self::TOKENS_PER_STEP.contains(&r.tokens_per_step) => {
                 bad("tokens_per_step", r.tokens_per_step.into(), "1 to 2^24")
             }
-            r if r.steps_max == 0 || r.steps_max > 1 << 16 => bad("steps_max", r.steps_max.into(), "1 to 65536"),
-            r if r.token_budget > 1 << 50 => bad("token_budget", r.token_budget, "at most 2^50"),
+            r if !Self::STEPS.contains(&r.steps_max) => bad("steps_max", r.steps_max.into(), "1 to 65536"),
+            r if r.token_budget > Self::TOKEN_BUDGET_MAX => bad("token_budget", r.token_budget, "at most 2^50"),
             r if r.audit_rate_q16 > ONE_Q16 => bad("audit_rate_q16", r.audit_rate_q16.into(), "at most 1.0"),
-            r if r.audit_quorum == 0 || r.audit_quorum > 64 => bad("audit_quorum", r.audit_quorum.into(), "1 to 64"),
-            r if r.frontier_every_tokens != 0 && r.frontier_every_tokens < r.token_budget / EPOCHS_MAX => {
+            r if !Self::QUORUM.contains(&r.audit_quorum) => bad("audit_quorum", r.audit_quorum.into(), "1 to 64"),
+            r if r.frontier_every_tokens != 0 && r.frontier_every_tokens < r.token_budget / Self::EPOCHS_MAX => {
                 bad("frontier_every_tokens", r.frontier_every_tokens, "0, or at least token_budget / 4096")
             }
             r if r.founders.is_empty() || r.founders.len() > 1024 => {

@@ -22,4 +22,6 @@ pub use settings::{Audit, Checkpoint, Compress, Data, Device, Eval, Model, Net, 
 pub use value::Value;
 
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod tests;

@@ -112,20 +112,14 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] if settings give something impossible.
     pub fn new(settings: &Settings, parts: Parts) -> Result<Self, ManifestError> {
-        let model = ModelConfig {
-            layers: settings.model.layers,
-            heads: settings.model.heads,
-            d_model: settings.model.d_model,
-            context: settings.model.context,
-        };
+        let model = settings.model.config();
         let seed = run_seed(settings.seed);
-        let genesis = parts.genesis.unwrap_or_else(|| seeded_genesis(&model, &seed));
-        let manifest = Self {
+        let mut manifest = Self {
             format: FORMAT,
             seed,
             rules: rules(settings, &model, parts.founders)?,
             profile: settings.numeric.profile().to_owned(),
-            genesis,
+            genesis: parts.genesis.unwrap_or(Hash::NONE),
             model: Shape::of(&model),
             data_root: Hash(parts.data_root),
             inner: Inner::of(settings)?,
@@ -135,6 +129,10 @@ impl Manifest {
                 .map_err(|_| ManifestError::Range("eval.sequences"))?,
         };
         manifest.check()?;
+        // Of a model that cannot be, not even the first parameters are computed.
+        if parts.genesis.is_none() {
+            manifest.genesis = seeded_genesis(&model, &seed);
+        }
         Ok(manifest)
     }
 

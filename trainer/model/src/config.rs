@@ -1,5 +1,7 @@
 //! The shape of the model, its limits, and what a token costs.
 
+use core::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,13 +16,13 @@ pub const VOCAB: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Blocks, one attention and one MLP each; 1 to 64.
+    /// Blocks, one attention and one MLP each; [`Self::LAYERS`].
     pub layers: usize,
-    /// Attention heads; must divide `d_model`. 32 to 64 values per head are usual.
+    /// Attention heads; [`Self::HEADS`], must divide `d_model`. 32 to 64 values per head are usual.
     pub heads: usize,
-    /// Width of the residual stream; 8 to 4096. Parameters grow with its square.
+    /// Width of the residual stream; [`Self::WIDTH`]. Parameters grow with its square.
     pub d_model: usize,
-    /// Longest sequence in bytes; 2 to 4096.
+    /// Longest sequence in bytes; [`Self::CONTEXT`].
     pub context: usize,
 }
 
@@ -57,6 +59,18 @@ pub enum ModelConfigError {
 }
 
 impl ModelConfig {
+    /// How many blocks there can be.
+    pub const LAYERS: RangeInclusive<usize> = 1..=64;
+
+    /// How many attention heads there can be.
+    pub const HEADS: RangeInclusive<usize> = 1..=128;
+
+    /// How wide the residual stream can be.
+    pub const WIDTH: RangeInclusive<usize> = 8..=4096;
+
+    /// How long a sequence can be, in bytes.
+    pub const CONTEXT: RangeInclusive<usize> = 2..=4096;
+
     /// A model of 2,464 parameters for tests that must be quick.
     pub fn tiny() -> Self {
         Self { layers: 1, heads: 2, d_model: 8, context: 16 }
@@ -67,14 +81,14 @@ impl ModelConfig {
     /// # Errors
     /// Names the first field out of range, what was given and what is allowed.
     pub fn check(&self) -> Result<(), ModelConfigError> {
-        let range = |key, given, min, max| match given {
-            given if given < min || given > max => Err(ModelConfigError::Range { key, given, min, max }),
-            _ => Ok(()),
+        let range = |key, given, allowed: RangeInclusive<usize>| match allowed.contains(&given) {
+            true => Ok(()),
+            false => Err(ModelConfigError::Range { key, given, min: *allowed.start(), max: *allowed.end() }),
         };
-        range("layers", self.layers, 1, 64)?;
-        range("heads", self.heads, 1, 128)?;
-        range("d_model", self.d_model, 8, 4096)?;
-        range("context", self.context, 2, 4096)?;
+        range("layers", self.layers, Self::LAYERS)?;
+        range("heads", self.heads, Self::HEADS)?;
+        range("d_model", self.d_model, Self::WIDTH)?;
+        range("context", self.context, Self::CONTEXT)?;
         match self.d_model % self.heads {
             0 => Ok(()),
             _ => Err(ModelConfigError::Heads { heads: self.heads, d_model: self.d_model }),

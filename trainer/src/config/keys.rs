@@ -2,12 +2,22 @@
 
 use std::sync::LazyLock;
 
+use core::ops::RangeInclusive;
+
+use murmur_collectives::Rules;
+
 use super::key::{Key, Kind};
-use crate::numeric::Numeric;
+use crate::{model::ModelConfig, numeric::Numeric};
 
 /// Every setting there is, in the order of the sections of `run.toml`.
 pub static KEYS: LazyLock<Vec<Key>> =
     LazyLock::new(|| [model(), training(), exchange(), length(), machine()].into_iter().flatten().collect());
+
+/// A limit that is told where the number is used, as a limit of a setting.
+fn range<N: Copy + TryInto<u64>>(limits: &RangeInclusive<N>) -> RangeInclusive<u64> {
+    let whole = |number: N| number.try_into().unwrap_or(u64::MAX);
+    whole(*limits.start())..=whole(*limits.end())
+}
 
 /// The setting called `name`.
 pub fn key(name: &str) -> Option<&'static Key> {
@@ -33,7 +43,7 @@ fn model() -> Vec<Key> {
         ),
         Key::whole(
             "model.layers",
-            1..=64,
+            range(&ModelConfig::LAYERS),
             "4",
             "blocks",
             "Depth of the transformer. More layers learn more per token \
@@ -41,7 +51,7 @@ fn model() -> Vec<Key> {
         ),
         Key::whole(
             "model.heads",
-            1..=64,
+            range(&ModelConfig::HEADS),
             "4",
             "heads",
             "Attention heads per block. Must divide model.d_model; 32 to \
@@ -49,7 +59,7 @@ fn model() -> Vec<Key> {
         ),
         Key::whole(
             "model.d_model",
-            8..=8192,
+            range(&ModelConfig::WIDTH),
             "128",
             "numbers",
             "Width of the model. Parameters grow with its square: \
@@ -57,7 +67,7 @@ fn model() -> Vec<Key> {
         ),
         Key::whole(
             "model.context",
-            8..=8192,
+            range(&ModelConfig::CONTEXT),
             "128",
             "bytes",
             "How far back the model looks. Longer text costs time \
@@ -78,7 +88,7 @@ fn training() -> Vec<Key> {
         ),
         Key::whole(
             "train.steps",
-            1..=10_000,
+            range(&Rules::STEPS),
             "20",
             "inner steps",
             "Inner steps per segment, H: how long a peer works \
@@ -137,7 +147,7 @@ fn exchange() -> Vec<Key> {
     vec![
         Key::whole(
             "compress.top",
-            16..=4096,
+            range(&Rules::TOP),
             "256",
             "of 4096",
             "How many of every 4096 parameters an update carries. \
@@ -152,14 +162,14 @@ fn exchange() -> Vec<Key> {
         ),
         Key::real(
             "outer.alpha",
-            0.01..=8.0,
+            0.01..=f64::from(Rules::ALPHA_MAX),
             "2",
             "How far the model moves along the swarm's weighted updates at the \
             start. 1 is a plain average; 2 learned faster in short runs.",
         ),
         Key::real(
             "outer.alpha_final",
-            0.01..=8.0,
+            0.01..=f64::from(Rules::ALPHA_MAX),
             "2",
             "The same at the end of the run; between, it follows the \
             token clock in a straight line.",
@@ -173,7 +183,7 @@ fn exchange() -> Vec<Key> {
         ),
         Key::whole(
             "audit.quorum",
-            1..=16,
+            range(&Rules::QUORUM),
             "2",
             "verdicts",
             "Failed verdicts, by different auditors, after which an \
@@ -194,7 +204,13 @@ fn exchange() -> Vec<Key> {
 
 fn length() -> Vec<Key> {
     vec![
-        Key::whole("run.tokens", 1..=u64::MAX, "1.5M", "tokens", "When the run ends: tokens of all peers together."),
+        Key::whole(
+            "run.tokens",
+            *ModelConfig::CONTEXT.start() as u64..=Rules::TOKEN_BUDGET_MAX,
+            "1.5M",
+            "tokens",
+            "When the run ends: tokens of all peers together.",
+        ),
         Key::whole(
             "checkpoint.every_tokens",
             1..=u64::MAX,

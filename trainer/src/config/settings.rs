@@ -2,11 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{Key, Resolved, Source, Value, keys::key};
-use crate::{error::Failure, explain::Exit, numeric::Numeric};
+use murmur_collectives::Rules;
 
-/// Final frontiers of a run, at most: every peer keeps the proofs of all. The same bound is in `Rules::check`.
-const EPOCHS_MAX: u64 = 4096;
+use super::{Key, Resolved, Source, Value, keys::key};
+use crate::{error::Failure, explain::Exit, model::ModelConfig, numeric::Numeric};
 
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +71,14 @@ section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
 section!(Device, "device", { threads: usize = size, state_memory: usize = size });
 
+impl Model {
+    /// The shape that these settings ask for.
+    pub fn config(&self) -> ModelConfig {
+        let Self { layers, heads, d_model, context } = *self;
+        ModelConfig { layers, heads, d_model, context }
+    }
+}
+
 impl Settings {
     /// Tokens of one inner step of one peer: batch · context.
     pub fn step_tokens(&self) -> u64 {
@@ -118,7 +125,7 @@ impl Resolved {
     fn finality(&self) -> Finality {
         let Finality { every } = Finality::read(self);
         let chosen = self.entry(key("finality.every").expect("it is in the table")).1 != Source::Default;
-        let least = self.whole("run.tokens") / EPOCHS_MAX;
+        let least = self.whole("run.tokens") / Rules::EPOCHS_MAX;
         Finality { every: if chosen { every } else { every.max(least) } }
     }
 
@@ -128,11 +135,21 @@ impl Resolved {
             let message = "model.d_model must be a multiple of model.heads";
             return Err(self.misfit(message, &["model.d_model", "model.heads"]));
         }
+        let parameters = settings.model.config().params() as u64;
+        if !Rules::PARAMETERS.contains(&parameters) {
+            let message =
+                format!("a model has at most {} parameters, and this has {parameters}", Rules::PARAMETERS.end());
+            return Err(self.misfit(&message, &["model.layers", "model.d_model", "model.context"]));
+        }
+        if settings.step_tokens() > u64::from(*Rules::TOKENS_PER_STEP.end()) {
+            let message = format!("one step has at most {} tokens", Rules::TOKENS_PER_STEP.end());
+            return Err(self.misfit(&message, &["train.batch", "model.context"]));
+        }
         if settings.segment_tokens() > settings.run.tokens {
             let message = format!("one segment is {} tokens, more than the whole run", settings.segment_tokens());
             return Err(self.misfit(&message, &["run.tokens", "train.steps", "train.batch", "model.context"]));
         }
-        let every_min = settings.run.tokens / EPOCHS_MAX;
+        let every_min = settings.run.tokens / Rules::EPOCHS_MAX;
         if settings.finality.every != 0 && settings.finality.every < every_min {
             let message = format!("finality.every must be 0, or at least {every_min} for a run of this length");
             return Err(self.misfit(&message, &["finality.every", "run.tokens"]));
