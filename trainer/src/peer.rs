@@ -273,13 +273,22 @@ fn bind(
 fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
     let manifest = Manifest::from_bytes(bytes)
         .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))?;
+    check_message_size(&manifest)?;
+    Ok(manifest)
+}
+
+/// Whether peers can send each other the updates of a run.
+///
+/// # Errors
+/// [`Exit::Config`] when one takes more than a message holds.
+pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
     let payload = murmur_kernels::payload_bytes_max(manifest.rules.top_k(), manifest.rules.parameter_count());
     let limit = TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0))).message_bytes_max;
     if payload + MESSAGE_SPARE_BYTES > limit {
         let message = format!("an update of this run takes up to {payload} bytes, more than a message holds ({limit})");
         return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
     }
-    Ok(manifest)
+    Ok(())
 }
 
 fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {

@@ -18,6 +18,7 @@ use crate::{
     launcher::{PeerPlan, Plan, launch},
     manifest::{Manifest, Parts},
     output::Output,
+    peer::check_message_size,
     segment::Misbehave,
     state_dir::{self, Broken, Origin, StateDir},
 };
@@ -81,7 +82,9 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     drop(corpus);
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
     let founders = identities.iter().map(founder).collect();
-    let manifest = Manifest::new(&settings, Parts { founders, data_root, genesis: None })?.to_bytes();
+    let manifest = Manifest::new(&settings, Parts { founders, data_root, genesis: None })?;
+    check_message_size(&manifest)?;
+    let manifest = manifest.to_bytes();
     let run_id = Manifest::run_id(&manifest).0;
     let path = arguments.state_dir.clone().map_or_else(|| state_dir::default_path(Origin::Run, run_id), Ok)?;
     let dir = StateDir::create_run(&path, run_id, &manifest, &identities, resolved.machine_given())?;
