@@ -18,6 +18,7 @@ mod summary;
 mod swarm;
 mod views;
 
+pub use addresses::check_ports;
 pub use dense::allreduce_bytes;
 pub use plan::{PeerPlan, Plan};
 pub use summary::{Agreement, Row, Summary};

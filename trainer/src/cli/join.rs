@@ -8,7 +8,7 @@ use crate::{
     error::Failure,
     explain::Exit,
     lan,
-    launcher::{PeerPlan, Plan, launch},
+    launcher::{PeerPlan, Plan, check_ports, launch},
     output::Output,
     state_dir::{self, Origin, StateDir},
     ticket::{Ticket, TicketError},
@@ -37,6 +37,7 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
         Some(lost) => lost,
         None => (StateDir::for_join(&path, ticket.run_id())?, 0),
     };
+    check_ports(&settings, index + 1)?;
     let plan = Plan {
         program: this_program()?,
         peers: vec![PeerPlan::new(&dir, index, &settings, Some(&ticket), None)],

@@ -15,7 +15,7 @@ use crate::{
     error::Failure,
     explain::Exit,
     identity_file, lan,
-    launcher::{PeerPlan, Plan, launch},
+    launcher::{PeerPlan, Plan, check_ports, launch},
     manifest::{Manifest, Parts},
     output::Output,
     peer::check_message_size,
@@ -76,6 +76,7 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let settings = resolved.settings()?;
     let peers = inputs::local(arguments);
     cheats(arguments, peers)?;
+    check_ports(&settings, peers)?;
     let corpus = text::read(&settings, output)?;
     corpus.check(settings.model.context)?;
     let data_root = corpus.root();
@@ -102,6 +103,7 @@ fn resume(
     resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
+    check_ports(&settings, dir.peers())?;
     if settings.data.path.is_some() {
         text::read(&settings, output)?;
     }

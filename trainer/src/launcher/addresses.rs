@@ -5,9 +5,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use murmur_quic::outward;
 
 use super::interfaces::{Choice, choose, of_this_machine};
-use crate::ticket::ADDRESSES_MAX;
+use crate::{config::Settings, error::Failure, explain::Exit, ticket::ADDRESSES_MAX};
 
-/// Where the `index`-th local peer listens: port 0 stays 0 (any free one), else one port after the other.
+/// Refuses first ports after which there are not enough for `peers` local peers. Equal ports of the two settings are no
+/// conflict: peers listen by UDP, and metrics are served by TCP.
+///
+/// # Errors
+/// [`Exit::Config`] with the setting and the highest port that fits.
+pub fn check_ports(settings: &Settings, peers: usize) -> Result<(), Failure> {
+    let further = u16::try_from(peers.saturating_sub(1)).unwrap_or(u16::MAX);
+    let highest = u16::MAX - further;
+    let chosen = [("net.listen", settings.net.listen), ("net.metrics", settings.net.metrics)];
+    match chosen.into_iter().find(|(_, address)| address.port() > highest) {
+        None => Ok(()),
+        Some((name, address)) => Err(Failure::new(
+            Exit::Config,
+            format!("`{name}` is {address}, and {peers} local peers take one port after the other from there"),
+        )
+        .hint(format!("Choose port {highest} or a lower one; 0 takes any free ones."))),
+    }
+}
+
+/// Where the `index`-th local peer listens: port 0 stays 0 (any free one), else one port after the other, as far as
+/// [`check_ports`] has made sure there are.
 pub(super) fn nth(base: SocketAddr, index: usize) -> SocketAddr {
     let offset = u16::try_from(index).unwrap_or(u16::MAX);
     let port = if base.port() == 0 { 0 } else { base.port().saturating_add(offset) };
@@ -75,6 +95,7 @@ pub(super) fn for_neighbour(listening: SocketAddr) -> SocketAddr {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::config::{Inputs, Resolved};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -84,6 +105,27 @@ mod tests {
     fn local_peers_take_one_port_after_the_other_unless_any_will_do() {
         assert_eq!(nth(address("0.0.0.0:4500"), 3), address("0.0.0.0:4503"));
         assert_eq!(nth(address("127.0.0.1:0"), 3), address("127.0.0.1:0"));
+    }
+
+    #[test]
+    fn ports_that_run_out_are_refused_before_two_peers_take_the_same() {
+        let settings = |listen: &str, metrics: &str| {
+            let sets = vec![format!("net.listen={listen}"), format!("net.metrics={metrics}")];
+            Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap()
+        };
+        let any = "127.0.0.1:0";
+        for (listen, metrics, name) in [("127.0.0.1:65535", any, "net.listen"), (any, "[::1]:65535", "net.metrics")] {
+            let settings = settings(listen, metrics);
+            assert!(check_ports(&settings, 1).is_ok());
+            let failure = check_ports(&settings, 2).unwrap_err();
+            assert_eq!(failure.exit(), Exit::Config);
+            assert!(failure.sentence().contains(name) && failure.sentence().contains("2 local peers"));
+            assert!(failure.to_fault().hint.contains("65534"));
+        }
+        let last = settings("127.0.0.1:65532", "127.0.0.1:65532");
+        assert!(check_ports(&last, 4).is_ok(), "UDP and TCP do not meet");
+        assert_ne!(nth(last.net.listen, 2), nth(last.net.listen, 3));
+        assert!(check_ports(&last, usize::MAX).is_err() && check_ports(&settings(any, any), usize::MAX).is_ok());
     }
 
     #[test]
