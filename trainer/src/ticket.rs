@@ -13,7 +13,9 @@ use std::{
 
 use data_encoding::BASE32_NOPAD;
 
-/// What every ticket starts with.
+/// What tickets of every format start with; a digit follows.
+const FAMILY: &str = "murmur";
+/// What every ticket of this format starts with.
 const PREFIX: &str = "murmur1";
 /// The first byte of a ticket's content.
 const VERSION: u8 = 1;
@@ -48,8 +50,8 @@ pub enum TicketError {
     /// The checksum is not that of the content.
     #[error("mistyped: some characters are wrong, the checksum does not fit")]
     Checksum,
-    /// Made by another version of murmur.
-    #[error("made by another version of murmur: its format is {0}, this program reads {VERSION}")]
+    /// Made by a later version of murmur.
+    #[error("made by a newer murmur: its format is {0}, this program reads {VERSION}")]
     Version(u8),
     /// The checksum fits, and yet the content makes no sense.
     #[error("malformed: {0}")]
@@ -99,13 +101,30 @@ impl Ticket {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, TicketError> {
-        let version = *bytes.first().ok_or(TicketError::CutShort)?;
-        if version != VERSION {
-            return Err(TicketError::Version(version));
+        match *bytes.first().ok_or(TicketError::CutShort)? {
+            0 => return Err(TicketError::Malformed("there was no format 0")),
+            VERSION => {}
+            later => return Err(TicketError::Version(later)),
         }
         let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TicketError::CutShort)?;
         let parsed = parse(content.get(1..).ok_or(TicketError::CutShort)?);
         if checksum(content) == *sum { parsed } else { Err(blame(&parsed)) }
+    }
+}
+
+/// What is wrong with a text that does not start as tickets of this format do. `murmur2…` is a ticket of a later one.
+fn foreign(text: &str) -> TicketError {
+    let family = text.get(..FAMILY.len()).filter(|start| start.eq_ignore_ascii_case(FAMILY));
+    let digit = family.and(text.as_bytes().get(FAMILY.len())).filter(|byte| (b'2'..=b'9').contains(byte));
+    digit.map_or(TicketError::NotATicket, |digit| TicketError::Version(digit - b'0'))
+}
+
+/// What is wrong with more text than a ticket of this format has: a later format may be longer, and says so first.
+fn too_long(body: &str) -> TicketError {
+    let first = body.get(..8).and_then(|start| BASE32_NOPAD.decode(start.to_uppercase().as_bytes()).ok());
+    match first.as_deref() {
+        Some(&[later, ..]) if later > VERSION => TicketError::Version(later),
+        Some(_) | None => TicketError::TooLong,
     }
 }
 
@@ -162,9 +181,9 @@ impl FromStr for Ticket {
     fn from_str(text: &str) -> Result<Self, TicketError> {
         let text = text.trim();
         let body = text.get(..PREFIX.len()).filter(|start| start.eq_ignore_ascii_case(PREFIX));
-        let body = body.and_then(|start| text.get(start.len()..)).ok_or(TicketError::NotATicket)?;
+        let body = body.and_then(|start| text.get(start.len()..)).ok_or_else(|| foreign(text))?;
         if text.len() > TEXT_BYTES_MAX {
-            return Err(TicketError::TooLong);
+            return Err(too_long(body));
         }
         let wrong = |character: &(usize, char)| !matches!(character.1, 'a'..='z' | 'A'..='Z' | '2'..='7');
         if let Some((index, character)) = body.char_indices().find(wrong) {

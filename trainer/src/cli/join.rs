@@ -88,7 +88,7 @@ fn only(heard: &[Ticket]) -> Result<Ticket, Failure> {
 /// What is wrong with a ticket, as a failure of the command.
 pub(super) fn refused(error: TicketError) -> Failure {
     let (exit, hint) = match error {
-        TicketError::Version(_) => (Exit::Version, "Run the same version of murmur as the peer that made the ticket."),
+        TicketError::Version(_) => (Exit::Version, "Update murmur to the version of the peer that made the ticket."),
         TicketError::NotATicket
         | TicketError::TooLong
         | TicketError::Character(..)
@@ -127,6 +127,8 @@ mod tests {
 
     #[test]
     fn a_ticket_of_another_version_has_its_own_code() {
-        assert_eq!(refused(TicketError::Version(2)).exit(), Exit::Version);
+        let failure = refused("murmur2abc".parse::<Ticket>().unwrap_err());
+        assert_eq!(failure.exit(), Exit::Version);
+        assert!(failure.sentence().contains("made by a newer murmur"), "{}", failure.sentence());
     }
 }

@@ -93,6 +93,21 @@ fn each_mistake_is_named() {
 }
 
 #[test]
+fn a_ticket_of_a_later_format_is_known_as_one_by_its_start_or_its_first_byte() {
+    let parse = |text: &str| text.parse::<Ticket>().unwrap_err();
+    assert_eq!(parse("murmur2qxyz"), TicketError::Version(2));
+    assert_eq!(parse(" MURMUR9\n"), TicketError::Version(9));
+    assert_eq!(parse(&format!("murmur3{}", "q".repeat(2 * TEXT_BYTES_MAX))), TicketError::Version(3));
+    let long = encode(&[&[2][..], &[7; 300]].concat());
+    assert!(long.len() > TEXT_BYTES_MAX);
+    assert_eq!(parse(&long), TicketError::Version(2));
+    assert_eq!(parse("murmur0abc"), TicketError::NotATicket);
+    assert_eq!(parse("murmuration"), TicketError::NotATicket);
+    assert!(matches!(parse(&encode(&[0; 40])), TicketError::Malformed(_)));
+    assert!(TicketError::Version(2).to_string().contains("made by a newer murmur"));
+}
+
+#[test]
 fn a_ticket_holds_one_to_eight_addresses() {
     let address = "10.0.0.1:1".parse().unwrap();
     assert_eq!(Ticket::new([0; 32], &[]), Err(TicketError::AddressCount(0)));
