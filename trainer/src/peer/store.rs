@@ -106,8 +106,7 @@ impl Store {
     /// # Errors
     /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
     pub(super) fn compact(&mut self, compacted: &Compacted) -> Result<(), Failure> {
-        let next = self.dir.join(log_name(self.generation + 1));
-        let log = log::write(&next, compacted.records.iter()).map_err(|error| unwritten(&next, &error))?;
+        let log = self.begin_log(compacted)?;
         self.settle(compacted)?;
         self.log = log;
         self.generation += 1;
@@ -117,7 +116,13 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the log that was written for it the log.
+    /// Writes the log that is to come.
+    fn begin_log(&self, compacted: &Compacted) -> Result<File, Failure> {
+        let next = self.dir.join(log_name(self.generation + 1));
+        log::write(&next, compacted.records.iter()).map_err(|error| unwritten(&next, &error))
+    }
+
+    /// Makes it the log.
     fn settle(&self, compacted: &Compacted) -> Result<(), Failure> {
         let Compacted { epoch, proof, state, records: _ } = compacted;
         let head = settled::head(self.generation + 1, *epoch, proof, state);
