@@ -7,6 +7,7 @@
 mod addresses;
 mod board;
 mod child;
+mod death;
 mod dense;
 mod interfaces;
 mod patience;
@@ -20,7 +21,7 @@ mod views;
 
 pub use addresses::check_ports;
 pub use dense::allreduce_bytes;
-pub use plan::{PeerPlan, Plan};
+pub use plan::{PeerPlan, Plan, threads};
 pub use summary::{Agreement, Row, Summary};
 pub use swarm::launch;
 pub use views::{Audits, Happening, Opening, Round};

@@ -24,6 +24,7 @@ pub mod numeric;
 pub mod output;
 pub mod peer;
 pub mod protocol;
+pub mod resources;
 pub mod sample;
 #[cfg(test)]
 mod sample_reports;

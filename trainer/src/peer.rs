@@ -39,6 +39,7 @@ use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
 use crate::numeric::class_hash;
 use crate::protocol::{Command, EventKind, Started};
+use crate::resources::{self, Free, Shape};
 use crate::segment::{Misbehave, Worker};
 use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
@@ -78,6 +79,8 @@ pub struct PeerOptions {
     pub misbehave: Option<Misbehave>,
     /// A model's state that takes more MiB than this lies in files instead of memory.
     pub state_memory: usize,
+    /// Whether a joiner refuses a run that does not fit into this machine.
+    pub memory_check: bool,
     /// Threads it computes with, as the launcher shared them out.
     pub threads: usize,
     /// For benchmarks: train nothing, at this pace.
@@ -127,6 +130,10 @@ async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) 
     let commands = link::read_commands()?;
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
+    // The launcher of a run has checked it; a joiner knows the run only now.
+    if options.ticket.is_some() && options.memory_check {
+        resources::check(&Shape::of_manifest(&manifest, 0, options.threads), 1, Free::now())?;
+    }
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
     let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);

@@ -54,6 +54,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         port_map: settings.net.port_map,
         metrics: settings.net.metrics,
         state_memory: settings.device.state_memory,
+        memory_check: settings.device.memory_check,
         threads: settings.device.threads,
         data: settings.data.path,
         stand_in: stand_in.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,

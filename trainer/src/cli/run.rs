@@ -1,6 +1,7 @@
 //! `murmur run`: a new run with this machine's peers as founders, or an old one again.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,12 +16,13 @@ use crate::{
     error::Failure,
     explain::Exit,
     identity_file, lan,
-    launcher::{PeerPlan, Plan, check_ports, launch},
+    launcher::{PeerPlan, Plan, check_ports, launch, threads},
     manifest::{Manifest, Parts},
     output::Output,
     peer::check_message_size,
+    resources::{self, Free, Shape, probe_threads, threads_of_peer},
     segment::Misbehave,
-    state_dir::{self, Broken, Origin, StateDir},
+    state_dir::{self, Broken, MANIFEST, Origin, StateDir},
 };
 
 /// Starts or resumes a run and stays until it ends.
@@ -77,8 +79,10 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let peers = inputs::local(arguments);
     cheats(arguments, peers)?;
     check_ports(&settings, peers)?;
+    check_room(&settings, peers, |threads| Shape::of_settings(&settings, 0, threads))?;
     let corpus = text::read(&settings, output)?;
     corpus.check(settings.model.context)?;
+    check_room(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
     let data_root = corpus.root();
     drop(corpus);
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
@@ -92,18 +96,30 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     Ok((dir, settings, Broken::new()))
 }
 
+/// Whether as many peers fit into this machine. `shape` makes the shape of the run from the threads of each.
+fn check_room(settings: &Settings, peers: usize, shape: impl FnOnce(usize) -> Shape) -> Result<(), Failure> {
+    let threads = threads(settings.device.threads, peers);
+    if settings.device.memory_check {
+        resources::check(&shape(threads), peers, Free::now())?;
+    }
+    probe_threads(peers, threads_of_peer(threads))
+}
+
 /// A run that this machine started before: its manifest is fixed, this machine's settings may change.
-fn resume(
-    arguments: &RunArgs,
-    path: &Path,
-    output: &mut Output,
-) -> Result<(StateDir, Settings, Broken), Failure> {
+fn resume(arguments: &RunArgs, path: &Path, output: &mut Output) -> Result<(StateDir, Settings, Broken), Failure> {
     let (dir, broken) = StateDir::for_resume(path)?;
     let resolved = Resolved::new(&inputs::of_run(arguments, dir.machine_settings())?)?;
     resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
     check_ports(&settings, dir.peers())?;
+    let sound = (0..dir.peers()).filter(|index| broken.iter().all(|(broken, _)| broken != index));
+    // One that cannot be read is its peer's to complain of.
+    let manifest =
+        sound.clone().find_map(|index| Manifest::from_bytes(&fs::read(dir.peer(index).join(MANIFEST)).ok()?).ok());
+    if let Some(manifest) = manifest {
+        check_room(&settings, sound.count(), |threads| Shape::of_manifest(&manifest, 0, threads))?;
+    }
     if settings.data.path.is_some() {
         text::read(&settings, output)?;
     }

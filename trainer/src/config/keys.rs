@@ -283,6 +283,13 @@ fn machine() -> Vec<Key> {
             processor evenly between the local peers.",
         ),
         Key::machine(
+            "device.memory_check",
+            Kind::Whole(0..=1),
+            "1",
+            "1: what the peers of this machine need is estimated before any starts, and a run that does not fit is refused. \
+            0: it starts all the same.",
+        ),
+        Key::machine(
             "device.state_memory",
             Kind::Whole(0..=1 << 40),
             "2048",

@@ -69,7 +69,7 @@ section!(Net, "net", {
 });
 section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
-section!(Device, "device", { threads: usize = size, state_memory: usize = size });
+section!(Device, "device", { threads: usize = size, memory_check: bool = switch, state_memory: usize = size });
 
 impl Model {
     /// The shape that these settings ask for.

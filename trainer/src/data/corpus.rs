@@ -120,6 +120,11 @@ impl Corpus {
         left_out.into_iter().chain(repeated).collect()
     }
 
+    /// Bytes of both parts.
+    pub fn bytes(&self) -> u64 {
+        (self.train.len() + self.validation.len()) as u64
+    }
+
     /// How many files it was read from.
     pub fn files(&self) -> usize {
         self.files

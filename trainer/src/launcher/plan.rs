@@ -67,13 +67,14 @@ impl PeerPlan {
         let mut arguments: Vec<OsString> = vec!["peer".into(), "--index".into(), index.to_string().into()];
         arguments.extend(["--state-dir".into(), folder.into_os_string()]);
         let data = settings.data.path.as_deref().map_or_else(String::new, |path| to_text(path.as_os_str()));
-        let sets: [OsString; 7] = [
+        let sets: [OsString; 8] = [
             format!("data.path={data}").into(),
             format!("net.listen={}", nth(settings.net.listen, index)).into(),
             format!("net.metrics={}", nth(settings.net.metrics, index)).into(),
             format!("net.relay={}", settings.net.relay).into(),
             format!("net.port_map={}", u8::from(settings.net.port_map)).into(),
             format!("device.threads={threads}").into(),
+            format!("device.memory_check={}", u8::from(settings.device.memory_check)).into(),
             format!("device.state_memory={}", settings.device.state_memory).into(),
         ];
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
@@ -84,7 +85,7 @@ impl PeerPlan {
 }
 
 /// Threads for one of `peers` local peers: what was asked for, or an even share of the processor.
-fn threads(asked: usize, peers: usize) -> usize {
+pub fn threads(asked: usize, peers: usize) -> usize {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     if asked > 0 { asked } else { (available / peers.max(1)).max(1) }
 }

@@ -13,6 +13,7 @@ use super::{
     addresses::{explanation, for_neighbour},
     board::Board,
     child::{Peer, describe},
+    death::own_doing,
     patience::{Pulse, Waiting},
     repetition::Repetition,
     signals,
@@ -23,6 +24,7 @@ use crate::{
     lan,
     output::Output,
     protocol::{Command, Event, Report, Started},
+    resources::oom_kills,
     ticket::Ticket,
 };
 
@@ -87,6 +89,7 @@ pub(super) fn launch_with(
         announcement: None,
         asked: false,
         ended: Vec::new(),
+        oom_kills: oom_kills(),
     };
     swarm.run(from)
 }
@@ -106,8 +109,10 @@ struct Swarm<'a> {
     announcement: Option<lan::Announcement>,
     /// Whether somebody has asked for an end.
     asked: bool,
-    /// How peers ended that did not say why, with the last lines of their logs.
-    ended: Vec<(ExitStatus, Vec<String>)>,
+    /// How peers ended that did not say why, if it was their own doing.
+    ended: Vec<Failure>,
+    /// Processes that the system had killed for want of memory when the peers were started.
+    oom_kills: Option<u64>,
 }
 
 struct Seated {
@@ -288,15 +293,17 @@ impl Swarm<'_> {
         let now = self.clock.elapsed();
         departed.iter().for_each(|told| self.show(told, now));
         if silent {
-            if status.code().is_some() {
+            let short = oom_kills() > self.oom_kills;
+            let doing = own_doing(status, &words, short);
+            if doing.is_some() && !words.is_empty() {
                 self.output.note(&format!("Peer {index} ended without a result; the end of its log:"));
                 words.iter().for_each(|line| self.output.note(&format!("  {line}")));
             }
-            self.ended.push((status, words));
+            self.ended.extend(doing);
         }
         if self.phase == Phase::Starting {
             // A killed peer is a loss; one that fails by itself would fail for the others too.
-            let failed = self.board.seats[index].fault.is_some() || status.code().is_some();
+            let failed = self.board.seats[index].fault.is_some() || !self.ended.is_empty();
             let others = self.peers.iter().any(Option::is_some);
             if failed && !(self.plan.resumed && others) {
                 return Err(self.reason());

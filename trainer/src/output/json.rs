@@ -24,7 +24,8 @@ fn peer(started: &Started) -> Value {
     json!({
         "petname": started.petname, "peer_id": started.peer_id, "pid": started.pid, "address": started.address,
         "metrics": started.metrics, "state_dir": started.state_dir, "params": started.params,
-        "device": started.device, "class": started.class,
+        "device": started.device, "class": started.class, "train_bytes": started.train_bytes,
+        "validation_bytes": started.validation_bytes,
     })
 }
 

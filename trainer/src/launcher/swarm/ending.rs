@@ -11,7 +11,6 @@ use crate::{
     launcher::{
         Agreement, Summary,
         board::Seat,
-        child::describe,
         patience::{NAME_AFTER, SILENT_AFTER},
     },
     protocol::{Command, Finished},
@@ -178,9 +177,7 @@ impl Swarm<'_> {
 
     /// The first peer that ended by its own doing and without a word.
     fn crash(&self) -> Option<Failure> {
-        let (status, words) = self.ended.iter().find(|(status, _)| status.code().is_some())?;
-        let message = format!("a peer ended without a reason: {}", describe(*status));
-        Some(Failure::new(Exit::Crashed, message).because(words.join("\n")))
+        self.ended.first().cloned()
     }
 
     fn resume(&self) -> String {

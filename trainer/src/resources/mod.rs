@@ -1,0 +1,14 @@
+//! What a run takes of this machine, and what the machine has: checked before anything starts, so that nobody learns from a
+//! killed process that memory was short.
+//!
+//! [`Need`] is an estimate, [`Free`] a reading, [`check`] compares them; [`probe_threads`] tries what cannot be read.
+
+mod check;
+mod estimate;
+mod free;
+mod threads;
+
+pub use check::check;
+pub use estimate::{Need, Shape};
+pub use free::{Free, oom_kills};
+pub use threads::{probe_threads, threads_of_peer};
