@@ -32,30 +32,31 @@ pub fn check(shape: &Shape, peers: usize, free: Free) -> Result<(), Failure> {
         mebibytes(need.text),
         mebibytes(need.base),
     );
-    let (most, settings) = need.largest();
-    let refuse = |message: String| {
-        let hint = format!("{most} takes most: make {settings} smaller, or start fewer local peers. {OVERRULE}");
-        Err(Failure::new(Exit::Device, message).because(items.clone()).hint(capital(&hint)))
+    let refuse = |message: String, hint: String| {
+        let failure = Failure::new(Exit::Device, message).because(items.clone());
+        Err(failure.hint(format!("{hint} {OVERRULE}")))
+    };
+    let smaller = match need.largest() {
+        (_, None) => "Start fewer local peers.".to_owned(),
+        (most, Some(settings)) => format!("Make {settings} smaller, as {most} takes most, or start fewer local peers."),
     };
     if let Some(memory) = free.memory.filter(|memory| *memory < all) {
         let (all, memory) = (mebibytes(all), mebibytes(memory));
-        return refuse(format!("{peers} local peers need about {all} of memory, and {memory} are free"));
+        return refuse(format!("{peers} local peers need about {all} of memory, and {memory} are free"), smaller);
     }
     let space = need.address_space();
     if let Some(limit) = free.address_space.filter(|limit| *limit < space) {
         let (space, limit) = (mebibytes(space), mebibytes(limit));
-        return refuse(format!("a peer needs about {space} of address space, and its limit (`ulimit -v`) is {limit}"));
+        return refuse(
+            format!("a peer needs about {space} of address space, and its limit (`ulimit -v`) is {limit}"),
+            format!("Raise the limit. {smaller}"),
+        );
     }
     Ok(())
 }
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -108,13 +108,13 @@ impl Need {
         self.total().saturating_add(threads).saturating_add(SPACE_BASE_BYTES)
     }
 
-    /// What takes most, in words, and the settings that make it smaller.
-    pub(super) fn largest(&self) -> (&'static str, &'static str) {
+    /// What takes most, in words, and the settings that make it smaller, if any do.
+    pub(super) fn largest(&self) -> (&'static str, Option<&'static str>) {
         let mut items = [
-            (self.model, "the model and its optimizer", "model.d_model and model.layers"),
-            (self.batch, "a batch", "train.batch and model.context"),
-            (self.text, "the text", "the text given with --data"),
-            (self.base, "the program itself", "the number of local peers"),
+            (self.model, "the model and its optimizer", Some("model.d_model and model.layers")),
+            (self.batch, "a batch", Some("train.batch and model.context")),
+            (self.text, "the text", Some("the text given with --data")),
+            (self.base, "the program itself", None),
         ];
         items.sort_by_key(|(bytes, ..)| core::cmp::Reverse(*bytes));
         let [(_, what, settings), ..] = items;
@@ -135,8 +135,11 @@ pub(super) mod tests {
         let one = shape().need().batch;
         assert_eq!(Shape { batch: 20, ..shape() }.need().batch, 10 * one);
         assert!(Shape { numeric: Numeric::Class, ..shape() }.need().batch > one);
-        assert_eq!(shape().need().largest().0, "the model and its optimizer");
-        assert_eq!(Shape { batch: 4096, ..shape() }.need().largest(), ("a batch", "train.batch and model.context"));
+        assert_eq!(shape().need().largest(), ("the program itself", None));
+        assert_eq!(
+            Shape { batch: 4096, ..shape() }.need().largest(),
+            ("a batch", Some("train.batch and model.context"))
+        );
     }
 
     #[test]
