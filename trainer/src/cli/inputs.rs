@@ -32,7 +32,7 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
         environment: environment(),
-        folder: folder()?,
+        folder: folder(),
         sets: kept.iter().cloned().chain(sets(&arguments.set)).collect(),
         flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
     })
@@ -41,7 +41,7 @@ pub(super) fn of_run(arguments: &RunArgs, kept: &[String]) -> Result<Inputs, Fai
 /// The settings given to `murmur join`.
 ///
 /// # Errors
-/// [`Exit::Config`] when a path is empty, or the shell's folder is gone.
+/// [`Exit::Config`] when a path is empty.
 pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
     let data = arguments.data.as_deref().map(path_text).transpose()?;
     let flags = [
@@ -50,7 +50,7 @@ pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
         ("--port-map", "net.port_map", switch(arguments.port_map)),
     ];
     Ok(Inputs {
-        folder: folder()?,
+        folder: folder(),
         environment: environment(),
         sets: sets(&arguments.set),
         flags: flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect(),
@@ -65,7 +65,7 @@ pub(super) fn of_join(arguments: &JoinArgs) -> Result<Inputs, Failure> {
 pub(super) fn of_setting(arguments: &SettingArgs) -> Result<Inputs, Failure> {
     Ok(Inputs {
         file: arguments.file.as_deref().map(read).transpose()?,
-        folder: folder()?,
+        folder: folder(),
         environment: environment(),
         sets: sets(&arguments.set),
         ..Inputs::default()
@@ -112,10 +112,9 @@ fn sets(arguments: &[String]) -> Vec<String> {
     arguments.iter().map(|argument| to_text(OsStr::new(argument))).collect()
 }
 
-/// The shell's folder.
-fn folder() -> Result<PathBuf, Failure> {
-    std::env::current_dir()
-        .map_err(|error| Failure::new(Exit::Config, "the folder that the shell is in cannot be found").because(error))
+/// The shell's folder. If it is gone, relative paths lead nowhere, and absolute ones are as good as ever.
+fn folder() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
 }
 
 fn read(path: &Path) -> Result<RunFile, Failure> {

@@ -189,7 +189,7 @@ impl Resolved {
         let key = key(name).ok_or_else(|| unknown(name, &source))?;
         let value =
             Value::parse(&key.kind, text).map_err(|wrong| impossible(name, text, &wrong.to_string(), &source))?;
-        self.entries.insert(key.name, (value.from_folder(folder), source));
+        self.entries.insert(key.name, (value.absolute_in(folder), source));
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl Value {
     }
 
     /// The same value, a relative path made absolute from `folder`. Without a folder it stays relative.
-    pub(super) fn from_folder(self, folder: &Path) -> Self {
+    pub(super) fn absolute_in(self, folder: &Path) -> Self {
         match self {
             Self::Path(path) if !path.as_os_str().is_empty() => {
                 let path = folder.join(path);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_relative_path_becomes_absolute_and_nothing_else_changes() {
-        let from = |value: Value, folder: &str| value.from_folder(Path::new(folder));
+        let from = |value: Value, folder: &str| value.absolute_in(Path::new(folder));
         let path = |text: &str| Value::Path(text.into());
         let root = if cfg!(windows) { "C:\\home" } else { "/home" };
         let joined = Path::new(root).join("rel").join("x");
