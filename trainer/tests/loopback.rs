@@ -117,8 +117,20 @@ fn a_cheat_is_evicted_and_the_others_agree_without_it() {
     }
 }
 
+/// The files of the folder `text` under other names, in another order.
+fn renamed(text: &str) -> String {
+    let folder = format!("{text}-renamed");
+    fs::create_dir(&folder).expect("a fresh folder");
+    for (index, entry) in fs::read_dir(text).expect("the text").enumerate() {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().chars().rev().collect::<String>();
+        fs::copy(&path, format!("{folder}/{name}-{index}")).expect("there is room");
+    }
+    folder
+}
+
 #[test]
-fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
+fn peers_with_different_instruction_sets_and_file_names_audit_each_other_and_agree() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let (dir, elsewhere) = (path(temp.path(), "run"), path(temp.path(), "joined"));
@@ -139,7 +151,8 @@ fn peers_with_different_instruction_sets_audit_each_other_and_agree() {
     assert_eq!(started["peers"][0]["class"], "exact/2");
     swarm.until("event", |event| event["kind"] == "final");
     let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
-    let join = ["join", &ticket, "--state-dir", &elsewhere, "--data", &text, "--set", "device.threads=2"];
+    let renamed = renamed(&text);
+    let join = ["join", &ticket, "--state-dir", &elsewhere, "--data", &renamed, "--set", "device.threads=2"];
     let mut joiner = Murmur::start_with(&[("MURMUR_SIMD", "scalar")], &join);
     let device = joiner.until("started", |_| true)["peers"][0]["device"].clone();
     assert_eq!(device, "cpu, scalar, 2 threads");
