@@ -3,7 +3,7 @@
 
 mod process;
 
-use std::{process::Command, time::Instant};
+use std::{fs, process::Command, time::Instant};
 
 use serde_json::Value;
 
@@ -138,7 +138,7 @@ fn peers_with_different_instruction_sets_and_file_names_audit_each_other_and_agr
         "--local",
         "2",
         "--tokens",
-        "20M",
+        "800M",
         "--audit-rate",
         "1",
         "--set",
