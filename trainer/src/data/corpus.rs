@@ -8,13 +8,18 @@ use super::error::DataError;
 use super::folder::{self, Found, Walk};
 use super::left_out::{LeftOut, Reason};
 use super::registry;
-use super::split::{Parts, split};
+use super::repetition::repeated;
+use super::split::split;
 
 /// More is not read into memory: 1 GiB.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// Less cannot be split into two useful parts.
 pub(super) const BYTES_MIN: u64 = 64 << 10;
+
+/// One held-out byte in this many may be in the training part before anybody hears of it: programs share licences and
+/// idioms.
+const REMARKABLE_SHARE: usize = 4;
 
 /// Where the data comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +36,6 @@ pub enum DataSource {
 pub struct Corpus {
     train: Vec<u8>,
     validation: Vec<u8>,
-    repeated: usize,
     root: [u8; 32],
     files: usize,
     left_out: LeftOut,
@@ -65,8 +69,8 @@ impl Corpus {
             1..BYTES_MIN => return Err(DataError::TooSmall { path, bytes, bytes_min: BYTES_MIN, left_out }),
             BYTES_MIN.. => {}
         }
-        let Parts { train, validation, repeated } = split(documents);
-        Ok(Self { train, validation, repeated, root: documents.root(), files: documents.len(), left_out })
+        let (train, validation) = split(documents);
+        Ok(Self { train, validation, root: documents.root(), files: documents.len(), left_out })
     }
 
     /// Whether both parts hold a window of `context` bytes and the byte after it, as every batch needs.
@@ -91,10 +95,10 @@ impl Corpus {
         &self.validation
     }
 
-    /// How many bytes of the validation part the training part has, too, in equal blocks. 0 for any text that is more than
-    /// repetition; else the validation loss says little about new text.
+    /// About how many bytes of the validation part the training part has, too, in pieces of a line or two. If they are
+    /// many, the validation loss says little about new text. Takes seconds for a large text.
     pub fn repeated(&self) -> usize {
-        self.repeated
+        repeated(&self.train, &self.validation)
     }
 
     /// Commits to every file's content after the rules, and to no name; equal roots mean equal corpora.
@@ -110,14 +114,14 @@ impl Corpus {
     /// What whoever chose this text should hear, a sentence each: what was left out, and whether it is repetition.
     pub fn remarks(&self) -> Vec<String> {
         let left_out = self.left_out.is_news().then(|| format!("Left out of the text: {}.", self.left_out));
-        let repeated = (self.repeated > 0).then(|| {
-            let (repeated, all) = (self.repeated, self.validation.len());
+        let (repeated, all) = (self.repeated(), self.validation.len());
+        let repeats = (repeated * REMARKABLE_SHARE > all).then(|| {
             format!(
-                "The text repeats itself: {repeated} of the {all} bytes held out are in the training part, too, so the \
-                validation loss says little about new text."
+                "The text repeats itself: about {repeated} of the {all} bytes held out are in the training part, too, so \
+                the validation loss says little about new text."
             )
         });
-        left_out.into_iter().chain(repeated).collect()
+        left_out.into_iter().chain(repeats).collect()
     }
 
     /// Bytes of both parts.
@@ -178,7 +182,23 @@ pub(crate) mod tests {
         corpus.check(4096).unwrap();
         assert_eq!(corpus.repeated(), corpus.validation().len());
         assert!(corpus.remarks()[0].contains("repeats itself"));
-        assert_eq!((words().repeated(), words().remarks()), (0, vec![]));
+    }
+
+    #[test]
+    fn a_text_appended_to_itself_is_known_for_what_it_is_though_no_block_is_twice() {
+        let mut once = vec![0; 50_001];
+        blake3::Hasher::new().finalize_xof().fill(&mut once);
+        once.iter_mut().for_each(|byte| *byte |= 1);
+        let load = |text: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            Corpus::load(&DataSource::Path(file.path().to_owned())).unwrap()
+        };
+        let twice = load(&[&once[..], &once[..]].concat());
+        assert!(twice.remarks()[0].contains("repeats itself"), "{:?}", twice.remarks());
+        once.extend_from_within(..20_000);
+        once[50_001..].iter_mut().for_each(|byte| *byte ^= 2);
+        assert_eq!(load(&once).remarks(), Vec::<String>::new());
     }
 
     #[test]
@@ -219,7 +239,7 @@ pub(crate) mod tests {
     fn a_folder_without_text_says_what_it_has_instead() {
         let folder = tempfile::tempdir().unwrap();
         let refused = || Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap_err().to_string();
-        assert!(refused().contains("holds no text: pass --data"), "{}", refused());
+        assert!(refused().contains("holds no text; pass --data"), "{}", refused());
         std::fs::write(folder.path().join("photo"), "\0").unwrap();
         assert!(refused().contains("holds no text; left out: 1 binary file (first: photo"), "{}", refused());
         std::fs::write(folder.path().join("note"), "short").unwrap();
@@ -242,7 +262,7 @@ pub(crate) mod tests {
         let load = || Corpus::load(&DataSource::Path(folder.path().to_owned())).unwrap();
         std::fs::write(folder.path().join("a"), &text).unwrap();
         std::fs::write(folder.path().join(".git"), "x").unwrap();
-        assert_eq!(load().remarks(), Vec::<String>::new(), "hidden names are no news");
+        assert!(!load().left_out().is_news(), "hidden names are no news");
         std::fs::write(folder.path().join("b"), &text).unwrap();
         let remarks = load().remarks();
         assert!(remarks[0].contains("1 copy of another file (first: b, the same as a), 1 hidden name"), "{remarks:?}");

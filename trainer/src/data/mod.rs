@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod left_out;
 mod registry;
+mod repetition;
 mod split;
 
 pub use batches::{batch, validation_batch};

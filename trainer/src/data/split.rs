@@ -5,8 +5,7 @@
 //! All copies of a content go together, so no content is in both parts, and the choice follows from the content alone.
 //!
 //! A content whose copies are too many for the validation part stays in training, and half of what is left does, too. A
-//! text that is hardly more than repetition gives too little that way: then single copies of what repeats are held out,
-//! and [`Parts::repeated`] says how many bytes both parts have.
+//! text that is hardly more than repetition gives too little that way: then single copies of what repeats are held out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,37 +23,26 @@ pub(super) const VALIDATION_BYTES_MIN: usize = 8192;
 /// One validation byte in this many.
 const VALIDATION_SHARE: usize = 20;
 
-/// The training and the validation text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parts {
-    pub(super) train: Vec<u8>,
-    pub(super) validation: Vec<u8>,
-    /// How many of the validation bytes are copies of blocks that the training part has, too.
-    pub(super) repeated: usize,
-}
-
 struct Unit<'a> {
     text: &'a [u8],
     hash: [u8; 32],
     ends_file: bool,
 }
 
-/// Splits documents that hold at least [`super::corpus::BYTES_MIN`]: then at least half is training text, and the
-/// validation part has its minimum.
-pub(super) fn split(documents: &Documents) -> Parts {
+/// The training and the validation text. Of documents that hold at least [`super::corpus::BYTES_MIN`], at least half is
+/// training text, and the validation part has its minimum.
+pub(super) fn split(documents: &Documents) -> (Vec<u8>, Vec<u8>) {
     let total = documents.iter().map(|document| document.text.len()).sum::<usize>();
     let units: Vec<Unit<'_>> = documents.iter().flat_map(|document| units(document, total)).collect();
     let mut held_out = whole_contents(&units, (total / VALIDATION_SHARE).max(VALIDATION_BYTES_MIN));
-    let copies = single_copies(&units, &held_out);
-    let repeated = copies.iter().map(|&index| units[index].text.len()).sum();
-    held_out.extend(copies);
+    held_out.extend(single_copies(&units, &held_out));
     let (mut train, mut validation) = (Vec::with_capacity(total + units.len()), Vec::new());
     for (index, unit) in units.iter().enumerate() {
         let part = if held_out.contains(&index) { &mut validation } else { &mut train };
         part.extend_from_slice(unit.text);
         part.extend(unit.ends_file.then_some(END_OF_FILE));
     }
-    Parts { train, validation, repeated }
+    (train, validation)
 }
 
 fn units(document: &Document, total: usize) -> impl Iterator<Item = Unit<'_>> {
