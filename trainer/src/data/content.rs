@@ -5,7 +5,7 @@ use std::io::{self, Read};
 /// Read at once; a file that shows what it is in these bytes is not read further.
 const PIECE: u64 = 64 << 10;
 
-/// Pairs of bytes from which on zeros in nearly every second place mean UTF-16.
+/// Pairs of bytes from which on letters and zeros by turns mean UTF-16.
 const PAIRS_MIN: usize = 4;
 
 /// What a file holds.
@@ -15,7 +15,7 @@ pub(super) enum Content {
     Text(Vec<u8>),
     /// Nothing.
     Empty,
-    /// Text in UTF-16, by its byte-order mark or by zeros in nearly every second place.
+    /// Text in UTF-16, by its byte-order mark or by zeros after or before nearly every letter.
     Utf16,
     /// A zero byte, this many bytes from the start.
     Binary(usize),
@@ -51,14 +51,17 @@ fn has_mark(text: &[u8]) -> bool {
     (text.starts_with(&[0xFF, 0xFE]) && !text.starts_with(&[0xFF, 0xFE, 0, 0])) || text.starts_with(&[0xFE, 0xFF])
 }
 
-/// Zeros in nine of ten even places and hardly one in odd ones, or the other way round.
+/// Whether of the pairs at the start nine in ten are a letter and a zero, in one order or the other.
 fn alternates(text: &[u8]) -> bool {
-    let pairs = text.chunks_exact(2);
-    let count = pairs.len();
-    let zeros =
-        pairs.fold((0, 0), |(even, odd), pair| (even + usize::from(pair[0] == 0), odd + usize::from(pair[1] == 0)));
-    let (least, most) = (zeros.0.min(zeros.1), zeros.0.max(zeros.1));
-    count >= PAIRS_MIN && most * 10 >= count * 9 && least * 10 <= count
+    let pairs = text[..text.len().min(PIECE as usize)].chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    let letters = |order: fn([u8; 2]) -> u16| pairs.clone().filter(|&pair| is_letter(order(pair))).count();
+    let most = letters(u16::from_le_bytes).max(letters(u16::from_be_bytes));
+    pairs.len() >= PAIRS_MIN && most * 10 >= pairs.len() * 9
+}
+
+/// What most of a text in Latin letters is made of.
+fn is_letter(unit: u16) -> bool {
+    matches!(unit, 0x09 | 0x0A | 0x0D | 0x20..=0xFF)
 }
 
 #[cfg(test)]
@@ -96,6 +99,7 @@ mod tests {
         text[200_000] = 0;
         assert_eq!(content(&text), Content::Binary(200_000));
         assert_eq!(content(b"\x7FELF\x02\x01\x01\0\0\0\0\0\0\0\0\0"), Content::Binary(7));
+        assert_eq!(content(&[1, 0].repeat(100)), Content::Binary(1), "small numbers of two bytes");
         assert_eq!(content(b"\xFF\xFE\0\0a\0\0\0b\0\0\0c\0\0\0"), Content::Binary(2), "UTF-32");
     }
 

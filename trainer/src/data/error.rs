@@ -74,7 +74,7 @@ pub enum DataError {
         offset: usize,
     },
     /// No text at all.
-    #[error("{path} holds no text{}: pass --data with a file or folder of text", left_out.clause())]
+    #[error("{path} holds no text{}; pass --data with a file or folder of text", left_out.clause())]
     NoText {
         /// Where it was looked for.
         path: PathBuf,
