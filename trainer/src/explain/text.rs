@@ -67,6 +67,7 @@ const CONFIG: Explanation = Explanation {
         "model.d_model is not a multiple of model.heads.",
         "A setting that belongs to the run was changed while joining or resuming it.",
         "The state folder belongs to something else.",
+        "net.listen or net.metrics leaves too few ports for all local peers.",
     ],
     fix: "Run `murmur config explain KEY` to see what is allowed and where the value came from.",
 };
@@ -77,6 +78,7 @@ const DATA: Explanation = Explanation {
     causes: &[
         "Cargo's registry folder is empty, so the built-in text is not there.",
         "--data names a file or folder that does not exist or holds too little text.",
+        "What --data names is binary, in UTF-16, or symbolic links, which are left out.",
         "A joiner has other text than the run: their data roots differ.",
         "A folder given to status or peers does not exist.",
     ],
@@ -123,7 +125,11 @@ const NO_PEERS: Explanation = Explanation {
 const VERSION: Explanation = Explanation {
     name: "incompatible-version",
     meaning: "The other side speaks another version of the protocol.",
-    causes: &["One side runs an older murmur.", "The ticket was made by a newer murmur."],
+    causes: &[
+        "One side runs an older murmur.",
+        "The ticket was made by a newer murmur.",
+        "The run that is resumed was started by another version.",
+    ],
     fix: "Run the same version of murmur as the peer that gave you the ticket.",
 };
 
