@@ -283,10 +283,10 @@ impl Swarm<'_> {
         };
         let words = seated.peer.last_words(LAST_WORDS);
         self.peers[index] = None;
-        self.gone(index, status, words)
+        self.gone(index, status, &words)
     }
 
-    fn gone(&mut self, index: usize, status: ExitStatus, words: Vec<String>) -> Result<(), Failure> {
+    fn gone(&mut self, index: usize, status: ExitStatus, words: &[String]) -> Result<(), Failure> {
         let seat = &self.board.seats[index];
         let silent = seat.fault.is_none() && seat.finished.is_none();
         let departed = self.board.gone(index, &describe(status));
@@ -294,7 +294,7 @@ impl Swarm<'_> {
         departed.iter().for_each(|told| self.show(told, now));
         if silent {
             let short = oom_kills() > self.oom_kills;
-            let doing = own_doing(status, &words, short);
+            let doing = own_doing(status, words, short);
             if doing.is_some() && !words.is_empty() {
                 self.output.note(&format!("Peer {index} ended without a result; the end of its log:"));
                 words.iter().for_each(|line| self.output.note(&format!("  {line}")));

@@ -70,7 +70,7 @@ impl LossWatch {
 
     /// Whether a model that ends with this `loss` on held-out text has learned nothing: it is far above a guess.
     pub(super) fn is_lost(&self, loss: f64) -> bool {
-        !(loss <= self.far.unwrap_or(self.guess + FAR_NATS))
+        loss.is_nan() || loss > self.far.unwrap_or(self.guess + FAR_NATS)
     }
 }
 
