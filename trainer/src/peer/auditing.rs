@@ -1,6 +1,10 @@
 //! Audits: an update is replayed as its author should have computed it, and what came out is published.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use murmur_collectives::Hash;
 use murmur_coordinatorless::{AuditJob, EntryName, Input, Node};
@@ -26,12 +30,16 @@ impl Learner {
         };
         let spec = self.manifest.segment_spec(update.author, claim.segment, job.clock, claim.steps);
         let shared = self.shared.clone();
-        let stop = move |_: u32| {
+        let (begun, patience, cut) = (Instant::now(), self.patience, Cell::new(false));
+        let stop = |_: u32| {
             shared.worked();
-            shared.halt.load(Relaxed)
+            // Who is asked to stop ends an audit that takes long. Others are drawn for it, too.
+            let leaves = shared.drain.load(Relaxed) && begun.elapsed() >= patience;
+            cut.set(leaves || shared.halt.load(Relaxed));
+            cut.get()
         };
         match self.worker.segment(&spec, &job.parameters, carry, &stop) {
-            Ok(_) if self.shared.halt.load(Relaxed) => {}
+            Ok(_) if cut.get() => self.link.tell(Input::Unjudged { update }),
             Ok(replayed) => {
                 let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);
                 self.judge(update, confirmed.is_ok(), digest(&replayed));
