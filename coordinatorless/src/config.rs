@@ -59,6 +59,9 @@ pub struct Config {
     /// holds, checks and passes on what others say should not: it enrolls when it has something to say, and until then
     /// its name is in nobody's version vector.
     pub enroll_early: bool,
+    /// How long a neighbour must have known this process before it may sign: an earlier process with the same identity has
+    /// that time to object. Above a second, after which a lost connection is dialed again, and some round trips.
+    pub alone_after: Duration,
     /// A restarted peer that finds nobody trains on alone after this long.
     pub lonely_after: Duration,
     /// Whether addresses that peers tell are dialed only if they are loopback addresses.
@@ -105,6 +108,7 @@ impl Default for Config {
             propose_stagger: Duration::from_millis(500),
             round_timeout: Duration::from_secs(3),
             enroll_early: true,
+            alone_after: Duration::from_secs(3),
             lonely_after: Duration::from_secs(5),
             loopback_only: true,
             relay: false,
@@ -118,8 +122,9 @@ impl Default for Config {
 impl Config {
     /// For peers spread over the internet: everything that waits for an answer waits longer.
     pub fn wan() -> Self {
-        let request_timeout = Duration::from_secs(15);
-        Self { swim: Swim::wan(), request_timeout, idle_after: Duration::from_secs(30), ..Self::default() }
+        let (request_timeout, alone_after) = (Duration::from_secs(15), Duration::from_secs(6));
+        let idle_after = Duration::from_secs(30);
+        Self { swim: Swim::wan(), request_timeout, idle_after, alone_after, ..Self::default() }
     }
 }
 

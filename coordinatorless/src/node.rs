@@ -32,6 +32,7 @@ mod pull;
 mod quest;
 mod reach;
 mod serving;
+mod solitude;
 mod staging;
 mod turns;
 mod view;
@@ -53,7 +54,7 @@ pub use neighbours::{MemberState, NeighbourView};
 pub use reach::Mapping;
 use {
     address_book::AddressBook, anti_entropy::Holding, conduct::Conduct, dialing::Dialing, eviction::Evictions,
-    membership::Membership, reach::Reaching, view::View,
+    membership::Membership, reach::Reaching, solitude::Solitude, view::View,
 };
 use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
@@ -127,6 +128,7 @@ pub struct Node {
     dialing: Dialing,
     view: View,
     conduct: Conduct,
+    solitude: Solitude,
     evictions: Evictions,
     reaching: Reaching,
     gossip: Gossip,
@@ -146,6 +148,7 @@ impl Node {
         let lottery = Lottery::of(&identity);
         let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
+        let solitude = Solitude::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
             manifest,
@@ -167,6 +170,7 @@ impl Node {
             dialing: Dialing::default(),
             view: View::default(),
             conduct: Conduct::default(),
+            solitude,
             evictions: Evictions::default(),
             reaching: Reaching::default(),
             gossip: Gossip::default(),
@@ -190,8 +194,10 @@ impl Node {
     /// Takes one input.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
+        if self.membership.is_second() {
+            return self.decline(&input);
+        }
         match input {
-            Input::Author(_) if self.membership.is_second() => {}
             Input::Author(draft) => self.author_update(*draft),
             Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => return self.on_datagram(from, &bytes),
@@ -212,8 +218,12 @@ impl Node {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = self.now.max(now);
+        if self.membership.is_second() {
+            return;
+        }
         self.membership_due();
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.now) {
+            self.solitude_due();
             self.dials_due();
             self.quests_due();
             self.view_due();
@@ -232,6 +242,9 @@ impl Node {
 
     /// When [`Node::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Time> {
+        if self.membership.is_second() {
+            return None;
+        }
         self.membership.next_deadline().into_iter().chain(self.poll_timeout_of_the_rest()).min()
     }
 
@@ -240,6 +253,7 @@ impl Node {
         let due = [
             self.dialing.next_deadline(self.config.dials_at_once),
             Some(self.view.next_deadline(self.address_book.has_changes())),
+            self.next_solitude(),
             self.evictions.next_deadline(),
             self.next_serving(),
             self.reaching.next_deadline(),

@@ -2,6 +2,8 @@
 //! the state of that part is the same. Until then this peer authors nothing, and of what it has it serves entries only,
 //! which prove themselves.
 //!
+//! Whoever has something to catch up with must also know that it is alone with its identity: see `solitude`.
+//!
 //! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it
 //! cannot sign a second entry for a position it has signed before. If that does not come, because nobody is left who holds
 //! what it had built on, it votes and serves all the same, and authors nothing until a final frontier excludes what it said.
@@ -136,7 +138,7 @@ impl Node {
         }
         self.stage_wants();
         let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.now >= self.lonely_at();
-        if waited && self.own_chain_is_whole() && self.nobody_is_ahead() {
+        if waited && self.solitude.is_sure() && self.own_chain_is_whole() && self.nobody_is_ahead() {
             self.caught_up();
         }
     }
@@ -171,7 +173,8 @@ impl Node {
             Stage::Staging(_) => {}
             Stage::Following => {
                 let waited = self.now >= Time::default() + WHOLE_WITHIN;
-                if (waited || self.own_chain_is_whole()) && self.contains_a_neighbour() {
+                let may_sign = self.solitude.is_sure() && (waited || self.own_chain_is_whole());
+                if may_sign && self.contains_a_neighbour() {
                     self.caught_up();
                 }
             }

@@ -170,6 +170,10 @@ impl Node {
 
     fn author(&mut self, base: &VersionVector, epoch: u32, body: Body, payload: Option<Arc<[u8]>>) {
         let me = self.id();
+        if !self.solitude.is_sure() {
+            let reason = "own entry before it was clear that no other process has this identity: not signed".to_owned();
+            return self.tell(crate::Event::BadInput { peer: me, reason });
+        }
         let place = self.fold.log().place(&me);
         if !self.catch_up.may_sign(place.seq) {
             // What it said there named another history, and a final frontier has yet to exclude it.

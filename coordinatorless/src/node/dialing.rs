@@ -167,6 +167,7 @@ impl Node {
 
     fn may_dial(&self, peer: &PeerId) -> bool {
         *peer != self.id()
+            && !self.membership.is_second()
             && !self.neighbours.is_connected(peer)
             && !self.fold.is_evicted(peer)
             && !self.conduct.is_banned(peer, self.now)
@@ -272,6 +273,9 @@ impl Node {
 
     /// Sends a datagram; to a member without a connection by dialing it first, keeping the newest few meanwhile.
     pub(super) fn send_datagram(&mut self, to: PeerId, bytes: Vec<u8>) {
+        if self.membership.is_second() {
+            return;
+        }
         if let Some(neighbour) = self.neighbours.entry(&to) {
             neighbour.used_at = self.now;
             return self.outputs.push_back(Output::Datagram { to, bytes });

@@ -149,6 +149,12 @@ impl Membership {
         })
     }
 
+    /// An earlier process with the same key lives.
+    pub(super) fn stop_as_second(&mut self) {
+        self.standing = Standing::Second;
+        self.timers.clear();
+    }
+
     /// Whether an earlier process with the same key lives.
     pub(super) fn is_second(&self) -> bool {
         self.standing == Standing::Second
@@ -347,7 +353,14 @@ impl Node {
 
     /// A connection is up: makes itself known there, unless it is already.
     pub(super) fn announce_self(&mut self, peer: PeerId) {
-        if !self.membership.up.contains(&peer) && self.membership.standing == Standing::Member {
+        if !self.membership.up.contains(&peer) {
+            self.announce_to(peer);
+        }
+    }
+
+    /// Makes itself known to `peer`, who answers with what it knows.
+    pub(super) fn announce_to(&mut self, peer: PeerId) {
+        if self.membership.standing == Standing::Member {
             let card = self.membership.card(&peer).copied().unwrap_or_else(|| Card::stranger(peer));
             let _ = self.swim(|membership, heard| membership.foca.announce(card, heard));
         }

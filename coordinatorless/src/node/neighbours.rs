@@ -50,6 +50,8 @@ pub(super) struct Neighbour {
     pub(super) address: SocketAddr,
     /// When the connection came up.
     since: Time,
+    /// When it first showed, on this connection, that it knows this process by its present start.
+    pub(super) vouched_at: Option<Time>,
     /// When it last said anything.
     pub(super) heard_at: Time,
     /// When a datagram was last sent to it.
@@ -82,6 +84,7 @@ impl Neighbour {
             sought: BTreeSet::new(),
             address,
             since: now,
+            vouched_at: None,
             heard_at: now,
             used_at: now,
             intake: Intake::new(config, now),
@@ -156,6 +159,20 @@ impl Neighbours {
     /// Connected peers, ascending, evicted or not.
     pub(super) fn iter_all(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
+    }
+
+    /// When each connected peer vouched for this process's identity, if it has, and when its connection came up.
+    pub(super) fn vouchers(&self) -> impl Iterator<Item = (Option<Time>, Time)> {
+        self.connected.values().map(|neighbour| (neighbour.vouched_at, neighbour.since))
+    }
+
+    /// Connected peers that have not vouched.
+    pub(super) fn silent_on_identity(&self) -> impl Iterator<Item = PeerId> {
+        self.connected.iter().filter(|(_, neighbour)| neighbour.vouched_at.is_none()).map(|(peer, _)| *peer)
+    }
+
+    pub(super) fn all_vouch(&self) -> bool {
+        self.silent_on_identity().next().is_none()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -257,6 +274,7 @@ impl Node {
         }
         self.neighbours.connected.insert(peer, Neighbour::new(address, &self.config, self.now));
         self.reached(peer, address, reach);
+        self.show_card(peer);
         if self.fold.is_evicted(&peer) {
             return self.give_hearing(peer);
         }
@@ -312,6 +330,9 @@ impl Node {
 
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
+        if self.neighbours.len() == 0 {
+            self.solitude.note_unconnected(self.now);
+        }
         self.forget_requests_to(peer);
         self.address_book.ended(&peer, neighbour.address, self.now.since(neighbour.since), self.now);
         if neighbour.greeted {

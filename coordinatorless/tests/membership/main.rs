@@ -4,3 +4,4 @@ mod hostile;
 mod large;
 mod life;
 mod net;
+mod twins;

@@ -7,11 +7,12 @@ use std::{
     net::SocketAddr,
 };
 
-use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
+use murmur_collectives::{Entry, Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{
-    Closing, Config, DownReason, Event, Input, Kind, Message, Node, Output, PeerAddress, Reach, Setup, Stored, Time,
+    Closing, Config, DownReason, Draft, Event, Input, Kind, Message, Node, Output, PeerAddress, Reach, Setup, Stored,
+    StoredEntry, Time,
 };
-use murmur_kernels::from_f32;
+use murmur_kernels::{TopK, compress, from_f32};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -37,10 +38,17 @@ pub(crate) struct Net {
     /// Datagrams and messages sent.
     pub(crate) sent: BTreeMap<usize, (u64, u64)>,
     pub(crate) closed: Vec<(usize, Closing)>,
+    /// The stored log of each place, and its newest own record.
+    disks: BTreeMap<usize, (Vec<StoredEntry>, Option<StoredEntry>)>,
+    /// Which place signed what at each position of a chain, in the order of signing.
+    pub(crate) signed: Vec<(usize, PeerId, u32, Hash)>,
+    /// Connections made.
+    pub(crate) connections_made: u64,
     /// Nodes on the other side of a partition.
     pub(crate) apart: BTreeSet<usize>,
     asleep: BTreeSet<usize>,
     keys: BTreeMap<usize, Identity>,
+    keys_of: BTreeMap<usize, usize>,
     /// For each node its connections: who is there, which place that is, and the connection's number.
     connections: BTreeMap<usize, BTreeMap<PeerId, (usize, u64)>>,
     mail: BTreeMap<(Time, u64), (usize, Mail)>,
@@ -92,9 +100,13 @@ impl Net {
             books: BTreeMap::new(),
             sent: BTreeMap::new(),
             closed: Vec::new(),
+            disks: BTreeMap::new(),
+            signed: Vec::new(),
+            connections_made: 0,
             apart: BTreeSet::new(),
             asleep: BTreeSet::new(),
             keys: BTreeMap::new(),
+            keys_of: BTreeMap::new(),
             connections: BTreeMap::new(),
             mail: BTreeMap::new(),
             due: BTreeMap::new(),
@@ -121,8 +133,24 @@ impl Net {
         self.pass(seconds(10));
     }
 
-    /// Starts a node with the key numbered `key` at `place`, with the address book it had there.
+    /// Starts a node at `place` on a copy of what `original` has on its disk now.
+    pub(crate) fn start_copy(&mut self, place: usize, original: usize) {
+        let key = self.keys_of[&original];
+        self.disks.insert(place, self.disks[&original].clone());
+        self.books.insert(place, self.books.get(&original).cloned().unwrap_or_default());
+        self.start_on_disk(place, key);
+    }
+
+    /// Starts a node with the key numbered `key` at `place`, with nothing but the address book it had there.
     pub(crate) fn start(&mut self, place: usize, key: usize) {
+        self.disks.remove(&place);
+        self.start_on_disk(place, key);
+    }
+
+    /// Starts a node with the key numbered `key` at `place`, with what it had stored there.
+    pub(crate) fn start_on_disk(&mut self, place: usize, key: usize) {
+        let (entries, head) = self.disks.get(&place).cloned().unwrap_or_default();
+        self.keys_of.insert(place, key);
         let node = Node::new(Setup {
             manifest: vec![1],
             run: Hash([9; 32]),
@@ -134,7 +162,7 @@ impl Net {
             seed: place as u64,
             incarnation: self.now.0 + 1,
             address_book: self.books.get(&place).cloned().unwrap_or_default(),
-            stored: Stored::default(),
+            stored: Stored { entries, head, ..Stored::default() },
         });
         self.nodes.insert(place, node);
         self.keys.insert(place, identity(key));
@@ -200,6 +228,7 @@ impl Net {
 
     fn connect(&mut self, a: usize, b: usize) {
         self.count += 1;
+        self.connections_made += 1;
         let number = self.count;
         for (here, there) in [(a, b), (b, a)] {
             let peer = self.keys[&there].peer_id();
@@ -241,7 +270,8 @@ impl Net {
                 }
                 Output::Event(event) => self.events.push((place, event)),
                 Output::Send { to, kind, bytes } => self.send(place, to, Some(kind), bytes),
-                Output::Append { .. } | Output::KeepChunk { .. } | Output::Reset => {}
+                Output::Append { record, durable } => self.store(place, record, durable),
+                Output::KeepChunk { .. } | Output::Reset => {}
                 Output::Compact(_) | Output::Signing { .. } => {} // no work, so nothing becomes final
             }
         }
@@ -249,6 +279,68 @@ impl Net {
             Some(at) => self.due.insert(place, at),
             None => self.due.remove(&place),
         };
+    }
+
+    fn store(&mut self, place: usize, record: StoredEntry, durable: bool) {
+        let (entries, head) = self.disks.entry(place).or_default();
+        if durable {
+            *head = Some(record.clone());
+            let entry = Entry::check(record.entry.clone()).expect("signed by this node");
+            // One that others hold came back from them: it was signed at another place.
+            let (author, seq, hash) = (entry.author(), entry.seq(), entry.hash());
+            if !self.signed.iter().any(|(_, a, s, h)| (*a, *s, *h) == (author, seq, hash)) {
+                self.signed.push((place, author, seq, hash));
+            }
+        }
+        entries.push(record);
+    }
+
+    /// Every live node that may train does so once a second.
+    pub(crate) fn train(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.pass(seconds(1));
+            let ready: Vec<usize> =
+                self.nodes.iter().filter(|(_, node)| node.is_caught_up()).map(|(place, _)| *place).collect();
+            ready.into_iter().for_each(|place| self.author(place));
+        }
+    }
+
+    /// A segment of invented learning on what `place` holds now.
+    fn author(&mut self, place: usize) {
+        let snapshot = self.nodes[&place].snapshot();
+        let end: Vec<f32> = (0..64).map(|_| (self.rng.next_u64() % 1000) as f32 * 1e-5).collect();
+        let (mut residual, mut payload) = (vec![0.0; 64], Vec::new());
+        let top = TopK::new(64).expect("in range");
+        compress(top, 0.9, &[0.0; 64], &end, &mut residual, &mut payload).expect("finite");
+        let draft = Draft {
+            base: snapshot.base,
+            epoch: snapshot.epoch,
+            segment: snapshot.segment,
+            steps: 10,
+            payload: payload.into(),
+            loss_micronats: 1,
+            trace: Hash([1; 32]),
+            carry_before: Hash::NONE,
+            carry: vec![place as u8; 40].into(),
+        };
+        self.handle(place, Input::Author(Box::new(draft)));
+    }
+
+    /// How many entries were signed at `place`.
+    pub(crate) fn signed_at(&self, place: usize) -> usize {
+        self.signed.iter().filter(|(at, ..)| *at == place).count()
+    }
+
+    /// Positions for which two entries were signed.
+    pub(crate) fn forks(&self) -> usize {
+        let mut said: BTreeMap<(PeerId, u32), Hash> = BTreeMap::new();
+        self.signed.iter().filter(|(_, peer, seq, hash)| *said.entry((*peer, *seq)).or_insert(*hash) != *hash).count()
+    }
+
+    /// Who `place` is connected with.
+    pub(crate) fn connected(&self, place: usize) -> Vec<usize> {
+        self.connections.get(&place).into_iter().flatten().map(|(_, (other, _))| *other).collect()
     }
 
     fn close(&mut self, place: usize, peer: PeerId, reason: Closing) {

@@ -116,7 +116,7 @@ fn a_killed_peer_comes_back_as_itself_and_never_forks() {
             net.damage_log(1);
         }
         net.start(1);
-        net.pass(Duration::from_secs(3));
+        net.pass(Duration::from_secs(4)); // until it knows that no other process has its identity
         net.train(2);
         net.pass(Duration::from_secs(3));
         assert_eq!(net.roots(&[]).len(), 1, "damaged: {damage}\n{}", net.describe());
@@ -143,7 +143,7 @@ fn one_that_is_killed_while_it_gets_its_own_chain_back_never_forks() {
         net.start(1);
         (0..60).for_each(|_| {
             net.author(1);
-            net.pass(Duration::from_millis(2));
+            net.pass(Duration::from_millis(100));
         });
         net.pass(Duration::from_secs(10));
         assert!(!net.nodes[&0].fold().is_evicted(&net.id(1)), "killed after {milliseconds} ms: {}", net.describe());

@@ -5,9 +5,11 @@
 //!
 //! **One identity, two processes.** Each start has a number, `incarnation`, greater than those before it. A process that
 //! meets a card of its own key with a *greater* incarnation knows that another was started after it, and answers with a
-//! card that names it in `objects_to`. Only a living process can do that, so the later one, on seeing its own incarnation
-//! objected to, knows that the earlier one lives, and stops. What is left over from an earlier life objects to nothing.
+//! card that names it in `objects_to`. Only a process that lived then can do that, so the later one, on seeing an earlier
+//! one object to its own incarnation or to one after that, knows that the earlier one lives, and stops. What is left over
+//! from an earlier life objects to nothing that started after it.
 
+use core::cmp::Reverse;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use bytes::{Buf, BufMut};
@@ -37,8 +39,9 @@ pub(crate) struct Card {
     signature: [u8; 64],
 }
 
-/// The order of a peer's cards: later starts win, objections to a start win over that start, renewals over what they renew.
-type Rank = (u64, bool, u64, u32);
+/// The order of a peer's cards: later starts win, objections to a start win over that start, of these that of the earliest
+/// process, and renewals win over what they renew.
+type Rank = (u64, bool, Reverse<u64>, u32);
 
 impl Card {
     /// A peer's own card.
@@ -69,7 +72,7 @@ impl Card {
     }
 
     pub(super) fn rank(&self) -> Rank {
-        (self.incarnation.max(self.objects_to), self.objects_to > 0, self.incarnation, self.renewals)
+        (self.incarnation.max(self.objects_to), self.objects_to > 0, Reverse(self.incarnation), self.renewals)
     }
 
     fn text(&self, run: Hash) -> Vec<u8> {
@@ -183,7 +186,16 @@ mod tests {
     #[test]
     fn later_starts_win_and_objections_win_over_what_they_object_to() {
         let card = |incarnation, renewals, objects_to| Card::sign(&identity(), RUN, incarnation, renewals, objects_to);
-        let ascending = [card(5, 0, 0), card(5, 9, 0), card(7, 0, 0), card(7, 4, 0), card(5, 10, 7), card(8, 0, 0)];
+        let ascending = [
+            card(5, 0, 0),
+            card(5, 9, 0),
+            card(7, 0, 0),
+            card(7, 4, 0),
+            card(6, 9, 7),
+            card(5, 0, 7),
+            card(5, 10, 7),
+            card(8, 0, 0),
+        ];
         for (lower, higher) in ascending.iter().zip(&ascending[1..]) {
             assert!(higher.rank() > lower.rank(), "{higher:?} beats {lower:?}");
         }

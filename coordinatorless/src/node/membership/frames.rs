@@ -9,7 +9,7 @@ use crate::{Event, node::Node};
 /// First byte of a SWIM frame.
 pub(super) const SWIM: u8 = 0;
 
-/// First byte of a frame with the receiver's own, newer card.
+/// First byte of a frame with the newest card of the receiver's own that the sender knows.
 const CARD: u8 = 1;
 
 impl Node {
@@ -33,6 +33,9 @@ impl Node {
         let mut frame = Frame::read(bytes).map_err(|_| "a malformed membership frame")?;
         if frame.header.src.peer != from || frame.header.dst.peer != self.id() {
             return Err("a membership frame of or for somebody else");
+        }
+        if frame.header.dst.incarnation == self.membership.own.incarnation {
+            self.on_vouched(from);
         }
         frame.header.src = self.prove(&frame.header.src)?;
         if self.outdated(&frame.header.src) {
@@ -95,19 +98,29 @@ impl Node {
     /// Whether a newer card of the sender is known. If so the sender is shown it: it restarted with an older number, or
     /// somebody else uses its key.
     fn outdated(&mut self, card: &Card) -> bool {
-        let newer = self.membership.card(&card.peer).filter(|known| known.rank() > card.rank()).copied();
-        if let Some(newer) = newer {
-            let mut bytes = vec![CARD];
-            newer.put(&mut bytes);
-            self.send_datagram(card.peer, bytes);
+        let is_outdated = self.membership.card(&card.peer).is_some_and(|known| known.rank() > card.rank());
+        if is_outdated {
+            self.show_card(card.peer);
         }
-        newer.is_some()
+        is_outdated
+    }
+
+    /// Shows `peer` the newest card of its own that is known here, if one is.
+    pub(in crate::node) fn show_card(&mut self, peer: PeerId) {
+        if let Some(card) = self.membership.card(&peer).copied() {
+            let mut bytes = vec![CARD];
+            card.put(&mut bytes);
+            self.send_datagram(peer, bytes);
+        }
     }
 
     fn on_card_frame(&mut self, from: PeerId, mut bytes: &[u8]) -> Result<(), &'static str> {
         let card = Card::take(&mut bytes).map_err(|_| "a malformed member card")?;
         if card.peer != self.id() || !bytes.is_empty() {
             return Err("a card that concerns somebody else");
+        }
+        if card == self.membership.own {
+            self.on_vouched(from);
         }
         self.believes(&Member::alive(card), from).map(|_| ())
     }
@@ -141,10 +154,8 @@ impl Node {
     /// A proven card of this peer's own key that is not its present one.
     fn on_own_card(&mut self, card: &Card) {
         let own = self.membership.own;
-        if card.objects_to == own.incarnation {
-            self.membership.standing = Standing::Second;
-            self.membership.timers.clear();
-            self.tell(Event::IdentityInUse);
+        if card.incarnation < own.incarnation && card.objects_to >= own.incarnation {
+            self.become_second();
         } else if card.incarnation > own.incarnation && own.objects_to < card.incarnation {
             let mut heard = Heard::default();
             self.renew_card(card.incarnation, &mut heard);
