@@ -124,6 +124,18 @@ impl AddressBook {
         ready.min_by_key(|place| (place.failures, core::cmp::Reverse(place.success))).map(|place| place.address)
     }
 
+    /// Where `peer` was, the newest place first; where it is said to be, if it never was anywhere.
+    pub(super) fn places(&self, peer: &PeerId) -> Vec<SocketAddr> {
+        let Some(places) = self.places.get(peer) else { return Vec::new() };
+        let mut proven: Vec<&Place> = places.iter().filter(|place| place.success > 0).collect();
+        proven.sort_by_key(|place| core::cmp::Reverse(place.success));
+        if proven.is_empty() {
+            self.place(peer).into_iter().collect()
+        } else {
+            proven.iter().map(|place| place.address).collect()
+        }
+    }
+
     /// Where `peer` was last, or is said to be.
     pub(super) fn place(&self, peer: &PeerId) -> Option<SocketAddr> {
         self.places.get(peer)?.iter().max_by_key(|place| place.success).map(|place| place.address)

@@ -256,11 +256,15 @@ impl Node {
         self.dialing.want(address, Dial { attempts, ..again });
     }
 
-    /// A neighbour was lost: it is sought where it was, soon.
+    /// A neighbour was lost: it is sought soon, in all places where it ever was. The newest may be one of another process
+    /// with its identity, which has stopped since, and a dial that nobody answers takes longer than that process needs to
+    /// be taken for the only one.
     pub(super) fn redial_lost(&mut self, peer: PeerId) {
-        let known = self.address_book.place(&peer).filter(|_| self.may_dial(&peer) && !self.finish.is_begun());
-        if let Some(address) = known {
-            let at = self.now + self.jittered(pause(1));
+        if !self.may_dial(&peer) || self.finish.is_begun() {
+            return;
+        }
+        let at = self.now + self.jittered(pause(1));
+        for address in self.address_book.places(&peer) {
             self.dialing.want(address, Dial::new(Purpose::Lost, Some(peer), at));
         }
     }

@@ -74,6 +74,9 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// How long a dial waits that nobody answers.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 impl Net {
     pub(crate) fn new(seed: u64, founders: usize) -> Self {
         let rules = Rules {
@@ -388,7 +391,9 @@ impl Net {
         let expected = expect.is_none_or(|expect| there == Some(expect));
         if there.is_none() || itself || connected || !expected {
             let retry = there.is_none();
-            self.post(by, Duration::ZERO, Mail::Alone(Input::DialFailed { address, retry }));
+            // Where nobody is, nobody answers.
+            let after = if retry { UNANSWERED } else { Duration::ZERO };
+            self.post(by, after, Mail::Alone(Input::DialFailed { address, retry }));
         } else {
             self.connect(by, to);
         }

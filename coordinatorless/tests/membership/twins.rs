@@ -199,6 +199,25 @@ fn two_copies_started_at_once_both_stop() {
 }
 
 #[test]
+fn of_two_peers_both_are_copied_one_after_the_other() {
+    for seed in 0..10 {
+        let mut net = trained(seed, 2);
+        net.start_copy(COPY, 1);
+        net.introduce(COPY, 0);
+        net.train(seconds(8));
+        only_stopped(&net, COPY, &format!("seed {seed}"));
+        net.kill(COPY);
+        net.events.clear();
+        // The other peer last saw the copied one where nobody is any more.
+        net.start_copy(COPY + 1, 0);
+        net.introduce(COPY + 1, 1);
+        net.train(seconds(20));
+        only_stopped(&net, COPY + 1, &format!("seed {seed}"));
+        goes_on(&mut net, 0, 1, &format!("seed {seed}"));
+    }
+}
+
+#[test]
 fn a_copy_that_is_started_again_and_again_never_signs() {
     let mut net = trained(8, 3);
     for _ in 0..5 {
