@@ -4,4 +4,5 @@ mod hostile;
 mod large;
 mod life;
 mod net;
+mod training;
 mod twins;

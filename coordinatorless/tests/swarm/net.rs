@@ -195,7 +195,6 @@ impl Net {
         }
     }
 
-    /// Whether two peers are connected.
     pub(crate) fn linked(&self, a: usize, b: usize) -> bool {
         self.links.contains(&(a.min(b), a.max(b)))
     }
@@ -432,8 +431,6 @@ impl Net {
         text
     }
 
-    /// Updates in the set of `peer`.
-    /// Number of a peer's newest final frontier.
     pub(crate) fn epoch(&self, peer: usize) -> u32 {
         self.nodes[&peer].fold().epochs().number()
     }
