@@ -29,10 +29,16 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// A neighbour may have no room to remember one more member. It counts as having vouched after so many times the patience.
 const UNHEARD_TIMES: u32 = 5;
 
+/// A process that was connected and is no more waits so many times longer before it goes on alone: the first process with its
+/// identity may have taken the connection back, and is met again once a dial gets through.
+const LOST_TIMES: u32 = 6;
+
 /// What a process knows of others with its identity.
 #[derive(Debug)]
 pub(super) struct Solitude {
     sure: bool,
+    /// Whether anybody was connected since the start. Who lost that connection may have lost it to another process.
+    met: bool,
     /// Since when nobody is connected, if nobody is; `None` until this process is told the time.
     unconnected_since: Option<Time>,
     ask_at: Time,
@@ -41,7 +47,7 @@ pub(super) struct Solitude {
 impl Solitude {
     /// `founding`: nobody can have signed anything with this identity yet.
     pub(super) fn new(founding: bool) -> Self {
-        Self { sure: founding, unconnected_since: None, ask_at: Time::default() }
+        Self { sure: founding, met: false, unconnected_since: None, ask_at: Time::default() }
     }
 
     /// Whether this process may sign.
@@ -51,7 +57,7 @@ impl Solitude {
 
     /// The last connection is gone.
     pub(super) fn note_unconnected(&mut self, now: Time) {
-        self.unconnected_since = Some(now);
+        (self.met, self.unconnected_since) = (true, Some(now));
     }
 }
 
@@ -69,7 +75,8 @@ impl Node {
     fn sure_at(&self) -> Option<Time> {
         if self.neighbours.len() == 0 {
             let since = self.solitude.unconnected_since?;
-            return Some(since + self.config.lonely_after);
+            let times = if self.solitude.met { LOST_TIMES } else { 1 };
+            return Some(since + self.config.lonely_after * times);
         }
         let patience = self.config.alone_after;
         let held = |(vouched_at, since): (Option<Time>, Time)| {
