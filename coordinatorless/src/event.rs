@@ -83,6 +83,11 @@ pub enum Input {
         /// All of them.
         addresses: Vec<SocketAddr>,
     },
+    /// A dial led to another process that proved to hold this peer's own key.
+    Twin {
+        /// Where to.
+        address: SocketAddr,
+    },
     /// An audit could not be replayed here; forget it.
     Unjudged {
         /// The update.

@@ -210,6 +210,7 @@ impl Node {
             Input::Moved { peer, address } => self.on_moved(peer, address),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
             Input::OwnAddresses { addresses } => self.on_own_addresses(addresses),
+            Input::Twin { address } => self.on_twin(address),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
         self.settle();

@@ -104,7 +104,7 @@ fn the_printed_join_line_works_as_it_is_printed() {
     swarm.until("round", |_| true);
     let line = line.replacen("murmur", env!("CARGO_BIN_EXE_murmur"), 1);
     let joined = path(temp.path(), "joined");
-    let script = format!("exec {line} --seconds 1 --state-dir {joined}");
+    let script = format!("exec {line} --seconds 15 --state-dir {joined}");
     let output = Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
     assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
     swarm.signal("INT");

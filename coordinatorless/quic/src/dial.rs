@@ -46,8 +46,8 @@ async fn attempt(
     expect: Option<PeerId>,
 ) -> Result<(), DialError> {
     let place = shared.registry.begin_dial(addr, shared.config.connections_max)?;
-    let verifier =
-        Arc::new(DialVerifier::new(shared.tls.possession(), expect, relay.is_none(), shared.registry.clone()));
+    let trust = (shared.tls.possession(), shared.tls.certificate());
+    let verifier = Arc::new(DialVerifier::new(trust, expect, relay.is_none(), shared.registry.clone()));
     let claims = Claims { registry: shared.registry.clone(), addr, verifier: verifier.clone() };
     let patience = shared.config.handshake_timeout;
     let candidate =

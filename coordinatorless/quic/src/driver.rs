@@ -141,6 +141,9 @@ fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host
         }
         TransportEvent::DialFailed { addr, reason } => {
             tracing::debug!(%addr, %reason, "a dial failed");
+            if reason == DialError::Twin {
+                return node.handle(now, Input::Twin { address: addr });
+            }
             node.handle(now, Input::DialFailed { address: addr, retry: is_worth_retrying(&reason) });
         }
         TransportEvent::DialThroughFailed { relay, peer, reason } => {
@@ -157,6 +160,7 @@ fn is_worth_retrying(reason: &DialError) -> bool {
     match reason {
         DialError::Version
         | DialError::SelfConnection
+        | DialError::Twin
         | DialError::WrongPeer { .. }
         | DialError::AlreadyConnected(_)
         | DialError::AlreadyDialing

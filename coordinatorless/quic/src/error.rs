@@ -63,6 +63,9 @@ pub enum DialError {
     /// The address is our own.
     #[error("the address leads to this peer itself")]
     SelfConnection,
+    /// Another process answered that holds this peer's own key, and proved it.
+    #[error("another process there has this peer's own identity")]
+    Twin,
     /// Someone else answered. They were not told who we are.
     #[error("expected {expected} there, found {found}")]
     WrongPeer {

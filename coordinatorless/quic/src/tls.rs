@@ -51,6 +51,11 @@ impl Tls {
         Ok(Self { provider, credentials, own: identity.peer_id(), quic, relayed_quic })
     }
 
+    /// What this process shows in its handshakes.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.credentials.certificate.clone()
+    }
+
     pub(crate) fn possession(&self) -> Possession {
         Possession(self.provider.signature_verification_algorithms)
     }
@@ -99,7 +104,7 @@ impl Tls {
     }
 
     fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.credentials.certificate.clone()]
+        vec![self.certificate()]
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Both check the same two things: that the certificate carries a sound Ed25519 key, and that the handshake is signed
 //! by it (see [`certificate`](crate::certificate) for why that is enough). A dialing peer also decides here whether it
-//! wants this peer at all, because here is the last moment before it tells who it is itself.
+//! wants this peer at all, because here is the last moment before it tells who it is itself. Of another process with its own
+//! identity it wants the proof, and then nothing more.
 
 use std::sync::{Arc, OnceLock};
 
@@ -53,14 +54,26 @@ pub(crate) struct DialVerifier {
     expect: Option<PeerId>,
     /// Whether the packets of this dial go straight, not through a relay.
     straight: bool,
+    /// What this process shows itself: who shows another certificate with the same key is another process.
+    own: CertificateDer<'static>,
     registry: Arc<Registry>,
     /// Whom the dial reached and claimed, or why it was given up. Decided once.
     outcome: OnceLock<Result<PeerId, DialError>>,
 }
 
 impl DialVerifier {
-    pub(crate) fn new(possession: Possession, expect: Option<PeerId>, straight: bool, registry: Arc<Registry>) -> Self {
-        Self { possession, expect, straight, registry, outcome: OnceLock::new() }
+    pub(crate) fn new(
+        (possession, own): (Possession, CertificateDer<'static>),
+        expect: Option<PeerId>,
+        straight: bool,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { possession, expect, straight, own, registry, outcome: OnceLock::new() }
+    }
+
+    /// Whether who shows `certificate` would be another process with this peer's own identity.
+    fn is_twin(&self, found: PeerId, certificate: &CertificateDer<'_>) -> bool {
+        found == self.registry.own() && *certificate != self.own
     }
 
     /// Why the dial was given up here, if it was.
@@ -94,6 +107,9 @@ impl ServerCertVerifier for DialVerifier {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let found = only(end_entity, intermediates)?;
+        if self.is_twin(found, end_entity) {
+            return Ok(ServerCertVerified::assertion()); // until it has proven to hold the key
+        }
         match self.outcome.get_or_init(|| self.judge(found, end_entity)) {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(_) => Err(UNWANTED),
@@ -115,7 +131,12 @@ impl ServerCertVerifier for DialVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.possession.verify(message, certificate, signed)
+        let valid = self.possession.verify(message, certificate, signed)?;
+        if self.is_twin(only(certificate, &[])?, certificate) {
+            let _ = self.outcome.set(Err(DialError::Twin));
+            return Err(UNWANTED);
+        }
+        Ok(valid)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -17,6 +17,7 @@
 //! alone, as after [`Config::lonely_after`](crate::Config::lonely_after) it does in everything.
 
 use core::time::Duration;
+use std::net::SocketAddr;
 
 use murmur_collectives::PeerId;
 
@@ -104,6 +105,15 @@ impl Node {
         let now = self.now;
         if let Some(neighbour) = self.neighbours.entry(&from) {
             neighbour.vouched_at.get_or_insert(now);
+        }
+    }
+
+    /// A living process with the same identity is at `address`. One that is not sure to be alone yet has only just started, and
+    /// stops; one that is will be told in time that the other stopped, or who of the two it is.
+    pub(super) fn on_twin(&mut self, address: SocketAddr) {
+        self.on_dial_failed(address, false);
+        if !self.solitude.sure {
+            self.become_second();
         }
     }
 

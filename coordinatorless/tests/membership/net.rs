@@ -347,10 +347,12 @@ impl Net {
         }
         let expected = expect.is_none_or(|expect| there == Some(expect));
         if there.is_none() || itself || connected || !expected {
+            let twin = itself && by != to;
             let retry = there.is_none();
             // Where nobody is, nobody answers.
             let after = if retry { UNANSWERED } else { Duration::ZERO };
-            self.post(by, after, Mail::Alone(Input::DialFailed { address, retry }));
+            let failed = Input::DialFailed { address, retry };
+            self.post(by, after, Mail::Alone(if twin { Input::Twin { address } } else { failed }));
         } else {
             self.connect(by, to);
         }

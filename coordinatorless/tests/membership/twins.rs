@@ -56,6 +56,27 @@ fn of_two_peers_one_is_copied_and_the_copy_dials_the_other() {
 }
 
 #[test]
+fn of_a_peer_without_neighbours_the_copy_dials_the_original_itself() {
+    let mut net = trained(1, 1);
+    net.start_copy(COPY, 0);
+    net.introduce(COPY, 0);
+    net.train(seconds(20));
+    only_stopped(&net, COPY, "a peer alone");
+    assert!(net.signed_at(0) > 20, "it goes on");
+}
+
+#[test]
+fn a_peer_that_dials_the_copy_of_itself_goes_on() {
+    let mut net = trained(2, 3);
+    net.start_copy(COPY, 1);
+    net.introduce(1, COPY);
+    net.introduce(COPY, 0);
+    net.train(seconds(20));
+    only_stopped(&net, COPY, "dialed by the original");
+    goes_on(&mut net, 1, 0, "dialed by the original");
+}
+
+#[test]
 fn of_four_peers_one_is_copied_and_the_copy_dials_any_of_the_others() {
     for (seed, contact) in [(1, 0), (2, 1), (3, 3)] {
         let mut net = trained(seed, 4);

@@ -23,6 +23,7 @@ const GOODBYE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// [`Exit::NoPeers`] when nobody of the run answers, [`Exit::Version`] when they speak another version,
+/// [`Exit::IdentityInUse`] when another process with this identity answers,
 /// [`Exit::Config`] when there is neither manifest nor ticket.
 pub(super) async fn manifest(options: &PeerOptions, identity: &Identity) -> Result<Vec<u8>, Failure> {
     let path = options.state_dir.join(MANIFEST);
@@ -83,7 +84,8 @@ async fn ask(
             TransportEvent::DialFailed { reason: DialError::AlreadyConnected(_), .. } => {}
             TransportEvent::DialFailed { addr, reason } => {
                 hopes -= 1;
-                let exit = if reason == DialError::Version { Exit::Version } else { Exit::NoPeers };
+                let kinds = [(DialError::Version, Exit::Version), (DialError::Twin, Exit::IdentityInUse)];
+                let exit = kinds.into_iter().find(|(kind, _)| *kind == reason).map_or(Exit::NoPeers, |(_, exit)| exit);
                 *failure = Some(Failure::new(exit, format!("{addr} cannot be joined")).because(reason));
             }
             TransportEvent::Disconnected { .. } => hopes -= 1,

@@ -144,7 +144,8 @@ impl Learner {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Flow::Stop),
             }
             if self.shared.drain.load(Relaxed) {
-                return Err(Failure::new(Exit::TryAgain, "asked to stop before it had caught up with the run"));
+                return Err(Failure::new(Exit::TryAgain, "asked to stop before it had caught up with the run")
+                    .hint("Nothing is lost. Start it again in the same way, and give it more time."));
             }
             if self.joined && begun.elapsed() > CATCH_UP_PATIENCE {
                 return Err(Failure::new(Exit::NoPeers, "no peer of the run brought this one up to date")

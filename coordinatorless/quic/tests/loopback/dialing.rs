@@ -42,6 +42,16 @@ async fn a_peer_does_not_connect_to_itself() {
 }
 
 #[tokio::test]
+async fn another_process_with_the_same_identity_is_known_as_such() {
+    let (mut dialer, other) = (Peer::start(1), Peer::start(1));
+    dialer.transport.dial(other.addr(), None);
+    match dialer.next().await {
+        TransportEvent::DialFailed { reason, .. } => assert_eq!(reason, DialError::Twin),
+        other => panic!("expected a failed dial, got {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn another_peer_than_the_expected_one_is_refused_and_learns_nothing() {
     let (mut alice, mut mallory, bob) = (Peer::start(1), Peer::start(2), Peer::start(3));
     alice.transport.dial(mallory.addr(), Some(bob.id));
