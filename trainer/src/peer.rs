@@ -7,6 +7,7 @@ mod account;
 mod address_book;
 mod auditing;
 mod bootstrap;
+mod budget;
 mod checkpoints;
 mod divergence;
 mod host;

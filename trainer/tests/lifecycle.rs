@@ -63,21 +63,6 @@ fn a_stop_is_heard_during_a_long_evaluation() {
 }
 
 #[test]
-fn many_peers_keep_to_the_budget_together() {
-    let temp = tempfile::tempdir().expect("a temporary folder");
-    let text = text(temp.path()).to_str().expect("a plain path").to_owned();
-    let dir = path(temp.path(), "run");
-    // Segments of 6,400 tokens: sixteen of them at once would be 1.7 times the budget. A model of a size that takes longer to
-    // train than to exchange.
-    let more = ["--local", "16", "--tokens", "60k", "--set", "train.steps=50"];
-    let more = [&more[..], &["--set", "model.d_model=64", "--set", "model.context=64"]].concat();
-    let (summary, code) = run(&dir, &text, &more).finish();
-    assert_eq!(code, 0, "{summary:#}");
-    let tokens = summary["tokens"].as_u64().expect("a number");
-    assert!((60_000..78_000).contains(&tokens), "{tokens} tokens");
-}
-
-#[test]
 fn training_that_diverges_ends_with_50_and_says_what_is_left() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();

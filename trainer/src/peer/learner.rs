@@ -12,6 +12,7 @@ use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
 
+use super::budget::Budget;
 use super::divergence::{Health, LossWatch};
 use super::{Checkpoints, Link, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
@@ -272,17 +273,16 @@ impl Learner {
         }
         let (shared, manifest) = (self.shared.clone(), &self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
-        let budget = manifest.rules.token_budget;
-        let founders = manifest.founders() as u64;
-        let first_round = founders * manifest.segment_tokens();
+        let budget = Budget {
+            tokens: manifest.rules.token_budget,
+            founders: manifest.founders() as u64,
+            segment: manifest.segment_tokens(),
+        };
         let stop = move |done: u32| {
             shared.worked();
-            let clock = shared.clock.load(Relaxed);
-            // The others are about as far in segments that nobody has seen yet. In the first round nobody has even met.
-            let met = shared.swarm.load(Relaxed).max(1);
-            let swarm = if clock < first_round { met.max(founders) } else { met };
-            let under_way = u64::from(done) * step_tokens * swarm;
-            clock.saturating_add(under_way) >= budget || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
+            let own = u64::from(done) * step_tokens;
+            let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
+            spent || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
         };
         self.worker.segment(spec, start, carry, &stop)
     }
