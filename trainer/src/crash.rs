@@ -3,8 +3,8 @@
 //!
 //! A panic ends only its own thread, and one in a task of the network runtime not even that: nobody would notice that
 //! nothing learns any more. So [`install`] makes every panic, in whatever thread or task of whatever library, the end of
-//! the process. [`Part`] lists the threads and tasks that this program starts itself; [`enter`] and [`endless`] mark
-//! where they begin.
+//! the process. [`Part`] lists the threads and tasks that this program starts itself; [`start`], [`enter`] and
+//! [`endless`] mark where they begin.
 //!
 //! | part | process | when it returns |
 //! |---|---|---|
@@ -24,6 +24,7 @@ use std::{
     panic::PanicHookInfo,
     str::FromStr,
     sync::OnceLock,
+    thread::{self, JoinHandle},
 };
 
 use crate::{error::Failure, explain::Exit, protocol::Report};
@@ -127,6 +128,22 @@ pub fn enter(part: Part) {
     assert!(TARGET.get() != Some(&part), "the {} was told to crash", part.name());
 }
 
+/// Starts the thread of `part`.
+///
+/// # Errors
+/// [`Exit::Device`] when the system refuses it.
+pub fn start<T: Send + 'static>(
+    part: Part,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Failure> {
+    let run = move || {
+        enter(part);
+        run()
+    };
+    let started = thread::Builder::new().name(part.name().to_owned()).spawn(run);
+    started.map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))
+}
+
 /// Runs the task of `part`, which may not end before the process does.
 ///
 /// # Panics
@@ -138,7 +155,7 @@ pub async fn endless(part: Part, task: impl Future<Output = ()>) {
 }
 
 fn failure(info: &PanicHookInfo<'_>) -> Failure {
-    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let thread = thread::current().name().unwrap_or("unnamed").to_owned();
     let said = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map_or_else(String::new, |place| format!(" ({place})"));
     Failure::new(Exit::Crashed, format!("a part of murmur stopped unexpectedly: thread {thread}: {said}{place}"))

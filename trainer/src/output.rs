@@ -81,12 +81,7 @@ impl Output {
     /// # Errors
     /// [`Exit::DiskFull`]; [`Exit::Device`] for anything else that keeps stdout from being written.
     pub fn check(&self) -> Result<(), Failure> {
-        match &self.broken {
-            Some(error) if !is_closed(error) => {
-                Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), error))
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.broken.as_ref().map_or(Ok(()), end_of_reading)
     }
 
     /// The first screen.
@@ -170,6 +165,17 @@ impl Output {
             self.broken.get_or_insert(error);
         }
     }
+}
+
+/// What an error of writing to stdout means for the command: nothing, if whoever read has left, as `head` does.
+///
+/// # Errors
+/// [`Exit::DiskFull`]; [`Exit::Device`] for anything else.
+pub(crate) fn end_of_reading(error: &io::Error) -> Result<(), Failure> {
+    if is_closed(error) {
+        return Ok(());
+    }
+    Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), error))
 }
 
 /// Whether writing failed because whoever read has left.

@@ -31,7 +31,7 @@ use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::{Config, Node, Setup};
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 
-use crate::crash::{Part, endless, enter};
+use crate::crash::{self, Part, endless, enter};
 use crate::data::{Corpus, DataSource};
 use crate::error::Failure;
 use crate::explain::Exit;
@@ -241,14 +241,12 @@ async fn run_parts(
         patience: options.patience,
         joined: options.ticket.is_some(),
     };
-    let learning = std::thread::Builder::new().name(Part::Learner.name().to_owned()).spawn(move || {
-        enter(Part::Learner);
+    let learning = crash::start(Part::Learner, move || {
         let result = learner.run();
         // The node stops with the learner, whatever the reason.
         let _ = requests.blocking_send(Request::Stop);
         result
-    });
-    let learning = learning.map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))?;
+    })?;
     enter(Part::Driver);
     let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
     let _ = notices.send(Notice::Halt);

@@ -247,6 +247,11 @@ impl Node {
         members
     }
 
+    /// How many members are up, this peer not counted.
+    pub fn member_count(&self) -> usize {
+        self.membership.count()
+    }
+
     /// Asks the library something, and does what follows.
     fn swim(
         &mut self,

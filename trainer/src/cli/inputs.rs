@@ -83,17 +83,19 @@ pub(super) fn local(arguments: &RunArgs) -> usize {
 /// # Errors
 /// [`Exit::Usage`].
 pub(super) fn misbehaviour(arguments: &[String], peers: usize) -> Result<Vec<(usize, String)>, Failure> {
-    let parse = |argument: &String| {
-        let (index, mode) = argument.split_once('=')?;
-        let index = index.parse().ok().filter(|index| *index < peers)?;
-        Some((index, mode.to_owned()))
-    };
+    let parse = |argument: &String| of_peer(argument, peers).map(|(index, mode)| (index, mode.to_owned()));
     let wrong = |argument: &String| {
         Failure::new(Exit::Usage, format!("`{argument}` names no local peer and misbehaviour")).at("--misbehave").hint(
             format!("Write PEER=MODE with PEER from 0 to {} and MODE skip, noise or copy.", peers.saturating_sub(1)),
         )
     };
     arguments.iter().map(|argument| parse(argument).ok_or_else(|| wrong(argument))).collect()
+}
+
+/// A local peer and what is said of it, written `PEER=WORD`.
+pub(super) fn of_peer(argument: &str, peers: usize) -> Option<(usize, &str)> {
+    let (index, word) = argument.split_once('=')?;
+    Some((index.parse().ok().filter(|index| *index < peers)?, word))
 }
 
 /// What a flag without a value sets: nothing, or the setting that is on.

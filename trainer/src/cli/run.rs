@@ -48,10 +48,9 @@ pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failur
         plan.arguments.extend(crash.into_iter().flat_map(|(_, part)| ["--crash".into(), part.name().into()]));
         plan
     };
-    let sound = (0..dir.peers()).filter(|index| broken.iter().all(|(broken, _)| broken != index));
     let plan = Plan {
         program: this_program()?,
-        peers: sound.map(peer).collect(),
+        peers: sound(&dir, &broken).map(peer).collect(),
         run_id: dir.run_id(),
         state_dir: dir.path().to_owned(),
         announce: settings.net.announce.parse().ok(),
@@ -82,7 +81,7 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     check_room(&settings, peers, |threads| Shape::of_settings(&settings, 0, threads))?;
     let corpus = text::read(&settings, output)?;
     corpus.check(settings.model.context)?;
-    check_room(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
+    check_memory(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
     let data_root = corpus.root();
     drop(corpus);
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
@@ -96,13 +95,23 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     Ok((dir, settings, Broken::new()))
 }
 
-/// Whether as many peers fit into this machine. `shape` makes the shape of the run from the threads of each.
+/// Whether this machine has the memory and the threads for as many peers. `shape` makes the shape of the run from the
+/// threads of each.
 fn check_room(settings: &Settings, peers: usize, shape: impl FnOnce(usize) -> Shape) -> Result<(), Failure> {
-    let threads = threads(settings.device.threads, peers);
-    if settings.device.memory_check {
-        resources::check(&shape(threads), peers, Free::now())?;
+    check_memory(settings, peers, shape)?;
+    probe_threads(peers, threads_of_peer(threads(settings.device.threads, peers)))
+}
+
+fn check_memory(settings: &Settings, peers: usize, shape: impl FnOnce(usize) -> Shape) -> Result<(), Failure> {
+    if !settings.device.memory_check {
+        return Ok(());
     }
-    probe_threads(peers, threads_of_peer(threads))
+    resources::check(&shape(threads(settings.device.threads, peers)), peers, Free::now())
+}
+
+/// Indices of the peers that can go on.
+fn sound<'a>(dir: &StateDir, broken: &'a Broken) -> impl Iterator<Item = usize> + use<'a> {
+    (0..dir.peers()).filter(|index| broken.iter().all(|(broken, _)| broken != index))
 }
 
 /// A run that this machine started before: its manifest is fixed, this machine's settings may change.
@@ -113,12 +122,11 @@ fn resume(arguments: &RunArgs, path: &Path, output: &mut Output) -> Result<(Stat
     resolved.machine_only("resuming a run")?;
     let settings = resolved.settings()?;
     check_ports(&settings, dir.peers())?;
-    let sound = (0..dir.peers()).filter(|index| broken.iter().all(|(broken, _)| broken != index));
     // One that cannot be read is its peer's to complain of.
-    let manifest =
-        sound.clone().find_map(|index| Manifest::from_bytes(&fs::read(dir.peer(index).join(MANIFEST)).ok()?).ok());
+    let manifest = sound(&dir, &broken)
+        .find_map(|index| Manifest::from_bytes(&fs::read(dir.peer(index).join(MANIFEST)).ok()?).ok());
     if let Some(manifest) = manifest {
-        check_room(&settings, sound.count(), |threads| Shape::of_manifest(&manifest, 0, threads))?;
+        check_room(&settings, sound(&dir, &broken).count(), |threads| Shape::of_manifest(&manifest, 0, threads))?;
     }
     if settings.data.path.is_some() {
         text::read(&settings, output)?;
@@ -143,8 +151,8 @@ fn cheats(arguments: &RunArgs, peers: usize) -> Result<Vec<(usize, String)>, Fai
 /// Which parts of which peers crash, for tests.
 fn crashes(arguments: &RunArgs, peers: usize) -> Result<Vec<(usize, Part)>, Failure> {
     let parse = |argument: &String| {
-        let (index, part) = argument.split_once('=')?;
-        Some((index.parse().ok().filter(|index| *index < peers)?, part.parse().ok()?))
+        let (index, part) = inputs::of_peer(argument, peers)?;
+        Some((index, part.parse().ok()?))
     };
     let wrong = |argument: &String| {
         Failure::new(Exit::Usage, format!("`{argument}` names no local peer and part")).at("--crash")

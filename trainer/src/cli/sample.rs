@@ -16,7 +16,7 @@ use crate::{
     explain::Exit,
     model::ExactReplica,
     numeric::exact_pool,
-    output::{Output, is_closed},
+    output::{Output, end_of_reading},
     sample::{SampleSpec, Sampler},
     state_dir,
 };
@@ -68,12 +68,7 @@ fn stream(prompt: &str, sampler: Sampler<'_>) -> Result<(), Failure> {
         }
         written = stdout.write_all(&[show(byte?)]).and_then(|()| stdout.flush());
     }
-    match written.and_then(|()| writeln!(stdout)) {
-        Err(error) if !is_closed(&error) => {
-            Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), &error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    written.and_then(|()| writeln!(stdout)).or_else(|error| end_of_reading(&error))
 }
 
 /// A model may write bytes that a terminal takes for commands; those are shown as a question mark.

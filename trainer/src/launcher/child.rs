@@ -6,12 +6,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     sync::mpsc::Sender,
-    thread,
 };
 
 use super::{plan::PeerPlan, swarm::Notice};
 use crate::{
-    crash::{Part, enter},
+    crash::{self, Part},
     error::Failure,
     explain::Exit,
     protocol::{Command, Report},
@@ -46,17 +45,10 @@ impl Peer {
         let mut process = command.spawn().map_err(|error| Failure::io(Exit::Device, "start", program, &error))?;
         let stdin = process.stdin.take();
         let stdout = process.stdout.take().expect("stdout was asked to be a pipe");
-        let heard = thread::Builder::new().name(Part::Reports.name().to_owned());
-        let heard = heard.spawn(move || {
-            enter(Part::Reports);
-            listen(BufReader::new(stdout), index, &to);
-        });
-        if let Err(error) = heard {
-            let _ = process.kill();
-            let _ = process.wait();
-            return Err(Failure::new(Exit::Device, "cannot start a thread").because(error));
-        }
-        Ok(Self { process, stdin, log: plan.log.clone() })
+        // Without ears for it, it is dropped, which kills it.
+        let peer = Self { process, stdin, log: plan.log.clone() };
+        crash::start(Part::Reports, move || listen(BufReader::new(stdout), index, &to))?;
+        Ok(peer)
     }
 
     /// The operating system's number for it.

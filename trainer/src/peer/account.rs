@@ -32,10 +32,10 @@ impl Learner {
         }
         let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(None) };
         let shared = self.shared.clone();
-        let cut = move || shared.drain.load(Relaxed) || shared.halt.load(Relaxed);
-        let measured = self.validate(&snapshot.parameters, 0, 1, &cut)?;
-        // Of fewer sequences than the others measure it would not compare.
-        let Some((loss, _)) = Some(measured).filter(|_| !self.is_stopped()) else { return Ok(None) };
+        let (loss, _) = self.validate(&snapshot.parameters, 0, 1, &|| shared.is_stopped())?;
+        if self.shared.is_stopped() {
+            return Ok(None); // of fewer sequences than the others measure it would not compare
+        }
         self.metrics.set_validation_loss(loss);
         Ok(Some(loss))
     }
@@ -124,8 +124,10 @@ impl Learner {
         };
         let (val_loss, val_bytes) = self.validate_finally(&snapshot.parameters)?;
         self.metrics.set_validation_loss(val_loss);
-        let lost =
-            progress.diverged.clone().or_else(|| progress.watch.is_lost(val_loss).then(|| self.diverged(val_loss)));
+        let lost = progress
+            .diverged
+            .clone()
+            .or_else(|| progress.watch.is_lost(val_loss).then(|| self.diverged(&progress.watch, val_loss)));
         // What diverged must not displace what was good.
         let written = taken.filter(|_| lost.is_none()).map(|taken| self.checkpoints.write(&taken)).transpose();
         let (checkpoint, unsaved) = match written {

@@ -47,6 +47,11 @@ impl LossWatch {
         Self { guess, far: None, far_segments: 0, guessing_segments: 0, guessed_first: 0.0 }
     }
 
+    /// The loss of a model that guesses every token alike, nats.
+    pub(super) fn guess(&self) -> f64 {
+        self.guess
+    }
+
     /// Hears the loss at a segment's first step and its mean, nats. What is not finite is far above.
     pub(super) fn hear(&mut self, first: f64, mean: f64) -> Health {
         let far = *self.far.get_or_insert(self.guess.max(first) + FAR_NATS);

@@ -153,7 +153,7 @@ impl Host for PeerHost {
         self.shared.clock.store(clock, Relaxed);
         let neighbours = node.neighbours().len();
         self.metrics.set_peers(neighbours);
-        self.shared.swarm.store(1 + neighbours.max(node.members().len()) as u64, Relaxed);
+        self.shared.swarm.store(1 + neighbours.max(node.member_count()) as u64, Relaxed);
         match event {
             Event::Applied { update, .. } => {
                 self.applied += 1;

@@ -209,11 +209,6 @@ impl Learner {
         spent || self.shared.drain.load(Relaxed)
     }
 
-    /// Whether somebody asked it to stop.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.shared.drain.load(Relaxed) || self.shared.halt.load(Relaxed)
-    }
-
     /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
     fn may_train(&self) -> bool {
         let caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
@@ -282,7 +277,7 @@ impl Learner {
             shared.worked();
             let own = u64::from(done) * step_tokens;
             let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
-            spent || shared.drain.load(Relaxed) || shared.halt.load(Relaxed)
+            spent || shared.is_stopped()
         };
         self.worker.segment(spec, start, carry, &stop)
     }
@@ -311,15 +306,15 @@ impl Learner {
         let health = progress.watch.hear(f64::from(result.loss_first), mean);
         self.shared.unwell.store(health != Health::Well, Relaxed);
         if health == Health::Diverged && progress.diverged.is_none() {
-            let failure = self.diverged(mean);
+            let failure = self.diverged(&progress.watch, mean);
             self.reporter.event(EventKind::Diverged, None, failure.sentence());
             progress.diverged = Some(failure);
         }
     }
 
     /// Training learned nothing and ends with this `loss`.
-    pub(super) fn diverged(&self, loss: f64) -> Failure {
-        let guess = (self.manifest.model().vocab() as f64).ln();
+    pub(super) fn diverged(&self, watch: &LossWatch, loss: f64) -> Failure {
+        let guess = watch.guess();
         let message = format!("training diverged: its loss is {loss:.2} nats/byte, that of a guess {guess:.2}");
         Failure::new(Exit::Diverged, message).hint(self.before_divergence())
     }

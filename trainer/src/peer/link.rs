@@ -15,7 +15,7 @@ use murmur_coordinatorless::{EntryName, Input, Node};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
-use crate::crash::{Part, enter};
+use crate::crash::{self, Part};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::protocol::Command;
@@ -66,6 +66,11 @@ impl Shared {
         Self { work, ..Self::default() }
     }
 
+    /// Whether somebody asked the peer to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.drain.load(Relaxed) || self.halt.load(Relaxed)
+    }
+
     /// Counts something done.
     pub(super) fn worked(&self) {
         self.work.fetch_add(1, Relaxed);
@@ -99,11 +104,10 @@ impl Link {
 /// Reads the launcher's commands from stdin. When stdin ends, the launcher is gone and this process exits at once.
 ///
 /// # Errors
-/// [`Exit::Device`] when no thread can be started.
+/// As [`crash::start`].
 pub(super) fn read_commands() -> Result<tokio_mpsc::Receiver<Command>, Failure> {
     let (sender, receiver) = tokio_mpsc::channel(64);
     let read = move || {
-        enter(Part::Commands);
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match line.parse() {
                 Ok(command) => {
@@ -114,9 +118,7 @@ pub(super) fn read_commands() -> Result<tokio_mpsc::Receiver<Command>, Failure> 
         }
         std::process::exit(i32::from(Exit::TryAgain.code()));
     };
-    let started = std::thread::Builder::new().name(Part::Commands.name().to_owned()).spawn(read);
-    let failed = |error| Failure::new(Exit::Device, "cannot start a thread").because(error);
-    started.map(|_| receiver).map_err(failed)
+    crash::start::<()>(Part::Commands, read).map(|_| receiver)
 }
 
 /// Dials the ticket's addresses and carries out the launcher's commands.

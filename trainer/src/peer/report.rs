@@ -12,9 +12,8 @@ use std::{
 
 use murmur_coordinatorless::EntryName;
 
-use crate::crash::{Part, enter};
+use crate::crash::{self, Part};
 use crate::error::Failure;
-use crate::explain::Exit;
 use crate::protocol::{Alive, Event, EventKind, Excluded, Finished, Folded, Report, Segment, Started};
 
 /// How often the launcher hears that the process lives.
@@ -29,17 +28,15 @@ impl Reporter {
     /// A thread of its own: the others may be busy for long.
     ///
     /// # Errors
-    /// [`Exit::Device`] when no thread can be started.
+    /// As [`crash::start`].
     pub(super) fn keep_beating(self, work: Arc<AtomicU64>) -> Result<(), Failure> {
         let beat = move || {
-            enter(Part::Heartbeat);
             loop {
                 self.write(&Report::Alive(Alive { work: work.load(Relaxed) }));
                 std::thread::sleep(BEAT);
             }
         };
-        let started = std::thread::Builder::new().name(Part::Heartbeat.name().to_owned()).spawn(beat);
-        started.map(drop).map_err(|error| Failure::new(Exit::Device, "cannot start a thread").because(error))
+        crash::start::<()>(Part::Heartbeat, beat).map(drop)
     }
 
     pub(super) fn started(self, started: Started) {

@@ -147,7 +147,7 @@ impl Swarm<'_> {
             finished.or(seat.fault.clone()).filter(|fault| !tolerated.contains(&fault.code))
         };
         let said = |(index, seat): (usize, &Seat)| Some(Failure::from_peer(&self.board.name(index), &fault(seat)?));
-        self.board.seats.iter().enumerate().find_map(said).or_else(|| self.crash())
+        self.board.seats.iter().enumerate().find_map(said).or_else(|| self.ended.first().cloned())
     }
 
     fn nobody_lost(&self) -> Result<(), Failure> {
@@ -169,15 +169,10 @@ impl Swarm<'_> {
         let said = |(index, seat): (usize, &Seat)| {
             seat.fault.as_ref().map(|fault| Failure::from_peer(&self.board.name(index), fault))
         };
-        let said = self.board.seats.iter().enumerate().find_map(said).or_else(|| self.crash());
+        let said = self.board.seats.iter().enumerate().find_map(said).or_else(|| self.ended.first().cloned());
         said.or_else(|| self.nobody_lost().err()).unwrap_or_else(|| {
             Failure::new(Exit::TryAgain, "every peer of this machine was killed").hint(self.resume())
         })
-    }
-
-    /// The first peer that ended by its own doing and without a word.
-    fn crash(&self) -> Option<Failure> {
-        self.ended.first().cloned()
     }
 
     fn resume(&self) -> String {
