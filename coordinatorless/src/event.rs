@@ -116,6 +116,8 @@ pub struct Draft {
     pub base: VersionVector,
     /// The newest epoch that was final when it started.
     pub epoch: u32,
+    /// The name of its frontier then. If another history took its place meanwhile, the segment is lost.
+    pub frontier: Hash,
     /// Its number.
     pub segment: u32,
     /// Inner steps taken.

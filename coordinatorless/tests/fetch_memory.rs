@@ -156,6 +156,7 @@ fn draft(node: &Node, n: u8) -> Input {
     Input::Author(Box::new(Draft {
         base: node.fold().log().version().clone(),
         epoch: node.fold().epochs().number(),
+        frontier: node.fold().epochs().newest().frontier.name(),
         segment: node.fold().log().segments(&node.id()),
         steps: 10,
         payload: payload.into(),

@@ -133,6 +133,7 @@ fn draft(node: &Node, round: usize) -> Draft {
     Draft {
         base: snapshot.base,
         epoch: snapshot.epoch,
+        frontier: snapshot.frontier,
         segment: snapshot.segment,
         steps: 10,
         payload: payload.into(),

@@ -17,6 +17,7 @@ use crate::dice::Dice;
 pub(crate) struct Segment {
     base: VersionVector,
     epoch: u32,
+    frontier: Hash,
     number: u32,
     trace: Hash,
     carry_before: Hash,
@@ -28,6 +29,7 @@ impl Segment {
         Self {
             base: snapshot.base.clone(),
             epoch: snapshot.epoch,
+            frontier: snapshot.frontier,
             number: snapshot.segment,
             trace: trace_of(snapshot.segment, &snapshot.parameters),
             carry_before: snapshot.carry.as_ref().map_or(Hash::NONE, |(root, _)| *root),
@@ -40,6 +42,7 @@ impl Segment {
         Draft {
             base: self.base,
             epoch: self.epoch,
+            frontier: self.frontier,
             segment: self.number,
             steps,
             payload: payload(top, parameters, dice),

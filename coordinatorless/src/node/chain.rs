@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub parameters: Vec<f32>,
     /// The newest epoch that is final.
     pub epoch: u32,
+    /// The name of its frontier, which tells histories apart.
+    pub frontier: Hash,
     /// Tokens of the set.
     pub clock: u64,
     /// Number of own segments before this one.
@@ -41,6 +43,7 @@ impl Node {
             base: self.fold.log().version().clone(),
             parameters: self.fold.parameters(),
             epoch: self.fold.epochs().number(),
+            frontier: self.fold.epochs().newest().frontier.name(),
             clock: self.fold.clock(),
             segment: self.fold.log().segments(&self.id()),
             trusted: self.fold.is_trusted(&self.id(), self.fold.log().version()),
@@ -105,9 +108,15 @@ impl Node {
     }
 
     pub(super) fn author_update(&mut self, draft: Draft) {
-        let Draft { base, epoch, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let Draft { base, epoch, frontier, segment, steps, payload, loss_micronats, trace, carry_before, carry } =
+            draft;
         if self.is_stalled() {
             return;
+        }
+        if self.fold.epochs().name(epoch) != Some(frontier) {
+            // Another history took the place of the one that the segment began in: no replay in this one gives its bits.
+            let reason = "own segment began in another history: it is lost".to_owned();
+            return self.tell(crate::Event::BadInput { peer: self.id(), reason });
         }
         self.enroll_if_needed();
         let rules = self.fold.rules();

@@ -32,6 +32,7 @@ impl Net {
         let draft = Draft {
             base: snapshot.base,
             epoch: snapshot.epoch,
+            frontier: snapshot.frontier,
             segment: snapshot.segment,
             steps: 10,
             payload: payload.into(),

@@ -386,6 +386,7 @@ impl Net {
         Draft {
             base: snapshot.base,
             epoch: snapshot.epoch,
+            frontier: snapshot.frontier,
             segment: snapshot.segment,
             steps: 10,
             payload: payload.into(),

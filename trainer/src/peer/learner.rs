@@ -346,6 +346,7 @@ fn draft(snapshot: &Snapshot, carry_before: Hash, result: &mut SegmentResult) ->
     Draft {
         base: snapshot.base.clone(),
         epoch: snapshot.epoch,
+        frontier: snapshot.frontier,
         segment: snapshot.segment,
         steps: result.steps,
         payload: result.payload.clone().into(),
