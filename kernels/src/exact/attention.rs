@@ -50,6 +50,11 @@ impl Attention {
         2 * QUERIES * self.seq + 4 * (wide(self.seq) + 64) * (wide(self.width) + 64)
     }
 
+    /// Numbers of scratch that a pass takes, forward or backward.
+    pub fn scratch(self) -> usize {
+        self.batch.saturating_mul(self.room())
+    }
+
     /// The mixed values `[batch, seq, heads · width]`.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ impl Attention {
             return Ok(());
         }
         let (one, room) = (self.seq * self.d(), self.room());
-        let scratch = scratch.fit(self.batch * room);
+        let scratch = scratch.fit(self.scratch());
         pool.pairs([(mixed, one), (scratch, room)], |i, mixed, room| {
             let qkv = &qkv[i * 3 * one..][..3 * one];
             for head in 0..self.heads {
@@ -87,7 +92,7 @@ impl Attention {
             return Ok(());
         }
         let (one, room) = (self.seq * self.d(), self.room());
-        let scratch = scratch.fit(self.batch * room);
+        let scratch = scratch.fit(self.scratch());
         pool.pairs([(grad_qkv, 3 * one), (scratch, room)], |i, grad_qkv, room| {
             let (qkv, grad) = (&qkv[i * 3 * one..][..3 * one], &grad[i * one..][..one]);
             grad_qkv.fill(0.0);

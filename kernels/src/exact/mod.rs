@@ -53,7 +53,7 @@ pub use conv::{Conv, ConvScratch};
 pub use embedding::{embed, embed_backward};
 pub use linear::{After, linear, linear_activated, linear_backward, linear_grads, linear_scratch};
 pub use map::{Function, map};
-pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul};
+pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul, product_scratch};
 pub use norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
 pub use peak::multiply_adds;
 pub use pool::{Pool, PoolError};

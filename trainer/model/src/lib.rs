@@ -15,7 +15,7 @@ mod layout;
 mod replica;
 
 pub use config::{ModelConfig, ModelConfigError, VOCAB};
-pub use exact::ExactReplica;
+pub use exact::{ExactReplica, step_bytes};
 pub use init::{initial_params, initial_params_of};
 pub use layout::{Entry, Layout, Role};
 pub use replica::{Batch, Replica, ReplicaError};

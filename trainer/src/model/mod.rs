@@ -7,7 +7,7 @@ mod gpt;
 pub use burn_replica::BurnReplica;
 pub use murmur_model::{
     Batch, Entry, ExactReplica, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError, Role, VOCAB,
-    initial_params,
+    initial_params, step_bytes,
 };
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ const PIECE: usize = 64;
 /// written; but all of them should stay in the third-level cache.
 const RIGHT: usize = 1 << 18;
 
+/// No tile has more columns, and all divide this.
+const TILE_COLUMNS_MAX: usize = 48;
+
 /// Most rows in one task: few enough that what follows the product finds them in the second-level cache.
 const ROWS: usize = 96;
 
@@ -70,6 +73,17 @@ impl Factor<'_> {
         let Self { right, panels, .. } = self;
         level.run(Block { left, right, panels, out, stride: panels.columns, fresh });
     }
+}
+
+/// Numbers of scratch that a product with a right factor `[k, n]` takes, at most: at the instruction set with the widest tiles.
+pub fn product_scratch(k: usize, n: usize) -> usize {
+    let panels = Panels { columns: n, piece: PIECE };
+    panels.len(k.min(slab(n)), TILE_COLUMNS_MAX)
+}
+
+/// Steps of a right factor with `n` columns that are packed at once.
+fn slab(n: usize) -> usize {
+    (RIGHT / (DEPTH * n.max(1))).max(1) * DEPTH
 }
 
 /// What the blocks of a sum are added to.
@@ -125,7 +139,7 @@ pub(crate) fn matmul_then(
     let [tall, wide] = pool.level().run(TileShape);
     let most = (ROWS / tall).max(1);
     let panels = Panels { columns: n, piece: PIECE };
-    let slab = (RIGHT / (DEPTH * n)).max(1) * DEPTH;
+    let slab = slab(n);
     for first in (0..k.max(1)).step_by(slab) {
         let steps = first..k.min(first + slab);
         let right = scratch.right.fit(panels.len(steps.len(), wide));

@@ -13,6 +13,8 @@ use crate::replica::{Batch, Replica, ReplicaError};
 use activations::Activations;
 use weights::{WeightPlaces, Weights};
 
+pub use activations::step_bytes;
+
 /// A byte-level GPT whose bits are the same on every machine, instruction set and number of threads.
 ///
 /// It holds every buffer of a step, so after the first step of a size there is no allocation.
