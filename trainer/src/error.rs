@@ -28,10 +28,10 @@ impl Failure {
         Self { exit, message: message.into(), reasons: None, hint: None, excerpt: None }
     }
 
-    /// An operating-system error while `doing` something to `path`. A full disk keeps its own exit code.
+    /// An operating-system error while `doing` something to `path`. A full disk and too little memory keep their own exit codes.
     pub fn io(exit: Exit, doing: &str, path: &Path, error: &io::Error) -> Self {
         let full = is_full(error);
-        let exit = if full { Exit::DiskFull } else { exit };
+        let exit = if full { Exit::DiskFull } else { starved(error).unwrap_or(exit) };
         let failure = Self::new(exit, format!("could not {doing} {}", path.display())).because(error);
         if full {
             failure.hint("Free some space elsewhere on that disk, or use a folder on another one.")
@@ -116,6 +116,11 @@ impl Failure {
     pub fn render(self) -> String {
         format!("{:?}", miette::Report::new(self))
     }
+}
+
+/// A system that has no memory for something keeps its own exit code, too.
+fn starved(error: &io::Error) -> Option<Exit> {
+    (error.kind() == io::ErrorKind::OutOfMemory).then_some(Exit::Device)
 }
 
 /// A full disk keeps its own exit code, whatever was being done.
@@ -219,6 +224,8 @@ mod tests {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let failure = Failure::io(Exit::Checkpoint, "write", Path::new("/x/model.safetensors"), &full);
         assert_eq!(failure.exit(), Exit::DiskFull);
+        let starved = io::Error::from(io::ErrorKind::OutOfMemory);
+        assert_eq!(Failure::io(Exit::Checkpoint, "write", Path::new("/x"), &starved).exit(), Exit::Device);
         let missing = io::Error::from(io::ErrorKind::NotFound);
         assert_eq!(Failure::io(Exit::Data, "read", Path::new("/x"), &missing).exit(), Exit::Data);
     }

@@ -1,6 +1,6 @@
 //! What the other modules' errors mean for the user: exit code and hint.
 
-use super::{Failure, is_full};
+use super::{Failure, is_full, starved};
 use crate::{
     checkpoint::CheckpointError,
     data::DataError,
@@ -11,7 +11,8 @@ use crate::{
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Self {
-        Self::new(Exit::Data, error.to_string())
+        let starved = if let DataError::Unreadable { error, .. } = &error { starved(error) } else { None };
+        Self::new(starved.unwrap_or(Exit::Data), error.to_string())
     }
 }
 
@@ -66,6 +67,8 @@ mod tests {
     #[test]
     fn each_error_has_its_own_code() {
         assert_eq!(Failure::from(DataError::Unpinned { name: "x" }).exit(), Exit::Data);
+        let starved = DataError::Unreadable { path: "/x".into(), error: io::ErrorKind::OutOfMemory.into() };
+        assert_eq!(Failure::from(starved).exit(), Exit::Device);
         assert_eq!(Failure::from(ManifestError::Malformed("x")).exit(), Exit::Config);
         assert_eq!(Failure::from(ReplicaError::Backend("x".into())).exit(), Exit::Device);
     }
