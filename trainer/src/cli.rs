@@ -28,6 +28,7 @@ use crate::{
     explain::Exit,
     numeric::check_forced_level,
     output::{Format, Output, is_closed},
+    resources::start_shared_pool,
 };
 
 pub use arguments::{
@@ -73,6 +74,10 @@ fn carry_out(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
     if cli.command.computes() {
         check_forced_level()?;
+        // A run first makes sure that its peers may have theirs, too.
+        if !matches!(cli.command, Command::Run(_) | Command::Join(_)) {
+            start_shared_pool()?;
+        }
     }
     match &cli.command {
         Command::Run(arguments) => run::run(arguments, output),

@@ -3,8 +3,8 @@
 //!
 //! A panic ends only its own thread, and one in a task of the network runtime not even that: nobody would notice that
 //! nothing learns any more. So [`install`] makes every panic, in whatever thread or task of whatever library, the end of
-//! the process. [`Part`] lists the threads and tasks that this program starts itself; [`start`], [`enter`] and
-//! [`endless`] mark where they begin.
+//! the process: with [`Exit::Device`] if the system refused a thread, which libraries cannot say otherwise. [`Part`] lists
+//! the threads and tasks that this program starts itself; [`start`], [`enter`] and [`endless`] mark where they begin.
 //!
 //! | part | process | when it returns |
 //! |---|---|---|
@@ -27,7 +27,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::{error::Failure, explain::Exit, protocol::Report};
+use crate::{error::Failure, explain::Exit, protocol::Report, resources::MORE_THREADS};
 
 /// A thread or task that this program starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,10 @@ pub enum Audience {
     Launcher,
 }
 
+/// What libraries panic with when the system refuses them a thread: Rust's own, tokio, rayon.
+const REFUSED_THREADS: [&str; 3] =
+    ["failed to spawn thread", "OS can't spawn worker thread", "The global thread pool has not been initialized"];
+
 /// The part that a test asked to crash.
 static TARGET: OnceLock<Part> = OnceLock::new();
 
@@ -158,6 +162,13 @@ fn failure(info: &PanicHookInfo<'_>) -> Failure {
     let thread = thread::current().name().unwrap_or("unnamed").to_owned();
     let said = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map_or_else(String::new, |place| format!(" ({place})"));
+    said_by(&thread, said, &place)
+}
+
+fn said_by(thread: &str, said: &str, place: &str) -> Failure {
+    if REFUSED_THREADS.iter().any(|refused| said.contains(refused)) {
+        return Failure::new(Exit::Device, "the system refused a thread").because(said).hint(MORE_THREADS);
+    }
     Failure::new(Exit::Crashed, format!("a part of murmur stopped unexpectedly: thread {thread}: {said}{place}"))
 }
 
@@ -184,5 +195,16 @@ mod tests {
             assert_eq!(part.name().parse(), Ok(part));
         }
         assert!("nobody".parse::<Part>().unwrap_err().to_string().contains("nobody"));
+    }
+
+    #[test]
+    fn a_thread_that_the_system_refused_is_no_mistake_of_this_program() {
+        let refused = "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)";
+        let failure = said_by("main", refused, "");
+        assert_eq!(failure.exit(), Exit::Device);
+        assert!(failure.sentence().contains("os error 11") && failure.to_fault().hint.contains("ulimit -u"));
+        let mistake = said_by("main", "index out of bounds", " (x.rs:1)");
+        assert_eq!(mistake.exit(), Exit::Crashed);
+        assert!(mistake.sentence().contains("thread main: index out of bounds (x.rs:1)"));
     }
 }

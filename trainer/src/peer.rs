@@ -40,7 +40,7 @@ use crate::manifest::Manifest;
 use crate::metrics::{self, Metrics};
 use crate::numeric::class_hash;
 use crate::protocol::{Command, EventKind, Started};
-use crate::resources::{self, Free, Shape};
+use crate::resources::{self, Free, Machine, Shape};
 use crate::segment::{Misbehave, Worker};
 use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
@@ -95,7 +95,7 @@ pub struct PeerOptions {
 /// Bytes that the headers of an answer may take beside a payload.
 const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
 
-/// Memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
 const CARRY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
@@ -131,10 +131,7 @@ async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) 
     let commands = link::read_commands()?;
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
-    // The launcher of a run has checked it; a joiner knows the run only now.
-    if options.ticket.is_some() && options.memory_check {
-        resources::check(&Shape::of_manifest(&manifest, 0, options.threads), 1, Free::now())?;
-    }
+    check_room(&options, &manifest, 0)?;
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
     let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
@@ -241,11 +238,12 @@ async fn run_parts(
         patience: options.patience,
         joined: options.ticket.is_some(),
     };
-    let learning = crash::start(Part::Learner, move || {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    crash::start(Part::Learner, move || {
         let result = learner.run();
         // The node stops with the learner, whatever the reason.
         let _ = requests.blocking_send(Request::Stop);
-        result
+        let _ = end.send(result);
     })?;
     enter(Part::Driver);
     let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
@@ -253,11 +251,8 @@ async fn run_parts(
     own.retire().await;
     transport.shutdown(Duration::from_millis(500)).await;
     driven?;
-    let joined = tokio::task::spawn_blocking(move || learning.join()).await;
-    match joined {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) | Err(_) => Err(Failure::new(Exit::Crashed, "the learner stopped unexpectedly")),
-    }
+    // Not a thread that joins the learner's: where no more can be had, that would be waited for without end.
+    ended.await.unwrap_or_else(|_| Err(Failure::new(Exit::Crashed, "the learner stopped unexpectedly")))
 }
 
 fn bind(
@@ -297,11 +292,21 @@ pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The launcher of a run has checked it; a joiner knows the run only now.
+fn check_room(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(), Failure> {
+    if options.ticket.is_none() || !options.memory_check || options.stand_in.is_some() {
+        return Ok(());
+    }
+    let machine = Machine { threads: options.threads, state_memory: options.state_memory };
+    resources::check(&Shape::of_manifest(manifest, text, machine), 1, Free::now())
+}
+
 fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
     if options.stand_in.is_some() {
         return Ok(Worker::StandIn);
     }
     let corpus = load_corpus(options, manifest)?;
+    check_room(options, manifest, corpus.bytes())?;
     let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
     let replica = numeric.replica(manifest.model(), options.threads)?;
     Ok(Worker::Train { replica, corpus })
@@ -309,7 +314,7 @@ fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure>
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
     let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
-    let corpus = Corpus::load(&source).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    let corpus = Corpus::load(&source)?;
     if corpus.root() == manifest.data_root.0 {
         corpus.check(manifest.model().context)?;
         return Ok(corpus);
@@ -332,11 +337,16 @@ fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
     Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
 }
 
+/// How many own sealed carries are kept, of so many parameters.
+pub(crate) fn carries_kept(parameters: u64) -> usize {
+    let sealed_bytes = usize::try_from(3 * parameters).unwrap_or(usize::MAX);
+    (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8)
+}
+
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let listens_locally = options.listen.ip().is_loopback();
-    let sealed_bytes = usize::try_from(3 * manifest.rules.parameters).unwrap_or(usize::MAX);
     Config {
-        carries_kept: (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8),
+        carries_kept: carries_kept(manifest.rules.parameters),
         loopback_only: listens_locally,
         relay: options.relay > 0,
         ..if listens_locally { Config::default() } else { Config::wan() }

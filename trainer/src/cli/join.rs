@@ -8,8 +8,9 @@ use crate::{
     error::Failure,
     explain::Exit,
     lan,
-    launcher::{PeerPlan, Plan, check_ports, launch},
+    launcher::{PeerPlan, Plan, check_ports, launch, threads},
     output::Output,
+    resources::{probe_threads, threads_of_peer},
     state_dir::{self, Origin, StateDir},
     ticket::{Ticket, TicketError},
 };
@@ -24,6 +25,8 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
     resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("joining a run")?;
     let mut settings = resolved.settings()?;
+    // How much memory it takes, the peer finds out, once it knows the run.
+    probe_threads(1, threads_of_peer(threads(settings.device.threads, 1)))?;
     if settings.data.path.is_some() {
         text::read(&settings, output)?;
     }

@@ -14,6 +14,7 @@ use crate::{
     numeric::check_forced_level,
     peer::{self, Pace, PeerOptions},
     protocol::Report,
+    resources::start_shared_pool,
     segment::Misbehave,
 };
 
@@ -41,6 +42,7 @@ pub(super) fn peer(arguments: &PeerArgs) -> Result<(), Failure> {
 /// The launcher has resolved the settings; only what it passed on counts, not this process's environment.
 fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
     check_forced_level()?;
+    start_shared_pool()?;
     let settings = Resolved::new(&Inputs { sets: arguments.set.clone(), ..Inputs::default() })?.settings()?;
     let ticket = arguments.ticket.as_deref().map(|text| text.parse().map_err(refused)).transpose()?;
     let misbehave = arguments.misbehave.as_deref().map(str::parse::<Misbehave>).transpose();

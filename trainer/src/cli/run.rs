@@ -20,7 +20,7 @@ use crate::{
     manifest::{Manifest, Parts},
     output::Output,
     peer::check_message_size,
-    resources::{self, Free, Shape, probe_threads, threads_of_peer},
+    resources::{self, Free, Machine, Shape, probe_threads, start_shared_pool, threads_of_peer},
     segment::Misbehave,
     state_dir::{self, Broken, MANIFEST, Origin, StateDir},
 };
@@ -79,9 +79,10 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     cheats(arguments, peers)?;
     check_ports(&settings, peers)?;
     check_room(&settings, peers, |threads| Shape::of_settings(&settings, 0, threads))?;
+    check_threads(&settings, peers)?;
     let corpus = text::read(&settings, output)?;
     corpus.check(settings.model.context)?;
-    check_memory(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
+    check_room(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
     let data_root = corpus.root();
     drop(corpus);
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
@@ -95,18 +96,16 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     Ok((dir, settings, Broken::new()))
 }
 
-/// Whether this machine has the memory and the threads for as many peers. `shape` makes the shape of the run from the
-/// threads of each.
+/// Whether as many peers fit into this machine. `shape` makes the shape of the run from the threads of each.
 fn check_room(settings: &Settings, peers: usize, shape: impl FnOnce(usize) -> Shape) -> Result<(), Failure> {
-    check_memory(settings, peers, shape)?;
-    probe_threads(peers, threads_of_peer(threads(settings.device.threads, peers)))
+    let threads = threads(settings.device.threads, peers);
+    if settings.device.memory_check { resources::check(&shape(threads), peers, Free::now()) } else { Ok(()) }
 }
 
-fn check_memory(settings: &Settings, peers: usize, shape: impl FnOnce(usize) -> Shape) -> Result<(), Failure> {
-    if !settings.device.memory_check {
-        return Ok(());
-    }
-    resources::check(&shape(threads(settings.device.threads, peers)), peers, Free::now())
+/// Whether as many peers may start their threads; then this process starts its own, too.
+fn check_threads(settings: &Settings, peers: usize) -> Result<(), Failure> {
+    probe_threads(peers, threads_of_peer(threads(settings.device.threads, peers)))?;
+    start_shared_pool()
 }
 
 /// Indices of the peers that can go on.
@@ -123,13 +122,19 @@ fn resume(arguments: &RunArgs, path: &Path, output: &mut Output) -> Result<(Stat
     let settings = resolved.settings()?;
     check_ports(&settings, dir.peers())?;
     // One that cannot be read is its peer's to complain of.
+    let peers = sound(&dir, &broken).count();
     let manifest = sound(&dir, &broken)
         .find_map(|index| Manifest::from_bytes(&fs::read(dir.peer(index).join(MANIFEST)).ok()?).ok());
-    if let Some(manifest) = manifest {
-        check_room(&settings, sound(&dir, &broken).count(), |threads| Shape::of_manifest(&manifest, 0, threads))?;
-    }
+    let check = |text| {
+        let Some(manifest) = &manifest else { return Ok(()) };
+        let machine = |threads| Machine { threads, state_memory: settings.device.state_memory };
+        check_room(&settings, peers, |threads| Shape::of_manifest(manifest, text, machine(threads)))
+    };
+    check(0)?;
+    check_threads(&settings, peers)?;
     if settings.data.path.is_some() {
-        text::read(&settings, output)?;
+        let text = text::read(&settings, output)?.bytes();
+        check(text)?;
     }
     Ok((dir, settings, broken))
 }

@@ -6,7 +6,7 @@ use murmur_sim::{Figures, Report, Scenario, Summary, run_seed};
 use serde_json::json;
 
 use super::arguments::SimArgs;
-use crate::{error::Failure, explain::Exit, output::Output};
+use crate::{error::Failure, explain::Exit, output::Output, resources::MORE_THREADS};
 
 /// Plays the seeds and says what did not hold.
 ///
@@ -62,11 +62,11 @@ fn play(
     let (next, end) = (AtomicU64::new(first), first.saturating_add(count));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(usize::try_from(count).unwrap_or(1));
     let (reports, finished) = std::sync::mpsc::channel();
-    let mut held = Vec::new();
+    let (mut held, mut started, mut refused) = (Vec::new(), 0, None);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             let (next, reports) = (&next, reports.clone());
-            scope.spawn(move || {
+            let work = move || {
                 let seeds = std::iter::from_fn(|| Some(next.fetch_add(1, Relaxed)).filter(|seed| *seed < end));
                 seeds.for_each(|seed| {
                     let mut report = run_seed(scenario, seed);
@@ -75,7 +75,12 @@ fn play(
                     }
                     drop(reports.send(report));
                 });
-            });
+            };
+            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
+                refused = Some(error);
+                break;
+            }
+            started += 1;
         }
         drop(reports);
         for report in finished {
@@ -83,6 +88,10 @@ fn play(
             held.push(report);
         }
     });
+    // Fewer threads than wanted take longer; none at all do nothing.
+    if let Some(error) = refused.filter(|_| started == 0) {
+        return Err(Failure::new(Exit::Device, "cannot start a thread").because(error).hint(MORE_THREADS));
+    }
     if held.len() as u64 != count {
         return Err(Failure::new(Exit::Bug, "a simulated seed stopped unexpectedly"));
     }

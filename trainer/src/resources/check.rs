@@ -23,12 +23,14 @@ pub fn check(shape: &Shape, peers: usize, free: Free) -> Result<(), Failure> {
     let need = shape.need();
     let all = need.total().saturating_mul(peers as u64);
     let items = format!(
-        "each takes {}: {} for the model and its optimizer, {} for a batch of {} × {} tokens, {} for the text, {} beside",
+        "each takes {}: {} for the model and its optimizer, {} for a batch of {} × {} tokens, {} for the log of \
+         updates, {} for the text, {} beside",
         mebibytes(need.total()),
         mebibytes(need.model),
         mebibytes(need.batch),
         shape.batch,
         shape.model.context,
+        mebibytes(need.log),
         mebibytes(need.text),
         mebibytes(need.base),
     );

@@ -1,25 +1,49 @@
 //! How much memory a peer takes, from the buffers that the code makes. Checked against real peers in `experiments/memory`.
 
-use crate::{config::Settings, manifest::Manifest, model::ModelConfig, numeric::Numeric};
+use murmur_kernels::{TopK, payload_bytes_max};
 
-/// Bytes of a peer for each parameter: the state and θ₀ in 64-bit integers, two rebuilt states, parameters, start, gradient,
-/// the optimizer's moments and the residual in floats, and the last sealed carries.
-const BYTES_PER_PARAMETER: u64 = 56;
+use crate::{
+    config::Settings,
+    manifest::Manifest,
+    model::{ModelConfig, step_bytes},
+    numeric::Numeric,
+    peer::carries_kept,
+};
 
-/// Floats kept of each token and unit of width in a block, for the backward pass.
-const BLOCK_FLOATS: u64 = 16;
+/// Bytes of a parameter in a state.
+const STATE_BYTES: u64 = 8;
 
-/// The same outside the blocks.
-const OUTER_FLOATS: u64 = 12;
+/// States held now and then: the present one, and one that is rebuilt for an audit, a final frontier or a newcomer, or copied
+/// for a checkpoint.
+const STATES: u64 = 2;
 
-/// The class profile keeps more of each operation: so many quarters of what the exact one keeps.
-const CLASS_QUARTERS: u64 = 5;
+/// Bytes of a parameter in the learner: start, end and gradient of a segment, in floats.
+const LEARNER_BYTES: u64 = 3 * 4;
 
-/// Program, network, log and what else does not grow with the model.
+/// Bytes of a parameter in a carry: two moments and the residual, in floats.
+const CARRY_BYTES: u64 = 3 * 4;
+
+/// Carries at the end of a segment: the one it worked on, and the same as others will unseal it.
+const CARRIES: u64 = 2;
+
+/// Bytes of a parameter in a sealed carry.
+const SEALED_BYTES: u64 = 3;
+
+/// Sealed carries beside those that are kept: the one that is being made.
+const SEALED: u64 = 1;
+
+/// More of both during an audit: the own carry waits, and the author's is sealed twice, as it came and as it is replayed.
+const AUDIT_CARRIES: u64 = 1;
+const AUDIT_SEALED: u64 = 2;
+
+/// Burn's leaves and their gradients beside ours, in floats.
+const LEAF_BYTES: u64 = 2 * 4;
+
+/// A log is kept for so many times the tokens between two final frontiers.
+const FRONTIERS_KEPT: u64 = 3;
+
+/// Program, network and what else does not grow with the model.
 const BASE_BYTES: u64 = 48 << 20;
-
-/// Times the text is held while it is read: the files, and the two parts made of them.
-const TEXT_COPIES: u64 = 2;
 
 /// Address space beside the memory that is used: mapped files and what the allocator reserves for each thread.
 const SPACE_BASE_BYTES: u64 = 128 << 20;
@@ -37,24 +61,42 @@ pub struct Shape {
     pub batch: u64,
     /// Whose kernels compute.
     pub numeric: Numeric,
+    /// Density of updates.
+    pub top: TopK,
+    /// Updates that a log holds at most: those of all authors, of whole segments.
+    pub updates: u64,
+    /// Whether peers replay each other's work.
+    pub audits: bool,
     /// Bytes of text; 0 before it was read.
     pub text: u64,
+    /// What the machine's owner chose.
+    pub machine: Machine,
+}
+
+/// What of a peer's memory its machine's owner chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
     /// Threads that compute, of one peer.
-    pub threads: u64,
+    pub threads: usize,
+    /// A state of more MiB lies in files.
+    pub state_memory: usize,
 }
 
 /// Bytes of memory, by what they are for. Sums stay at the largest number rather than overflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// State, parameters, gradient, optimizer, residual.
+    /// States, parameters, gradient, optimizer, residual, carries.
     pub model: u64,
-    /// What the forward pass keeps for the backward pass.
+    /// What the forward pass keeps for the backward pass, and the room that both work in.
     pub batch: u64,
-    /// The text.
+    /// Updates in the log.
+    pub log: u64,
+    /// The text; twice as much while it is read.
     pub text: u64,
     /// All else.
     pub base: u64,
-    threads: u64,
+    /// Address space that takes no memory of its own: states in files, what is reserved for threads.
+    space: u64,
 }
 
 impl Shape {
@@ -66,46 +108,90 @@ impl Shape {
             d_model: settings.model.d_model,
             context: settings.model.context,
         };
-        let (batch, threads) = (settings.train.batch as u64, threads as u64);
-        Self { model, batch, numeric: settings.numeric, text, threads }
+        Self {
+            model,
+            batch: settings.train.batch as u64,
+            numeric: settings.numeric,
+            top: TopK::new(settings.compress.top).expect("the table of settings has only densities that there are"),
+            updates: updates(settings.run.tokens, settings.finality.every, settings.segment_tokens()),
+            audits: settings.audit.rate > 0.0,
+            text,
+            machine: Machine { threads, state_memory: settings.device.state_memory },
+        }
     }
 
     /// Of a run that others started.
-    pub fn of_manifest(manifest: &Manifest, text: u64, threads: usize) -> Self {
-        let numeric = manifest.numeric().unwrap_or(Numeric::Exact);
-        let batch = u64::from(manifest.inner.batch);
-        Self { model: manifest.model(), batch, numeric, text, threads: threads as u64 }
+    pub fn of_manifest(manifest: &Manifest, text: u64, machine: Machine) -> Self {
+        let rules = &manifest.rules;
+        Self {
+            model: manifest.model(),
+            batch: u64::from(manifest.inner.batch),
+            numeric: manifest.numeric().unwrap_or(Numeric::Exact),
+            top: rules.top_k(),
+            updates: updates(rules.token_budget, rules.frontier_every_tokens, manifest.segment_tokens()),
+            audits: rules.audit_rate_q16 > 0,
+            text,
+            machine,
+        }
     }
 
     /// What one peer needs.
     pub fn need(&self) -> Need {
-        let ModelConfig { layers, d_model, context, heads } = self.model;
-        let [layers, width, context, heads] = [layers, d_model, context, heads].map(|number| number as u64);
-        let vocabulary = self.model.vocab() as u64;
-        let rows = self.batch.saturating_mul(context);
-        let of_token = layers * BLOCK_FLOATS * width + OUTER_FLOATS * width + vocabulary + heads;
-        let quarters = if self.numeric == Numeric::Class { CLASS_QUARTERS } else { 4 };
+        let parameters = self.model.params() as u64;
+        let states = parameters.saturating_mul(STATE_BYTES * STATES);
+        let in_files = parameters.saturating_mul(STATE_BYTES).div_ceil(1 << 20) > self.machine.state_memory as u64;
+        let threads = (self.machine.threads as u64).saturating_add(OTHER_THREADS);
+        let reserved = threads.saturating_mul(SPACE_PER_THREAD_BYTES).saturating_add(SPACE_BASE_BYTES);
+        let payload = payload_bytes_max(self.top, self.model.params()) as u64;
         Need {
-            model: (self.model.params() as u64).saturating_mul(BYTES_PER_PARAMETER),
-            // Four bytes a float, four quarters the whole.
-            batch: rows.saturating_mul(of_token).saturating_mul(quarters),
-            text: self.text.saturating_mul(TEXT_COPIES),
+            model: self.learner(parameters).saturating_add(if in_files { 0 } else { states }),
+            batch: self.batch(),
+            log: self.updates.saturating_mul(payload),
+            text: self.text,
             base: BASE_BYTES,
-            threads: self.threads,
+            space: reserved.saturating_add(if in_files { states } else { 0 }),
         }
+    }
+
+    /// What grows with the parameters, beside states.
+    fn learner(&self, parameters: u64) -> u64 {
+        let audit = u64::from(self.audits);
+        let sealed = carries_kept(parameters) as u64 + SEALED + audit * AUDIT_SEALED;
+        let leaves = if self.numeric == Numeric::Class { LEAF_BYTES } else { 0 };
+        let each = LEARNER_BYTES + CARRY_BYTES * (CARRIES + audit * AUDIT_CARRIES) + SEALED_BYTES * sealed + leaves;
+        parameters.saturating_mul(each)
+    }
+
+    /// The exact replica's buffers. The class profile has much the same, and the shares of attention whole: of every layer for
+    /// the way back, and once more for their gradient.
+    fn batch(&self) -> u64 {
+        let ModelConfig { layers, heads, context, .. } = self.model;
+        let [layers, heads, context] = [layers, heads, context].map(|number| number as u64);
+        let step = step_bytes(&self.model, [self.batch, context]);
+        let shares = match self.numeric {
+            Numeric::Exact => 0,
+            Numeric::Class => self.batch.saturating_mul(4 * context * context * heads * (layers + 1)),
+        };
+        step.saturating_add(shares)
     }
 }
 
+/// Updates that a log holds: all of a run, or those of a few final frontiers.
+fn updates(budget: u64, every: u64, segment_tokens: u64) -> u64 {
+    let kept = if every == 0 { budget } else { budget.min(every.saturating_mul(FRONTIERS_KEPT)) };
+    kept.div_ceil(segment_tokens.max(1))
+}
+
 impl Need {
-    /// Memory of one peer.
+    /// Memory of one peer. The text is read before anything else takes much.
     pub fn total(&self) -> u64 {
-        [self.model, self.batch, self.text, self.base].into_iter().fold(0, u64::saturating_add)
+        let training = [self.model, self.batch, self.log].into_iter().fold(0, u64::saturating_add);
+        [self.base, self.text, training.max(self.text)].into_iter().fold(0, u64::saturating_add)
     }
 
     /// Address space of one peer.
     pub fn address_space(&self) -> u64 {
-        let threads = self.threads.saturating_add(OTHER_THREADS).saturating_mul(SPACE_PER_THREAD_BYTES);
-        self.total().saturating_add(threads).saturating_add(SPACE_BASE_BYTES)
+        self.total().saturating_add(self.space)
     }
 
     /// What takes most, in words, and the settings that make it smaller, if any do.
@@ -113,6 +199,7 @@ impl Need {
         let mut items = [
             (self.model, "the model and its optimizer", Some("model.d_model and model.layers")),
             (self.batch, "a batch", Some("train.batch and model.context")),
+            (self.log, "the log of updates", Some("compress.top and finality.every")),
             (self.text, "the text", Some("the text given with --data")),
             (self.base, "the program itself", None),
         ];
@@ -123,29 +210,76 @@ impl Need {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(super) mod tests {
     use super::*;
+    use crate::config::{Inputs, Resolved};
 
     pub(crate) fn shape() -> Shape {
-        Shape { model: ModelConfig::default(), batch: 2, numeric: Numeric::Exact, text: 0, threads: 1 }
+        of(&[])
+    }
+
+    fn of(sets: &[&str]) -> Shape {
+        let sets = sets.iter().map(|&set| set.to_owned()).collect();
+        let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
+        Shape::of_settings(&settings, 0, 1)
     }
 
     #[test]
-    fn a_batch_counts_by_tokens_and_layers() {
-        let one = shape().need().batch;
-        assert_eq!(Shape { batch: 20, ..shape() }.need().batch, 10 * one);
-        assert!(Shape { numeric: Numeric::Class, ..shape() }.need().batch > one);
-        assert_eq!(shape().need().largest(), ("the program itself", None));
-        assert_eq!(
-            Shape { batch: 4096, ..shape() }.need().largest(),
-            ("a batch", Some("train.batch and model.context"))
-        );
+    fn a_batch_counts_by_its_sequences() {
+        let [one, ten] = [20, 200].map(|batch| Shape { batch, ..shape() }.need().batch);
+        assert!(ten > 9 * one && ten <= 10 * one, "{one} {ten}");
+        let huge = Shape { batch: 4096, ..shape() };
+        assert_eq!(huge.need().largest(), ("a batch", Some("train.batch and model.context")));
+    }
+
+    #[test]
+    fn whose_kernels_keep_the_shares_of_attention_takes_memory_by_the_context_squared() {
+        let batch = |numeric: &str| of(&["model.context=4096", &format!("numeric={numeric}")]).need().batch;
+        let (exact, class) = (batch("exact"), batch("class"));
+        let shares = 2 * 4096 * 4096 * 4 * 4 * 5;
+        assert_eq!(class, exact + shares);
+        assert!(shares > 2 * exact, "{exact}");
+    }
+
+    #[test]
+    fn who_audits_holds_one_more_carry() {
+        let model = |rate: &str| of(&[&format!("audit.rate={rate}")]).need().model;
+        let parameters = ModelConfig::default().params() as u64;
+        assert_eq!(model("0.05") - model("0"), (3 * 4 + 2 * 3) * parameters);
+    }
+
+    #[test]
+    fn a_log_is_kept_for_a_few_final_frontiers_or_the_whole_run() {
+        let updates = |every: &str| of(&["run.tokens=51200k", &format!("finality.every={every}")]).updates;
+        assert_eq!((updates("200k"), updates("512k"), updates("0")), (118, 300, 10_000));
+        assert_eq!(updates("100M"), updates("0"), "there are no more than the run has");
+        assert!(of(&["finality.every=0", "run.tokens=100M"]).need().largest().0.contains("log"));
+    }
+
+    #[test]
+    fn states_in_files_take_address_space_and_no_memory() {
+        let [memory, files] = ["2048", "0"].map(|mib| of(&[&format!("device.state_memory={mib}")]).need());
+        assert_eq!(memory.total() - files.total(), 16 * ModelConfig::default().params() as u64);
+        assert_eq!(memory.address_space(), files.address_space());
+    }
+
+    #[test]
+    fn text_counts_twice_only_while_nothing_else_does() {
+        let need = Shape { text: 1 << 30, ..shape() }.need();
+        assert_eq!(need.total(), need.base + (2 << 30));
+        let large = Shape { batch: 4096, text: 1 << 20, ..shape() }.need();
+        assert_eq!(large.total(), large.base + large.model + large.batch + large.log + (1 << 20));
     }
 
     #[test]
     fn the_largest_shapes_do_not_overflow() {
         let model = ModelConfig { layers: 64, heads: 64, d_model: 4096, context: 4096 };
-        let shape = Shape { model, batch: u64::MAX, text: u64::MAX, threads: u64::MAX, ..shape() };
-        assert_eq!(shape.need().address_space(), u64::MAX);
+        let machine = Machine { threads: usize::MAX, state_memory: 0 };
+        let (batch, updates, text) = (u64::MAX, u64::MAX, u64::MAX);
+        for numeric in [Numeric::Exact, Numeric::Class] {
+            let shape = Shape { model, numeric, batch, updates, text, machine, ..shape() };
+            assert_eq!(shape.need().address_space(), u64::MAX);
+        }
     }
 }

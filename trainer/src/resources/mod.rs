@@ -9,6 +9,6 @@ mod free;
 mod threads;
 
 pub use check::check;
-pub use estimate::{Need, Shape};
+pub use estimate::{Machine, Need, Shape};
 pub use free::{Free, oom_kills};
-pub use threads::{probe_threads, threads_of_peer};
+pub use threads::{MORE_THREADS, probe_threads, start_shared_pool, threads_of_peer};

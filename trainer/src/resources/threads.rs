@@ -1,27 +1,56 @@
 //! Whether as many threads can be started as the peers of this machine need. Limits on them differ between systems, users
 //! and containers, so it is tried.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::{
+    error::Error,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
 
 use crate::{error::Failure, explain::Exit};
 
 /// Threads of a peer process beside those that compute: the main one, the network's, the learner, the readers.
 const OTHER_THREADS: usize = 8;
 
-/// Stack of a thread that only waits.
+/// Threads of the launcher beside those that read reports and those that compute: for signals, for the local network.
+const OWN_THREADS: usize = 3;
+
+/// Stack of a thread that only waits, in bytes.
 const STACK_BYTES: usize = 64 << 10;
 
-/// Threads of one peer that computes with `computing` of them.
+/// What to do where threads are refused.
+pub const MORE_THREADS: &str =
+    "Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).";
+
+/// Threads of one peer that computes with `computing` of them: those of its replica, and as many that are shared by all that
+/// is outside of it.
 pub fn threads_of_peer(computing: usize) -> usize {
-    computing + OTHER_THREADS
+    computing.saturating_mul(2).saturating_add(OTHER_THREADS)
 }
 
-/// Starts as many threads as `peers` peers of `each` threads need, and ends them again.
+/// Starts the threads that kernels outside a replica share. They would start by themselves when they are first needed, and
+/// panic if the system refuses them.
+///
+/// # Errors
+/// [`Exit::Device`].
+pub fn start_shared_pool() -> Result<(), Failure> {
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        // Without a reason of the system's there is only one: they have been started before.
+        Err(error) if error.source().is_some() => {
+            let failure = Failure::new(Exit::Device, "cannot start the threads to compute with");
+            Err(failure.because(error).hint(MORE_THREADS))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Starts as many threads as `peers` peers of `each` threads need, and what this process needs to lead them, and ends them again.
 ///
 /// # Errors
 /// [`Exit::Device`] with how many could be started.
 pub fn probe_threads(peers: usize, each: usize) -> Result<(), Failure> {
-    let needed = peers.saturating_mul(each.saturating_add(1));
+    let own = std::thread::available_parallelism().map_or(1, usize::from) + OWN_THREADS;
+    // For each peer one that reads its reports.
+    let needed = peers.saturating_mul(each.saturating_add(1)).saturating_add(own);
     match try_threads(needed) {
         Ok(()) => Ok(()),
         Err((started, error)) => Err(Failure::new(
@@ -29,7 +58,7 @@ pub fn probe_threads(peers: usize, each: usize) -> Result<(), Failure> {
             format!("{peers} local peers need {needed} threads and processes, and only {started} can be started here"),
         )
         .because(error)
-        .hint("Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).")),
+        .hint(MORE_THREADS)),
     }
 }
 
@@ -79,5 +108,10 @@ mod tests {
     #[test]
     fn a_few_threads_can_be_started() {
         assert!(probe_threads(2, threads_of_peer(1)).is_ok());
+    }
+
+    #[test]
+    fn the_shared_pool_may_have_been_started_before() {
+        assert!(start_shared_pool().is_ok() && start_shared_pool().is_ok());
     }
 }
