@@ -69,7 +69,7 @@ pub(crate) struct Net {
     pub(crate) disks: BTreeMap<usize, Disk>,
     mail: BTreeMap<(Time, u64), (usize, Mail)>,
     count: u64,
-    links: BTreeSet<(usize, usize)>,
+    pub(crate) links: BTreeSet<(usize, usize)>,
     pub(crate) events: Vec<(usize, Event)>,
     /// What each peer said at each position of its chain: never two things.
     said: BTreeMap<(PeerId, u32), Hash>,
@@ -193,10 +193,6 @@ impl Net {
                 self.post(one, &Mail::Disconnected(self.id(other)));
             }
         }
-    }
-
-    pub(crate) fn linked(&self, a: usize, b: usize) -> bool {
-        self.links.contains(&(a.min(b), a.max(b)))
     }
 
     /// Kills a peer: what it has not stored is gone.
