@@ -74,7 +74,7 @@ impl Activations {
     }
 }
 
-/// Bytes of the buffers of a step on a batch of `[sequences, positions]`: what [`Activations::fit`] makes, the room of attention and
+/// Bytes of the buffers of a step on a batch of `[sequences, positions]`: what `Activations::fit` makes, the room of attention and
 /// that of the products. The largest number there is rather than an overflow.
 pub fn step_bytes(config: &ModelConfig, [batch, seq]: [u64; 2]) -> u64 {
     let [layers, heads, d, vocab] =
