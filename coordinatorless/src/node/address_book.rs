@@ -124,21 +124,12 @@ impl AddressBook {
         ready.min_by_key(|place| (place.failures, core::cmp::Reverse(place.success))).map(|place| place.address)
     }
 
-    /// Where `peer` was, the newest place first; where it is said to be, if it never was anywhere.
-    pub(super) fn places(&self, peer: &PeerId) -> Vec<SocketAddr> {
-        let Some(places) = self.places.get(peer) else { return Vec::new() };
-        let mut proven: Vec<&Place> = places.iter().filter(|place| place.success > 0).collect();
-        proven.sort_by_key(|place| core::cmp::Reverse(place.success));
-        if proven.is_empty() {
-            self.place(peer).into_iter().collect()
-        } else {
-            proven.iter().map(|place| place.address).collect()
-        }
-    }
-
-    /// Where `peer` was last, or is said to be.
-    pub(super) fn place(&self, peer: &PeerId) -> Option<SocketAddr> {
-        self.places.get(peer)?.iter().max_by_key(|place| place.success).map(|place| place.address)
+    /// Where `peer` was, the newest place first, and until when each pauses; where it is said to be, if it never was anywhere.
+    pub(super) fn places(&self, peer: &PeerId) -> Vec<(SocketAddr, Time)> {
+        let mut places: Vec<&Place> = self.places.get(peer).into_iter().flatten().collect();
+        places.sort_by_key(|place| core::cmp::Reverse(place.success));
+        let proven = places.iter().take_while(|place| place.success > 0).count();
+        places.into_iter().take(proven.max(1)).map(|place| (place.address, place.retry_at)).collect()
     }
 
     /// Peers that may be dialed now, ascending.
@@ -243,6 +234,6 @@ mod tests {
         (0..20).for_each(|n| book.hear(peer(5), at(1000 + n)));
         assert_eq!(book.places.len(), PEERS_MAX);
         assert_eq!(book.places[&peer(5)].len(), PLACES_MAX);
-        assert!((0..100).all(|n| book.place(&peer(n)) == Some(at(n as u16))));
+        assert!((0..100).all(|n| book.places(&peer(n)).iter().any(|(place, _)| *place == at(n as u16))));
     }
 }

@@ -258,13 +258,15 @@ impl Node {
 
     /// A neighbour was lost: it is sought soon, in all places where it ever was. The newest may be one of another process
     /// with its identity, which has stopped since, and a dial that nobody answers takes longer than that process needs to
-    /// be taken for the only one.
-    pub(super) fn redial_lost(&mut self, peer: PeerId) {
+    /// be taken for the only one. Who left before it had said anything may not want the connection: it is dialed more and more
+    /// rarely.
+    pub(super) fn redial_lost(&mut self, peer: PeerId, greeted: bool) {
         if !self.may_dial(&peer) || self.finish.is_begun() {
             return;
         }
         let at = self.now + self.jittered(pause(1));
-        for address in self.address_book.places(&peer) {
+        for (address, retry_at) in self.address_book.places(&peer) {
+            let at = if greeted { at } else { at.max(retry_at) };
             self.dialing.want(address, Dial::new(Purpose::Lost, Some(peer), at));
         }
     }

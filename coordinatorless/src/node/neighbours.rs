@@ -342,10 +342,14 @@ impl Node {
     }
 
     pub(super) fn on_disconnected(&mut self, peer: PeerId) {
+        // One that was to become a neighbour may have taken the place of one that was, and the dial that sought it.
+        let was_near = self.neighbours.entry(&peer).is_some_and(|neighbour| neighbour.is_near());
         let was_neighbour = self.forget(peer);
         let reach = self.reaching.paths.remove(&peer).map(|path| path.reach);
+        if was_near && self.is_full_mesh() {
+            self.redial_lost(peer, was_neighbour);
+        }
         if was_neighbour && self.is_full_mesh() {
-            self.redial_lost(peer);
             reach.into_iter().for_each(|reach| self.lost_quest(peer, reach));
         }
         self.look_around_soon();

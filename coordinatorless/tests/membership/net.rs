@@ -229,6 +229,12 @@ impl Net {
         }
     }
 
+    /// The connection between two places breaks.
+    pub(crate) fn part(&mut self, a: usize, b: usize) {
+        self.lose(a, b);
+        self.lose(b, a);
+    }
+
     fn connect(&mut self, a: usize, b: usize) {
         self.count += 1;
         self.connections_made += 1;

@@ -239,6 +239,31 @@ fn of_two_peers_both_are_copied_one_after_the_other() {
 }
 
 #[test]
+fn two_peers_that_copies_came_between_for_moments_are_soon_connected_again() {
+    for seed in 0..20 {
+        let mut net = trained(seed, 2);
+        for round in 0..3 {
+            net.part(0, 1);
+            net.pass(core::time::Duration::from_millis(100));
+            // Nobody knows these places: the originals cannot take them for each other's.
+            let copies = [COPY + 2 * round, COPY + 2 * round + 1];
+            for (place, (original, contact)) in copies.into_iter().zip([(1, 0), (0, 1)]) {
+                net.start_copy(place, original);
+                net.introduce(place, contact);
+            }
+            while copies.iter().any(|place| net.connected(*place).is_empty()) {
+                net.pass(core::time::Duration::from_millis(1));
+            }
+            // They are connected, and have not said anything yet.
+            net.pass(core::time::Duration::from_millis(5));
+            copies.into_iter().for_each(|place| net.kill(place));
+            net.pass(seconds(5));
+            assert_eq!((net.connected(0), net.connected(1)), (vec![1], vec![0]), "seed {seed}, round {round}");
+        }
+    }
+}
+
+#[test]
 fn a_copy_that_is_started_again_and_again_never_signs() {
     let mut net = trained(8, 3);
     for _ in 0..5 {
