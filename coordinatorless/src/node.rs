@@ -14,8 +14,8 @@ mod candidates;
 mod catch_up;
 mod certificates;
 mod chain;
-mod conduct;
 mod contents;
+mod context;
 mod dialing;
 mod eviction;
 mod finals;
@@ -23,6 +23,7 @@ mod finish;
 mod footprint;
 mod frontier;
 mod gossip;
+mod limits;
 mod membership;
 mod neighbours;
 mod overdue;
@@ -31,18 +32,17 @@ mod pending;
 mod pull;
 mod quest;
 mod reach;
-mod serving;
+mod set;
 mod solitude;
 mod staging;
 mod turns;
 mod view;
 mod vow;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
 use murmur_verification::Lottery;
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use crate::{Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
@@ -53,8 +53,8 @@ pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
 pub use reach::Mapping;
 use {
-    address_book::AddressBook, anti_entropy::Holding, conduct::Conduct, dialing::Dialing, eviction::Evictions,
-    membership::Membership, reach::Reaching, solitude::Solitude, view::View,
+    address_book::AddressBook, context::Core, dialing::Dialing, eviction::Evictions, limits::Limits,
+    membership::Membership, reach::Reaching, set::Set, solitude::Solitude, view::View,
 };
 use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
@@ -110,24 +110,15 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Node {
     manifest: Vec<u8>,
-    identity: Identity,
-    lottery: Lottery,
-    class: Hash,
-    config: Config,
-    now: Time,
-    rng: ChaCha8Rng,
-    fold: Fold,
-    root: Option<Hash>,
-    holding: Option<Holding>,
-    clock: Option<u64>,
+    core: Core,
+    set: Set,
     roots_compared: (u64, u64),
-    outputs: VecDeque<Output>,
     membership: Membership,
     neighbours: Neighbours,
     address_book: AddressBook,
     dialing: Dialing,
     view: View,
-    conduct: Conduct,
+    limits: Limits,
     solitude: Solitude,
     evictions: Evictions,
     reaching: Reaching,
@@ -145,31 +136,21 @@ impl Node {
     pub fn new(setup: Setup) -> Self {
         let Setup { manifest, run, rules, genesis, identity, class, config, seed, incarnation, address_book, stored } =
             setup;
-        let lottery = Lottery::of(&identity);
         let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
         let solitude = Solitude::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
             manifest,
-            lottery,
-            identity,
-            class,
-            config,
-            now: Time::default(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            fold: Fold::new(run, rules, genesis),
-            root: None,
-            holding: None,
-            clock: None,
+            core: Core::new(identity, class, Arc::new(rules.clone()), config, seed),
+            set: Set::new(Fold::new(run, rules, genesis)),
             roots_compared: (0, 0),
-            outputs: VecDeque::new(),
             membership,
             neighbours: Neighbours::default(),
             address_book: AddressBook::restore(&address_book),
             dialing: Dialing::default(),
             view: View::default(),
-            conduct: Conduct::default(),
+            limits: Limits::default(),
             solitude,
             evictions: Evictions::default(),
             reaching: Reaching::default(),
@@ -193,7 +174,7 @@ impl Node {
 
     /// Takes one input.
     pub fn handle(&mut self, now: Time, input: Input) {
-        self.now = self.now.max(now);
+        self.core.now = self.core.now.max(now);
         if self.membership.is_second() {
             return self.decline(&input);
         }
@@ -218,18 +199,18 @@ impl Node {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.now = self.now.max(now);
+        self.core.now = self.core.now.max(now);
         if self.membership.is_second() {
             return;
         }
         self.membership_due();
-        if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.now) {
+        if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.core.now) {
             self.solitude_due();
             self.dials_due();
             self.quests_due();
             self.view_due();
             self.hearings_due();
-            self.serving_due();
+            self.requests_waiting_due();
             self.requests_due();
             self.fetches_due();
             self.finals_due();
@@ -252,18 +233,18 @@ impl Node {
     /// The same without membership, whose many timers concern nothing else.
     fn poll_timeout_of_the_rest(&self) -> Option<Time> {
         let due = [
-            self.dialing.next_deadline(self.config.dials_at_once),
+            self.dialing.next_deadline(self.core.config.dials_at_once),
             Some(self.view.next_deadline(self.address_book.has_changes())),
             self.next_solitude(),
             self.evictions.next_deadline(),
-            self.next_serving(),
+            self.limits.next_deadline(&self.core.config),
             self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             self.finals.next_deadline(),
             Some(self.gossip.anti_entropy_at),
-            self.catch_up.next_deadline(self.lonely_at(), self.now),
-            self.finish.next_deadline(self.now),
+            self.catch_up.next_deadline(self.lonely_at(), self.core.now),
+            self.finish.next_deadline(self.core.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
             self.next_getting(),
         ];
@@ -272,17 +253,17 @@ impl Node {
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.core.outputs.pop_front()
     }
 
     /// Who this peer is.
     pub fn id(&self) -> PeerId {
-        self.identity.peer_id()
+        self.core.identity.peer_id()
     }
 
     /// The set and its model.
     pub fn fold(&self) -> &Fold {
-        &self.fold
+        &self.set.fold
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.
@@ -292,18 +273,7 @@ impl Node {
 
     /// State root of the present set; computed once per change.
     pub fn state_root(&mut self) -> Hash {
-        *self.root.get_or_insert_with(|| self.fold.state_root())
-    }
-
-    /// What was computed of the set holds no more.
-    fn set_changed(&mut self) {
-        (self.root, self.holding, self.clock) = (None, None, None);
-        self.evictions.look_again();
-    }
-
-    /// Tokens of the present set; counted once per change.
-    fn clock(&mut self) -> u64 {
-        *self.clock.get_or_insert_with(|| self.fold.clock())
+        self.set.state_root()
     }
 
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
@@ -316,7 +286,8 @@ impl Node {
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
-        if !self.accept_message(&from, bytes.len()) {
+        self.neighbours.heard(&from, self.core.now);
+        if !self.limits.admit_message(&self.core, &from, bytes.len()) {
             return;
         }
         let message = match Message::decode(bytes) {
@@ -352,6 +323,31 @@ impl Node {
         }
     }
 
+    /// Answers a request now if its sender's rate allows, else later.
+    fn serve(&mut self, from: PeerId, request: Message) {
+        if let Some(request) = self.limits.admit_request(&self.core, &from, request) {
+            self.answer(from, request);
+        }
+    }
+
+    /// Answers requests that waited.
+    fn requests_waiting_due(&mut self) {
+        while let Some((from, request)) = self.limits.next_request(&self.core) {
+            self.answer(from, request);
+        }
+    }
+
+    fn answer(&mut self, from: PeerId, request: Message) {
+        let before = self.core.outputs.len();
+        self.on_request(from, request);
+        let answers = self.core.outputs.iter().skip(before).filter_map(|output| {
+            let Output::Send { to, bytes, .. } = output else { return None };
+            (*to == from).then_some(bytes.len() as u64)
+        });
+        let spent = answers.sum();
+        self.limits.charge(&from, spent);
+    }
+
     /// Answers a request whose turn has come.
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
@@ -385,18 +381,8 @@ impl Node {
         self.say_goodbye();
     }
 
-    fn send(&mut self, to: PeerId, message: &Message) {
-        self.expect_answer(&to, message);
-        let (kind, bytes) = (message.kind(), message.encode());
-        self.outputs.push_back(Output::Send { to, kind, bytes });
-    }
-
-    fn tell(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
-    }
-
     fn on_want_manifest(&mut self, from: PeerId, run: Hash) {
-        if run == self.fold.run() {
+        if run == self.set.fold.run() {
             let bytes = self.manifest.clone();
             self.send(from, &Message::Manifest { bytes });
         }
@@ -405,20 +391,21 @@ impl Node {
     /// Inserts into the set and tells the world what changed. The one place where the set changes.
     fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
         let (shared, kept) = (entry.clone(), payload.clone());
-        let behind = self.fold.log().excluded(&entry.author()).filter(|late| late.seq() + 1 == entry.seq()).cloned();
-        let insertion = self.fold.insert(entry, payload);
+        let behind =
+            self.set.fold.log().excluded(&entry.author()).filter(|late| late.seq() + 1 == entry.seq()).cloned();
+        let insertion = self.set.fold.insert(entry, payload);
         if let Insertion::Applied { voided } = &insertion {
-            self.set_changed();
+            self.set.changed();
             self.gossip.grow(shared.author());
             // Without the excluded entry that it follows, it would not fit after a restart.
             if let Some(late) = behind {
                 let record = StoredEntry::new(&late, None);
-                self.outputs.push_back(Output::Append { record, durable: false });
+                self.core.outputs.push_back(Output::Append { record, durable: false });
             }
             let record = StoredEntry::new(&shared, kept);
             // An own entry that comes back from others is not the newest: that one stays where it is.
             let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());
-            self.outputs.push_back(Output::Append { record, durable });
+            self.core.outputs.push_back(Output::Append { record, durable });
             self.report(&shared, *voided);
             self.announce(&shared);
             self.consider_audits(&shared);
@@ -429,13 +416,13 @@ impl Node {
     fn report(&mut self, entry: &Entry, voided: Option<PeerId>) {
         let name = crate::EntryName { author: entry.author(), seq: entry.seq() };
         if let Some(update) = entry.update() {
-            let record = self.fold.log().record(&name.author, name.seq);
+            let record = self.set.fold.log().record(&name.author, name.seq);
             let weight_q16 = record.map_or(0, |record| record.applied.q16());
-            self.tell(Event::Applied { update: name, tokens: update.tokens, weight_q16 });
+            self.core.tell(Event::Applied { update: name, tokens: update.tokens, weight_q16 });
         }
         if let Some(verdict) = entry.verdict() {
             let update = crate::EntryName { author: verdict.author, seq: verdict.seq };
-            self.tell(Event::Audited { update, auditor: name.author, passed: verdict.passed });
+            self.core.tell(Event::Audited { update, auditor: name.author, passed: verdict.passed });
         }
         if let Some(peer) = voided {
             self.on_evicted(peer);

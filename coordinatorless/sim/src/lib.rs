@@ -11,6 +11,7 @@ mod dials;
 mod dice;
 mod disk;
 mod faults;
+mod history;
 mod invariants;
 mod learner;
 mod life;

@@ -128,9 +128,11 @@ fn input_of(mail: Mail, from: PeerId) -> Input {
     }
 }
 
-/// The next thing `node` wants.
-pub(crate) fn ask(node: &mut Node) -> Option<Deed> {
-    Some(match node.poll_output()? {
+/// The next thing `node` wants, after `seen` has looked at it.
+pub(crate) fn ask(node: &mut Node, seen: impl FnOnce(&Output)) -> Option<Deed> {
+    let output = node.poll_output()?;
+    seen(&output);
+    Some(match output {
         Output::Append { record, durable } => Deed::Append { record, durable },
         Output::AddressBook { peers } => Deed::Book(peers),
         Output::Close { peer, reason } => Deed::Close { peer, offended: reason == Closing::Misbehaved },

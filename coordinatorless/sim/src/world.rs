@@ -8,6 +8,7 @@ use murmur_coordinatorless::{EntryName, Event, Time};
 
 use crate::{
     dice::Dice,
+    history::History,
     invariants::{Told, Watch},
     learner::{Segment, replay},
     malice::Malice,
@@ -45,7 +46,7 @@ pub(crate) struct World {
     malice: Vec<Malice>,
     pub(crate) watch: Watch,
     pub(crate) figures: Figures,
-    trace: blake3::Hasher,
+    history: History,
     pub(crate) chronicle: Vec<String>,
     /// Whether segments are begun.
     pub(crate) is_training: bool,
@@ -69,7 +70,7 @@ impl World {
             malice: (0..machines.len()).map(|place| Malice::new(run.id, seed, place)).collect(),
             watch: Watch::new(&scenario.checks),
             figures: Figures::default(),
-            trace: blake3::Hasher::new(),
+            history: History::default(),
             chronicle: Vec::new(),
             is_training: true,
             is_finishing: false,
@@ -91,7 +92,7 @@ impl World {
 
     /// Names everything that has happened: the same seed gives the same name.
     pub(crate) fn trace(&self) -> String {
-        self.trace.finalize().to_hex().to_string()
+        self.history.digest()
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -147,12 +148,12 @@ impl World {
                 return;
             }
             sender = self.machines[*from].id;
-            self.note(at, *from, bytes.len());
+            self.history.arrived(self.now, at, *from, bytes.len());
             if !self.machines[at].is_honest() && matches!(mail, Mail::Message { .. }) {
                 self.malice[at].overhear(bytes);
             }
         } else {
-            self.note(at, at, 0);
+            self.history.arrived(self.now, at, at, 0);
         }
         self.tell(at, Word::Mail(mail, sender));
     }
@@ -164,24 +165,21 @@ impl World {
         }
     }
 
-    /// Adds to the name of what has happened.
-    fn note(&mut self, at: Place, from: Place, length: usize) {
-        let numbers = [self.now.0, at as u64, from as u64, length as u64];
-        for number in numbers {
-            self.trace.update(&number.to_le_bytes());
-        }
-    }
-
     /// Tells a peer something and carries out what it wants.
     pub(crate) fn tell(&mut self, at: Place, word: Word) {
         let machine = &mut self.machines[at];
         let now = machine.local(self.now);
         let Some(node) = machine.node.as_mut() else { return };
         seam::tell(node, now, word);
-        while let Some(deed) = self.machines[at].node.as_mut().and_then(seam::ask) {
+        while let Some(deed) = self.next_deed(at) {
             self.carry_out(at, deed);
         }
         self.arm(at);
+    }
+
+    fn next_deed(&mut self, at: Place) -> Option<Deed> {
+        let node = self.machines[at].node.as_mut()?;
+        seam::ask(node, |output| self.history.gave(self.now, at, output))
     }
 
     fn carry_out(&mut self, at: Place, deed: Deed) {
@@ -411,7 +409,7 @@ impl World {
         };
         let node = seam::awaken(&self.scenario, &self.run, waking);
         self.machines[at].begin(self.now, node);
-        self.note(at, at, usize::MAX);
+        self.history.arrived(self.now, at, at, usize::MAX);
         let machine = &self.machines[at];
         let what =
             format!("starts: {:?}, {}", machine.id, machine.way.map_or("honest".to_owned(), |way| format!("{way:?}")));

@@ -8,20 +8,11 @@ use std::sync::Arc;
 
 use murmur_collectives::{BASE_AUTHORS_MAX, Component, Hash, PeerId, VersionVector};
 
-use super::Node;
+use super::{Node, set::Holding};
 use crate::{Closing, Digest, Event, Message, Want};
 
 /// One digest in this many is whole, so that nothing can stay misunderstood.
 const WHOLE_EVERY: u32 = 16;
-
-const SET_CONTEXT: &str = "murmuration set v1";
-
-/// What a digest says of the set; computed once per change of it.
-#[derive(Clone, Debug)]
-pub(super) struct Holding {
-    vector: Arc<VersionVector>,
-    set: Hash,
-}
 
 /// What a digest that came in is.
 enum Heard {
@@ -37,19 +28,18 @@ enum Heard {
 
 impl Node {
     pub(super) fn anti_entropy_due(&mut self) {
-        if self.gossip.anti_entropy_at > self.now {
+        if self.gossip.anti_entropy_at > self.core.now {
             return;
         }
         let hurry = self.finish.is_begun() || !self.catch_up.is_done();
-        let every = if hurry { self.config.finish_every } else { self.config.anti_entropy_every };
-        let jitter = u32::try_from(self.below(256)).unwrap_or(0);
-        self.gossip.anti_entropy_at = self.now + every * (896 + jitter) / 1024;
+        let every = if hurry { self.core.config.finish_every } else { self.core.config.anti_entropy_every };
+        self.gossip.anti_entropy_at = self.core.now + self.core.jittered(every);
         self.retry_all_pending();
         let peers: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
         if self.finish.is_begun() {
             peers.into_iter().for_each(|peer| self.send_digest(peer, false));
         } else if !peers.is_empty() {
-            let peer = peers[self.below(peers.len())];
+            let peer = peers[self.core.below(peers.len())];
             self.send_digest(peer, true);
         }
     }
@@ -63,27 +53,27 @@ impl Node {
         if self.is_staging() {
             return self.send_empty_digest(to, reply);
         }
-        let Holding { vector, set } = self.holding();
+        let Holding { vector, set } = self.set.holding();
         let (number, before) = self.number_digest(&to, Some(vector.clone()));
         let before = before.filter(|_| !number.is_multiple_of(WHOLE_EVERY));
         let changes = before.map(|before| vector.changes_since(&before)).filter(|some| some.len() < vector.len());
         let (whole, vector) = (changes.is_none(), changes.unwrap_or_else(|| vector.to_components()));
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         let head = |c: &Component| log.head_at(&c.author, c.count).map_or([0; 8], |hash| hash.prefix());
         let digest = Digest {
-            run: self.fold.run(),
+            run: self.set.fold.run(),
             number,
             whole,
             heads: vector.iter().map(head).collect(),
             vector,
             set,
-            root: self.state_root(),
+            root: self.set.state_root(),
             idle: self.is_idle(),
             finishing: self.finish.is_begun(),
             reply,
             lost,
-            epoch: self.fold.epochs().number(),
-            frontier: self.fold.epochs().newest().frontier.name(),
+            epoch: self.set.fold.epochs().number(),
+            frontier: self.set.fold.epochs().newest().frontier.name(),
         };
         self.send(to, &Message::Digest(Box::new(digest)));
     }
@@ -91,7 +81,7 @@ impl Node {
     /// While a final frontier is being fetched the set is about to be another: nothing is claimed.
     fn send_empty_digest(&mut self, to: PeerId, reply: bool) {
         let digest = Digest {
-            run: self.fold.run(),
+            run: self.set.fold.run(),
             number: self.number_digest(&to, None).0,
             whole: true,
             vector: Vec::new(),
@@ -115,22 +105,8 @@ impl Node {
         (neighbour.said, core::mem::replace(&mut neighbour.told, tells))
     }
 
-    fn holding(&mut self) -> Holding {
-        let log = self.fold.log();
-        let name = || {
-            let mut bytes = Vec::with_capacity(log.version().len() * 44);
-            for (author, count) in log.version().iter() {
-                bytes.extend_from_slice(&author.0);
-                bytes.extend_from_slice(&count.to_le_bytes());
-                bytes.extend_from_slice(&log.head_at(&author, count).map_or([0; 8], |hash| hash.prefix()));
-            }
-            Holding { vector: Arc::new(log.version().clone()), set: Hash::of(SET_CONTEXT, &bytes) }
-        };
-        self.holding.get_or_insert_with(name).clone()
-    }
-
     pub(super) fn on_digest(&mut self, from: PeerId, digest: &Digest) {
-        if digest.run != self.fold.run() {
+        if digest.run != self.set.fold.run() {
             return self.send_away(from, Closing::OtherRun);
         }
         if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| digest.lost) {
@@ -138,7 +114,7 @@ impl Node {
         }
         match self.hear(&from, digest) {
             Heard::Set(mut vector) => {
-                vector.share(self.fold.log().version());
+                vector.share(self.set.fold.log().version());
                 self.on_set(from, &vector, digest);
             }
             Heard::Stale if digest.reply => self.send_digest(from, false),
@@ -192,7 +168,7 @@ impl Node {
 
     fn look_for_forks(&mut self, from: PeerId, digest: &Digest) {
         for (component, head) in digest.vector.iter().zip(&digest.heads) {
-            let held = self.fold.log().head_at(&component.author, component.count);
+            let held = self.set.fold.log().head_at(&component.author, component.count);
             if held.is_some_and(|hash| hash.prefix() != *head && *head != [0; 8]) {
                 let want = Want { author: component.author, from: component.count - 1, count: 1, payloads: false };
                 self.send(from, &Message::Want(want));
@@ -202,22 +178,22 @@ impl Node {
 
     /// Compares the states if the sets are equal. True if they only look so, and the digest does not say where they differ.
     fn compare_states(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) -> bool {
-        if digest.epoch != self.fold.epochs().number()
+        if digest.epoch != self.set.fold.epochs().number()
             || vector.is_empty()
-            || vector != self.fold.log().version()
+            || vector != self.set.fold.log().version()
             || self.is_staging()
         {
             return false;
         }
-        if self.holding().set != digest.set {
+        if self.set.holding().set != digest.set {
             return !digest.whole;
         }
-        let ours = self.state_root();
+        let ours = self.set.state_root();
         if ours == digest.root {
             self.roots_compared.0 += 1;
         } else {
             self.roots_compared.1 += 1;
-            self.tell(Event::Diverged { peer: from, theirs: digest.root, ours });
+            self.core.tell(Event::Diverged { peer: from, theirs: digest.root, ours });
         }
         false
     }

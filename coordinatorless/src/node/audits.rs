@@ -61,7 +61,7 @@ impl Node {
             self.hold_lottery(EntryName { author: entry.author(), seq: entry.seq() }, Stage::First);
         }
         if let Some(verdict) = entry.verdict()
-            && self.fold.is_disputed(&verdict.author, verdict.seq, self.fold.log().version())
+            && self.set.fold.is_disputed(&verdict.author, verdict.seq, self.set.fold.log().version())
         {
             self.hold_lottery(EntryName { author: verdict.author, seq: verdict.seq }, Stage::Confirm);
         }
@@ -74,24 +74,25 @@ impl Node {
 
     /// What left the set is not judged any more.
     pub(super) fn forget_audits_of_the_excluded(&mut self) {
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         self.audits.open.retain(|(author, seq), _| log.record(author, *seq).is_some());
     }
 
     fn hold_lottery(&mut self, name: EntryName, stage: Stage) {
-        let Some(record) = self.fold.log().record(&name.author, name.seq) else { return };
+        let Some(record) = self.set.fold.log().record(&name.author, name.seq) else { return };
         let entry = record.entry.clone();
-        let Some(update) = entry.update().filter(|update| update.class == self.class) else { return };
-        if self.fold.is_evicted(&name.author)
+        let Some(update) = entry.update().filter(|update| update.class == self.core.class) else { return };
+        if self.set.fold.is_evicted(&name.author)
             || self.audits.open.contains_key(&(name.author, name.seq))
             || !self.catch_up.is_done()
         {
             return;
         }
-        let Some(draw) = draw(&self.fold, &self.lottery, &self.id(), &entry, stage, self.epoch_to_say()) else {
+        let Some(draw) = draw(&self.set.fold, &self.core.lottery, &self.id(), &entry, stage, self.epoch_to_say())
+        else {
             return;
         };
-        if self.audits.open.len() >= self.config.audits_max {
+        if self.audits.open.len() >= self.core.config.audits_max {
             self.audits.missed += 1;
             return;
         }
@@ -99,7 +100,7 @@ impl Node {
         let carry = if root == Hash::NONE { Carry::Fresh } else { Carry::Fetching(root) };
         self.audits.open.insert((name.author, name.seq), Audit { stage, draw, carry });
         if root == Hash::NONE {
-            self.tell(Event::AuditReady { update: name });
+            self.core.tell(Event::AuditReady { update: name });
         } else {
             self.fetch_carry(name.author, root);
         }
@@ -107,7 +108,7 @@ impl Node {
 
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.neighbours.is_connected(&author) {
-            let most = 4 * self.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
+            let most = 4 * self.set.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
             return self.fetch(root, Wanted::Bytes(most), author);
         }
         self.seek(author, Purpose::Contact);
@@ -162,7 +163,7 @@ impl Node {
             audit.carry = Carry::Held(bytes.clone());
             ready.push(EntryName { author: *author, seq: *seq });
         }
-        ready.into_iter().for_each(|update| self.tell(Event::AuditReady { update }));
+        ready.into_iter().for_each(|update| self.core.tell(Event::AuditReady { update }));
     }
 
     /// Nobody serves the carry: the audit cannot be done. Not a proof of anything, so nothing is published.
@@ -175,12 +176,12 @@ impl Node {
     /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
     pub fn audit_job(&self, update: EntryName) -> Option<AuditJob> {
         let audit = self.audits.open.get(&(update.author, update.seq))?;
-        let entry = self.fold.log().record(&update.author, update.seq)?.entry.clone();
-        if !self.fold.log().is_past_whole(&entry) {
+        let entry = self.set.fold.log().record(&update.author, update.seq)?.entry.clone();
+        if !self.set.fold.log().is_past_whole(&entry) {
             return None; // parts of what its author had seen were excluded since
         }
-        let parameters = self.fold.parameters_at(entry.base()).ok()?;
-        let clock = self.fold.log().clock(entry.base());
+        let parameters = self.set.fold.parameters_at(entry.base()).ok()?;
+        let clock = self.set.fold.log().clock(entry.base());
         let carry = match &audit.carry {
             Carry::Fresh => None,
             Carry::Held(bytes) => Some(bytes.clone()),
@@ -192,9 +193,10 @@ impl Node {
     pub(super) fn on_judged(&mut self, update: EntryName, passed: bool, replay: Hash) {
         let EntryName { author, seq } = update;
         let Some(audit) = self.audits.open.remove(&(author, seq)) else { return };
-        let Some(record) = self.fold.log().record(&author, seq) else { return };
-        let settled = self.fold.epochs().horizon(self.epoch_to_say()).is_some_and(|view| view.contains(&author, seq));
-        if settled || !self.fold.log().is_past_whole(&record.entry) {
+        let Some(record) = self.set.fold.log().record(&author, seq) else { return };
+        let settled =
+            self.set.fold.epochs().horizon(self.epoch_to_say()).is_some_and(|view| view.contains(&author, seq));
+        if settled || !self.set.fold.log().is_past_whole(&record.entry) {
             self.audits.missed += 1;
             return;
         }

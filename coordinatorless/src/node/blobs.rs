@@ -15,6 +15,7 @@ use murmur_kernels::{BLOB_CHUNK, chunk_hashes, root_of, state_chunk_hashes};
 use super::{
     Node,
     contents::{Contents, Wanted},
+    limits,
 };
 use crate::{Fetched, Message, Output, Time, fetched};
 
@@ -152,7 +153,7 @@ impl Node {
 
     fn length_and_list(&self, root: &Hash) -> Option<(u64, Vec<[u8; 32]>)> {
         if let Some(list) = self.finals.state_list(root) {
-            return Some((self.fold.rules().parameters * 8, list));
+            return Some((self.set.fold.rules().parameters * 8, list));
         }
         let plain = self.plain(root)?;
         Some((plain.len() as u64, chunk_hashes(&plain)))
@@ -191,7 +192,7 @@ impl Node {
             Some(_) if indices.is_empty() => return,
             Some(_) => Message::WantChunks { root, indices: indices.clone() },
         };
-        let deadline = self.overdue_at(&message);
+        let deadline = limits::overdue_at(&self.core, self.set.fold.rules(), &message);
         if let Some(fetch) = self.blobs.fetches.get_mut(&root) {
             fetch.asked.insert(source, Asked { indices: indices.into_iter().collect(), deadline });
         }
@@ -237,7 +238,7 @@ impl Node {
         }
         let before = self.blobs.fetched.take_if(|fetched| fetched.root == root);
         let before = before.filter(|fetched| fetch.wanted == Wanted::State(fetched.state.len() as u64));
-        fetch.begin(list, before, |wanted| wanted.room(length, || self.fold.blank_state()));
+        fetch.begin(list, before, |wanted| wanted.room(length, || self.set.fold.blank_state()));
         self.fetch_progress(root);
     }
 
@@ -257,7 +258,7 @@ impl Node {
             fetch.asked.remove(&from);
         }
         if self.is_staged_state(&root) {
-            self.outputs.push_back(Output::KeepChunk { root, index, bytes: bytes.to_vec() });
+            self.core.outputs.push_back(Output::KeepChunk { root, index, bytes: bytes.to_vec() });
         }
         self.on_fetch_progress(root);
         self.fetch_progress(root);
@@ -284,7 +285,7 @@ impl Node {
 
     /// Sources that did not answer in time are not asked again for this blob.
     pub(super) fn fetches_due(&mut self) {
-        let now = self.now;
+        let now = self.core.now;
         let mut touched = Vec::new();
         for (root, fetch) in &mut self.blobs.fetches {
             let late: Vec<PeerId> = fetch.asked.iter().filter(|(_, a)| a.deadline <= now).map(|(p, _)| *p).collect();

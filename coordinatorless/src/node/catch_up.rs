@@ -133,11 +133,11 @@ impl Node {
 
     /// A restarted peer that finds nobody, or only who has less, goes on by itself, if its own chain is whole.
     pub(super) fn catch_up_due(&mut self) {
-        if self.catch_up.staging().is_some_and(|staging| self.now >= staging.progress_at + STALLED_AFTER) {
+        if self.catch_up.staging().is_some_and(|staging| self.core.now >= staging.progress_at + STALLED_AFTER) {
             self.catch_up.look_again();
         }
         self.stage_wants();
-        let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.now >= self.lonely_at();
+        let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.core.now >= self.lonely_at();
         if waited && self.solitude.is_sure() && self.own_chain_is_whole() && self.nobody_is_ahead() {
             self.caught_up();
         }
@@ -147,7 +147,7 @@ impl Node {
     /// everything is here, or excluded, or comes by log: else those who come back together, each from another epoch, would
     /// wait for each other.
     fn nobody_is_ahead(&self) -> bool {
-        let (log, epochs) = (self.fold.log(), self.fold.epochs());
+        let (log, epochs) = (self.set.fold.log(), self.set.fold.epochs());
         self.neighbours.iter().all(|(_, neighbour)| {
             let (epoch, frontier) = neighbour.epoch;
             let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
@@ -159,11 +159,11 @@ impl Node {
     }
 
     pub(super) fn lonely_at(&self) -> Time {
-        Time::default() + self.config.lonely_after
+        Time::default() + self.core.config.lonely_after
     }
 
     fn own_chain_is_whole(&self) -> bool {
-        self.fold.log().reach(&self.id()) >= self.catch_up.own_count
+        self.set.fold.log().reach(&self.id()) >= self.catch_up.own_count
     }
 
     pub(super) fn check_caught_up(&mut self) {
@@ -172,7 +172,7 @@ impl Node {
             Stage::Looking => self.choose_source(),
             Stage::Staging(_) => {}
             Stage::Following => {
-                let waited = self.now >= Time::default() + WHOLE_WITHIN;
+                let waited = self.core.now >= Time::default() + WHOLE_WITHIN;
                 let may_sign = self.solitude.is_sure() && (waited || self.own_chain_is_whole());
                 if may_sign && self.contains_a_neighbour() {
                     self.caught_up();
@@ -184,7 +184,7 @@ impl Node {
     /// Whether this set contains a neighbour's, and the state of that part is the neighbour's. A restarted peer may hold
     /// own entries that nobody has pulled yet, so equal sets are not asked for.
     fn contains_a_neighbour(&mut self) -> bool {
-        let fold = &self.fold;
+        let fold = &self.set.fold;
         let number = fold.epochs().number();
         let peers = self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 == number);
         let digests = peers.filter_map(|(_, neighbour)| neighbour.digest.as_ref());
@@ -194,7 +194,7 @@ impl Node {
 
     fn caught_up(&mut self) {
         self.catch_up.stage = Stage::Done;
-        self.tell(Event::CaughtUp);
+        self.core.tell(Event::CaughtUp);
         self.start();
     }
 
@@ -202,7 +202,7 @@ impl Node {
     fn choose_source(&mut self) {
         let standing = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.fallen);
         let known = standing.map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
-        let number = self.fold.epochs().number();
+        let number = self.set.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
             if self.finality.pending.is_none() || self.finality.getting.is_hopeless {
                 return self.seek_epoch(peer, epoch);
@@ -219,7 +219,7 @@ impl Node {
 
     /// A chunk came: fetching is not stalled.
     pub(super) fn on_fetch_progress(&mut self, root: Hash) {
-        let (now, staged) = (self.now, self.is_staged(root));
+        let (now, staged) = (self.core.now, self.is_staged(root));
         if let Some(staging) = self.catch_up.staging_mut().filter(|_| staged) {
             staging.progress_at = now;
         }

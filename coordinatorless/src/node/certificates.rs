@@ -21,14 +21,14 @@ impl Node {
     /// `peer` knows that `epoch` is final: asks it for the proof, now and then.
     pub(super) fn seek_epoch(&mut self, peer: PeerId, epoch: u32) {
         let learned = u32::try_from(self.finality.learned.len()).unwrap_or(0);
-        if self.finality.is_on() && epoch > self.fold.epochs().number() {
-            self.ask_certificates(peer, self.fold.epochs().number() + learned + 1);
+        if self.finality.is_on() && epoch > self.set.fold.epochs().number() {
+            self.ask_certificates(peer, self.set.fold.epochs().number() + learned + 1);
         }
     }
 
     fn ask_certificates(&mut self, peer: PeerId, from: u32) {
-        if self.now >= self.finality.sought_until {
-            self.finality.sought_until = self.now + ASK_EVERY;
+        if self.core.now >= self.finality.sought_until {
+            self.finality.sought_until = self.core.now + ASK_EVERY;
             self.send(peer, &Message::WantCertificates { from });
         }
     }
@@ -38,12 +38,12 @@ impl Node {
         if !self.finality.is_on() || self.is_staging() {
             return;
         }
-        match self.fold.epochs().name(epoch) {
+        match self.set.fold.epochs().name(epoch) {
             None => self.seek_epoch(peer, epoch),
             Some(ours) if ours == name => self.neighbours.set_fallen(&peer, false),
             // Another history: the certificates say which one stands.
             Some(_) => {
-                let recent = self.fold.epochs().number().saturating_sub(CERTIFICATES_MAX as u32 - 2);
+                let recent = self.set.fold.epochs().number().saturating_sub(CERTIFICATES_MAX as u32 - 2);
                 self.ask_certificates(peer, recent.max(1));
             }
         }
@@ -61,15 +61,15 @@ impl Node {
     /// `peer` still votes on an epoch that is decided here: shows it the proof. Also before this peer has caught up: it may
     /// be the only one that saw the decision.
     pub(super) fn show_decision(&mut self, peer: PeerId, votes: &[Vote]) {
-        let number = self.fold.epochs().number();
+        let number = self.set.fold.epochs().number();
         let decided = votes.iter().map(|vote| vote.epoch).filter(|epoch| (1..=number).contains(epoch)).max();
-        if let Some(epoch) = decided.filter(|_| self.neighbours.may_show(&peer, self.now, ASK_EVERY)) {
+        if let Some(epoch) = decided.filter(|_| self.neighbours.may_show(&peer, self.core.now, ASK_EVERY)) {
             self.on_want_certificates(peer, epoch);
         }
     }
 
     fn proven(&self, certificate: &Certificate) -> Proven {
-        let rows = self.fold.epochs().rows(certificate.frontier.epoch).unwrap_or_default().to_vec();
+        let rows = self.set.fold.epochs().rows(certificate.frontier.epoch).unwrap_or_default().to_vec();
         Proven { certificate: certificate.clone(), rows }
     }
 
@@ -79,8 +79,8 @@ impl Node {
         }
         let Some(previous) = chain.first().and_then(|proven| self.frontier_before(&proven.certificate)) else { return };
         let certificates: Vec<Certificate> = chain.iter().map(|proven| proven.certificate.clone()).collect();
-        self.finality.sought_until = self.now;
-        match Epochs::follow(self.fold.run(), self.fold.rules(), &previous, &certificates) {
+        self.finality.sought_until = self.core.now;
+        match Epochs::follow(self.set.fold.run(), self.set.fold.rules(), &previous, &certificates) {
             Ok(_) => {}
             // It continues another history: where they part says which one stands.
             Err(NotFinal::Order) if !follows(&certificates, &previous) && previous.epoch > 0 => {
@@ -100,13 +100,13 @@ impl Node {
     fn frontier_before(&self, first: &Certificate) -> Option<Frontier> {
         let epoch = first.frontier.epoch.checked_sub(1)?;
         if epoch == 0 {
-            return Some(Frontier::genesis(self.fold.rules()));
+            return Some(Frontier::genesis(self.set.fold.rules()));
         }
         self.finality.chain.iter().chain(&self.finality.learned).nth(epoch as usize - 1).map(|c| c.frontier.clone())
     }
 
     fn first_conflict(&self, chain: &[Certificate]) -> Option<usize> {
-        let epochs = self.fold.epochs();
+        let epochs = self.set.fold.epochs();
         chain.iter().position(|c| epochs.name(c.frontier.epoch).is_some_and(|name| name != c.frontier.name()))
     }
 
@@ -128,7 +128,7 @@ impl Node {
 
     /// What continues what is final here: the next one by log if the entries are still served, else by checkpoint.
     fn learn_final(&mut self, from: PeerId, chain: Vec<Proven>) {
-        let number = self.fold.epochs().number();
+        let number = self.set.fold.epochs().number();
         let known = number as usize + self.finality.learned.len();
         let fresh: Vec<Proven> = chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
         let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
@@ -159,7 +159,7 @@ impl Node {
     /// What only work stands behind, any stranger could have invented. It is final here when all of it is held and it is
     /// right; until then it will be told again.
     fn decide_if_right(&mut self, from: PeerId, certificate: &Certificate, proposal: Proposal) {
-        match self.fold.judge(&proposal) {
+        match self.set.fold.judge(&proposal) {
             Judgement::Good => self.decide(certificate.clone(), proposal),
             Judgement::Lacks => {}
             Judgement::Wrong(why) => self.strike(from, format!("a final frontier: {why}")),
@@ -170,18 +170,20 @@ impl Node {
     /// behind each of them, or more than a third of those neighbours whose work is known here have made one of them theirs.
     /// Whoever knows none of its neighbours has to believe them.
     fn is_believed(&self, chain: &[Proven]) -> bool {
-        let newest = self.finality.learned.last().map_or(&*self.fold.epochs().newest().frontier, |c| &c.frontier);
+        let newest = self.finality.learned.last().map_or(&*self.set.fold.epochs().newest().frontier, |c| &c.frontier);
         let frontiers = chain.iter().map(|proven| &proven.certificate.frontier);
         let links = core::iter::once(newest).chain(frontiers).zip(chain);
-        if links.into_iter().all(|(previous, next)| next.certificate.is_backed(self.fold.rules(), previous)) {
+        if links.into_iter().all(|(previous, next)| next.certificate.is_backed(self.set.fold.rules(), previous)) {
             return true;
         }
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         let claims = |(epoch, name): (u32, Hash)| {
             chain.iter().any(|p| p.certificate.frontier.epoch == epoch && p.certificate.frontier.name() == name)
         };
         let (mut theirs, mut all) = (0, 0);
-        for (peer, neighbour) in self.neighbours.iter().filter(|(peer, _)| self.fold.is_trusted(peer, log.version())) {
+        for (peer, neighbour) in
+            self.neighbours.iter().filter(|(peer, _)| self.set.fold.is_trusted(peer, log.version()))
+        {
             let tokens = u128::from(log.tokens_of(&peer));
             all += tokens;
             theirs += if claims(neighbour.epoch) { tokens } else { 0 };

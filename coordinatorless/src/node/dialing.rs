@@ -160,7 +160,7 @@ impl Dialing {
 impl Node {
     /// Wants a dial to `peer` where it was last, unless all its places have just failed.
     pub(super) fn seek(&mut self, peer: PeerId, purpose: Purpose) {
-        if let Some(address) = self.address_book.best(&peer, self.now).filter(|_| self.may_dial(&peer)) {
+        if let Some(address) = self.address_book.best(&peer, self.core.now).filter(|_| self.may_dial(&peer)) {
             self.want_dial(address, Some(peer), purpose);
         }
     }
@@ -169,40 +169,40 @@ impl Node {
         *peer != self.id()
             && !self.membership.is_second()
             && !self.neighbours.is_connected(peer)
-            && !self.fold.is_evicted(peer)
-            && !self.conduct.is_banned(peer, self.now)
+            && !self.set.fold.is_evicted(peer)
+            && !self.limits.is_banned(peer, self.core.now)
     }
 
     fn want_dial(&mut self, address: SocketAddr, expect: Option<PeerId>, purpose: Purpose) {
-        self.dialing.want(address, Dial::new(purpose, expect, self.now));
+        self.dialing.want(address, Dial::new(purpose, expect, self.core.now));
         self.begin_dials();
     }
 
     fn begin_dials(&mut self) {
-        let (now, doubt_after) = (self.now, self.doubt_after());
-        while let Some((address, dial)) = self.dialing.begin(now, self.config.dials_at_once) {
+        let (now, doubt_after) = (self.core.now, self.doubt_after());
+        while let Some((address, dial)) = self.dialing.begin(now, self.core.config.dials_at_once) {
             // Few translators turn packets around to those inside, and nobody is behind one on loopback.
             let inside = self.reaching.is_behind(address.ip());
             let doubt_after = if inside { Duration::ZERO } else { doubt_after };
             dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
-            self.outputs.push_back(Output::Dial { address, expect: dial.expect });
+            self.core.outputs.push_back(Output::Dial { address, expect: dial.expect });
         }
     }
 
     /// How long a way may take until another is looked for beside it.
     pub(super) fn doubt_after(&self) -> Duration {
-        self.dialing.pace.doubt_after(self.config.doubt_after)
+        self.dialing.pace.doubt_after(self.core.config.doubt_after)
     }
 
     /// Begins what is due, doubts what takes long, and gives up what was not answered.
     pub(super) fn dials_due(&mut self) {
-        for (peer, purpose) in self.dialing.doubtful(self.now) {
+        for (peer, purpose) in self.dialing.doubtful(self.core.now) {
             // Without anybody to ask the dial goes on alone.
             if self.has_go_between(&peer) {
                 let _ = self.begin_search(peer, purpose);
             }
         }
-        for address in self.dialing.unanswered(self.now) {
+        for address in self.dialing.unanswered(self.core.now) {
             self.on_dial_failed(address, true);
         }
         self.begin_dials();
@@ -216,7 +216,7 @@ impl Node {
 
     pub(super) fn on_dial_failed(&mut self, address: SocketAddr, retry: bool) {
         if retry {
-            self.address_book.fail(address, self.now);
+            self.address_book.fail(address, self.core.now);
         }
         if let Some(dial) = self.dialing.dials.remove(&address) {
             if let Some(peer) = dial.expect
@@ -234,9 +234,9 @@ impl Node {
 
     /// Dials `peer`, which could not be dialed at `failed`, by the other version of IP, if it is known to have both.
     fn seek_otherwise(&mut self, peer: PeerId, failed: SocketAddr, purpose: Purpose) -> bool {
-        let best = self.address_book.best(&peer, self.now).filter(|best| best.is_ipv4() != failed.is_ipv4());
+        let best = self.address_book.best(&peer, self.core.now).filter(|best| best.is_ipv4() != failed.is_ipv4());
         let Some(address) = best.filter(|_| self.may_dial(&peer)) else { return false };
-        self.dialing.want(address, Dial::new(purpose, Some(peer), self.now));
+        self.dialing.want(address, Dial::new(purpose, Some(peer), self.core.now));
         true
     }
 
@@ -251,8 +251,8 @@ impl Node {
             return;
         }
         let attempts = failed.attempts.saturating_add(1);
-        let pause = self.jittered(pause(attempts));
-        let again = Dial::new(failed.purpose, failed.expect, self.now + pause);
+        let pause = self.core.jittered(pause(attempts));
+        let again = Dial::new(failed.purpose, failed.expect, self.core.now + pause);
         self.dialing.want(address, Dial { attempts, ..again });
     }
 
@@ -264,17 +264,11 @@ impl Node {
         if !self.may_dial(&peer) || self.finish.is_begun() {
             return;
         }
-        let at = self.now + self.jittered(pause(1));
+        let at = self.core.now + self.core.jittered(pause(1));
         for (address, retry_at) in self.address_book.places(&peer) {
             let at = if greeted { at } else { at.max(retry_at) };
             self.dialing.want(address, Dial::new(Purpose::Lost, Some(peer), at));
         }
-    }
-
-    /// Between seven and nine eighths of `duration`, so that peers do not act in step.
-    pub(super) fn jittered(&mut self, duration: Duration) -> Duration {
-        let part = u32::try_from(self.below(256)).unwrap_or(0);
-        duration * (896 + part) / 1024
     }
 
     /// Sends a datagram; to a member without a connection by dialing it first, keeping the newest few meanwhile.
@@ -283,8 +277,8 @@ impl Node {
             return;
         }
         if let Some(neighbour) = self.neighbours.entry(&to) {
-            neighbour.used_at = self.now;
-            return self.outputs.push_back(Output::Datagram { to, bytes });
+            neighbour.used_at = self.core.now;
+            return self.core.outputs.push_back(Output::Datagram { to, bytes });
         }
         self.seek(to, Purpose::Contact);
         if (self.dialing.seeks(&to) || self.reaching.seeks(&to))
@@ -301,7 +295,7 @@ impl Node {
     /// Sends what waited for a connection.
     pub(super) fn release_held(&mut self, peer: PeerId) {
         for bytes in self.dialing.held.remove(&peer).into_iter().flatten() {
-            self.outputs.push_back(Output::Datagram { to: peer, bytes });
+            self.core.outputs.push_back(Output::Datagram { to: peer, bytes });
         }
     }
 
@@ -320,8 +314,8 @@ impl Node {
             .filter(|(peer, neighbour)| *peer != to && neighbour.is_near())
             .filter_map(|(peer, _)| Some(PeerAddress::new(peer, self.address_of(&peer)?)))
             .collect();
-        while known.len() > self.config.neighbours_target.min(TOLD_MAX) {
-            let at = self.below(known.len());
+        while known.len() > self.core.config.neighbours_target.min(TOLD_MAX) {
+            let at = self.core.below(known.len());
             known.swap_remove(at);
         }
         if !known.is_empty() {
@@ -333,9 +327,8 @@ impl Node {
         if peers.len() > TOLD_MAX {
             return self.strike(from, format!("{} addresses at once", peers.len()));
         }
-        let now = self.now;
         for told in peers {
-            if self.neighbours.entry(&from).is_some_and(|neighbour| neighbour.intake.admits_address(now)) {
+            if self.limits.admit_address(&self.core, &from) {
                 self.hear_of(told.peer, told.address());
                 self.reaching.note_introducer(told.peer, from);
             }

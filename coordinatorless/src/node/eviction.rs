@@ -33,8 +33,8 @@ struct Hearing {
 #[derive(Default, Debug)]
 pub(super) struct Evictions {
     hearings: BTreeMap<PeerId, Hearing>,
-    /// Whether the own standing was looked at since the set last changed.
-    looked: bool,
+    /// The set, by its count of changes, in which the own standing was looked at last.
+    looked_at: Option<u64>,
     /// Whether the own eviction was told.
     told: bool,
 }
@@ -67,19 +67,14 @@ impl Evictions {
         })
         .collect()
     }
-
-    /// The set is another.
-    pub(super) fn look_again(&mut self) {
-        self.looked = false;
-    }
 }
 
 impl Node {
     /// Updates of `peer` have become void.
     pub(super) fn on_evicted(&mut self, peer: PeerId) {
         self.forget_audits_of(peer);
-        let Some(why) = self.fold.voided(&peer).filter(|_| peer != self.id()) else { return };
-        self.tell(Event::Evicted { peer, why });
+        let Some(why) = self.set.fold.voided(&peer).filter(|_| peer != self.id()) else { return };
+        self.core.tell(Event::Evicted { peer, why });
         self.give_hearing(peer);
     }
 
@@ -89,7 +84,7 @@ impl Node {
         if !self.neighbours.is_connected(&peer) {
             return;
         }
-        if !self.evictions.admits(peer, self.now) {
+        if !self.evictions.admits(peer, self.core.now) {
             return self.send_away(peer, Closing::Evicted);
         }
         self.set_evicted(peer);
@@ -98,7 +93,7 @@ impl Node {
 
     /// Ends hearings that have lasted long enough.
     pub(super) fn hearings_due(&mut self) {
-        for peer in self.evictions.end(self.now) {
+        for peer in self.evictions.end(self.core.now) {
             self.send_away(peer, Closing::Evicted);
         }
     }
@@ -141,13 +136,13 @@ impl Node {
     /// Tells of the own eviction once the own fold proves it, wherever the proof came from: a neighbour, a final frontier,
     /// or the disk.
     pub(super) fn check_own_eviction(&mut self) {
-        if self.evictions.told || core::mem::replace(&mut self.evictions.looked, true) {
+        if self.evictions.told || self.evictions.looked_at.replace(self.set.changes()) == Some(self.set.changes()) {
             return;
         }
         let peer = self.id();
-        let why: Option<Voided> = self.fold.voided(&peer);
+        let why: Option<Voided> = self.set.fold.voided(&peer);
         self.evictions.told = why.is_some();
-        why.into_iter().for_each(|why| self.tell(Event::Evicted { peer, why }));
+        why.into_iter().for_each(|why| self.core.tell(Event::Evicted { peer, why }));
     }
 }
 

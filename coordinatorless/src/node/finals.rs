@@ -79,23 +79,23 @@ impl Node {
         let Some(served) = self.finals.served.back() else { return };
         let ours = Hash(root_of(size_of_val(&*state) as u64, &served.list));
         if ours != served.root {
-            return self.tell(Event::Diverged { peer: self.id(), theirs: served.root, ours });
+            return self.core.tell(Event::Diverged { peer: self.id(), theirs: served.root, ours });
         }
-        let (chain, rows) = (self.finality.chain.clone(), self.fold.epochs().newest().rows.clone());
+        let (chain, rows) = (self.finality.chain.clone(), self.set.fold.epochs().newest().rows.clone());
         let proof = Proof { chain, rows, foundation: served.foundation.1.to_vec() };
         let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
         let stored = |r: &Record| StoredEntry::new(&r.entry, r.payload.clone());
-        let excluded = self.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
-        let records = excluded.chain(self.fold.in_order().map(stored)).collect();
-        let epoch = self.fold.epochs().number();
-        self.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
+        let excluded = self.set.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
+        let records = excluded.chain(self.set.fold.in_order().map(stored)).collect();
+        let epoch = self.set.fold.epochs().number();
+        self.core.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
     }
 
     /// The newest final frontier begins to be served. Its state, if the payloads are held that it takes.
     pub(super) fn serve_final(&mut self) -> Option<State> {
-        let newest = self.fold.epochs().newest();
-        let state = self.fold.state_at(&newest.view).ok()?;
-        let foundation: Arc<[u8]> = self.fold.foundation().encode().into();
+        let newest = self.set.fold.epochs().newest();
+        let state = self.set.fold.state_at(&newest.view).ok()?;
+        let foundation: Arc<[u8]> = self.set.fold.foundation().encode().into();
         let (view, root) = (newest.view.clone(), newest.frontier.state);
         let list = state_chunk_hashes(&state);
         let foundation = (Hash(murmur_kernels::blob_root(&foundation)), foundation);
@@ -113,10 +113,10 @@ impl Node {
     fn rebuild(&mut self, root: &Hash) -> Option<&[i64]> {
         if self.finals.rebuilt.as_ref().is_none_or(|(kept, _, _)| kept != root) {
             let served = self.finals.served.iter().find(|kept| kept.root == *root)?;
-            let state = self.fold.state_at(&served.view).ok()?;
-            self.finals.rebuilt = Some((*root, state, self.now));
+            let state = self.set.fold.state_at(&served.view).ok()?;
+            self.finals.rebuilt = Some((*root, state, self.core.now));
         }
-        let until = self.now + IDLE_AFTER;
+        let until = self.core.now + IDLE_AFTER;
         let (_, state, kept_until) = self.finals.rebuilt.as_mut()?;
         *kept_until = until;
         Some(state)
@@ -124,6 +124,6 @@ impl Node {
 
     /// Lets a state go that nobody asks for any more.
     pub(super) fn finals_due(&mut self) {
-        self.finals.rebuilt.take_if(|(_, _, until)| *until <= self.now);
+        self.finals.rebuilt.take_if(|(_, _, until)| *until <= self.core.now);
     }
 }

@@ -99,10 +99,10 @@ impl Finish {
 impl Node {
     pub(super) fn begin_finish(&mut self, patience: Duration) {
         if !self.finish.is_begun() {
-            let (patience_until, limit) = (self.now + patience, self.now + patience.max(HARD_LIMIT));
+            let (patience_until, limit) = (self.core.now + patience, self.core.now + patience.max(HARD_LIMIT));
             self.finish.begun = Some(Times { patience_until, limit });
-            self.finish.tell_at = self.now + TOLD_EVERY;
-            self.gossip.anti_entropy_at = self.now;
+            self.finish.tell_at = self.core.now + TOLD_EVERY;
+            self.gossip.anti_entropy_at = self.core.now;
             self.anti_entropy_due();
         }
     }
@@ -115,22 +115,22 @@ impl Node {
     /// Neighbours that still train were waited for long enough: from now on entries are pulled only from those who finish,
     /// too. So what they hold together no longer grows, and they come to agree while the others train on.
     pub(super) fn is_closing(&self) -> bool {
-        self.finish.begun.is_some_and(|times| self.now >= times.patience_until)
+        self.finish.begun.is_some_and(|times| self.core.now >= times.patience_until)
     }
 
     pub(super) fn check_finished(&mut self) {
         let Some(times) = self.finish.begun else { return };
-        if self.finish.told.as_ref() == Some(self.fold.log().version()) {
+        if self.finish.told.as_ref() == Some(self.set.fold.log().version()) {
             return;
         }
         let agreed = self.is_idle() && self.delays().is_empty();
-        if agreed || self.now >= times.limit {
-            self.finish.told = Some(self.fold.log().version().clone());
-            self.tell(Event::Finished { agreed });
-        } else if self.now >= self.finish.tell_at {
-            self.finish.tell_at = self.now + TOLD_EVERY;
+        if agreed || self.core.now >= times.limit {
+            self.finish.told = Some(self.set.fold.log().version().clone());
+            self.core.tell(Event::Finished { agreed });
+        } else if self.core.now >= self.finish.tell_at {
+            self.finish.tell_at = self.core.now + TOLD_EVERY;
             let delays = self.delays();
-            self.tell(Event::Unfinished { delays });
+            self.core.tell(Event::Unfinished { delays });
         }
     }
 
@@ -143,9 +143,9 @@ impl Node {
     /// it, and the own chain is safe with those who stay.
     pub fn delays(&mut self) -> Vec<Delay> {
         let Some(times) = self.finish.begun else { return Vec::new() };
-        let waiting = self.now < times.patience_until;
-        let (me, root) = (self.id(), self.state_root());
-        let version = self.fold.log().version();
+        let waiting = self.core.now < times.patience_until;
+        let (me, root) = (self.id(), self.set.state_root());
+        let version = self.set.fold.log().version();
         let own = version.count(&me);
         let mut delays = self.own_delays();
         let mut holders = 0;

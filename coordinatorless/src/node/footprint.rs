@@ -44,7 +44,7 @@ impl Footprint {
 impl Node {
     /// Counts what this peer keeps in memory. Takes time in proportion to the log.
     pub fn footprint(&self) -> Footprint {
-        let (state, log) = (size_of_val(self.fold.state()), self.fold.log());
+        let (state, log) = (size_of_val(self.set.fold.state()), self.set.fold.log());
         Footprint {
             state,
             log: log.records().chain(log.severed()).map(record_bytes).sum(),
@@ -53,7 +53,7 @@ impl Node {
             waiting: self.gossip.held_bytes(),
             neighbours: self.neighbours.held_bytes(),
             membership: self.membership.held_bytes() + self.address_book.held_bytes() + self.reaching.held_bytes(),
-            outputs: self.outputs.len() * size_of::<crate::Output>(),
+            outputs: self.core.outputs.len() * size_of::<crate::Output>(),
         }
     }
 }

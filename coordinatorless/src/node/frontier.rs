@@ -132,7 +132,7 @@ impl Node {
         let votes = self.rounds().telling();
         let peers = self.neighbours();
         if !peers.is_empty() {
-            let peer = peers[self.below(peers.len())];
+            let peer = peers[self.core.below(peers.len())];
             let named = self.rounds().open_questions();
             self.ask_frontiers(peer, named);
             self.tell_votes(peer, &votes);
@@ -161,12 +161,12 @@ impl Node {
         if !self.catch_up.is_done() || self.finality.pending.is_some() {
             return;
         }
-        let clock = self.clock();
+        let clock = self.set.clock();
         let patience = self.patience();
         self.rounds().set_clock(clock, patience);
         if self.finality.round_began.is_none() && self.is_due() {
             self.begin_round();
-            self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
+            self.finality.tell_at = self.core.now + self.core.config.round_timeout / TELLS_A_ROUND;
         }
         if self.finality.round_began.is_some() {
             self.judge_proposals();
@@ -180,12 +180,12 @@ impl Node {
         for name in open {
             let round = self.rounds().round();
             let Some(proposal) = self.finality.proposals.get(&name) else { continue };
-            let version = self.fold.log().version();
+            let version = self.set.fold.log().version();
             if self.finality.refused.get(&name).is_some_and(|(at, hope)| !hope || at == version) {
                 continue;
             }
             let early = round < INSISTS_UNTIL_ROUND && self.would_lose(proposal);
-            let judgement = if early { Judgement::Lacks } else { self.fold.judge(proposal) };
+            let judgement = if early { Judgement::Lacks } else { self.set.fold.judge(proposal) };
             let version = version.clone();
             match judgement {
                 Judgement::Good => self.rounds().accept(name),
@@ -197,14 +197,18 @@ impl Node {
 
     /// Whether `proposal` would exclude something that is held here.
     fn would_lose(&self, proposal: &Proposal) -> bool {
-        let (view, number) = (proposal.view(), self.fold.epochs().number());
-        self.fold.log().records().any(|r| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq()))
+        let (view, number) = (proposal.view(), self.set.fold.epochs().number());
+        self.set
+            .fold
+            .log()
+            .records()
+            .any(|r| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq()))
     }
 
     fn offer_in_turn(&mut self) {
-        let turn = self.turn_at().is_some_and(|at| self.now >= at.max(self.finality.offers_at));
+        let turn = self.turn_at().is_some_and(|at| self.core.now >= at.max(self.finality.offers_at));
         if turn && !self.rounds().has_proposed() && !self.offer_what_is_held() {
-            self.finality.offers_at = self.now + self.config.propose_stagger * (1 + self.finality.rank);
+            self.finality.offers_at = self.core.now + self.core.config.propose_stagger * (1 + self.finality.rank);
         }
     }
 
@@ -212,7 +216,7 @@ impl Node {
     /// counts. Whether it did.
     fn offer_what_is_held(&mut self) -> bool {
         let view = if self.is_fading() { self.decidable() } else { self.as_a_voter() };
-        let Some(proposal) = view.and_then(|view| self.fold.candidate_within(&view)) else { return false };
+        let Some(proposal) = view.and_then(|view| self.set.fold.candidate_within(&view)) else { return false };
         let name = proposal.frontier.name();
         if !self.know_frontier(proposal) {
             return false;
@@ -232,8 +236,8 @@ impl Node {
     /// All that is held here, if those who are there could make it final, and this peer is one of its voters.
     fn decidable(&mut self) -> Option<VersionVector> {
         let (there, me, patient) = (self.there(), self.finality.me, self.patience().undecided);
-        let view = self.fold.log().version().clone();
-        let (previous, outline) = (self.rounds().previous().clone(), self.fold.outline(&view));
+        let view = self.set.fold.log().version().clone();
+        let (previous, outline) = (self.rounds().previous().clone(), self.set.fold.outline(&view));
         let rules = &self.finality.rules;
         let backed = previous.backs(rules, &outline, there.iter());
         let could = backed || patient && previous.decides(rules, &outline, there.iter());
@@ -255,7 +259,7 @@ impl Node {
 
     /// What voters of more than two thirds of the weight that is in sight hold, as far as this peer knows.
     fn widely_held(&self) -> VersionVector {
-        let (version, previous) = (self.fold.log().version(), &self.fold.epochs().newest().frontier);
+        let (version, previous) = (self.set.fold.log().version(), &self.set.fold.epochs().newest().frontier);
         let known = self.neighbours.iter().map(|(peer, neighbour)| (previous.weight(&peer), &neighbour.known));
         let known: Vec<(u64, &VersionVector)> =
             known.chain([(previous.weight(&self.id()), version)]).filter(|(weight, _)| *weight > 0).collect();
@@ -305,7 +309,7 @@ impl Node {
                 Err(reason) => return self.strike(from, reason),
             }
         }
-        let run = self.fold.run();
+        let run = self.set.fold.run();
         self.seek_frontiers(from, votes);
         if let Err(voter) = self.rounds().hear_together(votes, |vote| vote.is_signed(run)) {
             return self.strike(from, format!("a vote in the name of {voter}"));
@@ -322,7 +326,7 @@ impl Node {
     }
 
     fn hear_vote(&mut self, from: PeerId, vote: &Vote) -> Result<Heard, String> {
-        let run = self.fold.run();
+        let run = self.set.fold.run();
         let rounds = self.rounds();
         if vote.epoch > rounds.epoch() {
             self.seek_epoch(from, vote.epoch - 1);
@@ -354,11 +358,11 @@ impl Node {
         if !self.is_fading() {
             return;
         }
-        let (run, epoch) = (self.fold.run(), self.rounds().epoch());
+        let (run, epoch) = (self.set.fold.run(), self.rounds().epoch());
         let mut names = BTreeSet::new();
         for vote in votes.iter().filter(|vote| vote.epoch == epoch) {
             let known = names.contains(&vote.frontier) || self.rounds().frontier(&vote.frontier).is_some();
-            if !known && self.fold.is_trusted(&vote.voter, self.fold.log().version()) && vote.is_signed(run) {
+            if !known && self.set.fold.is_trusted(&vote.voter, self.set.fold.log().version()) && vote.is_signed(run) {
                 names.insert(vote.frontier);
             }
         }
@@ -393,8 +397,8 @@ impl Node {
 
     /// A frontier is certified: it becomes final as soon as it is held.
     pub(super) fn decide(&mut self, certificate: Certificate, proposal: Proposal) {
-        self.fold.expect_final(&proposal);
-        self.set_changed();
+        self.set.fold.expect_final(&proposal);
+        self.set.changed();
         let known = self.finality.pending.replace((certificate, proposal));
         self.begin_getting(known.map(|(certificate, _)| certificate.frontier.name()));
         self.finalize_pending();
@@ -402,7 +406,7 @@ impl Node {
 
     /// Another frontier is the newest: what was under way for the one before is forgotten.
     pub(super) fn begin_epoch(&mut self) {
-        self.set_changed();
+        self.set.changed();
         self.finality.begin_epoch();
         self.finality.at_work = self.at_work();
         self.gossip.payloads.clear(); // what still needs one asks again
@@ -410,22 +414,22 @@ impl Node {
 
     fn finalize_pending(&mut self) {
         let Some((_, proposal)) = &self.finality.pending else { return };
-        let (held, missing) = (self.fold.holds(proposal), self.fold.payloads_to_finalize(proposal));
+        let (held, missing) = (self.set.fold.holds(proposal), self.set.fold.payloads_to_finalize(proposal));
         if held && !missing.is_empty() {
             return self.want_payloads(&missing);
         }
         let Some((certificate, proposal)) = self.finality.pending.take_if(|_| held) else { return };
         let (epoch, clock) = (certificate.frontier.epoch, certificate.frontier.clock);
-        match self.fold.finalize(&certificate, proposal) {
+        match self.set.fold.finalize(&certificate, proposal) {
             Ok(out) => {
                 self.begin_epoch();
                 self.finality.chain.push(certificate);
-                self.tell(Event::Final { epoch, clock, excluded: out.len() as u64 });
+                self.core.tell(Event::Final { epoch, clock, excluded: out.len() as u64 });
                 self.forget_audits_of_the_excluded();
                 self.keep_final();
                 self.retry_all_pending();
             }
-            Err(error) => self.tell(Event::BadInput { peer: self.id(), reason: error.to_string() }),
+            Err(error) => self.core.tell(Event::BadInput { peer: self.id(), reason: error.to_string() }),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::{
 
 use murmur_collectives::{Body, Entry, Insertion, PeerId, Record, Refused};
 use murmur_verification::check_verdict;
-use rand_chacha::rand_core::Rng;
 
 use super::{
     Node,
@@ -91,8 +90,8 @@ impl Node {
         };
         let lacking = self.neighbours.iter().filter(|(peer, neighbour)| lacks(peer, neighbour));
         let mut targets: Vec<PeerId> = lacking.map(|(peer, _)| peer).collect();
-        while targets.len() > self.config.fanout {
-            let at = self.below(targets.len());
+        while targets.len() > self.core.config.fanout {
+            let at = self.core.below(targets.len());
             targets.swap_remove(at);
         }
         for peer in targets {
@@ -100,14 +99,8 @@ impl Node {
         }
     }
 
-    /// A random number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        let wide = u128::from(self.rng.next_u64()) * bound as u128;
-        usize::try_from(wide >> 64).unwrap_or(0)
-    }
-
     pub(super) fn on_want(&mut self, from: PeerId, want: Want) {
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         // Of what was excluded the newest is enough: it shows that all before it is out, too.
         let late = log.excluded(&want.author).filter(|entry| entry.seq() >= want.from);
         let mut items: Vec<Item> =
@@ -150,7 +143,7 @@ impl Node {
 
     /// Looks at one entry that came in: checks it against set, rules and lotteries, and inserts or keeps it.
     fn offer(&mut self, mut entry: Entry, payload: Option<Arc<[u8]>>, from: Option<PeerId>) {
-        self.fold.log().share_base(&mut entry);
+        self.set.fold.log().share_base(&mut entry);
         if self.is_staging() {
             return self.stage(entry, payload);
         }
@@ -162,9 +155,9 @@ impl Node {
     }
 
     fn try_insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
-        let admitted = self.fold.admit(&entry) == murmur_collectives::Admission::Ready;
+        let admitted = self.set.fold.admit(&entry) == murmur_collectives::Admission::Ready;
         if let Some(verdict) = entry.verdict().filter(|_| admitted)
-            && check_verdict(&self.fold, &entry, verdict).is_err()
+            && check_verdict(&self.set.fold, &entry, verdict).is_err()
         {
             return Insertion::Refused(murmur_collectives::Invalid::Subject.into());
         }
@@ -190,7 +183,7 @@ impl Node {
                     from.iter().for_each(|peer| self.note(peer, author, count));
                 }
                 let first = needs.iter().next().map_or(entry.author(), |(author, _)| author);
-                let on = self.fold.log().lacking(&needs).unwrap_or(first);
+                let on = self.set.fold.log().lacking(&needs).unwrap_or(first);
                 self.gossip.pending.hold(entry, payload, from, on, room);
             }
             Insertion::NeedsPayloads(names) => {
@@ -220,7 +213,7 @@ impl Node {
     /// A proof came that stands behind entries not held yet. It counts at once; who has caught up repeats it in its own
     /// chain, so that it reaches everyone even if the chain that brought it never gets here.
     fn on_fork_proven(&mut self, forger: PeerId, proof: &Entry) {
-        self.set_changed();
+        self.set.changed();
         self.gossip.pending.grow_all();
         self.on_evicted(forger);
         if let Body::Equivocation(evidence) = &proof.header().body
@@ -241,7 +234,7 @@ impl Node {
     fn take_payload(&mut self, entry: &Entry, payload: Option<&Arc<[u8]>>, from: Option<PeerId>) -> bool {
         let name = (entry.author(), entry.seq());
         let (true, Some(payload)) = (self.gossip.payloads.contains_key(&name), payload) else { return false };
-        match self.fold.supply_payload(&name.0, name.1, payload.clone()) {
+        match self.set.fold.supply_payload(&name.0, name.1, payload.clone()) {
             Ok(()) => {
                 self.gossip.payloads.remove(&name);
                 self.gossip.grow(name.0);

@@ -274,7 +274,7 @@ impl Node {
 
     fn replace_card(&mut self, renewals: u32, objects_to: u64, heard: &mut Heard) {
         let old = self.membership.own;
-        let card = Card::sign(&self.identity, self.membership.run, old.incarnation, renewals, objects_to);
+        let card = Card::sign(&self.core.identity, self.membership.run, old.incarnation, renewals, objects_to);
         self.membership.own = card.seen_at(old.address);
         let own = self.membership.own;
         // It fails only for the same card, which this is not.
@@ -284,7 +284,7 @@ impl Node {
     fn follow_up(&mut self, heard: Heard) {
         for (timer, after) in heard.timers {
             self.membership.timers_set += 1;
-            self.membership.timers.insert((self.now + after, self.membership.timers_set), timer);
+            self.membership.timers.insert((self.core.now + after, self.membership.timers_set), timer);
         }
         for (to, mut frame) in heard.frames {
             let to = self.turn_gossip(to, &mut frame);
@@ -314,7 +314,7 @@ impl Node {
         if near.is_empty() {
             return to;
         }
-        let card = near[self.below(near.len())];
+        let card = near[self.core.below(near.len())];
         codec::address_to(&card, frame);
         card.peer
     }
@@ -329,13 +329,13 @@ impl Node {
             let left = self.membership.left.remove(&peer);
             Event::MemberDown { peer, reason: if left { DownReason::Left } else { DownReason::Silent } }
         };
-        self.tell(event);
+        self.core.tell(event);
     }
 
     /// Does what membership is due to do.
     pub(super) fn membership_due(&mut self) {
-        self.membership.blame_own_sleep(self.now);
-        while let Some(timer) = self.membership.pop_due(self.now) {
+        self.membership.blame_own_sleep(self.core.now);
+        while let Some(timer) = self.membership.pop_due(self.core.now) {
             if self.is_refuted_by_ear(&timer) {
                 continue;
             }

@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::{Node, dialing::Purpose, reach::is_somewhere, serving::Intake};
+use super::{Node, dialing::Purpose, reach::is_somewhere};
 use crate::{Closing, Event, Output, Reach, Time};
 
 /// Frontiers that a neighbour was asked for and that no voter has named, at about most.
@@ -56,7 +56,6 @@ pub(super) struct Neighbour {
     pub(super) heard_at: Time,
     /// When a datagram was last sent to it.
     pub(super) used_at: Time,
-    pub(super) intake: Intake,
     /// Requests it has been asked and has not answered yet.
     pub(super) asked: u32,
     /// Requests it left unanswered, less those it answered since.
@@ -66,7 +65,7 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    fn new(address: SocketAddr, config: &crate::Config, now: Time) -> Self {
+    fn new(address: SocketAddr, now: Time) -> Self {
         Self {
             known: VersionVector::default(),
             digest: None,
@@ -87,7 +86,6 @@ impl Neighbour {
             vouched_at: None,
             heard_at: now,
             used_at: now,
-            intake: Intake::new(config, now),
             asked: 0,
             owing: 0,
             owing_since: None,
@@ -145,6 +143,13 @@ impl Neighbours {
 
     pub(super) fn entry(&mut self, peer: &PeerId) -> Option<&mut Neighbour> {
         self.connected.get_mut(peer)
+    }
+
+    /// `peer` has said something.
+    pub(super) fn heard(&mut self, peer: &PeerId, now: Time) {
+        if let Some(neighbour) = self.connected.get_mut(peer) {
+            neighbour.heard_at = now;
+        }
     }
 
     pub(super) fn look(&self, peer: &PeerId) -> Option<&Neighbour> {
@@ -260,22 +265,23 @@ impl Node {
     }
 
     pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let dialed = self.dialing.done(&peer, address, self.now);
+        let dialed = self.dialing.done(&peer, address, self.core.now);
         let purpose = dialed.max(self.quest_purpose(&peer));
-        let banned = self.conduct.is_banned(&peer, self.now);
+        let banned = self.limits.is_banned(&peer, self.core.now);
         let full = !self.neighbours.is_connected(&peer) && !self.make_room();
         let unwelcome = [(banned, Closing::Misbehaved), (full, Closing::Full)];
         if let Some((_, reason)) = unwelcome.into_iter().find(|(applies, _)| *applies) {
-            self.outputs.push_back(Output::Close { peer, reason });
+            self.core.outputs.push_back(Output::Close { peer, reason });
             return;
         }
         if self.neighbours.is_connected(&peer) {
             self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
         }
-        self.neighbours.connected.insert(peer, Neighbour::new(address, &self.config, self.now));
+        self.neighbours.connected.insert(peer, Neighbour::new(address, self.core.now));
+        self.limits.connected(&self.core, peer);
         self.reached(peer, address, reach);
         self.show_card(peer);
-        if self.fold.is_evicted(&peer) {
+        if self.set.fold.is_evicted(&peer) {
             return self.give_hearing(peer);
         }
         if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
@@ -290,10 +296,10 @@ impl Node {
     /// Whether there is room for one more connection. If need be one goes that is evicted, or one that served a single
     /// exchange, the one that has been silent longest, so that probes get through to a peer that many have probed lately.
     fn make_room(&mut self) -> bool {
-        if self.neighbours.len() < self.config.neighbours_max {
+        if self.neighbours.len() < self.core.config.neighbours_max {
             return true;
         }
-        let before = self.now.since(Time::default()).saturating_sub(self.config.swim.probe_every);
+        let before = self.core.now.since(Time::default()).saturating_sub(self.core.config.swim.probe_every);
         let silent = |neighbour: &Neighbour| neighbour.heard_at.max(neighbour.used_at).since(Time::default());
         let may_go = |neighbour: &Neighbour| neighbour.evicted || !neighbour.is_near() && silent(neighbour) < before;
         let passing = self.neighbours.iter_all().filter(|(_, neighbour)| may_go(neighbour));
@@ -314,7 +320,7 @@ impl Node {
     pub(super) fn on_greeted(&mut self, peer: PeerId) {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         if !core::mem::replace(&mut neighbour.greeted, true) {
-            self.tell(Event::Joined { peer });
+            self.core.tell(Event::Joined { peer });
         }
     }
 
@@ -324,19 +330,20 @@ impl Node {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         neighbour.evicted = true;
         if core::mem::replace(&mut neighbour.greeted, false) {
-            self.tell(Event::Departed { peer });
+            self.core.tell(Event::Departed { peer });
         }
     }
 
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
+        self.limits.disconnected(&peer);
         if self.neighbours.len() == 0 {
-            self.solitude.note_unconnected(self.now);
+            self.solitude.note_unconnected(self.core.now);
         }
         self.forget_requests_to(peer);
-        self.address_book.ended(&peer, neighbour.address, self.now.since(neighbour.since), self.now);
+        self.address_book.ended(&peer, neighbour.address, self.core.now.since(neighbour.since), self.core.now);
         if neighbour.greeted {
-            self.tell(Event::Departed { peer });
+            self.core.tell(Event::Departed { peer });
         }
         neighbour.greeted
     }
@@ -360,7 +367,7 @@ impl Node {
         self.forget(from);
         self.reaching.forget(&from);
         self.member_left(from);
-        self.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
+        self.core.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
     }
 
     /// Ends the connection with `peer` and does not seek it again.
@@ -381,7 +388,7 @@ impl Node {
         if self.neighbours.is_connected(&peer) {
             self.forget(peer);
             self.reaching.forget(&peer);
-            self.outputs.push_back(Output::Close { peer, reason });
+            self.core.outputs.push_back(Output::Close { peer, reason });
         }
     }
 
@@ -394,6 +401,6 @@ impl Node {
 
     /// Whether `peer` is connected and has said something in the last `duration`.
     pub(super) fn heard_within(&self, peer: &PeerId, duration: Duration) -> bool {
-        self.neighbours.look(peer).is_some_and(|neighbour| self.now.since(neighbour.heard_at) < duration)
+        self.neighbours.look(peer).is_some_and(|neighbour| self.core.now.since(neighbour.heard_at) < duration)
     }
 }

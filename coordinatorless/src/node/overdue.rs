@@ -29,7 +29,7 @@ impl Node {
     pub(super) fn begin_getting(&mut self, waited_for: Option<Hash>) {
         let name = self.finality.pending.as_ref().map(|(certificate, _)| certificate.frontier.name());
         if name != waited_for {
-            let look_at = self.now + OVERDUE_AFTER;
+            let look_at = self.core.now + OVERDUE_AFTER;
             self.finality.getting = Getting { missing: self.missing_of_pending(), look_at, is_hopeless: false };
         }
     }
@@ -42,15 +42,15 @@ impl Node {
 
     /// Looks whether some of what a decided frontier takes came. If not, and a neighbour is past it, follows that one.
     pub(super) fn getting_due(&mut self) {
-        if self.next_getting().is_none_or(|at| at > self.now) {
+        if self.next_getting().is_none_or(|at| at > self.core.now) {
             return;
         }
         let missing = self.missing_of_pending();
-        let number = self.fold.epochs().number();
+        let number = self.set.fold.epochs().number();
         let past = self.neighbours.iter().map(|(peer, n)| (n.epoch.0, peer)).filter(|(epoch, _)| *epoch > number).max();
         let stuck = missing >= self.finality.getting.missing;
         self.finality.getting.missing = missing;
-        self.finality.getting.look_at = self.now + OVERDUE_AFTER;
+        self.finality.getting.look_at = self.core.now + OVERDUE_AFTER;
         if let Some((epoch, peer)) = past.filter(|_| stuck) {
             self.finality.getting.is_hopeless = true;
             self.seek_epoch(peer, epoch);
@@ -60,8 +60,8 @@ impl Node {
     /// Entries and payloads that the decided frontier takes and that are not here.
     fn missing_of_pending(&self) -> u64 {
         let Some((_, proposal)) = &self.finality.pending else { return 0 };
-        let payloads = self.fold.payloads_to_finalize(proposal).len() as u64;
-        entries_missing(proposal, self.fold.log().version()) + payloads
+        let payloads = self.set.fold.payloads_to_finalize(proposal).len() as u64;
+        entries_missing(proposal, self.set.fold.log().version()) + payloads
     }
 }
 

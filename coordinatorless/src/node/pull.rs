@@ -7,6 +7,7 @@ use murmur_collectives::{PeerId, VersionVector};
 use super::{
     Node,
     gossip::{Request, WANT_MAX},
+    limits,
     pending::Room,
 };
 use crate::{EntryName, Message, Want};
@@ -28,7 +29,7 @@ const OWING_TIMEOUTS: u32 = 4;
 impl Node {
     /// How much may wait for its past.
     pub(super) fn room(&self) -> Room {
-        Room { entries: self.config.pending_max, bytes: self.config.pending_bytes_max }
+        Room { entries: self.core.config.pending_max, bytes: self.core.config.pending_bytes_max }
     }
 
     pub(super) fn on_announce(&mut self, from: PeerId, entries: &[EntryName]) {
@@ -43,14 +44,14 @@ impl Node {
     /// `peer` holds the first `count` entries of `author`. If that is more than there is here, it is to be pulled.
     pub(super) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
         self.neighbours.note(peer, author, count);
-        if count > self.fold.log().reach(&author) && !self.gossip.requests.contains_key(&author) {
+        if count > self.set.fold.log().reach(&author) && !self.gossip.requests.contains_key(&author) {
             self.gossip.lacking.insert(author);
         }
     }
 
     /// The same for everything a digest names.
     pub(super) fn note_all(&mut self, vector: &VersionVector) {
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         let more = vector.ahead_of(log.version()).filter(|author| vector.count(author) > log.reach(author));
         let more = more.filter(|author| !self.gossip.requests.contains_key(author));
         self.gossip.lacking.extend(more);
@@ -73,9 +74,9 @@ impl Node {
 
     /// Asks one of those that hold more of `author`'s chain: one that owes the fewest answers, and of these the least busy.
     fn pull_author(&mut self, author: PeerId) {
-        let held = self.fold.log().reach(&author);
+        let held = self.set.fold.log().reach(&author);
         let holders: Vec<(PeerId, u32)> = self.holders(&author, held);
-        if holders.is_empty() || self.fold.log().is_cut(&author, held) {
+        if holders.is_empty() || self.set.fold.log().is_cut(&author, held) {
             self.gossip.lacking.remove(&author);
             return;
         }
@@ -84,7 +85,9 @@ impl Node {
         let count = (count - from).min(WANT_MAX);
         self.gossip.lacking.remove(&author);
         let want = Message::Want(Want { author, from, count, payloads: true });
-        self.gossip.requests.insert(author, Request { to, deadline: self.overdue_at(&want) });
+        self.gossip
+            .requests
+            .insert(author, Request { to, deadline: limits::overdue_at(&self.core, self.set.fold.rules(), &want) });
         self.neighbours.entry(&to).into_iter().for_each(|neighbour| neighbour.asked += 1);
         self.send(to, &want);
     }
@@ -104,11 +107,11 @@ impl Node {
         let useful: Vec<_> = useful.collect();
         let least = useful.iter().map(|(load, _)| *load).min()?;
         let best: Vec<(PeerId, u32)> = useful.iter().filter(|(load, _)| *load == least).map(|(_, who)| *who).collect();
-        Some(best[self.below(best.len())])
+        Some(best[self.core.below(best.len())])
     }
 
     fn pull_payloads(&mut self) {
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         let is_missing = |author: &PeerId, seq| log.record(author, seq).is_some_and(|record| record.payload.is_none());
         self.gossip.payloads.retain(|(author, seq), _| is_missing(author, *seq));
         if self.gossip.payloads.is_empty() {
@@ -118,9 +121,9 @@ impl Node {
             self.gossip.payloads.iter().filter(|(_, request)| request.is_none()).map(|(name, _)| *name).collect();
         let peers: Vec<PeerId> = self.neighbours();
         for (author, seq) in due.into_iter().filter(|_| !peers.is_empty()) {
-            let to = peers[self.below(peers.len())];
+            let to = peers[self.core.below(peers.len())];
             let want = Message::Want(Want { author, from: seq, count: 1, payloads: true });
-            let request = Request { to, deadline: self.overdue_at(&want) };
+            let request = Request { to, deadline: limits::overdue_at(&self.core, self.set.fold.rules(), &want) };
             self.gossip.payloads.insert((author, seq), Some(request));
             self.send(to, &want);
         }
@@ -128,7 +131,7 @@ impl Node {
 
     /// Requests nobody answered: what that neighbour was said to hold is doubted, and another is asked.
     pub(super) fn requests_due(&mut self) {
-        let now = self.now;
+        let now = self.core.now;
         let late: Vec<(PeerId, PeerId)> =
             self.gossip.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(a, r)| (*a, r.to)).collect();
         for (author, to) in late {
@@ -142,7 +145,7 @@ impl Node {
 
     /// A request was answered or has run out. Who owes too many answers announces what it does not serve.
     pub(super) fn close_request(&mut self, author: &PeerId, answered: bool) {
-        let (now, patience) = (self.now, self.config.request_timeout * OWING_TIMEOUTS);
+        let (now, patience) = (self.core.now, self.core.config.request_timeout * OWING_TIMEOUTS);
         let Some(Request { to, .. }) = self.gossip.requests.remove(author) else { return };
         self.gossip.lacking.insert(*author);
         let Some(neighbour) = self.neighbours.entry(&to) else { return };
@@ -161,7 +164,7 @@ impl Node {
 
     /// Believes of `peer` that it holds no more of `author`'s chain than this peer does.
     pub(super) fn doubt(&mut self, peer: &PeerId, author: PeerId) {
-        let held = self.fold.log().reach(&author);
+        let held = self.set.fold.log().reach(&author);
         if let Some(neighbour) = self.neighbours.entry(peer) {
             neighbour.known.set(author, held);
         }

@@ -69,7 +69,7 @@ impl Node {
             return true;
         }
         let introducers = self.reaching.introducers_of(&peer);
-        let hopeless = purpose == Purpose::Heal || self.fold.is_evicted(&peer);
+        let hopeless = purpose == Purpose::Heal || self.set.fold.is_evicted(&peer);
         if !hopeless {
             self.punch_or_relay(peer, 0, introducers, purpose);
         }
@@ -83,10 +83,12 @@ impl Node {
 
     fn begin_quest(&mut self, peer: PeerId, stage: Stage, introducers: BTreeSet<PeerId>, purpose: Purpose) {
         let wait = match stage {
-            Stage::Relaying(_) => self.config.reach_patience,
-            Stage::Meeting => self.doubt_after().min(self.config.reach_patience),
-            Stage::Punching(_) => self.config.reach_patience + ROUND_SLACK,
-            Stage::Upgrading(_) => self.config.reach_upgrade_after.min(self.config.reach_patience + ROUND_SLACK),
+            Stage::Relaying(_) => self.core.config.reach_patience,
+            Stage::Meeting => self.doubt_after().min(self.core.config.reach_patience),
+            Stage::Punching(_) => self.core.config.reach_patience + ROUND_SLACK,
+            Stage::Upgrading(_) => {
+                self.core.config.reach_upgrade_after.min(self.core.config.reach_patience + ROUND_SLACK)
+            }
         };
         if self.reaching.quests.len() < QUESTS_MAX && !self.finish.is_begun() {
             let at = self.after(wait);
@@ -97,8 +99,8 @@ impl Node {
     /// `wait` from now and a little more.
     fn after(&mut self, wait: Duration) -> Time {
         let spread = SPREAD.min(wait).max(Duration::from_micros(1));
-        let micros = self.rng.next_u64() % (spread.as_micros() as u64);
-        self.now + wait + Duration::from_micros(micros)
+        let micros = self.core.rng.next_u64() % (spread.as_micros() as u64);
+        self.core.now + wait + Duration::from_micros(micros)
     }
 
     /// A connection is up. If it is relayed, a better one is sought from now on.
@@ -121,7 +123,7 @@ impl Node {
 
     /// Takes every step that is due.
     pub(super) fn quests_due(&mut self) {
-        let now = self.now;
+        let now = self.core.now;
         let due: Vec<PeerId> =
             self.reaching.quests.iter().filter(|(_, quest)| quest.at <= now).map(|(peer, _)| *peer).collect();
         for peer in due {
@@ -132,7 +134,7 @@ impl Node {
     }
 
     fn step(&mut self, peer: PeerId, quest: Quest) {
-        if self.fold.is_evicted(&peer) {
+        if self.set.fold.is_evicted(&peer) {
             return;
         }
         let Quest { stage, introducers, purpose, .. } = quest;
@@ -170,17 +172,17 @@ impl Node {
 
     /// Whether anybody can be asked to bring this peer and `peer` together.
     pub(super) fn has_go_between(&self, peer: &PeerId) -> bool {
-        self.reaching.paths.keys().any(|candidate| candidate != peer && self.reaching.can_ask(candidate, self.now))
+        self.reaching.paths.keys().any(|candidate| candidate != peer && self.reaching.can_ask(candidate, self.core.now))
     }
 
     /// Whom to ask in this round: one who spoke of the peer if still there, else any straight neighbour.
     fn go_between(&mut self, peer: PeerId, round: u32, introducers: &BTreeSet<PeerId>) -> Option<PeerId> {
-        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.can_ask(candidate, self.now);
+        let straight = |candidate: &PeerId| *candidate != peer && self.reaching.can_ask(candidate, self.core.now);
         let mut candidates: Vec<PeerId> = introducers.iter().copied().filter(straight).collect();
         if candidates.is_empty() {
             candidates = self.reaching.paths.keys().copied().filter(straight).collect();
         }
-        let choice = self.rng.next_u64().wrapping_add(u64::from(round)) % (candidates.len().max(1) as u64);
+        let choice = self.core.rng.next_u64().wrapping_add(u64::from(round)) % (candidates.len().max(1) as u64);
         candidates.get(choice as usize).copied()
     }
 
@@ -188,7 +190,7 @@ impl Node {
         let candidates = self.relays(&introducers);
         let next = candidates.into_iter().find(|relay| *relay != peer && !tried.contains(relay));
         if let Some(relay) = next.filter(|_| tried.len() < RELAYS_TRIED_MAX) {
-            self.outputs.push_back(Output::DialThrough { relay, peer });
+            self.core.outputs.push_back(Output::DialThrough { relay, peer });
             tried.push(relay);
             self.begin_quest(peer, Stage::Relaying(tried), introducers, purpose);
         }
@@ -197,7 +199,7 @@ impl Node {
     /// Dials through the first relay while punching goes on. If that leads nowhere, all have their turn after it.
     fn relay_beside(&mut self, peer: PeerId, introducers: &BTreeSet<PeerId>) {
         if let Some(relay) = self.relays(introducers).into_iter().find(|relay| *relay != peer) {
-            self.outputs.push_back(Output::DialThrough { relay, peer });
+            self.core.outputs.push_back(Output::DialThrough { relay, peer });
         }
     }
 
@@ -206,7 +208,7 @@ impl Node {
         let quests: Vec<(PeerId, BTreeSet<PeerId>)> =
             self.reaching.quests.iter().map(|(peer, quest)| (*peer, quest.introducers.clone())).collect();
         for (peer, introducers) in quests {
-            let mut able = introducers.into_iter().filter(|by| *by != peer && self.reaching.can_ask(by, self.now));
+            let mut able = introducers.into_iter().filter(|by| *by != peer && self.reaching.can_ask(by, self.core.now));
             if let Some(neighbour) = able.next() {
                 self.ask_to_meet(neighbour, peer);
             }
@@ -215,10 +217,10 @@ impl Node {
 
     fn upgrade(&mut self, peer: PeerId, attempts: u32, introducers: BTreeSet<PeerId>, purpose: Purpose) {
         let relay = introducers.first().copied().filter(|_| self.id() < peer);
-        if let Some(relay) = relay.filter(|relay| self.reaching.can_ask(relay, self.now)) {
+        if let Some(relay) = relay.filter(|relay| self.reaching.can_ask(relay, self.core.now)) {
             self.ask_to_meet(relay, peer);
         }
-        let wait = self.config.reach_upgrade_after * (2 << attempts.min(UPGRADE_DOUBLINGS_MAX - 1));
+        let wait = self.core.config.reach_upgrade_after * (2 << attempts.min(UPGRADE_DOUBLINGS_MAX - 1));
         let (at, stage) = (self.after(wait), Stage::Upgrading(attempts + 1));
         self.reaching.quests.insert(peer, Quest { stage, purpose, at, introducers });
     }

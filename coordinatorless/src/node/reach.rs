@@ -218,7 +218,7 @@ impl Node {
 
     /// Whether an address that somebody told may be dialed.
     pub(super) fn is_allowed(&self, address: SocketAddr) -> bool {
-        let allowed = !self.config.loopback_only || address.ip().is_loopback();
+        let allowed = !self.core.config.loopback_only || address.ip().is_loopback();
         allowed && address.port() != 0 && is_somewhere(address.ip())
     }
 
@@ -250,7 +250,7 @@ impl Node {
     /// Tells a neighbour where it is seen, if that means anything there.
     fn tell_observed(&mut self, peer: PeerId, seen: Option<SocketAddr>) {
         let address = seen.filter(|seen| is_somewhere(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
-        self.send(peer, &Message::Observed { address, relay: self.config.relay });
+        self.send(peer, &Message::Observed { address, relay: self.core.config.relay });
     }
 
     /// A straight connection that came up while holes were punched for it was punched, unless it stays within a network.
@@ -258,7 +258,7 @@ impl Node {
         match reach {
             Reach::Relayed { .. } | Reach::Punched => reach,
             Reach::Direct => match self.reaching.punching.remove(&peer) {
-                Some(punching) if punching.until >= self.now && !is_private(address.ip()) => Reach::Punched,
+                Some(punching) if punching.until >= self.core.now && !is_private(address.ip()) => Reach::Punched,
                 Some(_) | None => Reach::Direct,
             },
         }
@@ -279,7 +279,7 @@ impl Node {
     /// Asks `neighbour` to bring this peer and `peer` together.
     pub(super) fn ask_to_meet(&mut self, neighbour: PeerId, peer: PeerId) {
         if let Some(path) = self.reaching.paths.get_mut(&neighbour) {
-            path.asked.add(self.now);
+            path.asked.add(self.core.now);
         }
         self.send(neighbour, &Message::Meet { peer });
     }
@@ -289,7 +289,7 @@ impl Node {
         if self.reaching.straight(&peer).is_none() {
             return;
         }
-        let now = self.now;
+        let now = self.core.now;
         let Some(path) = self.reaching.paths.get_mut(&from).filter(|_| from != peer) else { return };
         let count = path.arranged.count(now);
         if count >= MEETINGS_MAX {
@@ -305,18 +305,18 @@ impl Node {
 
     /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
     pub(super) fn on_punch(&mut self, told: PeerAddress) {
-        let (peer, address, now) = (told.peer, told.address(), self.now);
+        let (peer, address, now) = (told.peer, told.address(), self.core.now);
         self.reaching.punching.retain(|_, punching| punching.until > now);
-        let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.config.neighbours_max;
+        let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.core.config.neighbours_max;
         let known = self.reaching.straight(&peer).is_some() || self.reaching.punches() >= PUNCHES_MAX;
-        if known || crowded || peer == self.id() || self.fold.is_evicted(&peer) || !self.is_allowed(address) {
+        if known || crowded || peer == self.id() || self.set.fold.is_evicted(&peer) || !self.is_allowed(address) {
             return;
         }
-        let fresh = Punching { until: now + self.config.reach_patience, addresses: BTreeSet::new() };
+        let fresh = Punching { until: now + self.core.config.reach_patience, addresses: BTreeSet::new() };
         let addresses = &mut self.reaching.punching.entry(peer).or_insert(fresh).addresses;
         // A dial under way has made the hole already.
         if addresses.len() < PUNCHES_PER_PEER_MAX && addresses.insert(address) && !self.dialing.is_under_way(&address) {
-            self.outputs.push_back(Output::Dial { address, expect: Some(peer) });
+            self.core.outputs.push_back(Output::Dial { address, expect: Some(peer) });
         }
     }
 

@@ -77,9 +77,9 @@ impl Node {
         if self.neighbours.len() == 0 {
             let since = self.solitude.unconnected_since?;
             let times = if self.solitude.met { LOST_TIMES } else { 1 };
-            return Some(since + self.config.lonely_after * times);
+            return Some(since + self.core.config.lonely_after * times);
         }
-        let patience = self.config.alone_after;
+        let patience = self.core.config.alone_after;
         let held = |(vouched_at, since): (Option<Time>, Time)| {
             vouched_at.map_or(since + patience * UNHEARD_TIMES, |at| at + patience)
         };
@@ -91,10 +91,10 @@ impl Node {
         if self.solitude.sure {
             return;
         }
-        self.solitude.unconnected_since.get_or_insert(self.now);
-        self.solitude.sure = self.sure_at().is_some_and(|at| at <= self.now);
-        if self.solitude.ask_at <= self.now {
-            self.solitude.ask_at = self.now + ASK_EVERY;
+        self.solitude.unconnected_since.get_or_insert(self.core.now);
+        self.solitude.sure = self.sure_at().is_some_and(|at| at <= self.core.now);
+        if self.solitude.ask_at <= self.core.now {
+            self.solitude.ask_at = self.core.now + ASK_EVERY;
             let silent: Vec<PeerId> = self.neighbours.silent_on_identity().collect();
             silent.into_iter().for_each(|peer| self.announce_to(peer));
         }
@@ -102,7 +102,7 @@ impl Node {
 
     /// `from` knows this process by its present start.
     pub(super) fn on_vouched(&mut self, from: PeerId) {
-        let now = self.now;
+        let now = self.core.now;
         if let Some(neighbour) = self.neighbours.entry(&from) {
             neighbour.vouched_at.get_or_insert(now);
         }
@@ -124,7 +124,7 @@ impl Node {
             return;
         }
         self.membership.stop_as_second();
-        self.tell(Event::IdentityInUse);
+        self.core.tell(Event::IdentityInUse);
         let peers: Vec<PeerId> = self.neighbours.iter_all().map(|(peer, _)| peer).collect();
         peers.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
         self.dialing = super::Dialing::default();
@@ -134,7 +134,7 @@ impl Node {
     /// Whatever still happens to a second process: it takes part in nothing.
     pub(super) fn decline(&mut self, input: &crate::Input) {
         if let crate::Input::Connected { peer, .. } = input {
-            self.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
+            self.core.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
         }
     }
 }

@@ -95,10 +95,10 @@ impl Node {
             held: Vec::new(),
             asked: BTreeMap::new(),
             fruitless: 0,
-            progress_at: self.now,
+            progress_at: self.core.now,
         };
         self.catch_up.begin_staging(staging);
-        let parameters = self.fold.rules().parameters;
+        let parameters = self.set.fold.rules().parameters;
         self.blobs.keep_only_state(state);
         let mut sources = self.staging_sources(epoch);
         sources.push(from);
@@ -119,7 +119,7 @@ impl Node {
         if root != foundation && root != state {
             return false;
         }
-        staging.progress_at = self.now;
+        staging.progress_at = self.core.now;
         if root == state {
             staging.state = self.blobs.take_state(&root);
         } else if let Some(foundation) = self.blobs.take(&root).and_then(|bytes| Foundation::decode(&bytes)) {
@@ -141,7 +141,7 @@ impl Node {
 
     fn stage_foundation(&mut self, foundation: Foundation) {
         let held: Vec<Checked> =
-            self.fold.log().records().map(|r| (r.entry.as_ref().clone(), r.payload.clone())).collect();
+            self.set.fold.log().records().map(|r| (r.entry.as_ref().clone(), r.payload.clone())).collect();
         let Some(staging) = self.catch_up.staging_mut() else { return };
         for chain in &foundation.kept {
             staging.wanted.extend(chain.entries.iter().map(|kept| ((chain.author, kept.seq), kept.hash)));
@@ -155,8 +155,8 @@ impl Node {
 
     /// Asks for entries that nobody was asked for, one request an author.
     pub(super) fn stage_wants(&mut self) {
-        let now = self.now;
-        let deadline = now + self.config.request_timeout;
+        let now = self.core.now;
+        let deadline = now + self.core.config.request_timeout;
         let Some(staging) = self.catch_up.staging_mut() else { return };
         staging.asked.retain(|_, until| *until > now);
         let mut first: BTreeMap<PeerId, u32> = BTreeMap::new();
@@ -167,14 +167,14 @@ impl Node {
         staging.asked.extend(first.keys().map(|author| (*author, deadline)));
         let sources = self.staging_sources(epoch);
         for (author, from) in first.into_iter().filter(|_| !sources.is_empty()) {
-            let to = sources[self.below(sources.len())];
+            let to = sources[self.core.below(sources.len())];
             self.send(to, &Message::Want(Want { author, from, count: 64, payloads: false }));
         }
     }
 
     /// Takes an entry while fetching; others are held until the set is there.
     pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
-        let (now, room) = (self.now, self.room());
+        let (now, room) = (self.core.now, self.room());
         let Some(staging) = self.catch_up.staging_mut() else { return };
         if staging.take(entry.clone(), payload.clone()) {
             staging.progress_at = now;
@@ -209,12 +209,16 @@ impl Node {
                 self.hold_again(&old);
                 drop(old); // its state goes before the new one is copied for the disk
                 self.catch_up.follow();
-                self.tell(Event::Final { epoch: self.fold.epochs().number(), clock: self.fold.clock(), excluded: 0 });
+                self.core.tell(Event::Final {
+                    epoch: self.set.fold.epochs().number(),
+                    clock: self.set.fold.clock(),
+                    excluded: 0,
+                });
                 self.keep_final();
                 self.retry_all_pending();
             }
             Err(reason) => {
-                self.tell(Event::BadInput { peer: self.id(), reason });
+                self.core.tell(Event::BadInput { peer: self.id(), reason });
                 self.catch_up.look_again();
             }
         }
@@ -229,7 +233,7 @@ impl Node {
         state: State,
         entries: Vec<Checked>,
     ) -> Result<Fold, String> {
-        let (run, rules) = (self.fold.run(), self.fold.rules().clone());
+        let (run, rules) = (self.set.fold.run(), self.set.fold.rules().clone());
         let genesis = Frontier::genesis(&rules);
         let mut names = vec![genesis.name()];
         names.extend(Epochs::follow(run, &rules, &genesis, &chain).map_err(|error| error.to_string())?);
@@ -238,12 +242,12 @@ impl Node {
         let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
         self.begin_epoch();
         self.finality.chain = chain;
-        Ok(core::mem::replace(&mut self.fold, fold))
+        Ok(core::mem::replace(&mut self.set.fold, fold))
     }
 
     /// What the old fold held beyond the frontier may still fit.
     fn hold_again(&mut self, old: &Fold) {
-        let view = self.fold.epochs().newest().view.clone();
+        let view = self.set.fold.epochs().newest().view.clone();
         let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
         for record in beyond {
             let entry = record.entry.as_ref().clone();
@@ -267,7 +271,7 @@ impl Node {
         });
         if resumed.is_none() {
             // Its parts do not belong together: everything comes again from the network.
-            self.outputs.push_back(Output::Reset);
+            self.core.outputs.push_back(Output::Reset);
             return;
         }
         self.put_back(later);

@@ -30,14 +30,14 @@ const PATIENCE: u32 = 4;
 impl Node {
     fn round_timeout(&self) -> core::time::Duration {
         let round = self.finality.rounds.as_ref().map_or(0, Rounds::round);
-        self.config.round_timeout * round.saturating_add(1).min(ROUND_GROWTH_MAX)
+        self.core.config.round_timeout * round.saturating_add(1).min(ROUND_GROWTH_MAX)
     }
 
     /// When this peer's turn to offer comes in the present round.
     pub(super) fn turn_at(&self) -> Option<Time> {
         let rounds = self.finality.rounds.as_ref()?;
         let began = self.finality.round_began?;
-        let turn = began + self.config.propose_stagger * self.finality.rank;
+        let turn = began + self.core.config.propose_stagger * self.finality.rank;
         // Somebody's offer is not acceptable yet: what it lacks may be on its way.
         let hopeful = |name: &Hash| self.finality.refused.get(name).is_none_or(|(_, hope)| *hope);
         let heard = rounds.proposed_now().any(|name| hopeful(&name));
@@ -50,7 +50,7 @@ impl Node {
         };
         let over = self.finality.over_at;
         let offered = self.finality.rounds.as_ref().is_some_and(Rounds::has_proposed);
-        let turn = self.turn_at().filter(|at| *at > self.now && !offered);
+        let turn = self.turn_at().filter(|at| *at > self.core.now && !offered);
         Some(turn.map_or(over, |turn| turn.min(over)).min(self.finality.tell_at.max(began)))
     }
 
@@ -59,10 +59,10 @@ impl Node {
     pub(super) fn finality_due(&mut self) {
         let Some(began) = self.finality.round_began.filter(|_| self.catch_up.is_done()) else { return };
         let spoken = self.rounds().has_proposed() || self.rounds().proposed_now().next().is_some();
-        let late = self.now >= self.finality.over_at;
+        let late = self.core.now >= self.finality.over_at;
         if late && !spoken {
             // Nobody had anything to offer. Whoever does so later is to find everyone in the same round.
-            self.finality.over_at = self.now + self.round_timeout();
+            self.finality.over_at = self.core.now + self.round_timeout();
             self.wait_on();
         } else if late || self.is_in_vain(began) {
             self.wait_on();
@@ -71,8 +71,8 @@ impl Node {
             self.begin_round();
             self.finality.refused.clear();
         }
-        if self.now >= self.finality.tell_at {
-            self.finality.tell_at = self.now + self.config.round_timeout / TELLS_A_ROUND;
+        if self.core.now >= self.finality.tell_at {
+            self.finality.tell_at = self.core.now + self.core.config.round_timeout / TELLS_A_ROUND;
             self.tell_again();
         }
     }
@@ -81,12 +81,12 @@ impl Node {
     /// when the newest frontier became final. That may have begun too early to name that frontier; then the next one is to
     /// contain it, or else leaves it out for good. Where peers are many and epochs short, that would be much of all work.
     pub(super) fn is_due(&mut self) -> bool {
-        let (clock, now, since) = (self.clock(), self.now, self.tokens_since_final());
+        let (clock, now, since) = (self.set.clock(), self.core.now, self.tokens_since_final());
         if self.finality.grown.0 != clock {
             self.finality.grown = (clock, now);
         }
         let every = self.finality.rules.frontier_every_tokens;
-        let hurries_at = self.finality.grown.1 + self.config.round_timeout * PATIENCE;
+        let hurries_at = self.finality.grown.1 + self.core.config.round_timeout * PATIENCE;
         let hurries = since / HURRIES_AFTER >= every || now >= hurries_at;
         let waits = since >= every && !hurries && self.is_anyone_at_work();
         self.finality.hurries_at = waits.then_some(hurries_at);
@@ -95,7 +95,7 @@ impl Node {
 
     /// Whether somebody who is there still has to add what it was at when the newest frontier became final.
     fn is_anyone_at_work(&mut self) -> bool {
-        let log = self.fold.log();
+        let log = self.set.fold.log();
         self.finality.at_work.retain(|author, had| log.segments(author) <= *had && !log.is_forked(author));
         let at_work = &self.finality.at_work;
         !at_work.is_empty() && self.there().iter().any(|peer| at_work.contains_key(peer))
@@ -103,7 +103,7 @@ impl Node {
 
     /// Those who did work lately, and how many updates each has added.
     pub(super) fn at_work(&self) -> BTreeMap<PeerId, u32> {
-        let (log, newest) = (self.fold.log(), self.fold.epochs().newest());
+        let (log, newest) = (self.set.fold.log(), self.set.fold.epochs().newest());
         let is_open = |peer: &PeerId| log.last_update(peer).is_some_and(|r| !newest.view.contains(peer, r.entry.seq()));
         let authors = log.version().iter().map(|(author, _)| author);
         let worked = authors.filter(|peer| newest.frontier.weight(peer) > 0 || is_open(peer));
@@ -111,8 +111,9 @@ impl Node {
     }
 
     pub(super) fn begin_round(&mut self) {
-        (self.finality.round_began, self.finality.over_at) = (Some(self.now), self.now + self.round_timeout());
-        self.finality.undecided_since.get_or_insert(self.now);
+        (self.finality.round_began, self.finality.over_at) =
+            (Some(self.core.now), self.core.now + self.round_timeout());
+        self.finality.undecided_since.get_or_insert(self.core.now);
         // A neighbour may be known to nobody else yet.
         let there: BTreeSet<PeerId> = self.there().into_iter().chain(self.neighbours()).collect();
         let fading = self.is_fading();
@@ -129,14 +130,14 @@ impl Node {
 
     /// For what this peer has waited as long as several first rounds last.
     pub(super) fn patience(&self) -> Patience {
-        let long = |since: Time| self.now >= since + self.config.round_timeout * PATIENCE;
+        let long = |since: Time| self.core.now >= since + self.core.config.round_timeout * PATIENCE;
         let Some(since) = self.finality.undecided_since else { return Patience::default() };
         Patience { undecided: long(since), committed: long(since.max(self.finality.committed_at)) }
     }
 
     /// Whether weights fade: there is so much work that is not final.
     pub(super) fn is_fading(&mut self) -> bool {
-        self.clock() >= self.fold.epochs().newest().frontier.fades_at(&self.finality.rules)
+        self.set.clock() >= self.set.fold.epochs().newest().frontier.fades_at(&self.finality.rules)
     }
 
     /// Whether a late round cannot decide any more: at once if it is split for good, and after the time that a first round
@@ -146,12 +147,12 @@ impl Node {
             return false;
         }
         let there = self.there();
-        let ripe = self.now >= began + self.config.round_timeout;
+        let ripe = self.core.now >= began + self.core.config.round_timeout;
         self.rounds().is_split(|peer| !ripe || there.contains(peer))
     }
 
     pub(super) fn tokens_since_final(&mut self) -> u64 {
-        self.clock().saturating_sub(self.fold.epochs().newest().frontier.clock)
+        self.set.clock().saturating_sub(self.set.fold.epochs().newest().frontier.clock)
     }
 
     /// Whether so much work is not final that none is to be added. Told once.
@@ -159,7 +160,7 @@ impl Node {
         let (tokens, stalled) = (self.tokens_since_final(), self.has_too_much_open());
         if stalled && !self.finality.stalled {
             self.finality.stalled = true;
-            self.tell(Event::Stalled { tokens });
+            self.core.tell(Event::Stalled { tokens });
         }
         stalled
     }
@@ -175,7 +176,7 @@ impl Node {
         self.finality.waited = self.finality.waited.saturating_add(1);
         if self.finality.stalled && !self.has_too_much_open() {
             self.finality.stalled = false;
-            self.tell(Event::Resumed);
+            self.core.tell(Event::Resumed);
         }
     }
 }

@@ -39,7 +39,7 @@ impl Node {
     /// As many near neighbours as there should be at least, and at most.
     fn neighbours_wanted(&self) -> (usize, usize) {
         let swarm = self.membership.count() + 1;
-        let (target, most) = (self.config.neighbours_target, self.config.neighbours_max);
+        let (target, most) = (self.core.config.neighbours_target, self.core.config.neighbours_max);
         if swarm <= target {
             return (target.min(most), (2 * target).min(most * 3 / 4)); // the rest is for those who come for one exchange
         }
@@ -54,33 +54,33 @@ impl Node {
 
     /// Whether the swarm is small enough to know everyone.
     pub(super) fn is_full_mesh(&self) -> bool {
-        self.membership.count() < self.config.neighbours_target
+        self.membership.count() < self.core.config.neighbours_target
     }
 
     pub(super) fn look_around_soon(&mut self) {
-        self.view.look_at = self.view.look_at.min(self.now + SOON);
+        self.view.look_at = self.view.look_at.min(self.core.now + SOON);
     }
 
     /// Looks after the neighbourhood, heals, and keeps the book.
     pub(super) fn view_due(&mut self) {
-        if self.view.look_at <= self.now {
-            self.view.look_at = self.now + self.jittered(self.config.look_around_every);
+        if self.view.look_at <= self.core.now {
+            self.view.look_at = self.core.now + self.core.jittered(self.core.config.look_around_every);
             self.close_idle();
             self.look_around();
             self.thin_out();
             self.announce_where_unknown();
             self.give_up_lost_carries();
         }
-        if self.view.heal_at <= self.now {
+        if self.view.heal_at <= self.core.now {
             let lonely = self.neighbours.near_count() == 0;
-            let every = if lonely { self.config.look_around_every } else { self.config.heal_every };
-            self.view.heal_at = self.now + self.jittered(every);
+            let every = if lonely { self.core.config.look_around_every } else { self.core.config.heal_every };
+            self.view.heal_at = self.core.now + self.core.jittered(every);
             self.heal();
         }
-        if self.view.book_at <= self.now && self.address_book.has_changes() {
-            self.view.book_at = self.now + BOOK_EVERY;
+        if self.view.book_at <= self.core.now && self.address_book.has_changes() {
+            self.view.book_at = self.core.now + BOOK_EVERY;
             let changes = self.address_book.take_changes();
-            changes.into_iter().for_each(|peers| self.outputs.push_back(Output::AddressBook { peers }));
+            changes.into_iter().for_each(|peers| self.core.outputs.push_back(Output::AddressBook { peers }));
         }
     }
 
@@ -94,7 +94,7 @@ impl Node {
         }
         let mut candidates = self.candidates();
         for _ in 0..lacking.min(candidates.len()) {
-            let at = self.below(candidates.len());
+            let at = self.core.below(candidates.len());
             let peer = candidates.swap_remove(at);
             self.seek(peer, Purpose::View);
         }
@@ -104,7 +104,7 @@ impl Node {
         let sought = self.dialing.sought();
         let free =
             |peer: &PeerId| !self.neighbours.is_connected(peer) && !sought.contains(peer) && !self.reaching.seeks(peer);
-        self.address_book.ready(self.now).filter(|peer| *peer != self.id() && free(peer)).collect()
+        self.address_book.ready(self.core.now).filter(|peer| *peer != self.id() && free(peer)).collect()
     }
 
     /// Of the neighbours too many a quarter goes, random ones: so the view changes slowly.
@@ -112,14 +112,15 @@ impl Node {
         let excess = self.neighbours.near_count().saturating_sub(self.neighbours_wanted().1);
         let mut near: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
         for _ in 0..excess.div_ceil(4) {
-            let at = self.below(near.len());
+            let at = self.core.below(near.len());
             let peer = near.swap_remove(at);
             self.part(peer, Closing::Full);
         }
     }
 
     fn close_idle(&mut self) {
-        let before = Time(self.now.0.saturating_sub(u64::try_from(self.config.idle_after.as_micros()).unwrap_or(0)));
+        let before =
+            Time(self.core.now.0.saturating_sub(u64::try_from(self.core.config.idle_after.as_micros()).unwrap_or(0)));
         let idle = self.neighbours.iter().filter(|(_, n)| !n.is_greeted() && n.heard_at.max(n.used_at) < before);
         let idle: Vec<PeerId> = idle.map(|(peer, _)| peer).collect();
         idle.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
@@ -140,7 +141,7 @@ impl Node {
         let mut lost = self.candidates();
         lost.retain(|peer| members.binary_search(peer).is_err());
         if !lost.is_empty() {
-            let peer = lost[self.below(lost.len())];
+            let peer = lost[self.core.below(lost.len())];
             self.seek(peer, Purpose::Heal);
         }
     }

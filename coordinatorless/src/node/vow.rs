@@ -34,14 +34,14 @@ impl Vow {
 impl Node {
     /// The decision under way; at first, after a restart, it knows what was signed before.
     pub(super) fn rounds(&mut self) -> &mut Rounds {
-        let newest = &self.fold.epochs().newest().frontier;
+        let newest = &self.set.fold.epochs().newest().frontier;
         let finality = &mut self.finality;
         finality.rounds.get_or_insert_with(|| {
             let mut rounds = Rounds::new(finality.rules.clone(), finality.me, newest.clone(), finality.signing.clone());
             let known = finality.vowed.iter().filter(|proposal| rounds.introduce(proposal.frontier.clone()));
             finality.proposals.extend(known.map(|proposal| (proposal.frontier.name(), proposal.clone())));
-            let (run, epoch) = (self.fold.run(), rounds.epoch());
-            let said = |(round, ballot, name)| Vote::sign(&self.identity, run, epoch, round, ballot, name);
+            let (run, epoch) = (self.set.fold.run(), rounds.epoch());
+            let said = |(round, ballot, name)| Vote::sign(&self.core.identity, run, epoch, round, ballot, name);
             for vote in rounds.signed().map(said).collect::<Vec<_>>() {
                 rounds.hear(vote);
             }
@@ -53,13 +53,13 @@ impl Node {
     pub(super) fn say_vote(&mut self, ballot: Ballot, name: Hash) {
         let (epoch, round) = (self.rounds().epoch(), self.rounds().round());
         if ballot == Ballot::Commit {
-            self.finality.committed_at = self.now;
+            self.finality.committed_at = self.core.now;
         }
         let signing = self.rounds().signing().clone();
         let names: BTreeSet<Hash> = self.rounds().signed().map(|(_, _, name)| name).collect();
         let proposals = names.iter().filter_map(|name| self.finality.proposals.get(name)).cloned().collect();
-        self.outputs.push_back(Output::Signing { bytes: Vow { signing, proposals }.encode() });
-        let vote = Vote::sign(&self.identity, self.fold.run(), epoch, round, ballot, name);
+        self.core.outputs.push_back(Output::Signing { bytes: Vow { signing, proposals }.encode() });
+        let vote = Vote::sign(&self.core.identity, self.set.fold.run(), epoch, round, ballot, name);
         self.rounds().hear(vote.clone());
         self.pass_on(None, &[vote]);
     }

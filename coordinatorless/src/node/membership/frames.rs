@@ -14,8 +14,12 @@ const CARD: u8 = 1;
 
 impl Node {
     /// Membership alone travels by datagram.
-    pub(in crate::node) fn on_datagram(&mut self, from: PeerId, bytes: &[u8]) {
-        if self.membership.standing != Standing::Member || !self.accept_datagram(&from) {
+    pub(crate) fn on_datagram(&mut self, from: PeerId, bytes: &[u8]) {
+        if self.membership.standing != Standing::Member {
+            return;
+        }
+        self.neighbours.heard(&from, self.core.now);
+        if !self.limits.admit_datagram(&self.core, &from) {
             return;
         }
         let read = match bytes.split_first() {
@@ -41,7 +45,7 @@ impl Node {
         if self.outdated(&frame.header.src) {
             return Ok(());
         }
-        if !self.membership.has_room(self.config.neighbours_max) && !self.membership.knows(&from) {
+        if !self.membership.has_room(self.core.config.neighbours_max) && !self.membership.knows(&from) {
             return Ok(());
         }
         let is_new = !self.membership.knows(&from);
@@ -106,7 +110,7 @@ impl Node {
     }
 
     /// Shows `peer` the newest card of its own that is known here, if one is.
-    pub(in crate::node) fn show_card(&mut self, peer: PeerId) {
+    pub(crate) fn show_card(&mut self, peer: PeerId) {
         if let Some(card) = self.membership.card(&peer).copied() {
             let mut bytes = vec![CARD];
             card.put(&mut bytes);
@@ -160,7 +164,7 @@ impl Node {
             let mut heard = Heard::default();
             self.renew_card(card.incarnation, &mut heard);
             self.follow_up(heard);
-            self.tell(Event::Usurped);
+            self.core.tell(Event::Usurped);
         } else if card.rank() > own.rank() {
             // Its own, from before a restart that did not get a new number.
             let mut heard = Heard::default();

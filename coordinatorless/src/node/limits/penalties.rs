@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 
 use murmur_collectives::PeerId;
 
-use super::Node;
-use crate::{Closing, Event, Time};
+use crate::Time;
 
-/// Peers whose conduct is remembered, at most; those with the least to remember give way.
+/// Peers whose offences are remembered, at most; those with the least to remember give way.
 const PEERS_MAX: usize = 1024;
 
 /// What one offence counts.
@@ -39,15 +38,15 @@ impl Record {
 
 /// What is remembered of peers that offended.
 #[derive(Default, Debug)]
-pub(super) struct Conduct(BTreeMap<PeerId, Record>);
+pub(super) struct Penalties(BTreeMap<PeerId, Record>);
 
-impl Conduct {
+impl Penalties {
     pub(super) fn is_banned(&self, peer: &PeerId, now: Time) -> bool {
         self.0.get(peer).is_some_and(|record| record.banned_until > now)
     }
 
     /// Counts an offence. Says for how long the peer is banned, if it is that.
-    fn offend(&mut self, peer: PeerId, now: Time, offences_max: u32, ban: Duration) -> Option<Duration> {
+    pub(super) fn offend(&mut self, peer: PeerId, now: Time, offences_max: u32, ban: Duration) -> Option<Duration> {
         self.make_room(&peer, now);
         let record = self.0.entry(peer).or_default();
         (record.score, record.counted_at) = (record.score(now) + OFFENCE, now);
@@ -70,20 +69,6 @@ impl Conduct {
     }
 }
 
-impl Node {
-    /// Counts an offence; too many, and the peer is sent away for a while.
-    pub(super) fn strike(&mut self, peer: PeerId, reason: String) {
-        self.tell(Event::BadInput { peer, reason: reason.clone() });
-        if !self.neighbours.is_connected(&peer) {
-            return;
-        }
-        if let Some(lasts) = self.conduct.offend(peer, self.now, self.config.strikes_max, self.config.ban) {
-            self.tell(Event::Banned { peer, lasts, reason });
-            self.send_away(peer, Closing::Misbehaved);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,30 +82,30 @@ mod tests {
 
     #[test]
     fn three_offences_at_once_ban_and_each_ban_is_longer() {
-        let mut conduct = Conduct::default();
-        let mut offend = |seconds| conduct.offend(PEER, at(seconds), 3, BAN);
+        let mut penalties = Penalties::default();
+        let mut offend = |seconds| penalties.offend(PEER, at(seconds), 3, BAN);
         assert_eq!([offend(0), offend(1), offend(2)], [None, None, Some(BAN)]);
         assert_eq!([offend(100), offend(100), offend(100)], [None, None, Some(2 * BAN)]);
-        assert!(conduct.is_banned(&PEER, at(219)));
-        assert!(!conduct.is_banned(&PEER, at(220)));
+        assert!(penalties.is_banned(&PEER, at(219)));
+        assert!(!penalties.is_banned(&PEER, at(220)));
     }
 
     #[test]
     fn an_offence_now_and_then_is_forgiven() {
-        let mut conduct = Conduct::default();
-        assert!((0..100).all(|n| conduct.offend(PEER, at(n * 120), 3, BAN).is_none()));
+        let mut penalties = Penalties::default();
+        assert!((0..100).all(|n| penalties.offend(PEER, at(n * 120), 3, BAN).is_none()));
     }
 
     #[test]
     fn a_crowd_of_offenders_is_not_remembered_without_end() {
-        let mut conduct = Conduct::default();
-        assert_eq!((0..3).filter_map(|_| conduct.offend(PEER, at(0), 3, BAN)).count(), 1);
+        let mut penalties = Penalties::default();
+        assert_eq!((0..3).filter_map(|_| penalties.offend(PEER, at(0), 3, BAN)).count(), 1);
         for n in 0..5000u32 {
             let mut id = [9; 32];
             id[..4].copy_from_slice(&n.to_be_bytes());
-            conduct.offend(PeerId(id), at(1), 3, BAN);
+            penalties.offend(PeerId(id), at(1), 3, BAN);
         }
-        assert_eq!(conduct.0.len(), PEERS_MAX);
-        assert!(conduct.is_banned(&PEER, at(30)), "the banned are remembered before those with one offence");
+        assert_eq!(penalties.0.len(), PEERS_MAX);
+        assert!(penalties.is_banned(&PEER, at(30)), "the banned are remembered before those with one offence");
     }
 }
