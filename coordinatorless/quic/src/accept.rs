@@ -10,12 +10,14 @@ use rustls::AlertDescription;
 use tokio::time::timeout;
 
 use crate::{
-    connection::{self, Link, Turn},
+    candidate::Candidate,
+    connection::{self, Turn},
     error::{CloseReason, Refusal, brief},
     event::TransportEvent,
-    registry::{Admission, Candidate, Place},
+    link::Link,
+    registry::{Admission, Place},
+    shared::Shared,
     tls::alert,
-    transport::Shared,
 };
 
 /// Accepts until the endpoint is closed.

@@ -1,88 +1,19 @@
 //! One connection of a pair, from welcome to farewell.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
-};
+use std::{net::SocketAddr, sync::Arc};
 
-use murmur_collectives::PeerId;
-use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::{
     datagram,
     error::{CloseReason, Disconnect},
     event::TransportEvent,
-    flag::Flag,
-    inbound, outbound,
-    queue::SendQueue,
-    registry::{Candidate, Place},
-    transport::Shared,
+    inbound,
+    link::Link,
+    outbound,
+    registry::Place,
+    shared::Shared,
 };
-
-/// A connection, its queue, and what others must know to take turns with it.
-pub(crate) struct Link {
-    pub(crate) peer: PeerId,
-    pub(crate) connection: quinn::Connection,
-    pub(crate) certificate: CertificateDer<'static>,
-    pub(crate) dialed: bool,
-    /// Who passes its packets on, if they do not go straight.
-    pub(crate) relay: Option<PeerId>,
-    pub(crate) since: Instant,
-    pub(crate) queue: Arc<SendQueue>,
-    /// It lost the tie-break: nothing new is sent, its end is not reported.
-    pub(crate) retired: Flag,
-    /// `Connected` has been given to the caller, for this connection or one that it takes over from.
-    announced: Flag,
-    /// All its events have been given to the caller.
-    pub(crate) ended: Flag,
-    /// Connections of the same pair that still bring messages, or end, before this one does.
-    /// Guarded by the registry: see [`Registry::take_elders`](crate::registry::Registry::take_elders).
-    elders: Mutex<Vec<Arc<Link>>>,
-    closed_for: OnceLock<CloseReason>,
-}
-
-impl Link {
-    pub(crate) fn new(candidate: Candidate, queue: Arc<SendQueue>) -> Self {
-        let Candidate { peer, connection, certificate, dialed, relay } = candidate;
-        Self {
-            peer,
-            connection,
-            certificate,
-            dialed,
-            relay,
-            since: Instant::now(),
-            queue,
-            retired: Flag::new(),
-            announced: Flag::new(),
-            ended: Flag::new(),
-            elders: Mutex::default(),
-            closed_for: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn elders(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
-        self.elders.lock().expect("no code panics while it holds the elders")
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.connection.close_reason().is_none()
-    }
-
-    /// Ends the connection and tells the peer why. The first reason given counts.
-    pub(crate) fn close(&self, reason: CloseReason) {
-        if self.closed_for.set(reason).is_ok() {
-            self.connection.close(reason.code(), b"");
-        }
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link({:?}, {})", self.peer, self.connection.remote_address())
-    }
-}
 
 /// How a connection takes its turn.
 #[derive(Clone, Debug)]
@@ -109,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>, link: Arc<Link>, turn: Turn, addr: 
     if writing.await.is_err() {
         tracing::error!(peer = ?link.peer, "the writer of a connection failed");
     }
-    end(&shared, &link, Disconnect::new(&ending, link.closed_for.get().copied())).await;
+    end(&shared, &link, Disconnect::new(&ending, link.closed_for())).await;
     drop(place);
 }
 

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::{
     bucket::Bucket,
-    connection::Link,
     error::SendError,
+    link::Link,
     relay::{self, Frame, Halves},
-    transport::Shared,
+    shared::Shared,
 };
 
 /// The longest datagram of the caller's, in bytes: fits the shortest path that QUIC allows.

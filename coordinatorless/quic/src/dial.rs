@@ -9,12 +9,13 @@ use tokio::time::timeout;
 
 use crate::{
     accept::plain,
+    candidate::Candidate,
     connection::{self, Turn},
     error::{CloseReason, DialError, brief},
     event::TransportEvent,
-    registry::{Admission, Candidate, Registry},
+    registry::{Admission, Registry},
+    shared::Shared,
     tls::alert,
-    transport::Shared,
     verifier::DialVerifier,
 };
 

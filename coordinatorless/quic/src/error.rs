@@ -58,7 +58,7 @@ pub enum SendError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DialError {
     /// The other side does not speak our protocol version.
-    #[error("the peer does not speak {}", crate::tls::ALPN)]
+    #[error("the peer does not speak {}", crate::alpn::ALPN)]
     Version,
     /// The address is our own.
     #[error("the address leads to this peer itself")]
@@ -110,7 +110,7 @@ pub enum DialError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// It offered no protocol version that we speak.
-    #[error("it does not speak {}", crate::tls::ALPN)]
+    #[error("it does not speak {}", crate::alpn::ALPN)]
     Version,
     /// It showed no certificate.
     #[error("it showed no certificate")]

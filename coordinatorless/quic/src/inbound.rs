@@ -12,9 +12,9 @@ use tokio::{
 
 use crate::{
     config::{LARGE_MESSAGES, SMALL_MESSAGE_BYTES, STREAMS_MAX},
-    connection::Link,
     error::CloseReason,
-    transport::Shared,
+    link::Link,
+    shared::Shared,
 };
 
 /// Tells a sender that its message took too long.

@@ -27,7 +27,9 @@
 //! handshakes, streams and bytes per connection. What it sends is given on as bytes, unread.
 
 mod accept;
+mod alpn;
 mod bucket;
+mod candidate;
 mod certificate;
 mod config;
 mod connection;
@@ -38,6 +40,7 @@ mod error;
 mod event;
 mod flag;
 mod inbound;
+mod link;
 mod outbound;
 mod own_address;
 mod path;
@@ -45,12 +48,16 @@ mod port_map;
 mod queue;
 mod registry;
 mod relay;
+mod route;
+mod shared;
 mod socket;
+mod switchboard;
 mod tls;
 mod traffic;
 mod transport;
 mod verifier;
 
+pub use alpn::ALPN;
 pub use config::TransportConfig;
 pub use datagram::DATAGRAM_BYTES_MAX;
 pub use driver::{Host, Request, drive};
@@ -59,6 +66,5 @@ pub use event::{Events, TransportEvent};
 pub use own_address::{OwnAddresses, local_addresses, outward};
 pub use port_map::{PortMapError, PortMapNews, PortMapping};
 pub use queue::Priority;
-pub use tls::ALPN;
 pub use traffic::Traffic;
 pub use transport::Transport;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::{select, task::JoinSet};
 
-use crate::{connection::Link, queue::Departure, transport::Shared};
+use crate::{link::Link, queue::Departure, shared::Shared};
 
 /// Sends what is queued for `link` until it is retired or closed. Each message is a task of its own, so that a stalled
 /// one delays no other; the queue bounds their number.

@@ -1,6 +1,6 @@
 //! Where this peer is: what only its own machine and its router know.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use murmur_coordinatorless::Input;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -8,6 +8,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{
     driver::Request,
     port_map::{PortMapNews, PortMapping},
+    route::source_towards,
 };
 
 /// Addresses nobody has, one of each version of IP, that the default route leads to (RFC 5737, RFC 3849).
@@ -108,36 +109,11 @@ pub fn outward(any: IpAddr) -> Option<IpAddr> {
     source_towards(SocketAddr::new(there, 9))
 }
 
-/// The own address that packets to `there` come from. Nothing is sent.
-pub(crate) fn source_towards(there: SocketAddr) -> Option<IpAddr> {
-    let any = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(there).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
-}
-
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
-}
-
-/// The router that the default route leads to, where the system says it in a file: on Linux.
-pub(crate) fn default_router() -> Option<Ipv4Addr> {
-    router_in(&std::fs::read_to_string("/proc/net/route").ok()?)
-}
-
-/// The gateway of the default route with the smallest metric.
-fn router_in(table: &str) -> Option<Ipv4Addr> {
-    let routes = table.lines().skip(1).filter_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (&destination, &gateway, &metric) = (fields.get(1)?, fields.get(2)?, fields.get(6)?);
-        let (number, metric) = (u32::from_str_radix(gateway, 16).ok()?, metric.parse::<u32>().ok()?);
-        // The kernel prints what is in memory, in network order, as if it were a number of the machine.
-        (destination == "00000000" && number != 0).then(|| (metric, Ipv4Addr::from(number.to_ne_bytes())))
-    });
-    routes.min().map(|(_, gateway)| gateway)
 }
 
 #[cfg(test)]
@@ -181,18 +157,5 @@ mod tests {
         }
         let anywhere = local_addresses(([0, 0, 0, 0], 4500).into());
         assert!(anywhere.len() <= 1 && anywhere.iter().all(|address| address.port() == 4500 && address.is_ipv4()));
-    }
-
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn the_router_is_the_default_route_s_with_the_smallest_metric() {
-        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
-            wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\n\
-            eth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\n\
-            eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n\
-            nonsense\n";
-        assert_eq!(router_in(table), Some(Ipv4Addr::new(10, 0, 0, 1)));
-        assert_eq!(router_in("Iface\n"), None);
-        assert_eq!(router_in(""), None);
     }
 }

@@ -25,9 +25,9 @@ use murmur_collectives::PeerId;
 use rustls::pki_types::CertificateDer;
 
 use crate::{
-    certificate::peer_id_of,
-    connection::Link,
+    candidate::Candidate,
     error::{DialError, Refusal},
+    link::Link,
 };
 
 /// All connections of a transport, and all dials under way.
@@ -62,33 +62,6 @@ pub(crate) enum Admission {
     Loses(Arc<Link>, Arc<Link>),
     /// The transport takes no more connections.
     Stopping,
-}
-
-/// What is known of a connection that passed its handshake.
-pub(crate) struct Candidate {
-    pub(crate) peer: PeerId,
-    pub(crate) connection: quinn::Connection,
-    pub(crate) certificate: CertificateDer<'static>,
-    pub(crate) dialed: bool,
-    pub(crate) relay: Option<PeerId>,
-}
-
-impl Candidate {
-    /// Reads who is at the other end of `connection`.
-    ///
-    /// # Errors
-    ///
-    /// The certificate is not a peer's; the handshake has checked it, so this does not happen.
-    pub(crate) fn new(
-        connection: quinn::Connection,
-        dialed: bool,
-        relay: Option<PeerId>,
-    ) -> Result<Self, rustls::Error> {
-        let shown = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let certificate =
-            shown.and_then(|chain| chain.first().cloned()).ok_or(rustls::Error::NoCertificatesPresented)?;
-        Ok(Self { peer: peer_id_of(&certificate)?, connection, certificate, dialed, relay })
-    }
 }
 
 /// How a newcomer relates to the connection that is there.

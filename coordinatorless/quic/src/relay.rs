@@ -9,26 +9,19 @@
 //! The relay keeps nothing per session but when it was last used. It passes on only between peers it has straight connections
 //! to, within its limits; all else is dropped and counted, and nobody is told.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Weak};
 
 use bytes::Bytes;
 use murmur_collectives::PeerId;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{bucket::Bucket, connection::Link, path::Packet, transport::Shared};
+use crate::{link::Link, path::Packet, shared::Shared};
 
 /// Bytes of a frame before its packet.
 const HEADER_BYTES: usize = 36;
 
 /// Room in a connection's datagram buffer that relayed packets leave to membership.
 const RESERVE_BYTES: usize = 16 * 1024;
-
-/// A session that was silent for so long gives up its place: three keep-alive intervals and then some.
-const SESSION_IDLE: Duration = Duration::from_secs(15);
 
 /// Peers from whom the first half of a packet may be waiting for its second.
 const HALVES_MAX: usize = 16;
@@ -169,36 +162,6 @@ fn hand_over(link: &Link, frame: &Frame) -> bool {
         && link.connection.send_datagram(wire).is_ok()
 }
 
-/// Who talks to whom through this peer, and how much more they may.
-#[derive(Debug)]
-pub(crate) struct Switchboard {
-    sessions_max: usize,
-    state: Mutex<(BTreeMap<[PeerId; 2], Instant>, Bucket)>,
-}
-
-impl Switchboard {
-    pub(crate) fn new(sessions_max: usize, bytes_per_s_max: u64) -> Self {
-        let bucket = Bucket::new(bytes_per_s_max, bytes_per_s_max, Instant::now());
-        Self { sessions_max, state: Mutex::new((BTreeMap::new(), bucket)) }
-    }
-
-    /// Whether `bytes` may go from one to the other now; if so they are counted.
-    fn allows(&self, from: PeerId, to: PeerId, bytes: u64, now: Instant) -> bool {
-        let pair = [from.min(to), from.max(to)];
-        let mut state = self.state.lock().expect("no code panics while it holds the switchboard");
-        let (sessions, bucket) = &mut *state;
-        if !sessions.contains_key(&pair) && sessions.len() >= self.sessions_max {
-            sessions.retain(|_, used| now.saturating_duration_since(*used) < SESSION_IDLE);
-        }
-        let place = sessions.contains_key(&pair) || sessions.len() < self.sessions_max;
-        let allowed = place && bucket.take(bytes, now);
-        if allowed {
-            sessions.insert(pair, now);
-        }
-        allowed
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -250,20 +213,5 @@ mod tests {
             bent[at] = value;
             assert!(Frame::read(&bent.into()).is_none(), "byte {at} = {value}");
         }
-    }
-
-    #[test]
-    fn sessions_and_bytes_are_limited_and_an_idle_session_gives_up_its_place() {
-        let start = Instant::now();
-        let board = Switchboard::new(1, 100);
-        assert!(board.allows(peer(1), peer(2), 60, start));
-        assert!(board.allows(peer(2), peer(1), 40, start), "both ways are one session");
-        assert!(!board.allows(peer(1), peer(2), 1, start), "the bytes of this second are spent");
-        assert!(!board.allows(peer(1), peer(3), 1, start + SESSION_IDLE / 2), "no second session");
-        assert!(board.allows(peer(1), peer(3), 1, start + SESSION_IDLE));
-        assert!(
-            !Switchboard::new(0, u64::MAX).allows(peer(1), peer(2), 0, start),
-            "who does not volunteer passes nothing"
-        );
     }
 }

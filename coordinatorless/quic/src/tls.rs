@@ -20,14 +20,12 @@ use rustls::{
 };
 
 use crate::{
+    alpn::ALPN,
     certificate::Credentials,
     config::TransportConfig,
     error::BindError,
     verifier::{AcceptVerifier, Possession},
 };
-
-/// The protocol and its version, negotiated in the handshake (RFC 7301). Peers of different versions do not connect.
-pub const ALPN: &str = "murmur/5";
 
 /// Handshakes that wait, unread, for the accept loop; and bytes kept for each and for all of them.
 const INCOMING_MAX: usize = 256;

@@ -16,48 +16,17 @@ use crate::{
     config::TransportConfig,
     datagram, dial,
     error::{BindError, CloseReason, SendError},
-    event::{self, EventSender, Events},
+    event::{self, Events},
     path::{PathSocket, Paths},
-    queue::{Priority, Pushed, SendQueue},
-    registry::{Admission, Candidate, Registry},
-    relay::{self, Switchboard},
+    queue::{Priority, Pushed},
+    registry::Registry,
+    relay,
+    shared::Shared,
     socket::{self, CountingSocket},
+    switchboard::Switchboard,
     tls::Tls,
     traffic::{Counters, Traffic},
 };
-
-/// What all tasks of a transport share.
-pub(crate) struct Shared {
-    pub(crate) config: TransportConfig,
-    pub(crate) tls: Tls,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) events: EventSender,
-    pub(crate) endpoint: Endpoint,
-    /// Ways through relays, and their stand-in addresses.
-    pub(crate) paths: Arc<Paths>,
-    /// What this peer passes on for others.
-    pub(crate) switchboard: Switchboard,
-    pub(crate) accepting_relayed: Arc<quinn::ServerConfig>,
-    runtime: Handle,
-    addr: SocketAddr,
-}
-
-impl Shared {
-    /// Enters a connection that passed its handshake into the registry. One that it replaces is closed.
-    pub(crate) fn admit(&self, candidate: Candidate) -> Admission {
-        let connection = candidate.connection.clone();
-        let queue = || SendQueue::new(self.config.send_queue_bytes_max, self.config.send_queue_messages_max);
-        let admission = self.registry.admit(candidate, queue);
-        if let Admission::Replaces(_, elder) = &admission {
-            elder.close(CloseReason::Replaced);
-        }
-        if let Admission::Stopping = &admission {
-            connection.close(CloseReason::Leaving.code(), b"");
-        }
-        admission
-    }
-}
 
 /// One UDP socket, the connections to other peers over it, and messages over those. A cheap handle: clone it freely.
 /// When the last one is dropped all connections are closed at once; [`shutdown`](Self::shutdown) is kinder.

@@ -12,7 +12,7 @@ use igd_next::{
     aio::{Gateway, tokio::Tokio},
 };
 
-use crate::own_address::{default_router, source_towards};
+use crate::route::{default_router, source_towards};
 
 /// How a router lists the mapping for its owner.
 const DESCRIPTION: &str = "murmur";

@@ -1,0 +1,80 @@
+//! One connection of a pair, as the tasks that serve it share it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+};
+
+use murmur_collectives::PeerId;
+use rustls::pki_types::CertificateDer;
+use tokio::time::Instant;
+
+use crate::{candidate::Candidate, error::CloseReason, flag::Flag, queue::SendQueue};
+
+/// A connection, its queue, and what others must know to take turns with it.
+pub(crate) struct Link {
+    pub(crate) peer: PeerId,
+    pub(crate) connection: quinn::Connection,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) dialed: bool,
+    /// Who passes its packets on, if they do not go straight.
+    pub(crate) relay: Option<PeerId>,
+    pub(crate) since: Instant,
+    pub(crate) queue: Arc<SendQueue>,
+    /// It lost the tie-break: nothing new is sent, its end is not reported.
+    pub(crate) retired: Flag,
+    /// `Connected` has been given to the caller, for this connection or one that it takes over from.
+    pub(crate) announced: Flag,
+    /// All its events have been given to the caller.
+    pub(crate) ended: Flag,
+    /// Connections of the same pair that still bring messages, or end, before this one does.
+    /// Guarded by the registry: see [`Registry::take_elders`](crate::registry::Registry::take_elders).
+    elders: Mutex<Vec<Arc<Link>>>,
+    closed_for: OnceLock<CloseReason>,
+}
+
+impl Link {
+    pub(crate) fn new(candidate: Candidate, queue: Arc<SendQueue>) -> Self {
+        let Candidate { peer, connection, certificate, dialed, relay } = candidate;
+        Self {
+            peer,
+            connection,
+            certificate,
+            dialed,
+            relay,
+            since: Instant::now(),
+            queue,
+            retired: Flag::new(),
+            announced: Flag::new(),
+            ended: Flag::new(),
+            elders: Mutex::default(),
+            closed_for: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn elders(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
+        self.elders.lock().expect("no code panics while it holds the elders")
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// Ends the connection and tells the peer why. The first reason given counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        if self.closed_for.set(reason).is_ok() {
+            self.connection.close(reason.code(), b"");
+        }
+    }
+
+    /// The first reason given to [`close`](Self::close), if any was.
+    pub(crate) fn closed_for(&self) -> Option<CloseReason> {
+        self.closed_for.get().copied()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({:?}, {})", self.peer, self.connection.remote_address())
+    }
+}
