@@ -1,6 +1,7 @@
 //! Habits of the source files that no lint can see, each with the reason it is kept.
 
 use crate::architecture::LAYERS;
+use crate::circle;
 use crate::tree::Tree;
 
 /// More lines than this in one file mean more than one idea.
@@ -9,6 +10,9 @@ pub const LINES_MAX: usize = 450;
 /// The top-level folders, all of them and no others.
 pub const FOLDERS: [&str; 7] =
     ["ci", "collectives", "coordinatorless", "experiments", "kernels", "trainer", "verification"];
+
+/// Folders whose files import each other without a circle. A crate that has none may join them.
+pub const WITHOUT_CIRCLES: [&str; 1] = ["coordinatorless/quic/src"];
 
 /// Every way in which `tree` breaks the habits, each a sentence that starts with the place; empty if it keeps them.
 #[must_use]
@@ -20,6 +24,7 @@ pub fn violations(tree: &Tree) -> Vec<String> {
     for (path, text) in &tree.sources {
         source(path, text, &mut found);
     }
+    found.extend(WITHOUT_CIRCLES.iter().filter_map(|folder| circle::violation(&tree.sources, folder)));
     found
 }
 
@@ -143,6 +148,7 @@ mod tests {
             tree.lint_settings.insert(settings_path(layer.folder), CORE.to_owned());
         }
         tree.sources.insert("kernels/src/lib.rs".to_owned(), "//! Arithmetic.\n".to_owned());
+        tree.sources.extend(WITHOUT_CIRCLES.map(|folder| (format!("{folder}/a.rs"), "//! A.\n".to_owned())));
         tree
     }
 
@@ -180,6 +186,18 @@ mod tests {
         for name in ["rust-toolchain", "rust-toolchain.toml"] {
             assert_eq!(found(|tree| tree.files.extend([name.to_owned()])).len(), 1);
         }
+    }
+
+    #[test]
+    fn a_circle_of_imports_is_refused_where_none_may_be() {
+        let [folder, ..] = WITHOUT_CIRCLES;
+        let circle = |tree: &mut Tree| {
+            for (name, other) in [("a", "b"), ("b", "a")] {
+                tree.sources.insert(format!("{folder}/{name}.rs"), format!("//! One.\nuse crate::{other};\n"));
+            }
+        };
+        assert_eq!(found(circle).len(), 1);
+        assert!(found(circle)[0].starts_with(folder));
     }
 
     #[test]
