@@ -6,17 +6,15 @@
 //! - [`Node::poll_timeout`] says when [`Node::handle_timeout`] is due; it may change after every call above.
 //! - Time never goes backwards. The same inputs at the same times give the same outputs, bit for bit.
 
-mod address_book;
 mod anti_entropy;
 mod audits;
 mod blobs;
-mod candidates;
 mod catch_up;
 mod certificates;
 mod chain;
+mod connectivity;
 mod contents;
 mod context;
-mod dialing;
 mod eviction;
 mod finals;
 mod finish;
@@ -25,40 +23,33 @@ mod frontier;
 mod gossip;
 mod limits;
 mod membership;
-mod neighbours;
 mod overdue;
-mod pace;
 mod pending;
 mod pull;
-mod quest;
-mod reach;
 mod set;
 mod solitude;
 mod staging;
 mod turns;
-mod view;
 mod vow;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{Closing, Config, Event, Fetched, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
+pub use connectivity::{Mapping, MemberState, NeighbourView};
 pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
-pub use neighbours::{MemberState, NeighbourView};
-pub use reach::Mapping;
 use {
-    address_book::AddressBook, context::Core, dialing::Dialing, eviction::Evictions, limits::Limits,
-    membership::Membership, reach::Reaching, set::Set, solitude::Solitude, view::View,
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality, gossip::Gossip,
 };
 use {
-    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
-    gossip::Gossip, neighbours::Neighbours,
+    connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership, set::Set,
+    solitude::Solitude,
 };
 
 /// What a peer brings into a run.
@@ -114,14 +105,10 @@ pub struct Node {
     set: Set,
     roots_compared: (u64, u64),
     membership: Membership,
-    neighbours: Neighbours,
-    address_book: AddressBook,
-    dialing: Dialing,
-    view: View,
+    connectivity: Connectivity,
     limits: Limits,
     solitude: Solitude,
     evictions: Evictions,
-    reaching: Reaching,
     gossip: Gossip,
     blobs: Blobs,
     finals: Finals,
@@ -146,14 +133,10 @@ impl Node {
             set: Set::new(Fold::new(run, rules, genesis)),
             roots_compared: (0, 0),
             membership,
-            neighbours: Neighbours::default(),
-            address_book: AddressBook::restore(&address_book),
-            dialing: Dialing::default(),
-            view: View::default(),
+            connectivity: Connectivity::new(&address_book),
             limits: Limits::default(),
             solitude,
             evictions: Evictions::default(),
-            reaching: Reaching::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
             finals: Finals::default(),
@@ -181,16 +164,22 @@ impl Node {
         match input {
             Input::Author(draft) => self.author_update(*draft),
             Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
-            Input::Datagram { from, bytes } => return self.on_datagram(from, &bytes),
-            Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
-            Input::Disconnected { peer } => self.on_disconnected(peer),
+            Input::Datagram { from, bytes } => {
+                return self.member(|membership, cx| membership.on_datagram(cx, from, &bytes));
+            }
+            Input::DialFailed { address, retry } => {
+                self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, retry));
+            }
+            Input::Disconnected { peer } => self.connect(|connectivity, cx| connectivity.on_disconnected(cx, peer)),
             Input::Finish { patience } => self.begin_finish(patience),
-            Input::Introduce { address } => self.on_introduced(address),
+            Input::Introduce { address } => self.connect(|connectivity, cx| connectivity.on_introduced(cx, address)),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
             Input::Leave => self.leave(),
-            Input::Moved { peer, address } => self.on_moved(peer, address),
+            Input::Moved { peer, address } => self.connect(|connectivity, cx| connectivity.on_moved(cx, peer, address)),
             Input::Message { from, bytes } => self.on_message(from, &bytes),
-            Input::OwnAddresses { addresses } => self.on_own_addresses(addresses),
+            Input::OwnAddresses { addresses } => {
+                self.connect(|connectivity, cx| connectivity.on_own_addresses(cx, addresses));
+            }
             Input::Twin { address } => self.on_twin(address),
             Input::Unjudged { update } => self.on_unjudged(update),
         }
@@ -203,12 +192,13 @@ impl Node {
         if self.membership.is_second() {
             return;
         }
-        self.membership_due();
+        self.member(|membership, cx| membership.membership_due(cx));
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.core.now) {
             self.solitude_due();
-            self.dials_due();
-            self.quests_due();
-            self.view_due();
+            self.connect(|connectivity, cx| connectivity.dials_due(cx));
+            self.connect(|connectivity, cx| connectivity.traversals_due(cx));
+            self.look_due();
+            self.connect(|connectivity, cx| connectivity.view_due(cx));
             self.hearings_due();
             self.requests_waiting_due();
             self.requests_due();
@@ -233,12 +223,10 @@ impl Node {
     /// The same without membership, whose many timers concern nothing else.
     fn poll_timeout_of_the_rest(&self) -> Option<Time> {
         let due = [
-            self.dialing.next_deadline(self.core.config.dials_at_once),
-            Some(self.view.next_deadline(self.address_book.has_changes())),
-            self.next_solitude(),
+            self.connectivity.next_deadline(&self.core),
+            self.solitude.next_deadline(&self.core),
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
-            self.reaching.next_deadline(),
             self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             self.finals.next_deadline(),
@@ -278,7 +266,7 @@ impl Node {
 
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
-        self.check_own_eviction();
+        self.evictions.check_own(&mut self.core, &self.set);
         self.pull();
         self.check_caught_up();
         self.check_final();
@@ -286,7 +274,7 @@ impl Node {
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
-        self.neighbours.heard(&from, self.core.now);
+        self.connectivity.neighbours_mut().heard(&from, self.core.now);
         if !self.limits.admit_message(&self.core, &from, bytes.len()) {
             return;
         }
@@ -300,7 +288,9 @@ impl Node {
         match message {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
-            Message::Candidates { addresses } => self.on_candidates(from, &addresses),
+            Message::Candidates { addresses } => {
+                self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
+            }
             Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
@@ -309,10 +299,12 @@ impl Node {
             Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
-            Message::Meet { peer } => self.on_meet(from, peer),
-            Message::Observed { address, relay } => self.on_observed(from, address, relay),
-            Message::Punch { peer } => self.on_punch(peer),
-            Message::Peers { peers } => self.on_peers(from, &peers),
+            Message::Meet { peer } => self.connect(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
+            Message::Observed { address, relay } => {
+                self.connect(|connectivity, cx| connectivity.on_observed(cx, from, address, relay));
+            }
+            Message::Punch { peer } => self.connect(|connectivity, cx| connectivity.on_punch(cx, peer)),
+            Message::Peers { peers } => self.connect(|connectivity, cx| connectivity.on_peers(cx, from, &peers)),
             Message::Votes { votes } => self.on_votes(from, &votes),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }
@@ -377,8 +369,176 @@ impl Node {
     }
 
     fn leave(&mut self) {
-        self.leave_swarm();
+        self.member(|membership, cx| membership.leave_swarm(cx));
         self.say_goodbye();
+    }
+
+    fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
+        let purpose = match self.connect(|connectivity, cx| connectivity.admit(cx, peer, address)) {
+            Ok(purpose) => purpose,
+            Err(reason) => return self.core.outputs.push_back(Output::Close { peer, reason }),
+        };
+        if self.connectivity.neighbours().is_connected(&peer) {
+            self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
+        }
+        self.solitude.connected(peer, self.core.now);
+        self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
+        self.member(|membership, cx| membership.show_card(cx, peer));
+        if self.set.fold.is_evicted(&peer) {
+            return self.give_hearing(peer);
+        }
+        if self.connect(|connectivity, cx| connectivity.invites(cx, peer, purpose)) {
+            self.send_digest(peer, true);
+        }
+        self.connect(|connectivity, cx| connectivity.welcome(cx, peer));
+        self.member(|membership, cx| membership.announce_self(cx, peer));
+        self.on_reached(peer);
+    }
+
+    fn on_goodbye(&mut self, from: PeerId) {
+        self.connect(|connectivity, cx| connectivity.on_goodbye(cx, from));
+        self.member(|membership, cx| membership.member_left(cx, from));
+        self.core.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
+    }
+
+    /// Looks after the neighbourhood, and after what was asked of peers that are no longer sought.
+    fn look_due(&mut self) {
+        if !self.connectivity.is_look_due(&mut self.core) {
+            return;
+        }
+        self.connect(|connectivity, cx| connectivity.close_idle(cx));
+        self.connect(|connectivity, cx| connectivity.look_around(cx));
+        self.connect(|connectivity, cx| connectivity.thin_out(cx));
+        // The first announcement to a neighbour may have been lost.
+        let near: Vec<PeerId> = self.network().near().collect();
+        near.into_iter().for_each(|peer| self.member(|membership, cx| membership.announce_self(cx, peer)));
+        self.give_up_lost_carries();
+    }
+
+    fn solitude_due(&mut self) {
+        for peer in self.solitude.due(&self.core) {
+            self.member(|membership, cx| membership.announce_to(cx, peer));
+        }
+    }
+
+    /// A living process with the same identity is at `address`. One that is not sure to be alone yet has only just started,
+    /// and stops; one that is will be told in time that the other stopped, or who of the two it is.
+    fn on_twin(&mut self, address: SocketAddr) {
+        self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, false));
+        if !self.solitude.is_sure() && !self.membership.is_second() {
+            self.membership.stop_as_second();
+            self.stop_as_second();
+        }
+    }
+
+    /// An earlier process with the same identity is alive: this one stops, and leaves all connections to that one. It says no
+    /// goodbye, as that would be taken for the other's.
+    pub(crate) fn stop_as_second(&mut self) {
+        self.core.tell(Event::IdentityInUse);
+        self.connect(|connectivity, cx| connectivity.stop(cx));
+    }
+
+    /// Whatever still happens to a second process: it takes part in nothing.
+    fn decline(&mut self, input: &Input) {
+        if let Input::Connected { peer, .. } = input {
+            self.core.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
+        }
+    }
+
+    /// Updates of `peer` have become void.
+    fn on_evicted(&mut self, peer: PeerId) {
+        self.forget_audits_of(peer);
+        let Some(why) = self.set.fold.voided(&peer).filter(|_| peer != self.id()) else { return };
+        self.core.tell(Event::Evicted { peer, why });
+        self.give_hearing(peer);
+    }
+
+    /// Tells an evicted peer, if it is connected, what this one holds; or ends the connection if it had its hearing.
+    fn give_hearing(&mut self, peer: PeerId) {
+        self.connectivity.part_for_good(&peer);
+        if !self.connectivity.neighbours().is_connected(&peer) {
+            return;
+        }
+        if !self.evictions.admits(peer, self.core.now) {
+            return self.send_away(peer, Closing::Evicted);
+        }
+        self.connectivity.set_evicted(&mut self.core, peer);
+        self.route();
+        self.send_digest(peer, false);
+    }
+
+    fn hearings_due(&mut self) {
+        for peer in self.evictions.end(self.core.now) {
+            self.send_away(peer, Closing::Evicted);
+        }
+    }
+
+    /// What an evicted peer says: it may ask, and nothing else.
+    fn hear_out(&mut self, from: PeerId, message: Message) {
+        match message {
+            Message::Digest(digest) => {
+                if let Some(neighbour) = self.connectivity.neighbours_mut().entry(&from).filter(|_| digest.lost) {
+                    neighbour.told = None;
+                }
+                if digest.reply {
+                    self.send_digest(from, false);
+                }
+            }
+            Message::Goodbye => self.on_goodbye(from),
+            request @ (Message::Want(_)
+            | Message::WantCertificates { .. }
+            | Message::WantChunkList { .. }
+            | Message::WantChunks { .. }
+            | Message::WantFrontier { .. }
+            | Message::WantManifest { .. }) => self.serve(from, request),
+            Message::Absent { .. }
+            | Message::Announce { .. }
+            | Message::Candidates { .. }
+            | Message::Certificates { .. }
+            | Message::Chunk { .. }
+            | Message::ChunkList { .. }
+            | Message::Entries { .. }
+            | Message::Frontier(_)
+            | Message::Manifest { .. }
+            | Message::Meet { .. }
+            | Message::Observed { .. }
+            | Message::Peers { .. }
+            | Message::Punch { .. }
+            | Message::Votes { .. } => {}
+        }
+    }
+
+    /// Members of the swarm that are up, this peer not counted.
+    pub fn members(&self) -> Vec<Member> {
+        let mut members: Vec<Member> = self.membership.members().collect();
+        members.sort_by_key(|member| member.peer);
+        members
+    }
+
+    /// How many members are up, this peer not counted.
+    pub fn member_count(&self) -> usize {
+        self.membership.count()
+    }
+
+    /// Peers connected now, ascending, with what is known of each.
+    pub fn neighbour_list(&self) -> Vec<NeighbourView> {
+        let members = self.members();
+        let state = |peer: &PeerId| match members.binary_search_by_key(peer, |member| member.peer) {
+            Ok(at) if members[at].suspected => MemberState::Suspected,
+            Ok(_) => MemberState::Alive,
+            Err(_) => MemberState::Unknown,
+        };
+        self.connectivity.views(state)
+    }
+
+    /// How the packets of the connection to `peer` travel, if there is one.
+    pub fn reach_of(&self, peer: &PeerId) -> Option<Reach> {
+        self.connectivity.reach_of(peer)
+    }
+
+    /// How others see this peer's address.
+    pub fn mapping(&self) -> Mapping {
+        self.connectivity.mapping()
     }
 
     fn on_want_manifest(&mut self, from: PeerId, run: Hash) {

@@ -35,7 +35,8 @@ impl Node {
         let every = if hurry { self.core.config.finish_every } else { self.core.config.anti_entropy_every };
         self.gossip.anti_entropy_at = self.core.now + self.core.jittered(every);
         self.retry_all_pending();
-        let peers: Vec<PeerId> = self.neighbours.iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
+        let peers: Vec<PeerId> =
+            self.connectivity.neighbours().iter().filter(|(_, n)| n.is_near()).map(|(peer, _)| peer).collect();
         if self.finish.is_begun() {
             peers.into_iter().for_each(|peer| self.send_digest(peer, false));
         } else if !peers.is_empty() {
@@ -100,7 +101,7 @@ impl Node {
 
     /// The number of the next digest to `to`, and what the one before told of the set.
     fn number_digest(&mut self, to: &PeerId, tells: Option<Arc<VersionVector>>) -> (u32, Option<Arc<VersionVector>>) {
-        let Some(neighbour) = self.neighbours.entry(to) else { return (1, None) };
+        let Some(neighbour) = self.connectivity.neighbours_mut().entry(to) else { return (1, None) };
         neighbour.said = neighbour.said.saturating_add(1);
         (neighbour.said, core::mem::replace(&mut neighbour.told, tells))
     }
@@ -109,7 +110,7 @@ impl Node {
         if digest.run != self.set.fold.run() {
             return self.send_away(from, Closing::OtherRun);
         }
-        if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| digest.lost) {
+        if let Some(neighbour) = self.connectivity.neighbours_mut().entry(&from).filter(|_| digest.lost) {
             neighbour.told = None;
         }
         match self.hear(&from, digest) {
@@ -129,7 +130,7 @@ impl Node {
         if digest.heads.len() != digest.vector.len() || digest.vector.len() > BASE_AUTHORS_MAX {
             return Heard::Malformed;
         }
-        let Some(neighbour) = self.neighbours.entry(from) else { return Heard::Stale };
+        let Some(neighbour) = self.connectivity.neighbours_mut().entry(from) else { return Heard::Stale };
         if digest.number <= neighbour.heard {
             return Heard::Stale;
         }
@@ -148,7 +149,7 @@ impl Node {
 
     /// A neighbour's set is known.
     fn on_set(&mut self, from: PeerId, vector: &VersionVector, digest: &Digest) {
-        if let Some(neighbour) = self.neighbours.entry(&from) {
+        if let Some(neighbour) = self.connectivity.neighbours_mut().entry(&from) {
             neighbour.known = vector.clone();
             neighbour.digest = Some((vector.clone(), digest.root));
             neighbour.heard = digest.number;
@@ -157,7 +158,7 @@ impl Node {
             neighbour.epoch = (digest.epoch, digest.frontier);
         }
         self.note_all(vector);
-        self.on_greeted(from);
+        self.connectivity.greeted(&mut self.core, from);
         self.look_for_forks(from, digest);
         let is_fork_hidden = self.compare_states(from, vector, digest);
         self.compare_epochs(from, digest.epoch, digest.frontier);

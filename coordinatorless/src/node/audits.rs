@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::{Node, contents::Wanted, dialing::Purpose};
+use super::{Node, connectivity::Purpose, contents::Wanted};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -107,24 +107,21 @@ impl Node {
     }
 
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
-        if self.neighbours.is_connected(&author) {
+        if self.connectivity.neighbours().is_connected(&author) {
             let most = 4 * self.set.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
             return self.fetch(root, Wanted::Bytes(most), author);
         }
-        self.seek(author, Purpose::Contact);
-        if !self.is_sought(&author) {
+        self.connect(|connectivity, cx| connectivity.seek(cx, author, Purpose::Contact));
+        if !self.connectivity.is_seeking(&author) {
             self.on_carry_lost(root);
         }
-    }
-
-    fn is_sought(&self, peer: &PeerId) -> bool {
-        self.dialing.seeks(peer) || self.reaching.seeks(peer)
     }
 
     /// Gives up carries that nobody is asked or dialed for any more: a dial may end with another peer at that address, or for
     /// one that matters more. Else such an audit would stay open, and this peer could never finish.
     pub(super) fn give_up_lost_carries(&mut self) {
-        let is_lost = |author: &PeerId, root: &Hash| !self.blobs.has_hope(root) && !self.is_sought(author);
+        let is_lost =
+            |author: &PeerId, root: &Hash| !self.blobs.has_hope(root) && !self.connectivity.is_seeking(author);
         let lost = self.audits.open.iter().filter_map(|((author, _), audit)| match audit.carry {
             Carry::Fetching(root) if is_lost(author, &root) => Some(root),
             Carry::Fetching(_) | Carry::Fresh | Carry::Held(_) => None,
@@ -140,7 +137,7 @@ impl Node {
 
     /// A peer could not be dialed: the carries that only it serves are not to be had.
     pub(super) fn on_unreachable(&mut self, peer: PeerId) {
-        if !self.neighbours.is_connected(&peer) {
+        if !self.connectivity.neighbours().is_connected(&peer) {
             self.carries_sought(&peer).into_iter().for_each(|root| self.on_carry_lost(root));
         }
     }

@@ -148,7 +148,7 @@ impl Node {
     /// wait for each other.
     fn nobody_is_ahead(&self) -> bool {
         let (log, epochs) = (self.set.fold.log(), self.set.fold.epochs());
-        self.neighbours.iter().all(|(_, neighbour)| {
+        self.connectivity.neighbours().iter().all(|(_, neighbour)| {
             let (epoch, frontier) = neighbour.epoch;
             let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
             let held = |(vector, _): &(VersionVector, Hash)| {
@@ -186,7 +186,7 @@ impl Node {
     fn contains_a_neighbour(&mut self) -> bool {
         let fold = &self.set.fold;
         let number = fold.epochs().number();
-        let peers = self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 == number);
+        let peers = self.connectivity.neighbours().iter().filter(|(_, neighbour)| neighbour.epoch.0 == number);
         let digests = peers.filter_map(|(_, neighbour)| neighbour.digest.as_ref());
         let mut contained = digests.filter(|(vector, _)| fold.log().version().includes(vector));
         contained.any(|(vector, root)| fold.state_at(vector).is_ok_and(|state| state_root(&state) == root.0))
@@ -200,7 +200,7 @@ impl Node {
 
     /// The neighbour with the newest final frontier decides with what to begin.
     fn choose_source(&mut self) {
-        let standing = self.neighbours.iter().filter(|(_, neighbour)| !neighbour.fallen);
+        let standing = self.connectivity.neighbours().iter().filter(|(_, neighbour)| !neighbour.fallen);
         let known = standing.map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
         let number = self.set.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
@@ -211,7 +211,7 @@ impl Node {
             self.catch_up.stage = Stage::Following;
             return self.pull();
         }
-        if self.neighbours.iter().any(|(_, neighbour)| neighbour.digest.is_some()) {
+        if self.connectivity.neighbours().iter().any(|(_, neighbour)| neighbour.digest.is_some()) {
             self.catch_up.stage = Stage::Following;
             self.pull();
         }

@@ -40,7 +40,7 @@ impl Node {
         }
         match self.set.fold.epochs().name(epoch) {
             None => self.seek_epoch(peer, epoch),
-            Some(ours) if ours == name => self.neighbours.set_fallen(&peer, false),
+            Some(ours) if ours == name => self.connectivity.neighbours_mut().set_fallen(&peer, false),
             // Another history: the certificates say which one stands.
             Some(_) => {
                 let recent = self.set.fold.epochs().number().saturating_sub(CERTIFICATES_MAX as u32 - 2);
@@ -63,7 +63,9 @@ impl Node {
     pub(super) fn show_decision(&mut self, peer: PeerId, votes: &[Vote]) {
         let number = self.set.fold.epochs().number();
         let decided = votes.iter().map(|vote| vote.epoch).filter(|epoch| (1..=number).contains(epoch)).max();
-        if let Some(epoch) = decided.filter(|_| self.neighbours.may_show(&peer, self.core.now, ASK_EVERY)) {
+        if let Some(epoch) =
+            decided.filter(|_| self.connectivity.neighbours_mut().may_show(&peer, self.core.now, ASK_EVERY))
+        {
             self.on_want_certificates(peer, epoch);
         }
     }
@@ -91,7 +93,7 @@ impl Node {
         }
         match self.first_conflict(&certificates) {
             Some(at) if self.stands_against_ours(&certificates[at]) => self.follow_other(from, &chain, at),
-            Some(_) => self.neighbours.set_fallen(&from, true),
+            Some(_) => self.connectivity.neighbours_mut().set_fallen(&from, true),
             None => self.learn_final(from, chain),
         }
     }
@@ -182,7 +184,7 @@ impl Node {
         };
         let (mut theirs, mut all) = (0, 0);
         for (peer, neighbour) in
-            self.neighbours.iter().filter(|(peer, _)| self.set.fold.is_trusted(peer, log.version()))
+            self.connectivity.neighbours().iter().filter(|(peer, _)| self.set.fold.is_trusted(peer, log.version()))
         {
             let tokens = u128::from(log.tokens_of(&peer));
             all += tokens;

@@ -14,19 +14,37 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-use super::{Node, limits, limits::Limits, neighbours::Neighbours};
+use super::{
+    Node,
+    connectivity::{self, Connectivity, Neighbours},
+    limits::{self, Limits},
+    membership::{self, Membership},
+};
 use crate::{Closing, Config, Event, Message, Output, Time};
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
 pub(crate) enum Raised {
-    /// By the limits.
     Limits(limits::Event),
+    Connectivity(connectivity::Event),
+    Membership(membership::Event),
 }
 
 impl From<limits::Event> for Raised {
     fn from(event: limits::Event) -> Self {
         Self::Limits(event)
+    }
+}
+
+impl From<connectivity::Event> for Raised {
+    fn from(event: connectivity::Event) -> Self {
+        Self::Connectivity(event)
+    }
+}
+
+impl From<membership::Event> for Raised {
+    fn from(event: membership::Event) -> Self {
+        Self::Membership(event)
     }
 }
 
@@ -146,6 +164,9 @@ impl Node {
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
+                Raised::Connectivity(event) => self.on_connectivity(event),
+                Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
+                Raised::Membership(membership::Event::Second) => self.stop_as_second(),
             }
             self.route();
             self.core.raised = later;
@@ -165,6 +186,54 @@ impl Node {
 
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
-        Network { core: &mut self.core, limits: &mut self.limits, neighbours: &self.neighbours }
+        Network { core: &mut self.core, limits: &mut self.limits, neighbours: self.connectivity.neighbours() }
+    }
+
+    fn on_connectivity(&mut self, event: connectivity::Event) {
+        match event {
+            connectivity::Event::Lost { peer, departed, closing } => {
+                self.solitude.disconnected(&peer, self.core.now);
+                self.forget_requests_to(peer);
+                if departed {
+                    self.core.tell(Event::Departed { peer });
+                }
+                closing.into_iter().for_each(|reason| self.core.outputs.push_back(Output::Close { peer, reason }));
+            }
+            connectivity::Event::Evicted { peer, departed } => {
+                self.forget_requests_to(peer);
+                if departed {
+                    self.core.tell(Event::Departed { peer });
+                }
+            }
+            connectivity::Event::Unreachable(peer) => self.on_unreachable(peer),
+        }
+    }
+
+    /// Lets connectivity do something, and hands on what it raises.
+    pub(crate) fn connect<T>(&mut self, act: impl FnOnce(&mut Connectivity, &mut connectivity::Context<'_>) -> T) -> T {
+        let swarm = self.membership.swarm(self.finish.is_begun());
+        let Self { core, limits, set, connectivity, .. } = self;
+        let outcome = act(connectivity, &mut connectivity::Context { core, limits, set, swarm });
+        self.route();
+        outcome
+    }
+
+    /// Lets membership do something, and hands on what it raises.
+    pub(crate) fn member<T>(&mut self, act: impl FnOnce(&mut Membership, &mut membership::Context<'_>) -> T) -> T {
+        let is_finishing = self.finish.is_begun();
+        let Self { core, limits, set, connectivity, membership, .. } = self;
+        let outcome = act(membership, &mut membership::Context { core, limits, set, connectivity, is_finishing });
+        self.route();
+        outcome
+    }
+
+    /// Ends the connection with `peer` and does not seek it again.
+    pub(crate) fn send_away(&mut self, peer: PeerId, reason: Closing) {
+        self.connect(|connectivity, cx| connectivity.send_away(cx, peer, reason));
+    }
+
+    /// Peers connected now, ascending.
+    pub fn neighbours(&self) -> Vec<PeerId> {
+        self.connectivity.neighbours().iter().map(|(peer, _)| peer).collect()
     }
 }

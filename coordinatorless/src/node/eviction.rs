@@ -8,10 +8,10 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use murmur_collectives::{PeerId, Voided};
+use murmur_collectives::PeerId;
 
-use super::Node;
-use crate::{Closing, Event, Message, Time};
+use super::{context::Core, set::Set};
+use crate::{Event, Time};
 
 /// How long a hearing lasts at most: entries that were signed lately come in a few round trips.
 const HEARING: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ struct Hearing {
 
 /// Hearings of evicted peers, and what is known of the own standing.
 #[derive(Default, Debug)]
-pub(super) struct Evictions {
+pub(crate) struct Evictions {
     hearings: BTreeMap<PeerId, Hearing>,
     /// The set, by its count of changes, in which the own standing was looked at last.
     looked_at: Option<u64>,
@@ -40,17 +40,17 @@ pub(super) struct Evictions {
 }
 
 impl Evictions {
-    pub(super) fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.hearings.values().filter(|hearing| hearing.open).map(|hearing| hearing.ends_at).min()
     }
 
     /// Whether `peer` has a hearing now.
-    pub(super) fn hears(&self, peer: &PeerId) -> bool {
+    pub(crate) fn hears(&self, peer: &PeerId) -> bool {
         self.hearings.get(peer).is_some_and(|hearing| hearing.open)
     }
 
     /// Whether `peer`, which is evicted, may have a hearing at `now`: the one under way, or a new one.
-    fn admits(&mut self, peer: PeerId, now: Time) -> bool {
+    pub(crate) fn admits(&mut self, peer: PeerId, now: Time) -> bool {
         self.hearings.retain(|_, hearing| hearing.open || now < hearing.ends_at + (HEARING_EVERY - HEARING));
         if !self.hearings.contains_key(&peer) && self.hearings.len() < HEARINGS_MAX {
             self.hearings.insert(peer, Hearing { ends_at: now + HEARING, open: true });
@@ -59,7 +59,7 @@ impl Evictions {
     }
 
     /// Ends hearings whose time is up.
-    fn end(&mut self, now: Time) -> Vec<PeerId> {
+    pub(crate) fn end(&mut self, now: Time) -> Vec<PeerId> {
         let over = self.hearings.iter_mut().filter(|(_, hearing)| hearing.open && hearing.ends_at <= now);
         over.map(|(peer, hearing)| {
             hearing.open = false;
@@ -67,82 +67,17 @@ impl Evictions {
         })
         .collect()
     }
-}
-
-impl Node {
-    /// Updates of `peer` have become void.
-    pub(super) fn on_evicted(&mut self, peer: PeerId) {
-        self.forget_audits_of(peer);
-        let Some(why) = self.set.fold.voided(&peer).filter(|_| peer != self.id()) else { return };
-        self.core.tell(Event::Evicted { peer, why });
-        self.give_hearing(peer);
-    }
-
-    /// Tells an evicted peer, if it is connected, what this one holds; or ends the connection if it had its hearing.
-    pub(super) fn give_hearing(&mut self, peer: PeerId) {
-        self.part_for_good(peer);
-        if !self.neighbours.is_connected(&peer) {
-            return;
-        }
-        if !self.evictions.admits(peer, self.core.now) {
-            return self.send_away(peer, Closing::Evicted);
-        }
-        self.set_evicted(peer);
-        self.send_digest(peer, false);
-    }
-
-    /// Ends hearings that have lasted long enough.
-    pub(super) fn hearings_due(&mut self) {
-        for peer in self.evictions.end(self.core.now) {
-            self.send_away(peer, Closing::Evicted);
-        }
-    }
-
-    /// What an evicted peer says: it may ask, and nothing else.
-    pub(super) fn hear_out(&mut self, from: PeerId, message: Message) {
-        match message {
-            Message::Digest(digest) => {
-                if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| digest.lost) {
-                    neighbour.told = None;
-                }
-                if digest.reply {
-                    self.send_digest(from, false);
-                }
-            }
-            Message::Goodbye => self.on_goodbye(from),
-            request @ (Message::Want(_)
-            | Message::WantCertificates { .. }
-            | Message::WantChunkList { .. }
-            | Message::WantChunks { .. }
-            | Message::WantFrontier { .. }
-            | Message::WantManifest { .. }) => self.serve(from, request),
-            Message::Absent { .. }
-            | Message::Announce { .. }
-            | Message::Candidates { .. }
-            | Message::Certificates { .. }
-            | Message::Chunk { .. }
-            | Message::ChunkList { .. }
-            | Message::Entries { .. }
-            | Message::Frontier(_)
-            | Message::Manifest { .. }
-            | Message::Meet { .. }
-            | Message::Observed { .. }
-            | Message::Peers { .. }
-            | Message::Punch { .. }
-            | Message::Votes { .. } => {}
-        }
-    }
 
     /// Tells of the own eviction once the own fold proves it, wherever the proof came from: a neighbour, a final frontier,
     /// or the disk.
-    pub(super) fn check_own_eviction(&mut self) {
-        if self.evictions.told || self.evictions.looked_at.replace(self.set.changes()) == Some(self.set.changes()) {
+    pub(crate) fn check_own(&mut self, core: &mut Core, set: &Set) {
+        if self.told || self.looked_at.replace(set.changes()) == Some(set.changes()) {
             return;
         }
-        let peer = self.id();
-        let why: Option<Voided> = self.set.fold.voided(&peer);
-        self.evictions.told = why.is_some();
-        why.into_iter().for_each(|why| self.core.tell(Event::Evicted { peer, why }));
+        let peer = core.id();
+        let why = set.fold.voided(&peer);
+        self.told = why.is_some();
+        why.into_iter().for_each(|why| core.tell(Event::Evicted { peer, why }));
     }
 }
 

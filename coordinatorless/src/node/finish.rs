@@ -149,7 +149,7 @@ impl Node {
         let own = version.count(&me);
         let mut delays = self.own_delays();
         let mut holders = 0;
-        for (peer, neighbour) in self.neighbours.iter() {
+        for (peer, neighbour) in self.connectivity.neighbours().iter() {
             let equal = neighbour.digest.as_ref().is_some_and(|(v, r)| v == version && *r == root);
             match neighbour.finishing {
                 true if !neighbour.idle => delays.push(Delay::Busy(peer)),
@@ -159,7 +159,7 @@ impl Node {
             }
             holders += usize::from(neighbour.known.count(&me) >= own);
         }
-        if holders < self.neighbours.iter().count().min(2) {
+        if holders < self.connectivity.neighbours().iter().count().min(2) {
             delays.push(Delay::TooFewHold);
         }
         delays

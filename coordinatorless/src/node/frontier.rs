@@ -260,7 +260,8 @@ impl Node {
     /// What voters of more than two thirds of the weight that is in sight hold, as far as this peer knows.
     fn widely_held(&self) -> VersionVector {
         let (version, previous) = (self.set.fold.log().version(), &self.set.fold.epochs().newest().frontier);
-        let known = self.neighbours.iter().map(|(peer, neighbour)| (previous.weight(&peer), &neighbour.known));
+        let known =
+            self.connectivity.neighbours().iter().map(|(peer, neighbour)| (previous.weight(&peer), &neighbour.known));
         let known: Vec<(u64, &VersionVector)> =
             known.chain([(previous.weight(&self.id()), version)]).filter(|(weight, _)| *weight > 0).collect();
         let all: u64 = known.iter().map(|(weight, _)| weight).sum();
@@ -366,7 +367,7 @@ impl Node {
                 names.insert(vote.frontier);
             }
         }
-        self.neighbours.seek(&from, names.iter().take(ASKED_AT_ONCE));
+        self.connectivity.neighbours_mut().seek(&from, names.iter().take(ASKED_AT_ONCE));
         self.ask_frontiers(from, names);
     }
 
@@ -375,7 +376,7 @@ impl Node {
             return;
         }
         let name = proposal.frontier.name();
-        let sought = self.neighbours.was_sought(&from, &name);
+        let sought = self.connectivity.neighbours_mut().was_sought(&from, &name);
         if !sought && !self.rounds().open_questions().contains(&name) {
             return;
         }

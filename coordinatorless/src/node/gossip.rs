@@ -85,10 +85,10 @@ impl Node {
     /// Announces a new entry to neighbours that are not known to hold it.
     pub(super) fn announce(&mut self, entry: &Entry) {
         let name = EntryName { author: entry.author(), seq: entry.seq() };
-        let lacks = |peer: &PeerId, neighbour: &super::neighbours::Neighbour| {
+        let lacks = |peer: &PeerId, neighbour: &super::connectivity::Neighbour| {
             neighbour.is_near() && !neighbour.known.contains(&name.author, name.seq) && *peer != name.author
         };
-        let lacking = self.neighbours.iter().filter(|(peer, neighbour)| lacks(peer, neighbour));
+        let lacking = self.connectivity.neighbours().iter().filter(|(peer, neighbour)| lacks(peer, neighbour));
         let mut targets: Vec<PeerId> = lacking.map(|(peer, _)| peer).collect();
         while targets.len() > self.core.config.fanout {
             let at = self.core.below(targets.len());

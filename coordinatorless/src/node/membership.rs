@@ -29,10 +29,34 @@ use murmur_collectives::{Hash, Identity, PeerId};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use self::codec::Codec;
-pub(super) use card::Card;
+pub(crate) use card::Card;
 
-use super::Node;
-use crate::{DownReason, Event, Swim, Time};
+use super::{
+    connectivity::{self, Connectivity},
+    context::Core,
+    limits::Limits,
+    set::Set,
+};
+use crate::{DownReason, Swim, Time};
+
+/// What machines above have to know.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The peer knows this process by its present start.
+    Vouched(PeerId),
+    /// An earlier process with the same key is alive.
+    Second,
+}
+
+/// What membership may touch.
+pub(crate) struct Context<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) limits: &'a mut Limits,
+    pub(crate) set: &'a Set,
+    pub(crate) connectivity: &'a mut Connectivity,
+    /// This peer is about to leave.
+    pub(crate) is_finishing: bool,
+}
 
 /// What is said of a member of the swarm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +80,7 @@ enum Standing {
 }
 
 /// SWIM and what surrounds it.
-pub(super) struct Membership {
+pub(crate) struct Membership {
     foca: Foca<Card, Codec, ChaCha8Rng, NoCustomBroadcast>,
     run: Hash,
     own: Card,
@@ -104,7 +128,7 @@ impl foca::Runtime<Card> for Heard {
 }
 
 impl Membership {
-    pub(super) fn new(identity: &Identity, run: Hash, incarnation: u64, settings: Swim, seed: u64) -> Self {
+    pub(crate) fn new(identity: &Identity, run: Hash, incarnation: u64, settings: Swim, seed: u64) -> Self {
         let own = Card::sign(identity, run, incarnation.max(1), 0, 0);
         let rng = ChaCha8Rng::seed_from_u64(seed);
         Self {
@@ -122,13 +146,13 @@ impl Membership {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Time> {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.timers.keys().next().map(|(at, _)| *at)
     }
 
     /// Bytes of what is known of members: the library's list, the cards with their proofs, and news that is being passed
     /// on. In proportion to the swarm, as everyone can name everyone.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let listed = self.foca.iter_membership_state().len() * size_of::<foca::Member<Card>>();
         let news = self.foca.updates_backlog() * (codec::MEMBER_BYTES + 2 * size_of::<PeerId>());
         let timers = self.timers.len() * size_of::<((Time, u64), Timer<Card>)>();
@@ -136,12 +160,12 @@ impl Membership {
     }
 
     /// Members that are up, without this peer.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.foca.num_members()
     }
 
     /// Members that are up or suspected, in no order that means anything.
-    pub(super) fn members(&self) -> impl Iterator<Item = Member> + '_ {
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.foca.iter_members().map(|member| Member {
             peer: member.id().peer,
             address: member.id().address,
@@ -150,18 +174,18 @@ impl Membership {
     }
 
     /// An earlier process with the same key lives.
-    pub(super) fn stop_as_second(&mut self) {
+    pub(crate) fn stop_as_second(&mut self) {
         self.standing = Standing::Second;
         self.timers.clear();
     }
 
     /// Whether an earlier process with the same key lives.
-    pub(super) fn is_second(&self) -> bool {
+    pub(crate) fn is_second(&self) -> bool {
         self.standing == Standing::Second
     }
 
     /// The newest card of `peer`, if it is a member or was one lately.
-    pub(super) fn card(&self, peer: &PeerId) -> Option<&Card> {
+    pub(crate) fn card(&self, peer: &PeerId) -> Option<&Card> {
         self.cards.get(peer)
     }
 
@@ -239,153 +263,159 @@ fn library_config(settings: &Swim, scale: u32) -> foca::Config {
     }
 }
 
-impl Node {
-    /// Members of the swarm that are up, this peer not counted.
-    pub fn members(&self) -> Vec<Member> {
-        let mut members: Vec<Member> = self.membership.members().collect();
-        members.sort_by_key(|member| member.peer);
-        members
-    }
-
-    /// How many members are up, this peer not counted.
-    pub fn member_count(&self) -> usize {
-        self.membership.count()
-    }
-
+impl Membership {
     /// Asks the library something, and does what follows.
     fn swim(
         &mut self,
+        cx: &mut Context<'_>,
         ask: impl FnOnce(&mut Membership, &mut Heard) -> Result<(), foca::Error>,
     ) -> Result<(), foca::Error> {
         let mut heard = Heard::default();
-        let outcome = ask(&mut self.membership, &mut heard);
-        if heard.called_dead && self.membership.standing == Standing::Member {
-            self.renew_card(0, &mut heard);
+        let outcome = ask(self, &mut heard);
+        if heard.called_dead && self.standing == Standing::Member {
+            self.renew_card(cx, 0, &mut heard);
         }
-        self.follow_up(heard);
+        self.follow_up(cx, heard);
         outcome
     }
 
     /// Comes back under a new card, one that wins over the present one.
-    fn renew_card(&mut self, objects_to: u64, heard: &mut Heard) {
-        let old = self.membership.own;
-        self.replace_card(old.renewals.saturating_add(1), old.objects_to.max(objects_to), heard);
+    fn renew_card(&mut self, cx: &mut Context<'_>, objects_to: u64, heard: &mut Heard) {
+        let old = self.own;
+        self.replace_card(cx, old.renewals.saturating_add(1), old.objects_to.max(objects_to), heard);
     }
 
-    fn replace_card(&mut self, renewals: u32, objects_to: u64, heard: &mut Heard) {
-        let old = self.membership.own;
-        let card = Card::sign(&self.core.identity, self.membership.run, old.incarnation, renewals, objects_to);
-        self.membership.own = card.seen_at(old.address);
-        let own = self.membership.own;
+    fn replace_card(&mut self, cx: &mut Context<'_>, renewals: u32, objects_to: u64, heard: &mut Heard) {
+        let old = self.own;
+        let card = Card::sign(&cx.core.identity, self.run, old.incarnation, renewals, objects_to);
+        self.own = card.seen_at(old.address);
+        let own = self.own;
         // It fails only for the same card, which this is not.
-        let _ = self.membership.foca.change_identity(own, heard);
+        let _ = self.foca.change_identity(own, heard);
     }
 
-    fn follow_up(&mut self, heard: Heard) {
+    fn follow_up(&mut self, cx: &mut Context<'_>, heard: Heard) {
         for (timer, after) in heard.timers {
-            self.membership.timers_set += 1;
-            self.membership.timers.insert((self.core.now + after, self.membership.timers_set), timer);
+            self.timers_set += 1;
+            self.timers.insert((cx.core.now + after, self.timers_set), timer);
         }
         for (to, mut frame) in heard.frames {
-            let to = self.turn_gossip(to, &mut frame);
+            let to = self.turn_gossip(cx, to, &mut frame);
             let mut bytes = Vec::with_capacity(frame.len() + 1);
             bytes.push(frames::SWIM);
             bytes.extend_from_slice(&frame);
-            self.send_datagram(to, bytes);
+            self.send_datagram(cx, to, bytes);
         }
         let changed = !heard.changes.is_empty();
         for (peer, up) in heard.changes {
-            self.on_member_changed(peer, up);
+            self.on_member_changed(cx, peer, up);
         }
         if changed {
-            self.membership.rescale();
-            self.look_around_soon();
+            self.rescale();
+            cx.connectivity.look_around_soon(cx.core.now);
         }
+    }
+
+    /// Sends a datagram, to a peer that is not connected by dialing it first.
+    fn send_datagram(&self, cx: &mut Context<'_>, to: PeerId, bytes: Vec<u8>) {
+        let swarm = self.swarm(cx.is_finishing);
+        let Context { core, limits, set, connectivity, .. } = cx;
+        connectivity.send_datagram(&mut connectivity::Context { core, limits, set, swarm }, to, bytes);
+    }
+
+    /// The swarm as connectivity sees it.
+    pub(crate) fn swarm(&self, is_finishing: bool) -> connectivity::Swarm<'_> {
+        connectivity::Swarm { members: &self.up, is_second: self.is_second(), is_finishing }
+    }
+
+    /// Notes that `from` said where `peer` is.
+    fn hear_of(&self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr) {
+        cx.connectivity.hear_of(cx.core, peer, address);
     }
 
     /// Gossip is for anyone: if its receiver is not connected, a random neighbour gets it instead, so that telling news
     /// opens no connections. Probes still go to whom they are for.
-    fn turn_gossip(&mut self, to: PeerId, frame: &mut [u8]) -> PeerId {
-        if self.neighbours.is_connected(&to) || !codec::is_gossip(frame) {
+    fn turn_gossip(&mut self, cx: &mut Context<'_>, to: PeerId, frame: &mut [u8]) -> PeerId {
+        if cx.connectivity.neighbours().is_connected(&to) || !codec::is_gossip(frame) {
             return to;
         }
-        let near = self.neighbours.iter().filter(|(_, neighbour)| neighbour.is_near());
-        let near: Vec<Card> = near.filter_map(|(peer, _)| self.membership.card(&peer).copied()).collect();
+        let near = cx.connectivity.neighbours().iter().filter(|(_, neighbour)| neighbour.is_near());
+        let near: Vec<Card> = near.filter_map(|(peer, _)| self.card(&peer).copied()).collect();
         if near.is_empty() {
             return to;
         }
-        let card = near[self.core.below(near.len())];
+        let card = near[cx.core.below(near.len())];
         codec::address_to(&card, frame);
         card.peer
     }
 
-    fn on_member_changed(&mut self, peer: PeerId, up: bool) {
+    fn on_member_changed(&mut self, cx: &mut Context<'_>, peer: PeerId, up: bool) {
         let event = if up {
-            self.membership.up.insert(peer);
-            self.membership.left.remove(&peer);
-            Event::MemberUp { peer }
+            self.up.insert(peer);
+            self.left.remove(&peer);
+            crate::Event::MemberUp { peer }
         } else {
-            self.membership.up.remove(&peer);
-            let left = self.membership.left.remove(&peer);
-            Event::MemberDown { peer, reason: if left { DownReason::Left } else { DownReason::Silent } }
+            self.up.remove(&peer);
+            let left = self.left.remove(&peer);
+            crate::Event::MemberDown { peer, reason: if left { DownReason::Left } else { DownReason::Silent } }
         };
-        self.core.tell(event);
+        cx.core.tell(event);
     }
 
     /// Does what membership is due to do.
-    pub(super) fn membership_due(&mut self) {
-        self.membership.blame_own_sleep(self.core.now);
-        while let Some(timer) = self.membership.pop_due(self.core.now) {
-            if self.is_refuted_by_ear(&timer) {
+    pub(crate) fn membership_due(&mut self, cx: &mut Context<'_>) {
+        self.blame_own_sleep(cx.core.now);
+        while let Some(timer) = self.pop_due(cx.core.now) {
+            if self.is_refuted_by_ear(cx, &timer) {
                 continue;
             }
             // An error here tells of a timer that came out of order; the library has recovered already.
-            let _ = self.swim(|membership, heard| membership.foca.handle_timer(timer, heard));
+            let _ = self.swim(cx, |membership, heard| membership.foca.handle_timer(timer, heard));
         }
     }
 
     /// Whether `peer` is connected and was heard of lately. Twice the suspicion: a neighbour in a full mesh of 24 has
     /// something to say about that often.
-    fn hears(&self, peer: &PeerId) -> bool {
-        self.heard_within(peer, 2 * self.membership.settings.suspicion)
+    fn hears(&self, cx: &Context<'_>, peer: &PeerId) -> bool {
+        cx.connectivity.heard_within(peer, 2 * self.settings.suspicion, cx.core.now)
     }
 
     /// Whether the time of a suspected member is up that has been heard of meanwhile, if not in answer to a probe. It stays
     /// suspected, and the next probe that fails starts its time again.
-    fn is_refuted_by_ear(&self, timer: &Timer<Card>) -> bool {
-        matches!(timer, Timer::ChangeSuspectToDown { member_id, .. } if self.hears(&member_id.peer))
+    fn is_refuted_by_ear(&self, cx: &mut Context<'_>, timer: &Timer<Card>) -> bool {
+        matches!(timer, Timer::ChangeSuspectToDown { member_id, .. } if self.hears(cx, &member_id.peer))
     }
 
     /// A connection is up: makes itself known there, unless it is already.
-    pub(super) fn announce_self(&mut self, peer: PeerId) {
-        if !self.membership.up.contains(&peer) {
-            self.announce_to(peer);
+    pub(crate) fn announce_self(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        if !self.up.contains(&peer) {
+            self.announce_to(cx, peer);
         }
     }
 
     /// Makes itself known to `peer`, who answers with what it knows.
-    pub(super) fn announce_to(&mut self, peer: PeerId) {
-        if self.membership.standing == Standing::Member {
-            let card = self.membership.card(&peer).copied().unwrap_or_else(|| Card::stranger(peer));
-            let _ = self.swim(|membership, heard| membership.foca.announce(card, heard));
+    pub(crate) fn announce_to(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        if self.standing == Standing::Member {
+            let card = self.card(&peer).copied().unwrap_or_else(|| Card::stranger(peer));
+            let _ = self.swim(cx, |membership, heard| membership.foca.announce(card, heard));
         }
     }
 
     /// A neighbour said goodbye: that is certain, and spread as such.
-    pub(super) fn member_left(&mut self, peer: PeerId) {
-        let listed = self.membership.foca.iter_members().find(|member| member.id().peer == peer).cloned();
+    pub(crate) fn member_left(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        let listed = self.foca.iter_members().find(|member| member.id().peer == peer).cloned();
         let Some(listed) = listed else { return };
-        self.membership.left.insert(peer);
+        self.left.insert(peer);
         let down = foca::Member::new(*listed.id(), listed.incarnation(), State::Down);
-        let _ = self.swim(|membership, heard| membership.foca.apply_many(core::iter::once(down), true, heard));
+        let _ = self.swim(cx, |membership, heard| membership.foca.apply_many(core::iter::once(down), true, heard));
     }
 
     /// Tells a few members that this peer leaves; they tell the others.
-    pub(super) fn leave_swarm(&mut self) {
-        if self.membership.standing == Standing::Member {
-            self.membership.standing = Standing::Left;
-            let _ = self.swim(|membership, heard| membership.foca.leave_cluster(heard));
-            self.membership.timers.clear();
+    pub(crate) fn leave_swarm(&mut self, cx: &mut Context<'_>) {
+        if self.standing == Standing::Member {
+            self.standing = Standing::Left;
+            let _ = self.swim(cx, |membership, heard| membership.foca.leave_cluster(heard));
+            self.timers.clear();
         }
     }
 }

@@ -43,7 +43,7 @@ impl Node {
 
     /// `peer` holds the first `count` entries of `author`. If that is more than there is here, it is to be pulled.
     pub(super) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
-        self.neighbours.note(peer, author, count);
+        self.connectivity.neighbours_mut().note(peer, author, count);
         if count > self.set.fold.log().reach(&author) && !self.gossip.requests.contains_key(&author) {
             self.gossip.lacking.insert(author);
         }
@@ -88,19 +88,20 @@ impl Node {
         self.gossip
             .requests
             .insert(author, Request { to, deadline: limits::overdue_at(&self.core, self.set.fold.rules(), &want) });
-        self.neighbours.entry(&to).into_iter().for_each(|neighbour| neighbour.asked += 1);
+        self.connectivity.neighbours_mut().entry(&to).into_iter().for_each(|neighbour| neighbour.asked += 1);
         self.send(to, &want);
     }
 
     fn holders(&self, author: &PeerId, held: u32) -> Vec<(PeerId, u32)> {
-        let counts = self.neighbours.iter().map(|(peer, neighbour)| (peer, neighbour.known.count(author)));
+        let counts =
+            self.connectivity.neighbours().iter().map(|(peer, neighbour)| (peer, neighbour.known.count(author)));
         counts.filter(|(_, count)| *count > held).collect()
     }
 
     fn choose(&mut self, holders: &[(PeerId, u32)], from: u32) -> Option<(PeerId, u32)> {
         let closing = self.is_closing();
         let useful = holders.iter().filter_map(|(peer, count)| {
-            let neighbour = self.neighbours.look(peer)?;
+            let neighbour = self.connectivity.neighbours().look(peer)?;
             let may = *count > from && neighbour.asked < REQUESTS_EACH && (neighbour.finishing || !closing);
             may.then_some(((neighbour.owing, neighbour.asked), (*peer, *count)))
         });
@@ -148,7 +149,7 @@ impl Node {
         let (now, patience) = (self.core.now, self.core.config.request_timeout * OWING_TIMEOUTS);
         let Some(Request { to, .. }) = self.gossip.requests.remove(author) else { return };
         self.gossip.lacking.insert(*author);
-        let Some(neighbour) = self.neighbours.entry(&to) else { return };
+        let Some(neighbour) = self.connectivity.neighbours_mut().entry(&to) else { return };
         neighbour.asked = neighbour.asked.saturating_sub(1);
         if answered {
             (neighbour.owing, neighbour.owing_since) = (neighbour.owing / 2, None);
@@ -165,7 +166,7 @@ impl Node {
     /// Believes of `peer` that it holds no more of `author`'s chain than this peer does.
     pub(super) fn doubt(&mut self, peer: &PeerId, author: PeerId) {
         let held = self.set.fold.log().reach(&author);
-        if let Some(neighbour) = self.neighbours.entry(peer) {
+        if let Some(neighbour) = self.connectivity.neighbours_mut().entry(peer) {
             neighbour.known.set(author, held);
         }
     }

@@ -17,12 +17,12 @@
 //! alone, as after [`Config::lonely_after`](crate::Config::lonely_after) it does in everything.
 
 use core::time::Duration;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use murmur_collectives::PeerId;
 
-use super::Node;
-use crate::{Closing, Event, Output, Time};
+use super::context::Core;
+use crate::Time;
 
 /// How often a neighbour that has not vouched is asked again: the question or the answer may have been lost.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -34,10 +34,23 @@ const UNHEARD_TIMES: u32 = 5;
 /// identity may have taken the connection back, and is met again once a dial gets through.
 const LOST_TIMES: u32 = 6;
 
+/// A connected peer, as a witness.
+#[derive(Clone, Copy, Debug)]
+struct Witness {
+    /// When the connection came up.
+    since: Time,
+    /// When it first showed, on this connection, that it knows this process by its present start.
+    vouched_at: Option<Time>,
+}
+
 /// What a process knows of others with its identity.
+///
+/// Contract: [`Solitude::connected`] and [`Solitude::disconnected`] follow the connections, [`Solitude::vouched`] the frames
+/// of membership; whoever [`Solitude::due`] names is asked to vouch. Once [`Solitude::is_sure`], it stays so.
 #[derive(Debug)]
-pub(super) struct Solitude {
+pub(crate) struct Solitude {
     sure: bool,
+    witnesses: BTreeMap<PeerId, Witness>,
     /// Whether anybody was connected since the start. Who lost that connection may have lost it to another process.
     met: bool,
     /// Since when nobody is connected, if nobody is; `None` until this process is told the time.
@@ -47,94 +60,81 @@ pub(super) struct Solitude {
 
 impl Solitude {
     /// `founding`: nobody can have signed anything with this identity yet.
-    pub(super) fn new(founding: bool) -> Self {
-        Self { sure: founding, met: false, unconnected_since: None, ask_at: Time::default() }
+    pub(crate) fn new(founding: bool) -> Self {
+        Self {
+            sure: founding,
+            witnesses: BTreeMap::new(),
+            met: false,
+            unconnected_since: None,
+            ask_at: Time::default(),
+        }
     }
 
     /// Whether this process may sign.
-    pub(super) fn is_sure(&self) -> bool {
+    pub(crate) fn is_sure(&self) -> bool {
         self.sure
     }
 
-    /// The last connection is gone.
-    pub(super) fn note_unconnected(&mut self, now: Time) {
-        (self.met, self.unconnected_since) = (true, Some(now));
+    /// A connection with `peer` is up. Who vouched on an earlier one may have vouched for another process.
+    pub(crate) fn connected(&mut self, peer: PeerId, now: Time) {
+        self.witnesses.insert(peer, Witness { since: now, vouched_at: None });
     }
-}
 
-impl Node {
-    pub(super) fn next_solitude(&self) -> Option<Time> {
-        if self.solitude.sure {
+    /// The connection with `peer` is gone.
+    pub(crate) fn disconnected(&mut self, peer: &PeerId, now: Time) {
+        if self.witnesses.remove(peer).is_some() && self.witnesses.is_empty() {
+            (self.met, self.unconnected_since) = (true, Some(now));
+        }
+    }
+
+    /// `peer` knows this process by its present start.
+    pub(crate) fn vouched(&mut self, peer: &PeerId, now: Time) {
+        if let Some(witness) = self.witnesses.get_mut(peer) {
+            witness.vouched_at.get_or_insert(now);
+        }
+    }
+
+    /// When [`Solitude::due`] has something to do.
+    pub(crate) fn next_deadline(&self, core: &Core) -> Option<Time> {
+        if self.sure {
             return None;
         }
-        let begins = self.solitude.unconnected_since.is_none();
-        let asks = (begins || !self.neighbours.all_vouch()).then_some(self.solitude.ask_at);
-        self.sure_at().into_iter().chain(asks).min()
+        let begins = self.unconnected_since.is_none();
+        let asks = (begins || self.silent().next().is_some()).then_some(self.ask_at);
+        self.sure_at(core).into_iter().chain(asks).min()
+    }
+
+    /// Notes whether this process can be sure to be alone by now, and names those that are to be asked to vouch.
+    pub(crate) fn due(&mut self, core: &Core) -> Vec<PeerId> {
+        if self.sure {
+            return Vec::new();
+        }
+        self.unconnected_since.get_or_insert(core.now);
+        self.sure = self.sure_at(core).is_some_and(|at| at <= core.now);
+        if self.ask_at > core.now {
+            return Vec::new();
+        }
+        self.ask_at = core.now + ASK_EVERY;
+        self.silent().collect()
+    }
+
+    /// Connected peers that have not vouched.
+    fn silent(&self) -> impl Iterator<Item = PeerId> {
+        self.witnesses.iter().filter(|(_, witness)| witness.vouched_at.is_none()).map(|(peer, _)| *peer)
     }
 
     /// When this process may take it that it is alone, if nothing happens until then.
-    fn sure_at(&self) -> Option<Time> {
-        if self.neighbours.len() == 0 {
-            let since = self.solitude.unconnected_since?;
-            let times = if self.solitude.met { LOST_TIMES } else { 1 };
-            return Some(since + self.core.config.lonely_after * times);
+    fn sure_at(&self, core: &Core) -> Option<Time> {
+        if self.witnesses.is_empty() {
+            let since = self.unconnected_since?;
+            let times = if self.met { LOST_TIMES } else { 1 };
+            return Some(since + core.config.lonely_after * times);
         }
-        let patience = self.core.config.alone_after;
-        let held = |(vouched_at, since): (Option<Time>, Time)| {
-            vouched_at.map_or(since + patience * UNHEARD_TIMES, |at| at + patience)
+        let patience = core.config.alone_after;
+        let held = |witness: &Witness| match witness.vouched_at {
+            Some(at) => at + patience,
+            None => witness.since + patience * UNHEARD_TIMES,
         };
-        self.neighbours.vouchers().map(held).min()
-    }
-
-    /// Asks those who have not vouched yet, and notes when this process can be sure to be alone.
-    pub(super) fn solitude_due(&mut self) {
-        if self.solitude.sure {
-            return;
-        }
-        self.solitude.unconnected_since.get_or_insert(self.core.now);
-        self.solitude.sure = self.sure_at().is_some_and(|at| at <= self.core.now);
-        if self.solitude.ask_at <= self.core.now {
-            self.solitude.ask_at = self.core.now + ASK_EVERY;
-            let silent: Vec<PeerId> = self.neighbours.silent_on_identity().collect();
-            silent.into_iter().for_each(|peer| self.announce_to(peer));
-        }
-    }
-
-    /// `from` knows this process by its present start.
-    pub(super) fn on_vouched(&mut self, from: PeerId) {
-        let now = self.core.now;
-        if let Some(neighbour) = self.neighbours.entry(&from) {
-            neighbour.vouched_at.get_or_insert(now);
-        }
-    }
-
-    /// A living process with the same identity is at `address`. One that is not sure to be alone yet has only just started, and
-    /// stops; one that is will be told in time that the other stopped, or who of the two it is.
-    pub(super) fn on_twin(&mut self, address: SocketAddr) {
-        self.on_dial_failed(address, false);
-        if !self.solitude.sure {
-            self.become_second();
-        }
-    }
-
-    /// An earlier process with the same identity is alive: this one stops, and leaves all connections to that one. It says no
-    /// goodbye, as that would be taken for the other's.
-    pub(super) fn become_second(&mut self) {
-        if self.membership.is_second() {
-            return;
-        }
-        self.membership.stop_as_second();
-        self.core.tell(Event::IdentityInUse);
-        let peers: Vec<PeerId> = self.neighbours.iter_all().map(|(peer, _)| peer).collect();
-        peers.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
-        self.dialing = super::Dialing::default();
-        self.reaching = super::Reaching::default();
-    }
-
-    /// Whatever still happens to a second process: it takes part in nothing.
-    pub(super) fn decline(&mut self, input: &crate::Input) {
-        if let crate::Input::Connected { peer, .. } = input {
-            self.core.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
-        }
+        self.witnesses.values().map(held).min()
     }
 }

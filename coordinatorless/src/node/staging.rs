@@ -109,7 +109,12 @@ impl Node {
     }
 
     fn staging_sources(&self, epoch: u32) -> Vec<PeerId> {
-        self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 >= epoch).map(|(peer, _)| peer).collect()
+        self.connectivity
+            .neighbours()
+            .iter()
+            .filter(|(_, neighbour)| neighbour.epoch.0 >= epoch)
+            .map(|(peer, _)| peer)
+            .collect()
     }
 
     /// A blob came that may be part of what is fetched. Whether it was.
@@ -189,7 +194,7 @@ impl Node {
         if let Some(staging) = self.catch_up.staging_mut() {
             staging.asked.retain(|author, _| !authors.contains(author));
             staging.fruitless += usize::from(!staging.wanted.is_empty());
-            if staging.fruitless > FRUITLESS_EACH * self.neighbours.len() {
+            if staging.fruitless > FRUITLESS_EACH * self.connectivity.neighbours().len() {
                 return self.catch_up.look_again();
             }
         }
@@ -203,7 +208,7 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
-                self.neighbours.forget_fallen();
+                self.connectivity.neighbours_mut().forget_fallen();
                 // What this peer said since may have to wait for its past; its positions are taken all the same.
                 self.catch_up.expect_own(old.log().place(&self.id()).seq);
                 self.hold_again(&old);

@@ -19,11 +19,11 @@ const DOUBT_MIN: Duration = Duration::from_millis(30);
 
 /// What the newest straight dials took, the newest last.
 #[derive(Default, Debug)]
-pub(super) struct Pace(VecDeque<Duration>);
+pub(crate) struct DialRtt(VecDeque<Duration>);
 
-impl Pace {
+impl DialRtt {
     /// A dial led to its peer straight, after this long.
-    pub(super) fn note(&mut self, took: Duration) {
+    pub(crate) fn note(&mut self, took: Duration) {
         self.0.push_back(took);
         if self.0.len() > REMEMBERED {
             self.0.pop_front();
@@ -31,7 +31,7 @@ impl Pace {
     }
 
     /// How long a dial may take until it is doubted, at most `most`.
-    pub(super) fn doubt_after(&self, most: Duration) -> Duration {
+    pub(crate) fn doubt_after(&self, most: Duration) -> Duration {
         let mut took: Vec<Duration> = self.0.iter().copied().collect();
         took.sort_unstable();
         let median = took.get(took.len() / 2);
@@ -47,7 +47,7 @@ mod tests {
 
     /// Milliseconds until doubt after dials that took so many.
     fn doubts(took: &[u64]) -> u128 {
-        let mut pace = Pace::default();
+        let mut pace = DialRtt::default();
         took.iter().for_each(|took| pace.note(Duration::from_millis(*took)));
         pace.doubt_after(MOST).as_millis()
     }
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_limit_below_the_least_holds() {
-        let mut pace = Pace::default();
+        let mut pace = DialRtt::default();
         pace.note(Duration::from_millis(20));
         assert_eq!(pace.doubt_after(Duration::from_millis(5)), Duration::from_millis(5));
     }

@@ -9,25 +9,25 @@ use std::{
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::{Node, dialing::Purpose, reach::is_somewhere};
-use crate::{Closing, Event, Output, Reach, Time};
+use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_somewhere};
+use crate::{Closing, Reach, Time, node::context::Core};
 
 /// Frontiers that a neighbour was asked for and that no voter has named, at about most.
 const SOUGHT_MAX: usize = 16;
 
 /// What is known of a connected peer.
 #[derive(Debug)]
-pub(super) struct Neighbour {
+pub(crate) struct Neighbour {
     /// What it is known to hold, at least.
-    pub(super) known: VersionVector,
+    pub(crate) known: VersionVector,
     /// State root of exactly `digest_vector`, by its own account.
-    pub(super) digest: Option<(VersionVector, Hash)>,
+    pub(crate) digest: Option<(VersionVector, Hash)>,
     /// Number of the digest that said so.
-    pub(super) heard: u32,
+    pub(crate) heard: u32,
     /// What the last digest told it of this peer's set; none if the next has to be whole.
-    pub(super) told: Option<Arc<VersionVector>>,
+    pub(crate) told: Option<Arc<VersionVector>>,
     /// Number of that digest.
-    pub(super) said: u32,
+    pub(crate) said: u32,
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
     /// Whether this peer told it what it holds.
@@ -35,33 +35,31 @@ pub(super) struct Neighbour {
     /// Whether it is evicted, and only connected for its hearing.
     evicted: bool,
     /// It will author nothing more unless something new arrives.
-    pub(super) idle: bool,
+    pub(crate) idle: bool,
     /// It is about to leave.
-    pub(super) finishing: bool,
+    pub(crate) finishing: bool,
     /// The newest epoch that is final there, and the name of its frontier.
-    pub(super) epoch: (u32, Hash),
+    pub(crate) epoch: (u32, Hash),
     /// When it was last shown what is decided without asking.
     shown_at: Option<Time>,
     /// Whether the history that made it final there has to give way to the one here.
-    pub(super) fallen: bool,
+    pub(crate) fallen: bool,
     /// Frontiers it was asked for and that no voter known here has named.
     sought: BTreeSet<Hash>,
     /// Where the other end of the connection is.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// When the connection came up.
     since: Time,
-    /// When it first showed, on this connection, that it knows this process by its present start.
-    pub(super) vouched_at: Option<Time>,
     /// When it last said anything.
-    pub(super) heard_at: Time,
+    pub(crate) heard_at: Time,
     /// When a datagram was last sent to it.
-    pub(super) used_at: Time,
-    /// Requests it has been asked and has not answered yet.
-    pub(super) asked: u32,
-    /// Requests it left unanswered, less those it answered since.
-    pub(super) owing: u32,
+    pub(crate) used_at: Time,
+    /// Retraversals it has been asked and has not answered yet.
+    pub(crate) asked: u32,
+    /// Retraversals it left unanswered, less those it answered since.
+    pub(crate) owing: u32,
     /// Since when it owes them and has given none.
-    pub(super) owing_since: Option<Time>,
+    pub(crate) owing_since: Option<Time>,
 }
 
 impl Neighbour {
@@ -83,7 +81,6 @@ impl Neighbour {
             sought: BTreeSet::new(),
             address,
             since: now,
-            vouched_at: None,
             heard_at: now,
             used_at: now,
             asked: 0,
@@ -92,19 +89,19 @@ impl Neighbour {
         }
     }
 
-    pub(super) fn is_greeted(&self) -> bool {
+    pub(crate) fn is_greeted(&self) -> bool {
         self.greeted
     }
 
     /// Whether this is or is about to be a neighbour, and not only a connection for one exchange.
-    pub(super) fn is_near(&self) -> bool {
+    pub(crate) fn is_near(&self) -> bool {
         self.greeted || self.invited
     }
 }
 
 /// The connected peers.
 #[derive(Default, Debug)]
-pub(super) struct Neighbours {
+pub(crate) struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
 }
 
@@ -121,7 +118,7 @@ pub struct NeighbourView {
     pub near: bool,
     /// What membership says of it.
     pub state: MemberState,
-    /// Requests it has been asked and has not answered yet.
+    /// Retraversals it has been asked and has not answered yet.
     pub requests: u32,
 }
 
@@ -137,66 +134,52 @@ pub enum MemberState {
 }
 
 impl Neighbours {
-    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains_key(peer)
     }
 
-    pub(super) fn entry(&mut self, peer: &PeerId) -> Option<&mut Neighbour> {
+    pub(crate) fn entry(&mut self, peer: &PeerId) -> Option<&mut Neighbour> {
         self.connected.get_mut(peer)
     }
 
     /// `peer` has said something.
-    pub(super) fn heard(&mut self, peer: &PeerId, now: Time) {
+    pub(crate) fn heard(&mut self, peer: &PeerId, now: Time) {
         if let Some(neighbour) = self.connected.get_mut(peer) {
             neighbour.heard_at = now;
         }
     }
 
-    pub(super) fn look(&self, peer: &PeerId) -> Option<&Neighbour> {
+    pub(crate) fn look(&self, peer: &PeerId) -> Option<&Neighbour> {
         self.connected.get(peer)
     }
 
     /// Connected peers, ascending, without those that are evicted: what these hold and say counts for nothing.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.iter_all().filter(|(_, neighbour)| !neighbour.evicted)
     }
 
     /// Connected peers, ascending, evicted or not.
-    pub(super) fn iter_all(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
+    pub(crate) fn iter_all(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
     }
 
-    /// When each connected peer vouched for this process's identity, if it has, and when its connection came up.
-    pub(super) fn vouchers(&self) -> impl Iterator<Item = (Option<Time>, Time)> {
-        self.connected.values().map(|neighbour| (neighbour.vouched_at, neighbour.since))
-    }
-
-    /// Connected peers that have not vouched.
-    pub(super) fn silent_on_identity(&self) -> impl Iterator<Item = PeerId> {
-        self.connected.iter().filter(|(_, neighbour)| neighbour.vouched_at.is_none()).map(|(peer, _)| *peer)
-    }
-
-    pub(super) fn all_vouch(&self) -> bool {
-        self.silent_on_identity().next().is_none()
-    }
-
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.connected.len()
     }
 
-    pub(super) fn near_count(&self) -> usize {
+    pub(crate) fn near_count(&self) -> usize {
         self.connected.values().filter(|neighbour| neighbour.is_near()).count()
     }
 
     /// Notes that `peer` holds the first `count` entries of `author`.
-    pub(super) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
+    pub(crate) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
         if let Some(neighbour) = self.connected.get_mut(peer) {
             neighbour.known.raise(author, count);
         }
     }
 
     /// Notes that `peer` is asked for frontiers that no voter has named.
-    pub(super) fn seek<'a>(&mut self, peer: &PeerId, names: impl Iterator<Item = &'a Hash>) {
+    pub(crate) fn seek<'a>(&mut self, peer: &PeerId, names: impl Iterator<Item = &'a Hash>) {
         let Some(neighbour) = self.connected.get_mut(peer) else { return };
         if neighbour.sought.len() >= SOUGHT_MAX {
             neighbour.sought.clear();
@@ -205,12 +188,12 @@ impl Neighbours {
     }
 
     /// Whether `peer` was asked for it; it is not any more.
-    pub(super) fn was_sought(&mut self, peer: &PeerId, name: &Hash) -> bool {
+    pub(crate) fn was_sought(&mut self, peer: &PeerId, name: &Hash) -> bool {
         self.connected.get_mut(peer).is_some_and(|neighbour| neighbour.sought.remove(name))
     }
 
     /// Whether `peer` may be shown what is decided: once in a while.
-    pub(super) fn may_show(&mut self, peer: &PeerId, now: Time, often: Duration) -> bool {
+    pub(crate) fn may_show(&mut self, peer: &PeerId, now: Time, often: Duration) -> bool {
         let Some(neighbour) = self.connected.get_mut(peer) else { return false };
         let may = neighbour.shown_at.is_none_or(|at| now >= at + often);
         neighbour.shown_at = if may { Some(now) } else { neighbour.shown_at };
@@ -218,19 +201,19 @@ impl Neighbours {
     }
 
     /// Notes whether what is final at `peer` has to give way to what is final here.
-    pub(super) fn set_fallen(&mut self, peer: &PeerId, fallen: bool) {
+    pub(crate) fn set_fallen(&mut self, peer: &PeerId, fallen: bool) {
         if let Some(neighbour) = self.connected.get_mut(peer) {
             neighbour.fallen = fallen;
         }
     }
 
     /// What is final here comes from another history now.
-    pub(super) fn forget_fallen(&mut self) {
+    pub(crate) fn forget_fallen(&mut self) {
         self.connected.values_mut().for_each(|neighbour| neighbour.fallen = false);
     }
 
     /// Bytes of what is known of others.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let claims = |neighbour: &Neighbour| {
             let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| vector.held_bytes());
             neighbour.known.held_bytes() + digest + size_of::<Hash>() * neighbour.sought.len()
@@ -239,20 +222,9 @@ impl Neighbours {
     }
 }
 
-impl Node {
-    /// Peers connected now, ascending.
-    pub fn neighbours(&self) -> Vec<PeerId> {
-        self.neighbours.iter().map(|(peer, _)| peer).collect()
-    }
-
-    /// Peers connected now, ascending, with what is known of each.
-    pub fn neighbour_list(&self) -> Vec<NeighbourView> {
-        let members = self.members();
-        let state = |peer: &PeerId| match members.binary_search_by_key(peer, |member| member.peer) {
-            Ok(at) if members[at].suspected => MemberState::Suspected,
-            Ok(_) => MemberState::Alive,
-            Err(_) => MemberState::Unknown,
-        };
+impl Connectivity {
+    /// Connected peers, ascending, with what is known of each; `state` is what membership says.
+    pub(crate) fn views(&self, state: impl Fn(&PeerId) -> MemberState) -> Vec<NeighbourView> {
         let view = |(peer, neighbour): (PeerId, &Neighbour)| NeighbourView {
             peer,
             address: neighbour.address,
@@ -264,143 +236,142 @@ impl Node {
         self.neighbours.iter().map(view).collect()
     }
 
-    pub(super) fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let dialed = self.dialing.done(&peer, address, self.core.now);
-        let purpose = dialed.max(self.quest_purpose(&peer));
-        let banned = self.limits.is_banned(&peer, self.core.now);
-        let full = !self.neighbours.is_connected(&peer) && !self.make_room();
-        let unwelcome = [(banned, Closing::Misbehaved), (full, Closing::Full)];
-        if let Some((_, reason)) = unwelcome.into_iter().find(|(applies, _)| *applies) {
-            self.core.outputs.push_back(Output::Close { peer, reason });
-            return;
+    /// Decides on a connection that has just come up: what it is for if it was sought, or why it is closed again. If need be
+    /// another one goes for it.
+    ///
+    /// # Errors
+    /// Why the connection is not wanted.
+    pub(crate) fn admit(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: PeerId,
+        address: SocketAddr,
+    ) -> Result<Option<Purpose>, Closing> {
+        let dialed = self.dialing.done(&peer, address, cx.core.now);
+        let purpose = dialed.max(self.traversal_purpose(&peer));
+        let banned = cx.limits.is_banned(&peer, cx.core.now);
+        let full = !self.neighbours.is_connected(&peer) && !self.make_room(cx);
+        match (banned, full) {
+            (true, _) => Err(Closing::Misbehaved),
+            (false, true) => Err(Closing::Full),
+            (false, false) => Ok(purpose),
         }
-        if self.neighbours.is_connected(&peer) {
-            self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
+    }
+
+    /// An admitted connection begins, in place of an older one with the same peer.
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) {
+        self.neighbours.connected.insert(peer, Neighbour::new(address, cx.core.now));
+        cx.limits.connected(cx.core, peer);
+        self.reached(cx, peer, address, reach);
+    }
+
+    /// Whether `peer`, just connected for `purpose`, becomes a neighbour: then it is to be sent a digest.
+    pub(crate) fn invites(&mut self, cx: &mut Context<'_>, peer: PeerId, purpose: Option<Purpose>) -> bool {
+        let invites = purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours(cx);
+        if let Some(neighbour) = self.neighbours.entry(&peer).filter(|_| invites) {
+            neighbour.invited = true;
         }
-        self.neighbours.connected.insert(peer, Neighbour::new(address, self.core.now));
-        self.limits.connected(&self.core, peer);
-        self.reached(peer, address, reach);
-        self.show_card(peer);
-        if self.set.fold.is_evicted(&peer) {
-            return self.give_hearing(peer);
-        }
-        if purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours() {
-            self.invite(peer);
-        }
-        self.introduce_others(peer); // above all where there is no room for it here
-        self.release_held(peer);
-        self.announce_self(peer);
-        self.on_reached(peer);
+        invites
+    }
+
+    /// Tells `peer` of other peers, above all where there is no room for it here, and sends what waited for the connection.
+    pub(crate) fn welcome(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        self.introduce_others(cx, peer);
+        self.release_held(cx, peer);
     }
 
     /// Whether there is room for one more connection. If need be one goes that is evicted, or one that served a single
     /// exchange, the one that has been silent longest, so that probes get through to a peer that many have probed lately.
-    fn make_room(&mut self) -> bool {
-        if self.neighbours.len() < self.core.config.neighbours_max {
+    fn make_room(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.neighbours.len() < cx.core.config.neighbours_max {
             return true;
         }
-        let before = self.core.now.since(Time::default()).saturating_sub(self.core.config.swim.probe_every);
+        let before = cx.core.now.since(Time::default()).saturating_sub(cx.core.config.swim.probe_every);
         let silent = |neighbour: &Neighbour| neighbour.heard_at.max(neighbour.used_at).since(Time::default());
         let may_go = |neighbour: &Neighbour| neighbour.evicted || !neighbour.is_near() && silent(neighbour) < before;
         let passing = self.neighbours.iter_all().filter(|(_, neighbour)| may_go(neighbour));
         let idlest = passing.min_by_key(|(_, neighbour)| (!neighbour.evicted, silent(neighbour))).map(|(peer, _)| peer);
-        idlest.into_iter().for_each(|peer| self.part(peer, Closing::Idle));
+        idlest.into_iter().for_each(|peer| self.part(cx, peer, Closing::Idle));
         idlest.is_some()
     }
 
-    /// Says what this peer holds, which makes a connection near.
-    fn invite(&mut self, peer: PeerId) {
-        if let Some(neighbour) = self.neighbours.entry(&peer) {
-            neighbour.invited = true;
-        }
-        self.send_digest(peer, true);
-    }
-
     /// The first digest makes a connection a neighbour.
-    pub(super) fn on_greeted(&mut self, peer: PeerId) {
+    pub(crate) fn greeted(&mut self, core: &mut Core, peer: PeerId) {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         if !core::mem::replace(&mut neighbour.greeted, true) {
-            self.core.tell(Event::Joined { peer });
+            core.tell(crate::Event::Joined { peer });
         }
     }
 
-    /// An evicted peer is no neighbour any more, although its connection is still there.
-    pub(super) fn set_evicted(&mut self, peer: PeerId) {
-        self.forget_requests_to(peer);
+    /// An evicted peer is no neighbour any more, although its connection is still up.
+    pub(crate) fn set_evicted(&mut self, core: &mut Core, peer: PeerId) {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         neighbour.evicted = true;
-        if core::mem::replace(&mut neighbour.greeted, false) {
-            self.core.tell(Event::Departed { peer });
-        }
+        let departed = core::mem::replace(&mut neighbour.greeted, false);
+        core.raise(Event::Evicted { peer, departed });
     }
 
-    fn forget(&mut self, peer: PeerId) -> bool {
+    /// The connection with `peer` is no more, or is about to be closed. Whether the peer was a neighbour.
+    fn forget(&mut self, cx: &mut Context<'_>, peer: PeerId, closing: Option<Closing>) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
-        self.limits.disconnected(&peer);
-        if self.neighbours.len() == 0 {
-            self.solitude.note_unconnected(self.core.now);
-        }
-        self.forget_requests_to(peer);
-        self.address_book.ended(&peer, neighbour.address, self.core.now.since(neighbour.since), self.core.now);
-        if neighbour.greeted {
-            self.core.tell(Event::Departed { peer });
-        }
+        cx.limits.disconnected(&peer);
+        self.address_book.ended(&peer, neighbour.address, cx.core.now.since(neighbour.since), cx.core.now);
+        cx.core.raise(Event::Lost { peer, departed: neighbour.greeted, closing });
         neighbour.greeted
     }
 
-    pub(super) fn on_disconnected(&mut self, peer: PeerId) {
+    /// The connection with `peer` broke.
+    pub(crate) fn on_disconnected(&mut self, cx: &mut Context<'_>, peer: PeerId) {
         // One that was to become a neighbour may have taken the place of one that was, and the dial that sought it.
         let was_near = self.neighbours.entry(&peer).is_some_and(|neighbour| neighbour.is_near());
-        let was_neighbour = self.forget(peer);
-        let reach = self.reaching.paths.remove(&peer).map(|path| path.reach);
-        if was_near && self.is_full_mesh() {
-            self.redial_lost(peer, was_neighbour);
+        let was_neighbour = self.forget(cx, peer, None);
+        let reach = self.reachability.paths.remove(&peer).map(|path| path.reach);
+        if was_near && self.is_full_mesh(cx) {
+            self.redial_lost(cx, peer, was_neighbour);
         }
-        if was_neighbour && self.is_full_mesh() {
-            reach.into_iter().for_each(|reach| self.lost_quest(peer, reach));
+        if was_neighbour && self.is_full_mesh(cx) {
+            reach.into_iter().for_each(|reach| self.lost_traversal(cx, peer, reach));
         }
-        self.look_around_soon();
+        self.look_around_soon(cx.core.now);
     }
 
-    pub(super) fn on_goodbye(&mut self, from: PeerId) {
-        self.address_book.forget(&from);
-        self.forget(from);
-        self.reaching.forget(&from);
-        self.member_left(from);
-        self.core.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
+    /// `peer` leaves the swarm: it is not sought again. Its connection is still to be closed.
+    pub(crate) fn on_goodbye(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        self.address_book.forget(&peer);
+        self.forget(cx, peer, None);
+        self.reachability.forget(&peer);
     }
 
     /// Ends the connection with `peer` and does not seek it again.
-    pub(super) fn send_away(&mut self, peer: PeerId, reason: Closing) {
-        self.part_for_good(peer);
-        self.reaching.forget(&peer);
-        self.part(peer, reason);
+    pub(crate) fn send_away(&mut self, cx: &mut Context<'_>, peer: PeerId, reason: Closing) {
+        self.part_for_good(&peer);
+        self.reachability.forget(&peer);
+        self.part(cx, peer, reason);
     }
 
     /// Does not seek `peer` again.
-    pub(super) fn part_for_good(&mut self, peer: PeerId) {
-        self.address_book.forget(&peer);
-        self.dialing.cancel(&peer);
+    pub(crate) fn part_for_good(&mut self, peer: &PeerId) {
+        self.address_book.forget(peer);
+        self.dialing.cancel(peer);
     }
 
     /// Ends the connection with `peer`.
-    pub(super) fn part(&mut self, peer: PeerId, reason: Closing) {
+    pub(crate) fn part(&mut self, cx: &mut Context<'_>, peer: PeerId, reason: Closing) {
         if self.neighbours.is_connected(&peer) {
-            self.forget(peer);
-            self.reaching.forget(&peer);
-            self.core.outputs.push_back(Output::Close { peer, reason });
+            self.forget(cx, peer, Some(reason));
+            self.reachability.forget(&peer);
         }
     }
 
     /// Where others may dial `peer`, a neighbour, unless others are in between: at the port that its router keeps open for
     /// it, or where this end of the connection sees it.
-    pub(super) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
-        let address = self.reaching.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address));
+    pub(crate) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
+        let address = self.reachability.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address));
         address.filter(|address| is_somewhere(address.ip()))
     }
 
     /// Whether `peer` is connected and has said something in the last `duration`.
-    pub(super) fn heard_within(&self, peer: &PeerId, duration: Duration) -> bool {
-        self.neighbours.look(peer).is_some_and(|neighbour| self.core.now.since(neighbour.heard_at) < duration)
+    pub(crate) fn heard_within(&self, peer: &PeerId, duration: Duration, now: Time) -> bool {
+        self.neighbours.look(peer).is_some_and(|neighbour| now.since(neighbour.heard_at) < duration)
     }
 }

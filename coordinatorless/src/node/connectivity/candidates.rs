@@ -16,15 +16,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use murmur_collectives::PeerId;
 
-use super::{Node, reach::is_somewhere};
+use super::{
+    Connectivity, Context,
+    reachability::{is_allowed, is_somewhere},
+};
 use crate::{Message, PeerAddress};
 
 /// Candidates of one peer, at most: two networks, each with both versions of IP, or one with a mapped port.
-pub(super) const CANDIDATES_MAX: usize = 4;
+pub(crate) const CANDIDATES_MAX: usize = 4;
 
 /// What a neighbour says of itself, as far as it is believed, and what it was told.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     mapped: Option<SocketAddr>,
     local: Vec<SocketAddr>,
     /// What this peer told it last.
@@ -40,52 +43,54 @@ impl Candidates {
     }
 
     /// The outer end of a port that the peer's router keeps open, if it has said so.
-    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped
     }
 }
 
-impl Node {
+impl Connectivity {
     /// The user's machine has these addresses, or a port was mapped.
-    pub(super) fn on_own_addresses(&mut self, mut addresses: Vec<SocketAddr>) {
-        addresses.retain(|address| self.is_allowed(*address) && !address.ip().is_loopback());
+    pub(crate) fn on_own_addresses(&mut self, cx: &mut Context<'_>, mut addresses: Vec<SocketAddr>) {
+        addresses.retain(|address| is_allowed(&cx.core.config, *address) && !address.ip().is_loopback());
         addresses.truncate(CANDIDATES_MAX);
-        let gained = addresses.iter().any(|address| !self.reaching.own.contains(address));
-        self.reaching.own = addresses;
-        let peers: Vec<PeerId> = self.reaching.paths.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.tell_candidates(peer));
+        let gained = addresses.iter().any(|address| !self.reachability.own.contains(address));
+        self.reachability.own = addresses;
+        let peers: Vec<PeerId> = self.reachability.paths.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.tell_candidates(cx, peer));
         if gained {
-            self.meet_anew();
+            self.meet_anew(cx);
         }
     }
 
     /// Tells a neighbour the addresses that it does not see, unless it knows.
-    pub(super) fn tell_candidates(&mut self, to: PeerId) {
-        let Some(seen) = self.reaching.straight(&to).and_then(|path| path.sees_us_at) else { return };
-        let unseen: Vec<SocketAddr> = self.reaching.own.iter().copied().filter(|own| *own != seen).collect();
-        let Some(path) = self.reaching.paths.get_mut(&to).filter(|path| path.candidates.told != unseen) else { return };
+    pub(crate) fn tell_candidates(&mut self, cx: &mut Context<'_>, to: PeerId) {
+        let Some(seen) = self.reachability.straight(&to).and_then(|path| path.sees_us_at) else { return };
+        let unseen: Vec<SocketAddr> = self.reachability.own.iter().copied().filter(|own| *own != seen).collect();
+        let Some(path) = self.reachability.paths.get_mut(&to).filter(|path| path.candidates.told != unseen) else {
+            return;
+        };
         path.candidates.told.clone_from(&unseen);
-        let own = self.id();
+        let own = cx.core.id();
         let addresses = unseen.into_iter().map(|address| PeerAddress::new(own, address)).collect();
-        self.send(to, &Message::Candidates { addresses });
+        cx.send(to, &Message::Candidates { addresses });
     }
 
-    pub(super) fn on_candidates(&mut self, from: PeerId, told: &[PeerAddress]) {
+    pub(crate) fn on_candidates(&mut self, cx: &mut Context<'_>, from: PeerId, told: &[PeerAddress]) {
         if told.len() > CANDIDATES_MAX || told.iter().any(|told| told.peer != from) {
-            return self.strike(from, "named addresses too many, or of somebody else".to_owned());
+            return cx.strike(from, "named addresses too many, or of somebody else".to_owned());
         }
         let said: Vec<SocketAddr> =
-            told.iter().map(PeerAddress::address).filter(|address| self.is_allowed(*address)).collect();
-        let Some(path) = self.reaching.straight_mut(&from) else { return };
+            told.iter().map(PeerAddress::address).filter(|address| is_allowed(&cx.core.config, *address)).collect();
+        let Some(path) = self.reachability.straight_mut(&from) else { return };
         path.candidates.believe(path.address, &said);
         if let Some(mapped) = path.candidates.mapped {
-            self.hear_of(from, mapped);
+            self.hear_of(cx.core, from, mapped);
         }
     }
 
     /// Where `other`, a neighbour like `peer`, may try to dial `peer`: where it is seen first.
-    pub(super) fn addresses_for(&self, peer: &PeerId, other: &PeerId) -> Vec<SocketAddr> {
-        let (Some(path), Some(there)) = (self.reaching.straight(peer), self.reaching.straight(other)) else {
+    pub(crate) fn addresses_for(&self, peer: &PeerId, other: &PeerId) -> Vec<SocketAddr> {
+        let (Some(path), Some(there)) = (self.reachability.straight(peer), self.reachability.straight(other)) else {
             return Vec::new();
         };
         let shared = path.address.ip() == there.address.ip();
@@ -96,7 +101,7 @@ impl Node {
 }
 
 /// Whether this address means something only within a network (RFC 1918, RFC 4193).
-pub(super) fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_private(),
         IpAddr::V6(v6) => v6.is_unique_local(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_collectives::PeerId;
 
-use super::reach::is_somewhere;
+use super::reachability::is_somewhere;
 use crate::{PeerAddress, Time};
 
 /// Peers remembered, at most.
@@ -40,7 +40,7 @@ struct Place {
 
 /// The book.
 #[derive(Default, Debug)]
-pub(super) struct AddressBook {
+pub(crate) struct AddressBook {
     places: BTreeMap<PeerId, Vec<Place>>,
     successes: u64,
     /// Whether what is worth keeping has changed since it was last listed.
@@ -49,7 +49,7 @@ pub(super) struct AddressBook {
 
 impl AddressBook {
     /// What was kept from last time, newest success first.
-    pub(super) fn restore(kept: &[PeerAddress]) -> Self {
+    pub(crate) fn restore(kept: &[PeerAddress]) -> Self {
         let mut book = Self::default();
         for known in kept.iter().take(KEPT_MAX).rev() {
             book.succeed(known.peer, known.address());
@@ -59,7 +59,7 @@ impl AddressBook {
     }
 
     /// Somebody says that `peer` is at `address`.
-    pub(super) fn hear(&mut self, peer: PeerId, address: SocketAddr) {
+    pub(crate) fn hear(&mut self, peer: PeerId, address: SocketAddr) {
         if !self.places.contains_key(&peer) && self.places.len() >= PEERS_MAX && !self.evict() {
             return;
         }
@@ -76,7 +76,7 @@ impl AddressBook {
     }
 
     /// A connection with `peer` came about at `address`.
-    pub(super) fn succeed(&mut self, peer: PeerId, address: SocketAddr) {
+    pub(crate) fn succeed(&mut self, peer: PeerId, address: SocketAddr) {
         self.hear(peer, address);
         self.successes += 1;
         let places = self.places.entry(peer).or_default();
@@ -93,7 +93,7 @@ impl AddressBook {
     }
 
     /// A dial to `address` led to nobody.
-    pub(super) fn fail(&mut self, address: SocketAddr, now: Time) {
+    pub(crate) fn fail(&mut self, address: SocketAddr, now: Time) {
         for places in self.places.values_mut() {
             for place in places.iter_mut().filter(|place| place.address == address) {
                 place.failures = place.failures.saturating_add(1);
@@ -105,7 +105,7 @@ impl AddressBook {
     }
 
     /// A connection to `address` ended. One that did not last is not tried again at once: the other side may not want it.
-    pub(super) fn ended(&mut self, peer: &PeerId, address: SocketAddr, lasted: Duration, now: Time) {
+    pub(crate) fn ended(&mut self, peer: &PeerId, address: SocketAddr, lasted: Duration, now: Time) {
         let places = self.places.get_mut(peer).into_iter().flatten();
         for place in places.filter(|place| place.address == address) {
             place.brief = if lasted < BRIEF { place.brief.saturating_add(1) } else { 0 };
@@ -114,18 +114,18 @@ impl AddressBook {
     }
 
     /// Nothing more is to be had from `peer`.
-    pub(super) fn forget(&mut self, peer: &PeerId) {
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.changed |= self.places.remove(peer).is_some();
     }
 
     /// Where to dial `peer` now: the place with the fewest failures, then the newest success. None while all pause.
-    pub(super) fn best(&self, peer: &PeerId, now: Time) -> Option<SocketAddr> {
+    pub(crate) fn best(&self, peer: &PeerId, now: Time) -> Option<SocketAddr> {
         let ready = self.places.get(peer)?.iter().filter(|place| place.retry_at <= now);
         ready.min_by_key(|place| (place.failures, core::cmp::Reverse(place.success))).map(|place| place.address)
     }
 
     /// Where `peer` was, the newest place first, and until when each pauses; where it is said to be, if it never was anywhere.
-    pub(super) fn places(&self, peer: &PeerId) -> Vec<(SocketAddr, Time)> {
+    pub(crate) fn places(&self, peer: &PeerId) -> Vec<(SocketAddr, Time)> {
         let mut places: Vec<&Place> = self.places.get(peer).into_iter().flatten().collect();
         places.sort_by_key(|place| core::cmp::Reverse(place.success));
         let proven = places.iter().take_while(|place| place.success > 0).count();
@@ -133,18 +133,18 @@ impl AddressBook {
     }
 
     /// Peers that may be dialed now, ascending.
-    pub(super) fn ready(&self, now: Time) -> impl Iterator<Item = PeerId> + '_ {
+    pub(crate) fn ready(&self, now: Time) -> impl Iterator<Item = PeerId> + '_ {
         self.places.iter().filter(move |(_, places)| places.iter().any(|p| p.retry_at <= now)).map(|(peer, _)| *peer)
     }
 
     /// Bytes of it.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let places: usize = self.places.values().map(|places| places.capacity() * size_of::<Place>()).sum();
         places + self.places.len() * size_of::<(PeerId, Vec<Place>)>()
     }
 
     /// What to keep, newest success first, if it has changed since the last call.
-    pub(super) fn take_changes(&mut self) -> Option<Vec<PeerAddress>> {
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<PeerAddress>> {
         if !core::mem::take(&mut self.changed) {
             return None;
         }
@@ -156,7 +156,7 @@ impl AddressBook {
     }
 
     /// Whether [`AddressBook::take_changes`] has something to say.
-    pub(super) fn has_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         self.changed
     }
 
@@ -179,7 +179,7 @@ impl AddressBook {
 }
 
 /// How long to wait after so many failures in a row: twice as long each time, up to [`PAUSE_MAX`].
-pub(super) fn pause(failures: u32) -> Duration {
+pub(crate) fn pause(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(PAUSE_MAX)
 }
 

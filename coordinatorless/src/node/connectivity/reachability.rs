@@ -3,7 +3,7 @@
 //! On connecting, each side tells the other where it sees it. From several such tellings a peer knows whether its address
 //! translator shows everybody the same address ([`Mapping::Same`]: punching holes can work) or a new one to everybody
 //! ([`Mapping::Varies`]: it works only towards peers that let anyone in). Those who look for a peer that cannot be dialed
-//! are in [`quest`](super::quest); here is the neighbour who brings them together, because it sees both.
+//! are in [`traversal`](super::traversal); here is the neighbour who brings them together, because it sees both.
 //!
 //! A telling is believed only so far: it takes part in a vote about the own address, which nothing but the choice of how
 //! often to punch depends on. The addresses to be punched are those that the mutual neighbour sees itself, and
@@ -18,12 +18,12 @@ use std::{
 use murmur_collectives::PeerId;
 
 use super::{
-    Node,
+    Connectivity, Context,
     candidates::{CANDIDATES_MAX, Candidates, is_private},
     dialing::{Dialing, Purpose},
-    quest::Quest,
+    traversal::Traversal,
 };
-use crate::{Message, Output, PeerAddress, Reach, Time};
+use crate::{Config, Message, Output, PeerAddress, Reach, Time};
 
 /// Meetings arranged for one neighbour within [`MEETINGS_PER`], at most: it is the one who makes others dial.
 const MEETINGS_MAX: u32 = 32;
@@ -68,15 +68,15 @@ impl Mapping {
 
 /// A connected peer, seen from the network's side.
 #[derive(Clone, Debug)]
-pub(super) struct Path {
-    pub(super) address: SocketAddr,
-    pub(super) reach: Reach,
+pub(crate) struct Path {
+    pub(crate) address: SocketAddr,
+    pub(crate) reach: Reach,
     /// It passes packets on.
-    pub(super) volunteers: bool,
+    pub(crate) volunteers: bool,
     /// Where it sees this peer.
-    pub(super) sees_us_at: Option<SocketAddr>,
+    pub(crate) sees_us_at: Option<SocketAddr>,
     /// Where else it is, by its own account.
-    pub(super) candidates: Candidates,
+    pub(crate) candidates: Candidates,
     /// Meetings arranged for it.
     arranged: Meetings,
     /// Meetings asked of it.
@@ -105,7 +105,7 @@ impl Meetings {
 
 /// Dials of one peer that a mutual neighbour asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Punching {
+pub(crate) struct Punching {
     /// Until when a connection to the peer counts as punched.
     until: Time,
     addresses: BTreeSet<SocketAddr>,
@@ -113,48 +113,48 @@ pub(super) struct Punching {
 
 /// What is known of ways.
 #[derive(Default, Debug)]
-pub(super) struct Reaching {
-    pub(super) paths: BTreeMap<PeerId, Path>,
+pub(crate) struct Reachability {
+    pub(crate) paths: BTreeMap<PeerId, Path>,
     punching: BTreeMap<PeerId, Punching>,
     /// Addresses of this peer that a translator may hide.
-    pub(super) own: Vec<SocketAddr>,
-    pub(super) quests: BTreeMap<PeerId, Quest>,
+    pub(crate) own: Vec<SocketAddr>,
+    pub(crate) traversals: BTreeMap<PeerId, Traversal>,
     /// Neighbours that spoke of a peer, and so may be its neighbours.
     introducers: BTreeMap<PeerId, BTreeSet<PeerId>>,
 }
 
-impl Reaching {
-    pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.quests.values().map(|quest| quest.at).min()
+impl Reachability {
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.traversals.values().map(|traversal| traversal.at).min()
     }
 
     /// Bytes of what is known of who knows whom.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let introducers: usize = self.introducers.values().map(|known| known.len() * size_of::<PeerId>()).sum();
         introducers + self.introducers.len() * size_of::<(PeerId, BTreeSet<PeerId>)>()
     }
 
     /// Whether a way to `peer` is being looked for.
-    pub(super) fn seeks(&self, peer: &PeerId) -> bool {
-        !self.paths.contains_key(peer) && self.quests.contains_key(peer)
+    pub(crate) fn seeks(&self, peer: &PeerId) -> bool {
+        !self.paths.contains_key(peer) && self.traversals.contains_key(peer)
     }
 
     /// Searches that will make neighbours, beside dials.
-    pub(super) fn count_for_view(&self, dialing: &Dialing) -> usize {
+    pub(crate) fn count_for_view(&self, dialing: &Dialing) -> usize {
         let alone = |peer: &PeerId| !self.paths.contains_key(peer) && !dialing.seeks(peer);
-        let searches = self.quests.iter().filter(|(peer, _)| alone(peer));
-        searches.filter(|(_, quest)| quest.purpose == Purpose::View).count()
+        let searches = self.traversals.iter().filter(|(peer, _)| alone(peer));
+        searches.filter(|(_, traversal)| traversal.purpose == Purpose::View).count()
     }
 
     /// Neither searches for `peer` nor remembers a way to it.
-    pub(super) fn forget(&mut self, peer: &PeerId) {
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.paths.remove(peer);
-        self.quests.remove(peer);
+        self.traversals.remove(peer);
         self.introducers.remove(peer);
     }
 
     /// `from` spoke of `peer`.
-    pub(super) fn note_introducer(&mut self, peer: PeerId, from: PeerId) {
+    pub(crate) fn note_introducer(&mut self, peer: PeerId, from: PeerId) {
         if self.introducers.len() >= INTRODUCED_MAX && !self.introducers.contains_key(&peer) {
             self.introducers.pop_first();
         }
@@ -165,22 +165,22 @@ impl Reaching {
     }
 
     /// Neighbours that spoke of `peer`.
-    pub(super) fn introducers_of(&self, peer: &PeerId) -> BTreeSet<PeerId> {
+    pub(crate) fn introducers_of(&self, peer: &PeerId) -> BTreeSet<PeerId> {
         self.introducers.get(peer).cloned().unwrap_or_default()
     }
 
     /// A neighbour to whom packets go straight.
-    pub(super) fn straight(&self, peer: &PeerId) -> Option<&Path> {
+    pub(crate) fn straight(&self, peer: &PeerId) -> Option<&Path> {
         self.paths.get(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
-    pub(super) fn straight_mut(&mut self, peer: &PeerId) -> Option<&mut Path> {
+    pub(crate) fn straight_mut(&mut self, peer: &PeerId) -> Option<&mut Path> {
         self.paths.get_mut(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
     /// Whether this IP address is that of a translator which this peer is behind: a neighbour sees this peer there, and it is
     /// no interface's. One that is known may be a mapped port, if there is also a private address.
-    pub(super) fn is_behind(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_behind(&self, ip: IpAddr) -> bool {
         let inside = self.own.iter().any(|own| is_private(own.ip()));
         let hidden = |seen: SocketAddr| !self.own.contains(&seen) || (inside && !is_private(seen.ip()));
         let mut seen = self.paths.values().filter_map(|path| path.sees_us_at);
@@ -188,7 +188,7 @@ impl Reaching {
     }
 
     /// Whether `peer` is a straight neighbour that can be asked for one more meeting.
-    pub(super) fn can_ask(&self, peer: &PeerId, now: Time) -> bool {
+    pub(crate) fn can_ask(&self, peer: &PeerId, now: Time) -> bool {
         self.straight(peer).is_some_and(|path| path.asked.count(now) < MEETINGS_ASKED_MAX)
     }
 
@@ -198,16 +198,16 @@ impl Reaching {
     }
 }
 
-impl Node {
+impl Connectivity {
     /// How the packets of the connection to `peer` travel, if there is one.
-    pub fn reach_of(&self, peer: &PeerId) -> Option<Reach> {
-        self.reaching.paths.get(peer).map(|path| path.reach)
+    pub(crate) fn reach_of(&self, peer: &PeerId) -> Option<Reach> {
+        self.reachability.paths.get(peer).map(|path| path.reach)
     }
 
     /// How others see this peer's address, by a vote of those who see it directly. Each version of IP has a vote of its own: if
     /// one varies that is the answer, else the one with more votes counts.
-    pub fn mapping(&self) -> Mapping {
-        let seen = self.reaching.paths.values().filter_map(|path| path.sees_us_at);
+    pub(crate) fn mapping(&self) -> Mapping {
+        let seen = self.reachability.paths.values().filter_map(|path| path.sees_us_at);
         let (v4, v6): (Vec<SocketAddr>, Vec<SocketAddr>) = seen.partition(SocketAddr::is_ipv4);
         let (most, least) = if v4.len() >= v6.len() { (v4, v6) } else { (v6, v4) };
         match [Mapping::of(&most), Mapping::of(&least)] {
@@ -216,123 +216,134 @@ impl Node {
         }
     }
 
-    /// Whether an address that somebody told may be dialed.
-    pub(super) fn is_allowed(&self, address: SocketAddr) -> bool {
-        let allowed = !self.core.config.loopback_only || address.ip().is_loopback();
-        allowed && address.port() != 0 && is_somewhere(address.ip())
-    }
-
-    /// A connection is up: the quest for it, if there was one, has ended well.
-    pub(super) fn reached(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let reach = self.refine(peer, address, reach);
+    /// A connection is up: the traversal for it, if there was one, has ended well.
+    pub(crate) fn reached(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) {
+        let reach = self.refine(cx, peer, address, reach);
         let (candidates, none) = (Candidates::default(), Meetings::default());
         let path =
             Path { address, reach, volunteers: false, sees_us_at: None, candidates, arranged: none, asked: none };
-        self.reaching.paths.insert(peer, path);
-        self.end_quest(peer, reach);
+        self.reachability.paths.insert(peer, path);
+        self.end_traversal(cx, peer, reach);
         let straight = !matches!(reach, Reach::Relayed { .. });
         if straight {
             self.address_book.succeed(peer, address);
         }
-        self.tell_observed(peer, Some(address).filter(|_| straight));
+        self.tell_observed(cx, peer, Some(address).filter(|_| straight));
     }
 
     /// A relayed connection has become a straight one.
-    pub(super) fn on_moved(&mut self, peer: PeerId, address: SocketAddr) {
-        let reach = self.refine(peer, address, Reach::Direct);
-        let Some(path) = self.reaching.paths.get_mut(&peer) else { return };
+    pub(crate) fn on_moved(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr) {
+        let reach = self.refine(cx, peer, address, Reach::Direct);
+        let Some(path) = self.reachability.paths.get_mut(&peer) else { return };
         (path.address, path.reach) = (address, reach);
         self.address_book.succeed(peer, address);
-        self.end_quest(peer, reach);
-        self.tell_observed(peer, Some(address));
+        self.end_traversal(cx, peer, reach);
+        self.tell_observed(cx, peer, Some(address));
     }
 
     /// Tells a neighbour where it is seen, if that means anything there.
-    fn tell_observed(&mut self, peer: PeerId, seen: Option<SocketAddr>) {
+    fn tell_observed(&mut self, cx: &mut Context<'_>, peer: PeerId, seen: Option<SocketAddr>) {
         let address = seen.filter(|seen| is_somewhere(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
-        self.send(peer, &Message::Observed { address, relay: self.core.config.relay });
+        cx.send(peer, &Message::Observed { address, relay: cx.core.config.relay });
     }
 
     /// A straight connection that came up while holes were punched for it was punched, unless it stays within a network.
-    fn refine(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) -> Reach {
+    fn refine(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) -> Reach {
         match reach {
             Reach::Relayed { .. } | Reach::Punched => reach,
-            Reach::Direct => match self.reaching.punching.remove(&peer) {
-                Some(punching) if punching.until >= self.core.now && !is_private(address.ip()) => Reach::Punched,
+            Reach::Direct => match self.reachability.punching.remove(&peer) {
+                Some(punching) if punching.until >= cx.core.now && !is_private(address.ip()) => Reach::Punched,
                 Some(_) | None => Reach::Direct,
             },
         }
     }
 
-    pub(super) fn on_observed(&mut self, from: PeerId, address: Option<PeerAddress>, relay: bool) {
-        let own = self.id();
+    pub(crate) fn on_observed(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: PeerId,
+        address: Option<PeerAddress>,
+        relay: bool,
+    ) {
+        let own = cx.core.id();
         if address.is_some_and(|seen| seen.peer != own) {
-            return self.strike(from, "observed somebody else".to_owned());
+            return cx.strike(from, "observed somebody else".to_owned());
         }
-        let Some(path) = self.reaching.paths.get_mut(&from) else { return };
+        let Some(path) = self.reachability.paths.get_mut(&from) else { return };
         path.volunteers = relay;
         let straight = !matches!(path.reach, Reach::Relayed { .. });
         path.sees_us_at = address.map(|seen| seen.address()).filter(|seen| straight && is_somewhere(seen.ip()));
-        self.tell_candidates(from);
+        self.tell_candidates(cx, from);
     }
 
     /// Asks `neighbour` to bring this peer and `peer` together.
-    pub(super) fn ask_to_meet(&mut self, neighbour: PeerId, peer: PeerId) {
-        if let Some(path) = self.reaching.paths.get_mut(&neighbour) {
-            path.asked.add(self.core.now);
+    pub(crate) fn ask_to_meet(&mut self, cx: &mut Context<'_>, neighbour: PeerId, peer: PeerId) {
+        if let Some(path) = self.reachability.paths.get_mut(&neighbour) {
+            path.asked.add(cx.core.now);
         }
-        self.send(neighbour, &Message::Meet { peer });
+        cx.send(neighbour, &Message::Meet { peer });
     }
 
     /// `from` cannot dial `peer`: tells both where the other may be dialed, at the same moment.
-    pub(super) fn on_meet(&mut self, from: PeerId, peer: PeerId) {
-        if self.reaching.straight(&peer).is_none() {
+    pub(crate) fn on_meet(&mut self, cx: &mut Context<'_>, from: PeerId, peer: PeerId) {
+        if self.reachability.straight(&peer).is_none() {
             return;
         }
-        let now = self.core.now;
-        let Some(path) = self.reaching.paths.get_mut(&from).filter(|_| from != peer) else { return };
+        let now = cx.core.now;
+        let Some(path) = self.reachability.paths.get_mut(&from).filter(|_| from != peer) else { return };
         let count = path.arranged.count(now);
         if count >= MEETINGS_MAX {
-            return self.strike(from, format!("{count} meetings asked for in a row"));
+            return cx.strike(from, format!("{count} meetings asked for in a row"));
         }
         path.arranged.add(now);
         for (to, other) in [(peer, from), (from, peer)] {
             for address in self.addresses_for(&other, &to) {
-                self.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
+                cx.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
             }
         }
     }
 
     /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
-    pub(super) fn on_punch(&mut self, told: PeerAddress) {
-        let (peer, address, now) = (told.peer, told.address(), self.core.now);
-        self.reaching.punching.retain(|_, punching| punching.until > now);
-        let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= self.core.config.neighbours_max;
-        let known = self.reaching.straight(&peer).is_some() || self.reaching.punches() >= PUNCHES_MAX;
-        if known || crowded || peer == self.id() || self.set.fold.is_evicted(&peer) || !self.is_allowed(address) {
+    pub(crate) fn on_punch(&mut self, cx: &mut Context<'_>, told: PeerAddress) {
+        let (peer, address, now) = (told.peer, told.address(), cx.core.now);
+        self.reachability.punching.retain(|_, punching| punching.until > now);
+        let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= cx.core.config.neighbours_max;
+        let known = self.reachability.straight(&peer).is_some() || self.reachability.punches() >= PUNCHES_MAX;
+        if known
+            || crowded
+            || peer == cx.core.id()
+            || cx.set.fold.is_evicted(&peer)
+            || !is_allowed(&cx.core.config, address)
+        {
             return;
         }
-        let fresh = Punching { until: now + self.core.config.reach_patience, addresses: BTreeSet::new() };
-        let addresses = &mut self.reaching.punching.entry(peer).or_insert(fresh).addresses;
+        let fresh = Punching { until: now + cx.core.config.reach_patience, addresses: BTreeSet::new() };
+        let addresses = &mut self.reachability.punching.entry(peer).or_insert(fresh).addresses;
         // A dial under way has made the hole already.
         if addresses.len() < PUNCHES_PER_PEER_MAX && addresses.insert(address) && !self.dialing.is_under_way(&address) {
-            self.core.outputs.push_back(Output::Dial { address, expect: Some(peer) });
+            cx.core.outputs.push_back(Output::Dial { address, expect: Some(peer) });
         }
     }
 
     /// Connected peers that pass packets on, those in `first` before the others.
-    pub(super) fn relays(&self, first: &BTreeSet<PeerId>) -> Vec<PeerId> {
-        let willing = self.reaching.paths.iter().filter(|(_, path)| path.volunteers);
-        let straight = willing.filter(|(peer, _)| self.reaching.straight(peer).is_some());
+    pub(crate) fn relays(&self, first: &BTreeSet<PeerId>) -> Vec<PeerId> {
+        let willing = self.reachability.paths.iter().filter(|(_, path)| path.volunteers);
+        let straight = willing.filter(|(peer, _)| self.reachability.straight(peer).is_some());
         let mut relays: Vec<PeerId> = straight.map(|(peer, _)| *peer).collect();
         relays.sort_by_key(|peer| !first.contains(peer));
         relays
     }
 }
 
+/// Whether an address that somebody told may be dialed.
+pub(crate) fn is_allowed(config: &Config, address: SocketAddr) -> bool {
+    let allowed = !config.loopback_only || address.ip().is_loopback();
+    allowed && address.port() != 0 && is_somewhere(address.ip())
+}
+
 /// Whether an address can be one machine's on some network, and means the same to all who are told it: a link-local one of
 /// IPv6 is nothing without the name of an interface, which each machine has for itself (RFC 4007).
-pub(super) fn is_somewhere(ip: IpAddr) -> bool {
+pub(crate) fn is_somewhere(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => !v4.is_unspecified() && v4.octets()[0] < 224,
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
