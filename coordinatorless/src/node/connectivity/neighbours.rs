@@ -54,9 +54,9 @@ pub(crate) struct Neighbour {
     pub(crate) heard_at: Time,
     /// When a datagram was last sent to it.
     pub(crate) used_at: Time,
-    /// Retraversals it has been asked and has not answered yet.
+    /// Requests it has been asked and has not answered yet.
     pub(crate) asked: u32,
-    /// Retraversals it left unanswered, less those it answered since.
+    /// Requests it left unanswered, less those it answered since.
     pub(crate) owing: u32,
     /// Since when it owes them and has given none.
     pub(crate) owing_since: Option<Time>,
@@ -118,7 +118,7 @@ pub struct NeighbourView {
     pub near: bool,
     /// What membership says of it.
     pub state: MemberState,
-    /// Retraversals it has been asked and has not answered yet.
+    /// Requests it has been asked and has not answered yet.
     pub requests: u32,
 }
 
