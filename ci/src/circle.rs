@@ -43,7 +43,7 @@ pub fn violation(sources: &BTreeMap<String, String>, folder: &str) -> Option<Str
 }
 
 /// Every path in the code of the module `name`, from the crate's root, with `/` between its parts.
-fn paths(name: &str, text: &str, is_file: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn paths(name: &str, text: &str, is_file: impl Fn(&str) -> bool) -> Vec<String> {
     let mut spaced = String::new();
     for character in code(text).chars() {
         match character {

@@ -8,6 +8,7 @@
 pub mod architecture;
 pub mod circle;
 pub mod graph;
+pub mod machines;
 pub mod plan;
 pub mod readme;
 pub mod report;
