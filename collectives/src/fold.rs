@@ -3,7 +3,9 @@
 //! θ(S) = θ₀ − Σ W(u)·decode(u) over the updates of S that are not void. Addition of i64 is associative and
 //! commutative, so two peers with the same set hold the same bits, whatever order the entries came in.
 //!
-//! Contract: [`Fold::insert`] either applies an entry wholly or changes nothing.
+//! Contract: [`Fold::insert`] returns an [`Insertion`], whose variants say what changed. Only two change anything without
+//! adding the entry: evidence of a fork closes the accused chain even while its own entry waits, and an excluded entry is
+//! kept as the position after which its author continues. The state changes with `Applied` and with such evidence.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,12 +19,12 @@ use crate::{
 pub use finality::Resumption;
 pub use outcome::{Insertion, Judgement, RebuildError, Refused, Voided};
 
+mod apply;
 mod finality;
 mod outcome;
 mod resume;
-mod settle;
 
-/// A set of entries and the model it stands for.
+/// A set of entries, and the model that is its fold.
 #[derive(Clone, Debug)]
 pub struct Fold {
     run: Hash,
@@ -77,12 +79,12 @@ impl Fold {
         &self.state
     }
 
-    /// The same, with where it is held.
+    /// θ in fixed point, with the place in which the host holds it.
     pub fn present_state(&self) -> &State {
         &self.state
     }
 
-    /// Room for another state, held as this one is.
+    /// A state of zeros, held by the host as this one is.
     pub fn blank_state(&self) -> State {
         self.state.zeros()
     }
@@ -174,16 +176,16 @@ impl Fold {
             Admission::Waits { needs } => {
                 // A payload that is missing is asked for when the entry's turn comes.
                 let payloads_held = self.payloads_needed(&entry, false).is_empty();
-                let heeded = if payloads_held { self.heed_evidence(&entry) } else { None };
+                let heeded = if payloads_held { self.close_on_evidence(&entry) } else { None };
                 let closed = heeded.map(|(author, cut)| {
-                    self.settle_all(&cut);
+                    self.apply_all(&cut);
                     author
                 });
                 return Insertion::Waits { needs, closed };
             }
             Admission::Early { epoch } => return Insertion::Early { epoch },
             Admission::Excluded => {
-                self.log.shelve(Arc::new(entry), self.epochs.number());
+                self.log.keep_excluded(Arc::new(entry), self.epochs.number());
                 return Insertion::Excluded;
             }
             Admission::Forks(other) => return Insertion::Forks(other),
@@ -271,18 +273,18 @@ impl Fold {
     /// of all that is not final, and of what verdicts that are not final either, `new` with them, may void or no longer void.
     /// Of the rest who began at a final frontier has none, nor need it any.
     fn payloads_to_weigh_again(&self, new: Option<&Entry>) -> Vec<(PeerId, u32)> {
-        let (settled, disputed) = (&self.epochs.newest().view, self.disputed(new));
+        let (final_view, disputed) = (&self.epochs.newest().view, self.disputed(new));
         self.payloads_missing(|record| {
             let (author, seq) = (record.entry.author(), record.entry.seq());
-            !settled.contains(&author, seq) || disputed.get(&author).is_some_and(|from| seq >= *from)
+            !final_view.contains(&author, seq) || disputed.get(&author).is_some_and(|from| seq >= *from)
         })
     }
 
     /// The first update of each author that a verdict found false, of those that are not final and of `new`.
     fn disputed(&self, new: Option<&Entry>) -> BTreeMap<PeerId, u32> {
-        let settled = &self.epochs.newest().view;
+        let final_view = &self.epochs.newest().view;
         let held = self.log.records().map(|record| record.entry.as_ref());
-        let open = held.filter(|entry| !settled.contains(&entry.author(), entry.seq()));
+        let open = held.filter(|entry| !final_view.contains(&entry.author(), entry.seq()));
         let mut disputed = BTreeMap::new();
         for verdict in open.chain(new).filter_map(Entry::verdict).filter(|verdict| !verdict.passed) {
             let first = disputed.entry(verdict.author).or_insert(verdict.seq);

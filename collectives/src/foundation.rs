@@ -1,5 +1,5 @@
-//! The foundation of a final frontier: what must be known of the entries that are pruned, and of those that are not, to
-//! go on from there. Its digest is part of the frontier, so a newcomer checks it before use.
+//! The foundation of a final frontier: totals of the pruned entries and names of the kept ones. A newcomer needs it to
+//! continue from the frontier without the log before it. The frontier contains its digest, so a newcomer checks it first.
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -8,10 +8,10 @@ use crate::{Component, Hash, PeerId, VersionVector};
 /// The longest foundation believed, in bytes.
 pub const FOUNDATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What is left of the pruned part of one author's chain.
+/// Totals of the pruned part of one author's chain.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Ledger {
-    /// Whose chain.
+pub struct AuthorTotals {
+    /// The author.
     pub author: PeerId,
     /// How many of its positions are pruned.
     pub count: u32,
@@ -53,17 +53,17 @@ pub struct Kept {
 /// The kept entries of one author.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct KeptChain {
-    /// Whose.
+    /// The author.
     pub author: PeerId,
     /// In order of position, which may have gaps where entries were excluded.
     pub entries: Vec<Kept>,
 }
 
-/// What a frontier G₍e₎ stands on: totals at G₍e₋₂₎ and the names of all entries since.
+/// What a peer needs besides the state to continue from frontier G₍e₎: totals at G₍e₋₂₎ and the names of all entries since.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Foundation {
     /// What is pruned, authors ascending.
-    pub ledgers: Vec<Ledger>,
+    pub author_totals: Vec<AuthorTotals>,
     /// The frontier between, G₍e₋₁₎.
     pub middle: Vec<Component>,
     /// What is kept, authors ascending.
@@ -90,13 +90,13 @@ impl Foundation {
 
     /// The set that is pruned.
     pub fn view(&self) -> VersionVector {
-        self.ledgers.iter().map(|ledger| (ledger.author, ledger.count)).collect()
+        self.author_totals.iter().map(|totals| (totals.author, totals.count)).collect()
     }
 
     fn is_canonical(&self) -> bool {
-        let ledgers = self.ledgers.windows(2).all(|pair| pair[0].author < pair[1].author);
+        let author_totals = self.author_totals.windows(2).all(|pair| pair[0].author < pair[1].author);
         let chains = self.kept.windows(2).all(|pair| pair[0].author < pair[1].author);
         let ascending = |chain: &KeptChain| chain.entries.windows(2).all(|pair| pair[0].seq < pair[1].seq);
-        ledgers && chains && self.kept.iter().all(ascending)
+        author_totals && chains && self.kept.iter().all(ascending)
     }
 }

@@ -30,13 +30,13 @@ pub use entry::{
 };
 pub use epochs::{Epochs, Final};
 pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption, Voided};
-pub use foundation::{FOUNDATION_BYTES_MAX, Foundation, Kept, KeptChain, Ledger};
+pub use foundation::{AuthorTotals, FOUNDATION_BYTES_MAX, Foundation, Kept, KeptChain};
 pub use frontier::{
     Ballot, Certificate, Frontier, NotFinal, Proposal, Row, Signed, VOTERS_MAX, Vote, Voter, rows_digest,
 };
 pub use hash::Hash;
 pub use identity::{Identity, PeerId};
-pub use log::{Admission, Invalid, Log, Place, Record};
+pub use log::{Admission, Invalid, Log, NextPosition, Record};
 pub use odds::Chance;
 pub use remembered::{holds, remember_proofs};
 pub use rounds::{Heard, Patience, Rounds, Signing};

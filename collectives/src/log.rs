@@ -1,8 +1,8 @@
 //! The log: every author's chain of entries, always causally closed.
 //!
-//! Contract: [`Log::admit`] says whether an entry fits; only an entry that is [`Admission::Ready`] may be appended. What
-//! is in the log has its whole causal past in the log, so sums over the past are prefix sums over chains. What a final
-//! frontier excluded leaves a gap in its chain; what is long final is pruned to totals.
+//! Contract: [`Log::admit`] says whether an entry fits; only an entry that is [`Admission::Ready`] may be appended. Every
+//! entry in the log has its whole causal past in the log, so a sum over a causal past is a sum of prefix sums of chains.
+//! An excluded entry leaves a gap in its chain; entries that have been final for two epochs are pruned to totals.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,41 +11,41 @@ use std::{
 
 use murmur_kernels::Weight;
 
-use crate::{BASE_AUTHORS_MAX, Entry, Hash, Kept, Ledger, PeerId, Row, Verdict, VersionVector};
+use crate::{AuthorTotals, BASE_AUTHORS_MAX, Entry, Hash, Kept, PeerId, Row, Verdict, VersionVector};
 use chain::Chain;
-pub use chain::{Place, Record};
+pub use chain::{NextPosition, Record};
 
 mod admit;
 mod chain;
 mod retain;
 
-/// What the log says of an entry before it is appended.
+/// The answer of [`Log::admit`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It fits: append it.
+    /// The entry fits and may be appended.
     Ready,
-    /// It is in the log already, or its author's chain is closed before it.
+    /// The entry is in the log already, or its author's chain is closed before its position.
     Known,
-    /// Something must come first: entries of its own chain, or of its causal past.
+    /// Entries of its own chain or of its causal past must come first.
     Waits {
         /// For each author, how many entries are needed.
         needs: VersionVector,
     },
-    /// It knows an epoch that is not final here yet: the certificate must come first.
+    /// The entry names an epoch that is not final here yet: the certificate must come first.
     Early {
-        /// Which epoch.
+        /// The epoch.
         epoch: u32,
     },
-    /// It came too late: a final frontier went by without it, and its author must go on after it.
+    /// A final frontier excludes the entry: its author must continue after it.
     Excluded,
     /// The log holds an entry of this author that contradicts it: a fork, and here is the other branch.
     Forks(Box<Entry>),
-    /// It continues a branch that the log does not hold: the fork is at this position or before.
+    /// The entry continues a branch that the log does not hold: the fork is at this position or before.
     OtherBranch {
         /// The position before the entry's own.
         seq: u32,
     },
-    /// It can never fit, and its author signed it.
+    /// The entry can never fit, and its author signed it.
     Invalid(Invalid),
 }
 
@@ -85,7 +85,7 @@ pub enum Invalid {
     Evidence,
 }
 
-/// Entries that left the set after others had seen them.
+/// A stretch of a chain that a final frontier excluded after other authors had named it.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     author: PeerId,
@@ -101,16 +101,17 @@ pub struct Log {
     forked: BTreeMap<PeerId, u32>,
     version: VersionVector,
     /// What is final.
-    settled: VersionVector,
+    final_view: VersionVector,
     /// What will be final as soon as it is held.
     target: BTreeMap<PeerId, Row>,
     /// Each author's newest excluded entry, as long as no final frontier names a later one.
     excluded: BTreeMap<PeerId, Arc<Entry>>,
     gaps: Vec<Gap>,
-    /// What proofs of forks cut off since the newest frontier was final: a decided one may name it all the same. No more than
-    /// its authors had open when it was cut, as a closed chain takes nothing in but what is decided.
-    severed: Vec<Record>,
-    /// Bases of late with different authors, so that entries hold the list of authors together.
+    /// Records that proofs of forks cut off since the newest frontier became final. They are kept because a frontier that is
+    /// already decided may name them, and a peer that dropped them could not follow it. Bounded: a closed chain takes in
+    /// nothing but what is decided.
+    cut_off: Vec<Record>,
+    /// Recent bases with different lists of authors: entries share these lists, which would else fill most of the memory.
     bases: VecDeque<VersionVector>,
 }
 
@@ -135,9 +136,9 @@ impl Log {
         self.chains.get(author).map_or(&[], |chain| &chain.records[chain.index(seq)..])
     }
 
-    /// What proofs of forks cut off and is kept aside until the next frontier is final.
-    pub fn severed(&self) -> &[Record] {
-        &self.severed
+    /// Records that proofs of forks cut off, kept until the next frontier is final.
+    pub fn cut_off(&self) -> &[Record] {
+        &self.cut_off
     }
 
     /// All records that are not pruned, by author, each chain in order.
@@ -155,21 +156,24 @@ impl Log {
         self.chains.get(author)?.head_at(count)
     }
 
-    /// Where the next entry of `author` goes: behind what it said last, even if that was excluded.
-    pub fn place(&self, author: &PeerId) -> Place {
-        let place = self.chains.get(author).map_or(Place { seq: 0, previous: Hash::NONE, epoch: 0 }, Chain::place);
+    /// The position of the next entry of `author`: after its newest entry, even if that one was excluded.
+    pub fn next_position(&self, author: &PeerId) -> NextPosition {
+        let place = self
+            .chains
+            .get(author)
+            .map_or(NextPosition { seq: 0, previous: Hash::NONE, epoch: 0 }, Chain::next_position);
         match self.excluded.get(author).filter(|entry| entry.seq() >= place.seq) {
-            Some(entry) => Place { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() },
+            Some(entry) => NextPosition { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() },
             None => place,
         }
     }
 
-    /// The newest entry of `author` that a final frontier excluded, as long as that matters.
+    /// The newest excluded entry of `author`, until a final frontier names a later entry.
     pub fn excluded(&self, author: &PeerId) -> Option<&Arc<Entry>> {
         self.excluded.get(author)
     }
 
-    /// Every author's newest excluded entry: who holds it can take in what its author said after it.
+    /// Every author's newest excluded entry. A peer needs it to admit the entries that follow it.
     pub fn all_excluded(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.excluded.values()
     }
@@ -222,7 +226,7 @@ impl Log {
 
     /// Position and epoch of the enrolment of `author`, unless it is pruned.
     pub(crate) fn enrolment(&self, author: &PeerId) -> Option<(u32, u32)> {
-        let chain = self.chains.get(author).filter(|chain| chain.ledger.is_none())?;
+        let chain = self.chains.get(author).filter(|chain| chain.pruned_totals.is_none())?;
         chain.records.first().map(|record| (record.entry.seq(), record.entry.epoch()))
     }
 
@@ -231,14 +235,14 @@ impl Log {
         self.chain(author).iter().rev().find(|record| record.entry.update().is_some())
     }
 
-    /// Whether the causal past that `entry` names is still what its author had seen. Not if parts of it were excluded
-    /// since, or are held that a fork had cut off there: then its segment cannot be replayed any more.
+    /// Whether the set still holds exactly the causal past that the author of `entry` saw. Not if parts of it were excluded
+    /// since, or if this set holds entries that a fork had cut off at the author: then no replay gives the author's bits.
     pub fn is_past_whole(&self, entry: &Entry) -> bool {
         self.is_whole_since(entry.base(), entry.epoch()) && !self.is_torn(entry.base())
     }
 
-    /// Whether something in `base` builds on an entry of a forked chain that is held, but not named by `base`: who had seen
-    /// just `base` gave it another weight.
+    /// Whether an entry in `base` builds on an entry of a forked chain that is held and that `base` does not name. A peer that
+    /// had seen just `base` gave the former another weight.
     fn is_torn(&self, base: &VersionVector) -> bool {
         self.forked().any(|forger| {
             let Some(missing) = self.from(&forger, base.count(&forger)).first() else { return false };
@@ -257,10 +261,10 @@ impl Log {
     }
 
     fn has_chain(&self, author: &PeerId) -> bool {
-        self.chains.get(author).is_some_and(|chain| chain.ledger.is_some() || !chain.records.is_empty())
+        self.chains.get(author).is_some_and(|chain| chain.pruned_totals.is_some() || !chain.records.is_empty())
     }
 
-    /// Whether something is missing between the newest update of `author` and its next place.
+    /// Whether entries are missing between the newest update of `author` and its next position.
     fn is_broken(&self, author: &PeerId) -> bool {
         let Some(chain) = self.chains.get(author) else { return true };
         let last = chain.records.iter().rposition(|record| record.entry.update().is_some());
@@ -268,7 +272,7 @@ impl Log {
             Some(at) => (chain.records[at].entry.seq() + 1, chain.records.len() - at - 1),
             None => (chain.pruned(), chain.records.len()),
         };
-        (self.place(author).seq - from) as usize != held
+        (self.next_position(author).seq - from) as usize != held
     }
 
     /// The update that `verdict` is about, if it is in the log.
@@ -277,8 +281,8 @@ impl Log {
         subject.filter(|entry| entry.update().is_some() && entry.hash() == verdict.update)
     }
 
-    /// Whether entry `seq` of `author` left the set, or can never enter it, because of a proven fork. What others said
-    /// about it when they held it stays in their chains, and counts for nothing.
+    /// Whether a proven fork removed entry `seq` of `author` from the set, or keeps it out. Verdicts about it stay in their
+    /// authors' chains and do not count.
     pub fn is_cut(&self, author: &PeerId, seq: u32) -> bool {
         self.allowed(author).is_some_and(|allowed| seq >= allowed)
     }
@@ -288,10 +292,10 @@ impl Log {
         seq < self.reach(author) && seq >= self.pruned(author) && self.record(author, seq).is_none()
     }
 
-    /// How many positions of a forked author may be held; `None` for anyone else. Final is final.
+    /// How many positions of a forked author may be held: what is final stays. `None` for an author without a fork.
     fn allowed(&self, author: &PeerId) -> Option<u32> {
         let kept = self.forked.get(author)?;
-        Some((*kept).max(self.settled.count(author)).max(self.target_count(author)))
+        Some((*kept).max(self.final_view.count(author)).max(self.target_count(author)))
     }
 
     fn target_count(&self, author: &PeerId) -> u32 {

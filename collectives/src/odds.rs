@@ -43,8 +43,8 @@ pub(crate) struct Lately<'a> {
 
 impl Lately<'_> {
     fn includes(&self, peer: &PeerId, base: &VersionVector) -> bool {
-        let settled = self.newest.count(peer);
-        settled > self.before.count(peer) || base.count(peer) > settled
+        let final_view = self.newest.count(peer);
+        final_view > self.before.count(peer) || base.count(peer) > final_view
     }
 
     /// Whether `auditor` may be drawn for `update`: it took part lately, and its key was known to the author before.

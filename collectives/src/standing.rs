@@ -1,14 +1,14 @@
 //! Standing: which authors are trusted and which updates are void, as functions of the verdicts in a set.
 //!
-//! Only verdicts that count are kept: their auditor was itself trusted in the verdict's own causal past, and drawn; a
-//! confirming one counts only if a dispute that counts is in that past. All of this is looked at again when a proven fork
-//! cuts something off, and none of it when an entry is admitted. So standing in any view is a pure function of the entries
-//! the view names. Of verdicts that are pruned only what they came to is kept; every view that is still asked about
-//! contains them.
+//! A verdict counts if its auditor was trusted in the verdict's causal past and selected for the audit; a confirming verdict,
+//! only if a failed verdict that counts is in that past. Only verdicts that count are kept here. The condition is evaluated
+//! when a verdict is appended and again when a proven fork removes entries, never when an entry is admitted: so standing in
+//! a view is a pure function of the entries that the view names, and peers with equal sets agree on it. Pruned verdicts
+//! leave their result only; every view that can still be asked about contains them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Ledger, PeerId, Rules, VersionVector};
+use crate::{AuthorTotals, PeerId, Rules, VersionVector};
 
 /// One verdict that counts.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ struct Ruling {
     passed: bool,
 }
 
-/// What pruned verdicts and proofs came to.
+/// The result of pruned verdicts and proofs about one author.
 #[derive(Clone, Copy, Default, Debug)]
 struct Past {
     vouched: bool,
@@ -31,7 +31,7 @@ struct Past {
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     accused: PeerId,
-    /// From where on the accused's entries do not count.
+    /// The first position of the accused that does not count.
     from: u32,
     by: PeerId,
     by_seq: u32,
@@ -77,21 +77,21 @@ impl Standing {
     }
 
     /// Completes totals at `view` with what is known here of their authors.
-    pub(crate) fn complete(&self, rules: &Rules, ledgers: &mut [Ledger], view: &VersionVector) {
-        for ledger in ledgers {
-            ledger.vouched = self.is_vouched(&ledger.author, view);
-            ledger.void_from = self.void_from(rules, &ledger.author, view);
-            ledger.forked = self.is_forked(&ledger.author, view);
+    pub(crate) fn complete(&self, rules: &Rules, author_totals: &mut [AuthorTotals], view: &VersionVector) {
+        for totals in author_totals {
+            totals.vouched = self.is_vouched(&totals.author, view);
+            totals.void_from = self.void_from(rules, &totals.author, view);
+            totals.forked = self.is_forked(&totals.author, view);
         }
     }
 
-    /// Keeps only what verdicts and proofs in `view` came to, which the ledgers say.
-    pub(crate) fn prune(&mut self, ledgers: &[Ledger], view: &VersionVector) {
+    /// Keeps only what verdicts and proofs in `view` came to, which the totals say.
+    pub(crate) fn prune(&mut self, author_totals: &[AuthorTotals], view: &VersionVector) {
         let (passed, failed) = self.tally(view);
         self.past_tally = (passed, failed);
-        for ledger in ledgers {
-            let Ledger { vouched, void_from, forked, .. } = *ledger;
-            self.past.insert(ledger.author, Past { vouched, void_from, forked });
+        for totals in author_totals {
+            let AuthorTotals { vouched, void_from, forked, .. } = *totals;
+            self.past.insert(totals.author, Past { vouched, void_from, forked });
         }
         self.rulings.values_mut().for_each(|all| all.retain(|r| !view.contains(&r.auditor, r.auditor_seq)));
         self.rulings.retain(|_, all| !all.is_empty());

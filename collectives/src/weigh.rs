@@ -4,11 +4,11 @@
 //!
 //! - *clock*: tokens in the causal past.
 //! - *share* = tokens(u) / T(u), with T(u) = tokens(u) plus what *others* added between the base of the author's
-//!   previous update and this base: "my part of the work done while I worked". Over all peers it sums to about 1 for
-//!   any number of them, with nobody counting peers. Departure from the design's text: the author's own previous update
+//!   previous update and this base: the author's part of the work done while it worked. Over all peers the shares sum to
+//!   about 1, although no peer counts peers. Departure from the design's text: the author's own previous update
 //!   is not in T, else a lone peer would weigh ½. With others active, no share passes ½.
 //! - *horizon*: a base before the frontier that is one older than the newest the author knew counts as that frontier, so
-//!   that the weight of what can still come needs nothing that is pruned.
+//!   that no entry that can still be admitted needs pruned entries for its weight.
 //! - *tokens and norms* of updates whose author was not trusted in their own past count nowhere: not as work done
 //!   meanwhile, not in the median, not on the clock. Probation has no effect on anyone.
 //! - *first update*: nothing precedes it, so the founders are taken to have worked alongside.

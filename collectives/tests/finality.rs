@@ -340,7 +340,7 @@ fn nothing_bent_can_be_resumed_from() {
         ("state", |r| r.state[5] += 1),
         ("rows", |r| r.rows[0].count -= 1),
         ("an entry missing", |r| drop(r.entries.pop())),
-        ("ledger", |r| r.foundation.ledgers[0].tokens += 1),
+        ("ledger", |r| r.foundation.author_totals[0].tokens += 1),
         ("weight", |r| r.foundation.kept[0].entries[0].weight_q16 += 1),
         ("names", |r| r.names.truncate(1)),
         ("certificate", |r| r.certificate.frontier.clock += 1),

@@ -10,7 +10,7 @@ use support::{Said, Swarm, offer, run};
 const DESERTER: usize = 3;
 
 /// Four peers with one final frontier.
-fn settled() -> Swarm {
+fn final_view() -> Swarm {
     let mut swarm = Swarm::with_frontiers(4, 2000);
     swarm.round(0..4);
     let proposal = swarm.fold(0).candidate().expect("enough was done");
@@ -30,7 +30,7 @@ fn settled() -> Swarm {
 
 #[test]
 fn what_names_another_history_does_not_hide_what_its_author_said_before() {
-    let mut swarm = settled();
+    let mut swarm = final_view();
     let here = swarm.update(DESERTER, 1e-3);
     let header = here.entry.to_header();
     let there = Header { seq: header.seq + 1, previous: here.entry.hash(), frontier: Hash([5; 32]), ..header };
@@ -43,7 +43,7 @@ fn what_names_another_history_does_not_hide_what_its_author_said_before() {
     assert_eq!(fold.log().reach(&author), here.entry.seq(), "the one before is still to be asked for");
     assert!(matches!(offer(fold, &here), Insertion::Applied { .. }));
     assert!(matches!(offer(fold, &there), Insertion::Excluded));
-    let place = fold.log().place(&author);
+    let place = fold.log().next_position(&author);
     assert_eq!(
         (place.seq, place.previous),
         (there.entry.seq() + 1, there.entry.hash()),

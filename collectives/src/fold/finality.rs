@@ -1,6 +1,6 @@
 //! Final frontiers and the fold: what to propose, whether a proposal is right, and what becoming final does.
 
-use super::{Fold, Judgement, RebuildError, move_weight, settle::PAYLOADS_HELD};
+use super::{Fold, Judgement, RebuildError, apply::PAYLOADS_HELD, move_weight};
 use crate::frontier::{RECENT, RECENT_MIN};
 use crate::{
     Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, State, VOTERS_MAX,
@@ -53,9 +53,13 @@ impl Fold {
 
     /// The largest causally closed set that is part of `view` and contains what is final.
     fn closed_part(&self, view: &VersionVector) -> VersionVector {
-        let settled = &self.epochs.newest().view;
-        let mut part: VersionVector =
-            self.log.version().iter().map(|(a, held)| (a, view.count(&a).min(held).max(settled.count(&a)))).collect();
+        let final_view = &self.epochs.newest().view;
+        let mut part: VersionVector = self
+            .log
+            .version()
+            .iter()
+            .map(|(a, held)| (a, view.count(&a).min(held).max(final_view.count(&a))))
+            .collect();
         loop {
             let before = part.clone();
             for (author, count) in before.iter() {
@@ -69,10 +73,10 @@ impl Fold {
 
     /// How many of the first `count` positions of `author` build on nothing outside `view`.
     fn closed_count(&self, view: &VersionVector, author: &PeerId, count: u32) -> u32 {
-        let settled = self.epochs.newest().view.count(author);
-        let open = self.log.from(author, settled).iter().take_while(|record| record.entry.seq() < count);
+        let final_view = self.epochs.newest().view.count(author);
+        let open = self.log.from(author, final_view).iter().take_while(|record| record.entry.seq() < count);
         let closed = open.take_while(|record| self.builds_on(view, &record.entry));
-        closed.last().map_or(settled, |record| record.entry.seq() + 1)
+        closed.last().map_or(final_view, |record| record.entry.seq() + 1)
     }
 
     /// Whether what `entry` names, as far as it is in the set, is in `view`; and of what a fork cut off, the proof, so that
@@ -106,20 +110,20 @@ impl Fold {
     /// What the next frontier, if it is `view`, stands on.
     fn foundation_of(&self, view: &VersionVector) -> Foundation {
         let pruned = self.epochs.pruned_next();
-        let mut ledgers = self.log.ledgers_at(&pruned);
-        self.standing.complete(&self.rules, &mut ledgers, &pruned);
+        let mut author_totals = self.log.author_totals_at(&pruned);
+        self.standing.complete(&self.rules, &mut author_totals, &pruned);
         let middle = self.epochs.newest().view.to_components();
-        Foundation { ledgers, middle, kept: self.log.kept_between(&pruned, view) }
+        Foundation { author_totals, middle, kept: self.log.kept_between(&pruned, view) }
     }
 
     /// What the newest final frontier stands on, for newcomers. To be taken when it has just become final.
     pub fn foundation(&self) -> Foundation {
         let pruned = self.epochs.pruned();
-        let mut ledgers = self.log.ledgers_at(&pruned);
-        self.standing.complete(&self.rules, &mut ledgers, &pruned);
+        let mut author_totals = self.log.author_totals_at(&pruned);
+        self.standing.complete(&self.rules, &mut author_totals, &pruned);
         let middle = self.epochs.view(self.epochs.number().saturating_sub(1)).cloned().unwrap_or_default();
         let kept = self.log.kept_between(&pruned, &self.epochs.newest().view);
-        Foundation { ledgers, middle: middle.to_components(), kept }
+        Foundation { author_totals, middle: middle.to_components(), kept }
     }
 
     /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier, but none that are older
@@ -154,8 +158,8 @@ impl Fold {
     /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens.
     fn older(&self, view: &VersionVector, since: u64) -> VersionVector {
         let count = |(author, count): (PeerId, u32)| {
-            let settled = self.epochs.newest().view.count(&author);
-            let mut open = self.log.from(&author, settled).iter().take_while(|record| record.entry.seq() < count);
+            let final_view = self.epochs.newest().view.count(&author);
+            let mut open = self.log.from(&author, final_view).iter().take_while(|record| record.entry.seq() < count);
             let recent = open.find(|record| self.log.clock(record.entry.base()) >= since);
             (author, recent.map_or(count, |record| record.entry.seq()))
         };
@@ -204,9 +208,9 @@ impl Fold {
 
     /// Whether what the entries of `view` name, as far as it is in the set, is in `view`.
     fn is_closed(&self, view: &VersionVector) -> bool {
-        let settled = &self.epochs.newest().view;
+        let final_view = &self.epochs.newest().view;
         let open = |(author, count): (PeerId, u32)| {
-            let records = self.log.from(&author, settled.count(&author)).iter();
+            let records = self.log.from(&author, final_view.count(&author)).iter();
             records.take_while(move |record| record.entry.seq() < count)
         };
         view.iter().flat_map(open).all(|record| self.builds_on(view, &record.entry))
@@ -216,7 +220,7 @@ impl Fold {
     /// the fork was known, at once.
     pub fn expect_final(&mut self, proposal: &Proposal) {
         self.log.set_target(&proposal.rows);
-        for Record { entry, payload, .. } in self.log.take_severed() {
+        for Record { entry, payload, .. } in self.log.take_cut_off() {
             // Whatever does not fit yet is asked for like everything that is missing.
             let _ = self.insert(entry.as_ref().clone(), payload);
         }
@@ -252,7 +256,7 @@ impl Fold {
         if !out.is_empty() || self.log.forked().next().is_some() {
             self.forget_order();
             self.replay(&before);
-            self.settle_all(&out);
+            self.apply_all(&out);
         }
         self.prune();
         Ok(out)
@@ -260,10 +264,10 @@ impl Fold {
 
     fn prune(&mut self) {
         let view = self.epochs.pruned();
-        let mut ledgers = self.log.ledgers_at(&view);
-        self.standing.complete(&self.rules, &mut ledgers, &view);
-        self.standing.prune(&ledgers, &view);
-        self.log.prune(ledgers, self.epochs.oldest_open());
+        let mut author_totals = self.log.author_totals_at(&view);
+        self.standing.complete(&self.rules, &mut author_totals, &view);
+        self.standing.prune(&author_totals, &view);
+        self.log.prune(author_totals, self.epochs.oldest_open());
         self.forget_order();
     }
 

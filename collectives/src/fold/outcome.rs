@@ -1,43 +1,45 @@
-//! What the fold answers.
+//! Results of the operations on a fold.
 
 use murmur_kernels::CodecError;
 
 use crate::{Entry, Invalid, PeerId, VersionVector};
 
-/// What became of an entry offered to the fold.
+/// What [`crate::Fold::insert`] did with an entry. Each variant says what it changed.
 #[derive(Debug)]
 pub enum Insertion {
-    /// It is in the set now. If verdicts or a fork voided updates with it, their author is named.
+    /// The entry is in the set, and the state is moved.
     Applied {
-        /// Author whose updates just became void.
+        /// The author whose updates became void by this entry: as its verdict completes a quorum, or it proves a fork.
         voided: Option<PeerId>,
     },
-    /// Nothing to do.
+    /// The entry is in the set already, or can never matter again. Nothing changed.
     Known,
-    /// Something must come first. Nothing changed, unless it proves a fork.
+    /// Other entries must come first. Nothing changed, unless the entry proves a fork that was not known: then the accused
+    /// chain is closed and the state moved at once, while the entry itself still waits.
     Waits {
-        /// Entries needed.
+        /// For each author, how many entries are needed.
         needs: VersionVector,
-        /// The author whose fork it proves: that chain is closed already.
+        /// The author whose chain was closed.
         closed: Option<PeerId>,
     },
-    /// It knows an epoch that is not final here yet; nothing changed. The certificate must come first.
+    /// The entry names an epoch that is not final here yet: the certificate must come first. Nothing changed.
     Early {
         /// Which epoch.
         epoch: u32,
     },
-    /// A final frontier went by without it, and its author goes on behind it; the set did not change.
+    /// A final frontier excluded the entry. Set and state did not change; the entry is kept as the position after which its
+    /// author continues.
     Excluded,
-    /// These updates' payloads are needed to remove them; nothing changed.
+    /// The entry voids updates whose payloads are not held, and they cannot be removed from the state without. Nothing changed.
     NeedsPayloads(Vec<(PeerId, u32)>),
-    /// The author signed two entries for one position; nothing changed. Here is the other one.
+    /// The author signed two entries for one position; this is the one that is held. Nothing changed.
     Forks(Box<Entry>),
-    /// It continues a branch that is not held; nothing changed. Ask for this position to see the fork.
+    /// The entry continues a branch that is not held: the entry at this position shows the fork. Nothing changed.
     OtherBranch {
         /// The position before the entry's own.
         seq: u32,
     },
-    /// It can never be part of the set; nothing changed.
+    /// The entry can never be part of the set. Nothing changed.
     Refused(Refused),
 }
 
@@ -46,7 +48,7 @@ pub enum Insertion {
 pub enum Voided {
     /// The author signed two entries for one position of its chain. The two prove it to anyone.
     Fork,
-    /// As many trusted auditors as the rules ask for replayed its work and found something else.
+    /// A quorum of trusted auditors replayed its work and computed something else.
     Audits,
 }
 
@@ -67,14 +69,14 @@ pub enum Refused {
     Norm,
 }
 
-/// What becomes of a frontier that somebody proposes.
+/// What a peer that holds a set says of a proposed frontier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
-    /// Exactly this set is held, and all that is said about it is right.
+    /// Exactly this set is held, and everything that the proposal says of it is right.
     Good,
     /// Entries are missing, or payloads to rebuild its state.
     Lacks,
-    /// It is wrong: its proposer lies, or holds another branch of a forked chain.
+    /// The proposal is wrong: the proposer lies, or holds another branch of a forked chain.
     Wrong(&'static str),
 }
 
@@ -87,9 +89,9 @@ pub enum RebuildError {
     /// A payload in between is not held.
     #[error("payload {seq} of {author:?} is not held")]
     PayloadMissing {
-        /// Whose.
+        /// The author.
         author: PeerId,
-        /// Which entry.
+        /// The position.
         seq: u32,
     },
 }

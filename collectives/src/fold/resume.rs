@@ -1,4 +1,4 @@
-//! Beginning at a final frontier instead of the first entry: what a newcomer and a restarted peer do.
+//! Resuming: a newcomer or a restarted peer begins at a final frontier instead of the first entry.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -36,8 +36,8 @@ impl Fold {
         let epochs = Epochs::resumed(names, [pruned.clone(), middle], newest, &rules);
         let (log, standing) = (Log::default(), Standing::default());
         let mut fold = Self { run, rules, log, standing, epochs, order: Vec::new(), state };
-        fold.standing.prune(&foundation.ledgers, &pruned);
-        fold.log.prune(foundation.ledgers, fold.epochs.oldest_open());
+        fold.standing.prune(&foundation.author_totals, &pruned);
+        fold.log.prune(foundation.author_totals, fold.epochs.oldest_open());
         let mut held: BTreeMap<(PeerId, u32), _> =
             entries.into_iter().map(|(entry, payload)| ((entry.author(), entry.seq()), (entry, payload))).collect();
         for chain in foundation.kept {
@@ -46,7 +46,7 @@ impl Fold {
                 fold.put_back(entry, payload, kept)?;
             }
         }
-        fold.log.settle_at(&view);
+        fold.log.set_final(&view);
         if *fold.log.version() != view || !fold.log.holds(&fold.epochs.newest().rows) {
             return Err(NotFinal::Contents);
         }
@@ -76,7 +76,7 @@ impl Fold {
         Ok(())
     }
 
-    /// The state is that of the whole set: notes so of every record.
+    /// Notes for every record that the state holds it with its present weight.
     pub(super) fn mark_applied(&mut self) {
         for (author, seq) in self.order.clone() {
             let target = self.target_weight(&author, seq, self.log.version());

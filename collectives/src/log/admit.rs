@@ -18,13 +18,13 @@ impl Log {
         if let Some(record) = self.record(&author, seq) {
             return compare(&record.entry, entry);
         }
-        if self.is_cut(&author, seq) || seq < self.settled.count(&author) {
+        if self.is_cut(&author, seq) || seq < self.final_view.count(&author) {
             return Admission::Known;
         }
         if self.is_excluded(epochs, entry) {
             // All before one that is late is late, too. But before one that names another history its author may have said
             // what belongs to this one.
-            if entry.epoch() >= epochs.oldest_open() && seq > self.place(&author).seq {
+            if entry.epoch() >= epochs.oldest_open() && seq > self.next_position(&author).seq {
                 return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
             }
             return self.admit_excluded(entry);
@@ -32,7 +32,7 @@ impl Log {
         if entry.epoch() > epochs.number() {
             return Admission::Early { epoch: entry.epoch() };
         }
-        let place = self.place(&author);
+        let place = self.next_position(&author);
         if seq > place.seq {
             return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
         }
@@ -76,7 +76,7 @@ impl Log {
 
     /// Whether `entry` continues what is held, before an excluded entry that came first.
     fn is_next_held(&self, entry: &Entry) -> bool {
-        let held = self.chains.get(&entry.author()).map_or(Hash::NONE, |chain| chain.place().previous);
+        let held = self.chains.get(&entry.author()).map_or(Hash::NONE, |chain| chain.next_position().previous);
         entry.seq() == self.version.count(&entry.author()) && entry.header().previous == held
     }
 
@@ -182,8 +182,8 @@ impl Log {
         let gone = self.is_cut(&verdict.author, verdict.seq) || self.is_left_out(&verdict.author, verdict.seq);
         let same = self.subject(verdict).is_some() || gone;
         let again = self.has_judged(&entry.author(), &verdict.author, verdict.seq);
-        let settled = epochs.horizon(entry.epoch()).is_some_and(|view| view.contains(&verdict.author, verdict.seq));
-        if !known || !same || again || settled || verdict.author == entry.author() {
+        let final_view = epochs.horizon(entry.epoch()).is_some_and(|view| view.contains(&verdict.author, verdict.seq));
+        if !known || !same || again || final_view || verdict.author == entry.author() {
             return Err(Invalid::Subject);
         }
         Ok(())

@@ -1,10 +1,10 @@
-//! One author's chain: totals of the pruned part, records of the rest, gaps where entries were excluded.
+//! One author's chain: totals of the pruned part, then records, with gaps where entries were excluded.
 
 use std::sync::Arc;
 
 use murmur_kernels::Weight;
 
-use crate::{Body, Entry, Hash, Ledger};
+use crate::{AuthorTotals, Body, Entry, Hash};
 
 /// One accepted entry and what follows from its place in the chain.
 #[derive(Clone, Debug)]
@@ -35,31 +35,31 @@ pub(super) struct Totals {
     pub(super) latest_norm: Option<u64>,
 }
 
-/// Where the next entry of a chain goes.
+/// What the next entry of a chain must name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct NextPosition {
     /// Its position.
     pub seq: u32,
     /// Hash of the entry before.
     pub previous: Hash,
-    /// The epoch which that one knew.
+    /// The epoch that the entry before names: the next entry may not name an earlier one.
     pub epoch: u32,
 }
 
 #[derive(Clone, Default, Debug)]
 pub(super) struct Chain {
-    pub(super) ledger: Option<Ledger>,
+    pub(super) pruned_totals: Option<AuthorTotals>,
     pub(super) records: Vec<Record>,
 }
 
 impl Chain {
-    /// Positions, held or left out.
+    /// Positions in all: pruned, held or excluded.
     pub(super) fn count(&self) -> u32 {
         self.records.last().map_or(self.pruned(), |record| record.entry.seq() + 1)
     }
 
     pub(super) fn pruned(&self) -> u32 {
-        self.ledger.as_ref().map_or(0, |ledger| ledger.count)
+        self.pruned_totals.as_ref().map_or(0, |totals| totals.count)
     }
 
     /// Index of the first record at position `seq` or after.
@@ -81,31 +81,31 @@ impl Chain {
             let (tokens, updates) = (record.tokens_until, record.updates_until);
             return Totals { tokens, updates, latest_norm: record.latest_norm };
         }
-        let ledger = self.ledger.as_ref().filter(|ledger| ledger.count <= count);
-        let total = |l: &Ledger| Totals { tokens: l.tokens, updates: l.updates, latest_norm: l.latest_norm };
-        ledger.map(total).unwrap_or_default()
+        let pruned = self.pruned_totals.as_ref().filter(|totals| totals.count <= count);
+        let total = |l: &AuthorTotals| Totals { tokens: l.tokens, updates: l.updates, latest_norm: l.latest_norm };
+        pruned.map(total).unwrap_or_default()
     }
 
     /// Hash of the entry at the last position before `count`, if that is held or the last pruned one.
     pub(super) fn head_at(&self, count: u32) -> Option<Hash> {
         let seq = count.checked_sub(1)?;
-        let pruned = self.ledger.as_ref().filter(|ledger| ledger.count == count).map(|ledger| ledger.head);
+        let pruned = self.pruned_totals.as_ref().filter(|totals| totals.count == count).map(|totals| totals.head);
         self.record(seq).map(|record| record.entry.hash()).or(pruned)
     }
 
-    pub(super) fn place(&self) -> Place {
-        match (self.records.last(), &self.ledger) {
+    pub(super) fn next_position(&self) -> NextPosition {
+        match (self.records.last(), &self.pruned_totals) {
             (Some(Record { entry, .. }), _) => {
-                Place { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() }
+                NextPosition { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() }
             }
-            (None, Some(ledger)) => Place { seq: ledger.count, previous: ledger.head, epoch: ledger.epoch },
-            (None, None) => Place { seq: 0, previous: Hash::NONE, epoch: 0 },
+            (None, Some(totals)) => NextPosition { seq: totals.count, previous: totals.head, epoch: totals.epoch },
+            (None, None) => NextPosition { seq: 0, previous: Hash::NONE, epoch: 0 },
         }
     }
 
     pub(super) fn vrf_key(&self) -> Option<[u8; 32]> {
-        if let Some(ledger) = &self.ledger {
-            return Some(ledger.vrf_key);
+        if let Some(totals) = &self.pruned_totals {
+            return Some(totals.vrf_key);
         }
         match &self.records.first()?.entry.header().body {
             Body::Enroll(enroll) => Some(enroll.vrf_key),
@@ -117,10 +117,10 @@ impl Chain {
     pub(super) fn carry(&self, count: u32) -> Option<Hash> {
         let records = &self.records[..self.index(count)];
         let held = records.iter().rev().find_map(|record| record.entry.update()).map(|update| update.carry_after);
-        held.or_else(|| self.ledger.as_ref().filter(|ledger| ledger.updates > 0).map(|ledger| ledger.carry))
+        held.or_else(|| self.pruned_totals.as_ref().filter(|totals| totals.updates > 0).map(|totals| totals.carry))
     }
 
-    /// Fills in what follows from the record before `at`.
+    /// Computes the prefix sums of the record at index `at` from the record before it.
     pub(super) fn total_up(&mut self, at: usize) {
         let Some(seq) = self.records.get(at).map(|record| record.entry.seq()) else { return };
         let before = self.totals(seq);
@@ -131,14 +131,14 @@ impl Chain {
         record.latest_norm = counting.map(|update| update.norm).or(before.latest_norm);
     }
 
-    /// The totals before position `count`, but for what the standing knows.
-    pub(super) fn ledger_at(&self, author: crate::PeerId, count: u32) -> Option<Ledger> {
+    /// The totals up to position `count`. What verdicts and proofs say of the author is filled in by the standing.
+    pub(super) fn author_totals_at(&self, author: crate::PeerId, count: u32) -> Option<AuthorTotals> {
         let totals = self.totals(count);
         let (head, epoch) = match self.last_within(count) {
             Some(record) => (record.entry.hash(), record.entry.epoch()),
-            None => self.ledger.as_ref().map(|ledger| (ledger.head, ledger.epoch))?,
+            None => self.pruned_totals.as_ref().map(|totals| (totals.head, totals.epoch))?,
         };
-        Some(Ledger {
+        Some(AuthorTotals {
             author,
             count,
             head,

@@ -1,9 +1,9 @@
-//! What comes into the log and what leaves it: appending, cutting forks, excluding, pruning.
+//! Changes of the log: append, cut off a fork, exclude, prune.
 
-use super::{Arc, BASE_AUTHORS_MAX, Entry, Gap, Kept, Ledger, Log, PeerId, Record, Row, VersionVector, Weight};
+use super::{Arc, AuthorTotals, BASE_AUTHORS_MAX, Entry, Gap, Kept, Log, PeerId, Record, Row, VersionVector, Weight};
 use crate::{Epochs, KeptChain};
 
-/// Bases remembered with different authors. Newcomers change the list now and then, and not all hear of them at once.
+/// Recent bases remembered. Several, because peers hear of a newcomer at different times and then name different lists.
 const BASES_KEPT: usize = 16;
 
 impl Log {
@@ -44,7 +44,8 @@ impl Log {
         self.version.set(author, seq + 1);
     }
 
-    /// Sets what was computed again of a record. Records before it in its chain must be right already.
+    /// Sets the weight of a record that was computed again. Records before it in its chain must be done already, because its
+    /// prefix sums are computed from theirs.
     pub(crate) fn reweigh(&mut self, author: &PeerId, seq: u32, weight: Weight, counts: bool) {
         let Some(chain) = self.chains.get_mut(author) else { return };
         let at = chain.index(seq);
@@ -61,13 +62,13 @@ impl Log {
         }
     }
 
-    /// Closes the chain of an author that contradicted itself at position `kept`, and returns what was cut off. What is
-    /// final stays, and what is about to be final if it is the branch that is held.
+    /// Closes the chain of an author that forked at position `kept`, and returns the records cut off. Final entries stay, and
+    /// entries that a decided frontier names, if they are the branch that is held.
     pub(crate) fn close(&mut self, author: PeerId, kept: u32) -> Vec<Record> {
         let kept = self.forked.get(&author).map_or(kept, |before| kept.min(*before));
         self.forked.insert(author, kept);
         let wanted = self.target.get(&author).filter(|row| self.head_at(&author, row.count) == Some(row.head));
-        let kept = kept.max(self.settled.count(&author)).max(wanted.map_or(0, |row| row.count));
+        let kept = kept.max(self.final_view.count(&author)).max(wanted.map_or(0, |row| row.count));
         if self.excluded.get(&author).is_some_and(|entry| entry.seq() >= kept) {
             self.excluded.remove(&author);
         }
@@ -79,24 +80,24 @@ impl Log {
         let at = chain.index(kept);
         let cut = chain.records.split_off(at);
         self.version.set(author, chain.count());
-        self.severed.extend(cut.iter().cloned());
+        self.cut_off.extend(cut.iter().cloned());
         cut
     }
 
-    /// What forks cut off and what is about to be final names, in order. Those who decided had it when they voted, and may all
-    /// have cut it since.
-    pub(crate) fn take_severed(&mut self) -> Vec<Record> {
+    /// Takes the cut-off records that a decided frontier names, in order of position. The voters held them when they voted; by
+    /// now all of them may have cut them off, so no peer would serve them.
+    pub(crate) fn take_cut_off(&mut self) -> Vec<Record> {
         let is_named = |row: &Row, record: &Record| {
             record.entry.author() == row.author
                 && record.entry.seq() + 1 == row.count
                 && record.entry.hash() == row.head
         };
-        let branch = |row: &&Row| self.severed.iter().any(|record| is_named(row, record));
+        let branch = |row: &&Row| self.cut_off.iter().any(|record| is_named(row, record));
         let rows: Vec<Row> = self.target.values().filter(branch).copied().collect();
         let named = |record: &mut Record| {
             rows.iter().any(|row| record.entry.author() == row.author && record.entry.seq() < row.count)
         };
-        let mut named: Vec<Record> = self.severed.extract_if(.., named).collect();
+        let mut named: Vec<Record> = self.cut_off.extract_if(.., named).collect();
         named.sort_by_key(|record| (record.entry.author(), record.entry.seq()));
         named
     }
@@ -107,8 +108,9 @@ impl Log {
         chain.records.get_mut(at).filter(|record| record.entry.seq() == seq)
     }
 
-    /// Keeps an excluded entry as the place behind which its author goes on. False if it is not worth it.
-    pub(crate) fn shelve(&mut self, entry: Arc<Entry>, by_epoch: u32) -> bool {
+    /// Keeps an excluded entry as the position after which its author continues. False if a newer one is known or there are
+    /// too many.
+    pub(crate) fn keep_excluded(&mut self, entry: Arc<Entry>, by_epoch: u32) -> bool {
         let author = entry.author();
         let newer = self.excluded.get(&author).is_none_or(|held| held.seq() < entry.seq());
         let room = self.excluded.len() < BASE_AUTHORS_MAX || self.chains.contains_key(&author);
@@ -125,18 +127,18 @@ impl Log {
         self.forked.get(author).is_some_and(|known| *known <= kept)
     }
 
-    /// Notes a contradiction in a set that was taken in whole.
+    /// Notes a fork in a set that was resumed from a final frontier.
     pub(crate) fn note_fork(&mut self, author: PeerId, from: u32) {
         let known = self.forked.entry(author).or_insert(from);
         *known = from.min(*known);
     }
 
-    /// Says that exactly what is held is final.
-    pub(crate) fn settle_at(&mut self, view: &VersionVector) {
-        self.settled = view.clone();
+    /// Makes `view`, which is exactly the set held, final.
+    pub(crate) fn set_final(&mut self, view: &VersionVector) {
+        self.final_view = view.clone();
     }
 
-    /// Says what is about to be final; empty when it is.
+    /// Sets the rows of a decided frontier that is not final here yet; empty if there is none.
     pub(crate) fn set_target(&mut self, rows: &[Row]) {
         self.target = rows.iter().map(|row| (row.author, *row)).collect();
     }
@@ -146,16 +148,16 @@ impl Log {
         rows.iter().all(|row| self.head_at(&row.author, row.count) == Some(row.head))
     }
 
-    /// Takes out what the newest frontier excludes, and returns it.
+    /// Removes the entries that the newest frontier excludes, and returns them.
     pub(crate) fn exclude(&mut self, epochs: &Epochs) -> Vec<Record> {
         let authors: Vec<PeerId> = self.chains.keys().copied().collect();
         let mut out = Vec::new();
         for author in authors {
             out.extend(self.exclude_of(author, epochs));
         }
-        self.settled = epochs.newest().view.clone();
-        self.severed.clear();
-        self.excluded.retain(|author, entry| self.settled.count(author) <= entry.seq());
+        self.final_view = epochs.newest().view.clone();
+        self.cut_off.clear();
+        self.excluded.retain(|author, entry| self.final_view.count(author) <= entry.seq());
         out
     }
 
@@ -176,9 +178,9 @@ impl Log {
         out
     }
 
-    /// Totals of every author at `view`, but for what the standing knows.
-    pub(crate) fn ledgers_at(&self, view: &VersionVector) -> Vec<Ledger> {
-        view.iter().filter_map(|(author, count)| self.chains.get(&author)?.ledger_at(author, count)).collect()
+    /// Totals of every author at `view`. What verdicts and proofs say of them is filled in by the standing.
+    pub(crate) fn author_totals_at(&self, view: &VersionVector) -> Vec<AuthorTotals> {
+        view.iter().filter_map(|(author, count)| self.chains.get(&author)?.author_totals_at(author, count)).collect()
     }
 
     /// Names of all entries in `until` and not in `from`.
@@ -197,17 +199,17 @@ impl Log {
         until.iter().filter_map(chain).collect()
     }
 
-    /// Replaces what the ledgers cover by them.
-    pub(crate) fn prune(&mut self, ledgers: Vec<Ledger>, oldest_open: u32) {
-        for ledger in ledgers {
-            let chain = self.chains.entry(ledger.author).or_default();
-            let at = chain.index(ledger.count);
+    /// Replaces what the totals cover by them.
+    pub(crate) fn prune(&mut self, author_totals: Vec<AuthorTotals>, oldest_open: u32) {
+        for totals in author_totals {
+            let chain = self.chains.entry(totals.author).or_default();
+            let at = chain.index(totals.count);
             chain.records.drain(..at);
-            if ledger.forked {
-                self.forked.entry(ledger.author).or_insert(ledger.count);
+            if totals.forked {
+                self.forked.entry(totals.author).or_insert(totals.count);
             }
-            self.version.raise(ledger.author, ledger.count);
-            chain.ledger = Some(ledger);
+            self.version.raise(totals.author, totals.count);
+            chain.pruned_totals = Some(totals);
         }
         self.gaps.retain(|gap| gap.by_epoch + 1 >= oldest_open);
     }

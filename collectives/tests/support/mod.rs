@@ -6,8 +6,8 @@ pub(crate) mod reference;
 use std::sync::Arc;
 
 use murmur_collectives::{
-    Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, ONE_Q16, PeerId, Rules, Stage, Update,
-    Verdict, VersionVector,
+    Ballot, Body, Certificate, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, ONE_Q16, PeerId,
+    Proposal, Rules, Signed, Stage, Update, Verdict, VersionVector, Vote,
 };
 use murmur_kernels::{TopK, blob_root, compress};
 use proptest::prelude::*;
@@ -214,10 +214,31 @@ impl Swarm {
     }
 }
 
+/// `proposal`, signed by the first three peers.
+fn certify(swarm: &Swarm, proposal: &Proposal) -> Certificate {
+    let frontier = proposal.frontier.clone();
+    let vote = |peer: &Peer| {
+        let vote = Vote::sign(&peer.identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+        Signed { voter: vote.voter, signature: vote.signature }
+    };
+    let mut signed: Vec<Signed> = swarm.peers.iter().take(3).map(vote).collect();
+    signed.sort_unstable_by_key(|signed| signed.voter);
+    Certificate { frontier, round: 0, signed }
+}
+
+/// What peer 0 holds becomes final for all of `peers`.
+pub(crate) fn finalize(swarm: &mut Swarm, peers: &[usize]) {
+    let proposal = swarm.fold(0).candidate().expect("enough was done");
+    let certificate = certify(swarm, &proposal);
+    for peer in peers {
+        swarm.peers[*peer].fold.finalize(&certificate, proposal.clone()).unwrap();
+    }
+}
+
 /// The header of what `author` would say next on top of what `fold` holds.
 pub(crate) fn next_header(fold: &Fold, author: PeerId, body: Body) -> Header {
     let (log, epochs) = (fold.log(), fold.epochs());
-    let place = log.place(&author);
+    let place = log.next_position(&author);
     Header {
         run: run(),
         author,

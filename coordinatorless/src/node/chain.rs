@@ -173,7 +173,7 @@ impl Node {
     /// newest was final can still follow.
     pub(super) fn epoch_to_say(&self) -> u32 {
         let (epochs, me) = (self.set.fold.epochs(), self.id());
-        let oldest = epochs.oldest_open().max(self.set.fold.log().place(&me).epoch);
+        let oldest = epochs.oldest_open().max(self.set.fold.log().next_position(&me).epoch);
         (oldest..=epochs.number()).find(|epoch| self.set.fold.log().may_name(epochs, &me, *epoch)).unwrap_or(oldest)
     }
 
@@ -183,7 +183,7 @@ impl Node {
             let reason = "own entry before it was clear that no other process has this identity: not signed".to_owned();
             return self.core.tell(crate::Event::BadInput { peer: me, reason });
         }
-        let place = self.set.fold.log().place(&me);
+        let place = self.set.fold.log().next_position(&me);
         if !self.catch_up.may_sign(place.seq) {
             // What it said there named another history, and a final frontier has yet to exclude it.
             let reason = format!("own entry {} was signed before in another history: waiting", place.seq);

@@ -47,7 +47,7 @@ impl Node {
         let (state, log) = (size_of_val(self.set.fold.state()), self.set.fold.log());
         Footprint {
             state,
-            log: log.records().chain(log.severed()).map(record_bytes).sum(),
+            log: log.records().chain(log.cut_off()).map(record_bytes).sum(),
             final_state: self.finals.rebuilt_bytes(),
             blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
             waiting: self.gossip.held_bytes(),

@@ -210,7 +210,7 @@ impl Node {
             Ok(old) => {
                 self.connectivity.neighbours_mut().forget_fallen();
                 // What this peer said since may have to wait for its past; its positions are taken all the same.
-                self.catch_up.expect_own(old.log().place(&self.id()).seq);
+                self.catch_up.expect_own(old.log().next_position(&self.id()).seq);
                 self.hold_again(&old);
                 drop(old); // its state goes before the new one is copied for the disk
                 self.catch_up.follow();

@@ -415,7 +415,7 @@ fn who_comes_back_from_a_longer_history_signs_no_position_twice() {
         leaves.iter().for_each(|peer| net.author(*peer));
         net.pass(Duration::from_secs(2));
     }
-    let place = |net: &Net, of: usize, at: usize| net.nodes[&at].fold().log().place(&net.id(of)).seq;
+    let place = |net: &Net, of: usize, at: usize| net.nodes[&at].fold().log().next_position(&net.id(of)).seq;
     let said = leaves.map(|peer| place(&net, peer, peer));
     heal(&mut net);
     net.pass(Duration::from_secs(60));

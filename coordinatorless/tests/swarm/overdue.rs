@@ -104,7 +104,7 @@ fn one_that_goes_on_from_a_final_state_goes_on_behind_what_it_had_said() {
     net.handle(witness, Input::Author(Box::new(late)));
     net.pass(Duration::from_secs(1));
     net.author(sleeper);
-    let last = |net: &Net, peer: usize| net.nodes[&sleeper].fold().log().place(&net.id(peer));
+    let last = |net: &Net, peer: usize| net.nodes[&sleeper].fold().log().next_position(&net.id(peer));
     let (said, epochs) = (last(&net, sleeper).seq, [witness, sleeper].map(|peer| last(&net, peer).epoch));
     assert_eq!(epochs, [2, 3], "{}", net.describe());
     net.kill(witness);

@@ -1,4 +1,9 @@
-//! Bringing the state in line with the set: what each entry weighs, what is void, what left.
+//! Applying entries to the state: an entry is appended, its weight is computed, and the state is moved to that weight.
+//!
+//! Three things can change a weight later: a quorum of failed verdicts voids updates, a proven fork cuts off the end of a
+//! chain, and a final frontier excludes entries. Each ends with [`Fold::apply_author`] or [`Fold::apply_all`], which compare
+//! what the state holds of every record with what it should hold. So there is one way to move the state, and the order of
+//! the changes does not matter.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,61 +15,64 @@ use murmur_kernels::Weight;
 use super::{Fold, move_weight};
 use crate::{Body, Entry, PeerId, Record, Stage, Verdict, VersionVector, weigh::weigh};
 
-/// Why a payload that is needed is there: [`Fold::insert`] asked for it before it changed anything.
+/// Why a payload cannot be missing here: [`Fold::insert`] returned [`super::Insertion::NeedsPayloads`] before any change.
 pub(super) const PAYLOADS_HELD: &str = "payloads were checked to be held";
 
-/// What an entry did to the standing of others.
+/// What an appended entry does to other authors.
 pub(super) enum Effect {
     None,
     /// Updates of this author became void.
     Voided(PeerId),
-    /// This author's chain was closed, and this was cut off.
+    /// A fork of this author is proven: its chain was closed, and these records were cut off.
     Closed(PeerId, Vec<Record>),
 }
 
 impl Fold {
+    /// Appends an admitted entry and moves the state. Returns the author whose updates became void by it, if any.
     pub(super) fn append(&mut self, entry: &Arc<Entry>, payload: Option<Arc<[u8]>>) -> Option<PeerId> {
         let (author, seq) = (entry.author(), entry.seq());
         match self.append_header(entry, payload) {
             Effect::None => {
-                self.settle_one(&author, seq);
+                self.apply_one(&author, seq);
                 None
             }
             Effect::Voided(author) => {
-                self.settle(&author);
+                self.apply_author(&author);
                 Some(author)
             }
             Effect::Closed(author, cut) => {
-                self.settle_all(&cut);
+                self.apply_all(&cut);
                 Some(author)
             }
         }
     }
 
-    /// Proof of a fork holds whoever brings it and whenever: it closes the chain although the entry that carries it must
-    /// still wait. What honest peers said before the proof may name entries of the branches that nobody serves any
-    /// more, and the proof stands behind what they said.
-    pub(super) fn heed_evidence(&mut self, entry: &Entry) -> Option<(PeerId, Vec<Record>)> {
+    /// Closes the chain of an author whose fork `entry` proves, although `entry` itself still waits for its causal past.
+    /// Returns the author and the records cut off, unless the fork is known.
+    ///
+    /// Waiting would never end otherwise: the causal past may name entries of a branch that no peer serves any more, because
+    /// every peer that has the proof has dropped that branch.
+    pub(super) fn close_on_evidence(&mut self, entry: &Entry) -> Option<(PeerId, Vec<Record>)> {
         let Body::Equivocation(evidence) = &entry.header().body else { return None };
         let (accused, kept) = evidence.accused(self.run).ok()?;
         let known = accused == entry.author() || self.log.knows_fork(&accused, kept);
         (!known).then(|| (accused, self.close(accused, kept)))
     }
 
-    /// Takes what was cut off out of the state, and brings the rest in line with its weights.
-    pub(super) fn settle_all(&mut self, cut: &[Record]) {
+    /// Removes the records in `cut` from the state and applies every author's weights again.
+    pub(super) fn apply_all(&mut self, cut: &[Record]) {
         self.take_out(cut);
         let authors: Vec<PeerId> = self.log.version().iter().map(|(author, _)| author).collect();
-        authors.iter().for_each(|author| self.settle(author));
+        authors.iter().for_each(|author| self.apply_author(author));
     }
 
-    /// Appends to the log and to the standing; leaves the state alone.
+    /// Appends to the log and to the standing, without moving the state.
     pub(super) fn append_header(&mut self, entry: &Arc<Entry>, payload: Option<Arc<[u8]>>) -> Effect {
-        let (weight, counts) = self.value(entry);
+        let (weight, counts) = self.weight_of(entry);
         self.order.push((entry.author(), entry.seq()));
         self.log.append(entry.clone(), payload, weight, counts);
         match &entry.header().body {
-            Body::Verdict(_) => self.rule(entry).map_or(Effect::None, Effect::Voided),
+            Body::Verdict(_) => self.count_verdict(entry).map_or(Effect::None, Effect::Voided),
             Body::Equivocation(evidence) => match evidence.accused(self.run) {
                 Ok((accused, kept)) => {
                     self.standing.record_proof(accused, kept, entry.author(), entry.seq());
@@ -80,8 +88,8 @@ impl Fold {
         }
     }
 
-    /// What `entry` weighs, and whether it counts, by its causal past.
-    fn value(&self, entry: &Entry) -> (Weight, bool) {
+    /// The weight of `entry`, and whether its tokens count: both are functions of its causal past alone.
+    fn weight_of(&self, entry: &Entry) -> (Weight, bool) {
         let trusted = self.standing.is_trusted(&self.rules, &entry.author(), entry.base());
         let nothing = VersionVector::default();
         let horizon = self.epochs.horizon(entry.epoch()).unwrap_or(&nothing);
@@ -89,11 +97,11 @@ impl Fold {
         (entry.update().map_or(Weight::ZERO, weight), trusted)
     }
 
-    /// Counts a verdict if its auditor was trusted in its past and drawn, and its subject is in the set. Names the judged
-    /// author if that voided something.
-    pub(super) fn rule(&mut self, entry: &Entry) -> Option<PeerId> {
+    /// Counts a verdict if its auditor was trusted in the verdict's causal past and selected for the audit, and the audited
+    /// update is in the set. Returns the audited author if this voids updates, or makes void ones valid again.
+    pub(super) fn count_verdict(&mut self, entry: &Entry) -> Option<PeerId> {
         let trusted = self.standing.is_trusted(&self.rules, &entry.author(), entry.base());
-        let counting = entry.verdict().filter(|verdict| trusted && self.was_called_for(entry, verdict));
+        let counting = entry.verdict().filter(|verdict| trusted && self.is_drawn_for(entry, verdict));
         self.log.mark(&entry.author(), entry.seq(), counting.is_some());
         let verdict = counting?;
         let before = self.standing.void_from(&self.rules, &verdict.author, self.log.version());
@@ -102,9 +110,9 @@ impl Fold {
         (before != after).then_some(verdict.author)
     }
 
-    /// Whether the subject is in the set and `entry`'s author was drawn to audit it; to confirm, if in its past somebody
-    /// whose verdict counts disputed it.
-    fn was_called_for(&self, entry: &Entry, verdict: &Verdict) -> bool {
+    /// Whether the audited update is in the set and the author of `entry` was selected to audit it. A confirming audit needs,
+    /// besides, a failed verdict that counts in the causal past of `entry`: else anyone could call for it.
+    fn is_drawn_for(&self, entry: &Entry, verdict: &Verdict) -> bool {
         let Some(subject) = self.log.subject(verdict) else { return false };
         let disputed = || self.standing.is_disputed(&verdict.author, verdict.seq, entry.base());
         self.is_eligible(&entry.author(), subject, entry.epoch())
@@ -112,20 +120,21 @@ impl Fold {
             && (verdict.stage == Stage::First || disputed())
     }
 
-    /// Brings the state in line with what each update of `author` should weigh now.
-    fn settle(&mut self, author: &PeerId) {
+    /// Moves the state to the present weight of every update of `author`.
+    fn apply_author(&mut self, author: &PeerId) {
         let held: Vec<u32> = self.log.chain(author).iter().map(|record| record.entry.seq()).collect();
-        held.into_iter().for_each(|seq| self.settle_one(author, seq));
+        held.into_iter().for_each(|seq| self.apply_one(author, seq));
     }
 
-    fn settle_one(&mut self, author: &PeerId, seq: u32) {
+    /// Moves the state to the present weight of one update.
+    fn apply_one(&mut self, author: &PeerId, seq: u32) {
         let target = self.target_weight(author, seq, self.log.version());
         let Some(record) = self.log.record_mut(author, seq) else { return };
         move_weight(&self.rules, record, target, &mut self.state).expect(PAYLOADS_HELD);
         record.applied = target;
     }
 
-    /// What update `seq` of `author` weighs in the state of `view`.
+    /// The weight of update `seq` of `author` in the state of `view`: zero if it is void there.
     pub(super) fn target_weight(&self, author: &PeerId, seq: u32, view: &VersionVector) -> Weight {
         let void = || self.standing.void_from(&self.rules, author, view).is_some_and(|from| seq >= from);
         match self.log.record(author, seq) {
@@ -134,9 +143,9 @@ impl Fold {
         }
     }
 
-    /// A proven fork: everything of the author from that position on leaves the set and is returned, and as others may
-    /// have counted those entries in their past, all weights that are not final are computed again. Rare, so simple
-    /// rather than fast.
+    /// Cuts off the chain of `author` from position `kept` on and returns the records. Other entries may have counted the
+    /// removed ones in their causal past, so all weights that are not final are computed again. Forks are rare: this is
+    /// simple rather than fast.
     fn close(&mut self, author: PeerId, kept: u32) -> Vec<Record> {
         let cut = self.log.close(author, kept);
         self.forget_order();
@@ -144,23 +153,23 @@ impl Fold {
         cut
     }
 
-    /// Whether the set holds entries that name `entry` already. They came while its author's chain was closed before it, or
-    /// behind what was excluded of that chain, and were weighed without it.
+    /// Whether the set holds entries whose causal past names `entry`, which is not in the set yet. This happens only where the
+    /// author's chain was closed or excluded before `entry`: then entries that name it were admitted, and weighed without it.
     pub(super) fn is_built_on(&self, entry: &Entry) -> bool {
         let (author, seq) = (entry.author(), entry.seq());
         let may_be = self.log.is_forked(&author) || self.log.excluded(&author).is_some();
         may_be && self.log.records().any(|record| record.entry.base().contains(&author, seq))
     }
 
-    /// An entry came after others that build on it: all weights that are not final are computed again, in an order in which it
-    /// comes first, as where it was held all along.
+    /// Computes all weights that are not final again, after an entry came later than entries that build on it. The order is
+    /// restored first, so that the result equals that of a peer which held the entry all along.
     pub(super) fn weigh_again(&mut self) {
         self.restore_order();
         self.replay(&self.epochs.newest().view.clone());
-        self.settle_all(&[]);
+        self.apply_all(&[]);
     }
 
-    /// Puts every entry after all that it names.
+    /// Sorts the order of insertion so that every entry follows its causal past.
     fn restore_order(&mut self) {
         let mut waiting = core::mem::take(&mut self.order);
         let mut open: BTreeMap<PeerId, VecDeque<u32>> = BTreeMap::new();
@@ -187,29 +196,29 @@ impl Fold {
         self.order.append(&mut waiting);
     }
 
-    /// Drops from the order of insertion what is no longer held.
+    /// Removes entries that left the set from the order of insertion.
     pub(super) fn forget_order(&mut self) {
         let log = &self.log;
         self.order.retain(|(author, seq)| log.record(author, *seq).is_some());
     }
 
-    /// Computes everything outside `settled` again, in the order in which it came.
-    pub(super) fn replay(&mut self, settled: &VersionVector) {
-        self.standing.keep_within(settled);
+    /// Computes weights and standing of every entry outside `final_view` again, in the order of insertion.
+    pub(super) fn replay(&mut self, final_view: &VersionVector) {
+        self.standing.keep_within(final_view);
         let open: Vec<(PeerId, u32)> =
-            self.order.iter().copied().filter(|(author, seq)| !settled.contains(author, *seq)).collect();
+            self.order.iter().copied().filter(|(author, seq)| !final_view.contains(author, *seq)).collect();
         open.iter().for_each(|(author, seq)| self.recompute(author, *seq));
     }
 
     fn recompute(&mut self, author: &PeerId, seq: u32) {
         let Some(entry) = self.log.record(author, seq).map(|record| record.entry.clone()) else { return };
-        let (weight, counts) = self.value(&entry);
+        let (weight, counts) = self.weight_of(&entry);
         self.log.reweigh(author, seq, weight, counts);
         if let Body::Equivocation(evidence) = &entry.header().body {
             self.standing.record_proof(evidence.author, evidence.first.seq, *author, seq);
         }
         if entry.verdict().is_some() {
-            self.rule(&entry);
+            self.count_verdict(&entry);
         }
     }
 }
