@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::{Node, contents::Wanted, dialing::Purpose};
+use super::{Node, dialing::Purpose, transfer::Wanted};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -108,8 +108,8 @@ impl Node {
 
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.neighbours.is_connected(&author) {
-            let most = 4 * self.set.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
-            return self.fetch(root, Wanted::Bytes(most), author);
+            let wanted = Wanted::carry(self.set.fold.rules());
+            return self.fetch(root, wanted, author);
         }
         self.seek(author, Purpose::Contact);
         if !self.is_sought(&author) {
@@ -124,7 +124,7 @@ impl Node {
     /// Gives up carries that nobody is asked or dialed for any more: a dial may end with another peer at that address, or for
     /// one that matters more. Else such an audit would stay open, and this peer could never finish.
     pub(super) fn give_up_lost_carries(&mut self) {
-        let is_lost = |author: &PeerId, root: &Hash| !self.blobs.has_hope(root) && !self.is_sought(author);
+        let is_lost = |author: &PeerId, root: &Hash| !self.transfer.has_hope(root) && !self.is_sought(author);
         let lost = self.audits.open.iter().filter_map(|((author, _), audit)| match audit.carry {
             Carry::Fetching(root) if is_lost(author, &root) => Some(root),
             Carry::Fetching(_) | Carry::Fresh | Carry::Held(_) => None,
@@ -155,7 +155,7 @@ impl Node {
     }
 
     pub(super) fn on_carry_complete(&mut self, root: Hash) {
-        let Some(bytes) = self.blobs.take(&root) else { return };
+        let Some(bytes) = self.transfer.take(&root) else { return };
         let bytes: Arc<[u8]> = bytes.into();
         let waiting = self.audits.open.iter_mut().filter(|(_, a)| matches!(a.carry, Carry::Fetching(r) if r == root));
         let mut ready = Vec::new();

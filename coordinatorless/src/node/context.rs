@@ -14,7 +14,12 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-use super::{Node, limits, limits::Limits, neighbours::Neighbours};
+use super::{
+    Node, limits,
+    limits::Limits,
+    neighbours::Neighbours,
+    transfer::{self, Transfer, Wanted},
+};
 use crate::{Closing, Config, Event, Message, Output, Time};
 
 /// Something that a machine raised for others to act on.
@@ -22,11 +27,19 @@ use crate::{Closing, Config, Event, Message, Output, Time};
 pub(crate) enum Raised {
     /// By the limits.
     Limits(limits::Event),
+    /// By the transfer of blobs.
+    Transfer(transfer::Event),
 }
 
 impl From<limits::Event> for Raised {
     fn from(event: limits::Event) -> Self {
         Self::Limits(event)
+    }
+}
+
+impl From<transfer::Event> for Raised {
+    fn from(event: transfer::Event) -> Self {
+        Self::Transfer(event)
     }
 }
 
@@ -81,6 +94,12 @@ impl Core {
         self.raised.push_back(event.into());
     }
 
+    /// What was raised first, for tests that stand in for the node.
+    #[cfg(test)]
+    pub(crate) fn next_raised(&mut self) -> Option<Raised> {
+        self.raised.pop_front()
+    }
+
     /// A random number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let wide = u128::from(self.rng.next_u64()) * bound as u128;
@@ -101,7 +120,18 @@ pub(crate) struct Network<'a> {
     neighbours: &'a Neighbours,
 }
 
+impl<'a> Network<'a> {
+    pub(super) fn new(core: &'a mut Core, limits: &'a mut Limits, neighbours: &'a Neighbours) -> Self {
+        Self { core, limits, neighbours }
+    }
+}
+
 impl Network<'_> {
+    /// The same, for a machine below.
+    pub(crate) fn reborrow(&mut self) -> Network<'_> {
+        Network::new(self.core, self.limits, self.neighbours)
+    }
+
     /// Sends a message to a neighbour.
     pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
         self.limits.expect_answer(&self.core.rules, &to, message);
@@ -146,9 +176,22 @@ impl Node {
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
+                Raised::Transfer(event) => self.on_transfer_event(event),
             }
             self.route();
             self.core.raised = later;
+        }
+    }
+
+    fn on_transfer_event(&mut self, event: transfer::Event) {
+        match event {
+            transfer::Event::Chunk { root, index, bytes } => self.on_chunk_fetched(root, index, bytes),
+            transfer::Event::Complete(root) => self.on_blob_complete(root),
+            transfer::Event::Lost(root) => self.on_blob_lost(root),
+            transfer::Event::Continue(root) => {
+                let (transfer, mut context) = self.transfer();
+                transfer.advance(&mut context, root);
+            }
         }
     }
 
@@ -165,6 +208,28 @@ impl Node {
 
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
-        Network { core: &mut self.core, limits: &mut self.limits, neighbours: &self.neighbours }
+        Network::new(&mut self.core, &mut self.limits, &self.neighbours)
+    }
+
+    fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
+        let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
+        (&mut self.transfer, transfer::Context { net, set: &self.set })
+    }
+
+    /// Lets the transfer act, and hands on what it raised.
+    pub(super) fn in_transfer(&mut self, act: impl FnOnce(&mut Transfer, &mut transfer::Context<'_>)) {
+        let (transfer, mut context) = self.transfer();
+        act(transfer, &mut context);
+        self.route();
+    }
+
+    /// Starts fetching a blob, or adds a source for it.
+    pub(super) fn fetch(&mut self, root: Hash, wanted: Wanted, source: PeerId) {
+        self.in_transfer(|transfer, cx| transfer.fetch(cx, root, wanted, source));
+    }
+
+    /// What `peer` was asked for does not come.
+    pub(super) fn forget_source(&mut self, peer: PeerId) {
+        self.in_transfer(|transfer, cx| transfer.drop_source(cx, peer));
     }
 }

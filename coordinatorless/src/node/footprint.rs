@@ -48,8 +48,8 @@ impl Node {
         Footprint {
             state,
             log: log.records().chain(log.severed()).map(record_bytes).sum(),
-            final_state: self.finals.rebuilt_bytes(),
-            blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
+            final_state: self.transfer.final_state_bytes(),
+            blobs: self.transfer.held_bytes(),
             waiting: self.gossip.held_bytes(),
             neighbours: self.neighbours.held_bytes(),
             membership: self.membership.held_bytes() + self.address_book.held_bytes() + self.reaching.held_bytes(),
