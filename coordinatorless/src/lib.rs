@@ -8,7 +8,6 @@
 
 mod config;
 mod event;
-mod fetched;
 mod message;
 mod node;
 mod packing;
@@ -16,12 +15,11 @@ mod time;
 
 pub use config::{Config, Swim};
 pub use event::{Closing, Compacted, DownReason, Draft, Event, Input, Output, Reach, StoredEntry};
-pub use fetched::Fetched;
 pub use message::{
     DATAGRAM_BYTES_MAX, Digest, EntryName, Item, Kind, MANIFEST_BYTES_MAX, Message, MessageError, PeerAddress, Proven,
     Want,
 };
 pub use node::{
-    AuditJob, Delay, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
+    AuditJob, Delay, Fetched, Footprint, Mapping, Member, MemberState, NeighbourView, Node, Setup, Snapshot, Stored,
 };
 pub use time::Time;

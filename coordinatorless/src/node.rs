@@ -8,15 +8,12 @@
 
 mod anti_entropy;
 mod audits;
-mod blobs;
 mod catch_up;
 mod certificates;
 mod chain;
 mod connectivity;
-mod contents;
 mod context;
 mod eviction;
-mod finals;
 mod finish;
 mod footprint;
 mod frontier;
@@ -29,6 +26,7 @@ mod pull;
 mod set;
 mod solitude;
 mod staging;
+mod transfer;
 mod turns;
 mod vow;
 
@@ -37,19 +35,20 @@ use std::{net::SocketAddr, sync::Arc};
 use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Closing, Config, Event, Fetched, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
+use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
 pub use connectivity::{Mapping, MemberState, NeighbourView};
 pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
+pub use transfer::Fetched;
 use {
-    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality, gossip::Gossip,
+    audits::Audits, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
 };
 use {
     connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership, set::Set,
-    solitude::Solitude,
+    solitude::Solitude, transfer::Transfer,
 };
 
 /// What a peer brings into a run.
@@ -110,8 +109,7 @@ pub struct Node {
     solitude: Solitude,
     evictions: Evictions,
     gossip: Gossip,
-    blobs: Blobs,
-    finals: Finals,
+    transfer: Transfer,
     catch_up: CatchUp,
     audits: Audits,
     finish: Finish,
@@ -138,8 +136,7 @@ impl Node {
             solitude,
             evictions: Evictions::default(),
             gossip: Gossip::default(),
-            blobs: Blobs::default(),
-            finals: Finals::default(),
+            transfer: Transfer::default(),
             catch_up,
             audits: Audits::default(),
             finish: Finish::default(),
@@ -202,8 +199,7 @@ impl Node {
             self.hearings_due();
             self.requests_waiting_due();
             self.requests_due();
-            self.fetches_due();
-            self.finals_due();
+            self.in_transfer(Transfer::handle_timeout);
             self.anti_entropy_due();
             self.catch_up_due();
             self.finality_due();
@@ -228,8 +224,7 @@ impl Node {
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
             self.gossip.next_deadline(),
-            self.blobs.next_deadline(),
-            self.finals.next_deadline(),
+            self.transfer.next_deadline(),
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
             self.finish.next_deadline(self.core.now),
@@ -286,14 +281,18 @@ impl Node {
             return self.hear_out(from, message);
         }
         match message {
-            Message::Absent { root } => self.on_absent(from, root),
+            Message::Absent { root } => self.in_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
             Message::Announce { entries } => self.on_announce(from, &entries),
             Message::Candidates { addresses } => {
                 self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
             }
             Message::Certificates { chain } => self.on_certificates(from, chain),
-            Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
-            Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
+            Message::Chunk { root, index, bytes } => {
+                self.in_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
+            }
+            Message::ChunkList { root, length, hashes } => {
+                self.in_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
+            }
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
             Message::Frontier(proposal) => self.on_frontier(from, *proposal),
@@ -345,8 +344,12 @@ impl Node {
         match request {
             Message::Want(want) => self.on_want(from, want),
             Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
-            Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
-            Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
+            Message::WantChunkList { root } => {
+                self.in_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
+            }
+            Message::WantChunks { root, indices } => {
+                self.in_transfer(|transfer, cx| transfer.on_want_chunks(cx, from, root, &indices));
+            }
             Message::WantFrontier { name } => self.on_want_frontier(from, name),
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }

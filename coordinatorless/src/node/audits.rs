@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_collectives::{Entry, Hash, PeerId, Stage, Verdict};
 use murmur_verification::draw;
 
-use super::{Node, connectivity::Purpose, contents::Wanted};
+use super::{Node, connectivity::Purpose, transfer::Wanted};
 use crate::{EntryName, Event};
 
 /// An audit this peer was drawn for.
@@ -108,8 +108,8 @@ impl Node {
 
     fn fetch_carry(&mut self, author: PeerId, root: Hash) {
         if self.connectivity.neighbours().is_connected(&author) {
-            let most = 4 * self.set.fold.rules().parameters + 4096; // sealed: about 3 bytes a parameter
-            return self.fetch(root, Wanted::Bytes(most), author);
+            let wanted = Wanted::carry(self.set.fold.rules());
+            return self.fetch(root, wanted, author);
         }
         self.connect(|connectivity, cx| connectivity.seek(cx, author, Purpose::Contact));
         if !self.connectivity.is_seeking(&author) {
@@ -121,7 +121,7 @@ impl Node {
     /// one that matters more. Else such an audit would stay open, and this peer could never finish.
     pub(super) fn give_up_lost_carries(&mut self) {
         let is_lost =
-            |author: &PeerId, root: &Hash| !self.blobs.has_hope(root) && !self.connectivity.is_seeking(author);
+            |author: &PeerId, root: &Hash| !self.transfer.has_hope(root) && !self.connectivity.is_seeking(author);
         let lost = self.audits.open.iter().filter_map(|((author, _), audit)| match audit.carry {
             Carry::Fetching(root) if is_lost(author, &root) => Some(root),
             Carry::Fetching(_) | Carry::Fresh | Carry::Held(_) => None,
@@ -152,7 +152,7 @@ impl Node {
     }
 
     pub(super) fn on_carry_complete(&mut self, root: Hash) {
-        let Some(bytes) = self.blobs.take(&root) else { return };
+        let Some(bytes) = self.transfer.take(&root) else { return };
         let bytes: Arc<[u8]> = bytes.into();
         let waiting = self.audits.open.iter_mut().filter(|(_, a)| matches!(a.carry, Carry::Fetching(r) if r == root));
         let mut ready = Vec::new();

@@ -14,7 +14,7 @@ use murmur_collectives::{Hash, PeerId, Rules, VersionVector};
 use murmur_kernels::state_root;
 
 use super::{Node, Stored, staging::Staging};
-use crate::{Event, Time};
+use crate::{Event, Output, Time};
 
 /// A final frontier nothing of which came for this long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -218,7 +218,10 @@ impl Node {
     }
 
     /// A chunk came: fetching is not stalled.
-    pub(super) fn on_fetch_progress(&mut self, root: Hash) {
+    pub(super) fn on_chunk_fetched(&mut self, root: Hash, index: u32, bytes: Vec<u8>) {
+        if self.is_staged_state(&root) {
+            self.core.outputs.push_back(Output::KeepChunk { root, index, bytes });
+        }
         let (now, staged) = (self.core.now, self.is_staged(root));
         if let Some(staging) = self.catch_up.staging_mut().filter(|_| staged) {
             staging.progress_at = now;

@@ -47,7 +47,7 @@ impl Node {
             clock: self.set.fold.clock(),
             segment: self.set.fold.log().segments(&self.id()),
             trusted: self.set.fold.is_trusted(&self.id(), self.set.fold.log().version()),
-            carry: after.and_then(|root| Some((root, self.blobs.carry(&root)?))),
+            carry: after.and_then(|root| Some((root, self.transfer.blob(&root)?))),
         }
     }
 
@@ -57,13 +57,13 @@ impl Node {
         let head = head.and_then(checked);
         // First of all, so that nothing before it is taken for the newest.
         head.iter().for_each(|(entry, _)| self.catch_up.expect_own(entry.seq() + 1));
-        self.blobs.keep_fetched(fetched);
+        self.transfer.resume_from(fetched);
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
             None => self.put_back(entries.into_iter().filter_map(checked)),
         }
         for bytes in carries {
-            self.blobs.keep_carry(bytes, self.core.config.carries_kept);
+            self.transfer.serve_blob(bytes, self.core.config.carries_kept);
         }
         if let Some((entry, payload)) = head {
             let room = self.room();
@@ -132,7 +132,7 @@ impl Node {
             loss_micronats,
             trace,
             carry_before,
-            carry_after: self.blobs.keep_carry(carry, self.core.config.carries_kept),
+            carry_after: self.transfer.serve_blob(carry, self.core.config.carries_kept),
             class: self.core.class,
         };
         let epoch = self.epoch_within(&base, epoch);

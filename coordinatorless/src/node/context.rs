@@ -19,6 +19,7 @@ use super::{
     connectivity::{self, Connectivity, Neighbours},
     limits::{self, Limits},
     membership::{self, Membership},
+    transfer::{self, Transfer, Wanted},
 };
 use crate::{Closing, Config, Event, Message, Output, Time};
 
@@ -28,25 +29,20 @@ pub(crate) enum Raised {
     Limits(limits::Event),
     Connectivity(connectivity::Event),
     Membership(membership::Event),
+    Transfer(transfer::Event),
 }
 
-impl From<limits::Event> for Raised {
-    fn from(event: limits::Event) -> Self {
-        Self::Limits(event)
-    }
+macro_rules! raised {
+    ($($machine:ident => $variant:ident),*) => {
+        $(impl From<$machine::Event> for Raised {
+            fn from(event: $machine::Event) -> Self {
+                Self::$variant(event)
+            }
+        })*
+    };
 }
 
-impl From<connectivity::Event> for Raised {
-    fn from(event: connectivity::Event) -> Self {
-        Self::Connectivity(event)
-    }
-}
-
-impl From<membership::Event> for Raised {
-    fn from(event: membership::Event) -> Self {
-        Self::Membership(event)
-    }
-}
+raised!(connectivity => Connectivity, limits => Limits, membership => Membership, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -99,6 +95,12 @@ impl Core {
         self.raised.push_back(event.into());
     }
 
+    /// What was raised first, for tests that stand in for the node.
+    #[cfg(test)]
+    pub(crate) fn next_raised(&mut self) -> Option<Raised> {
+        self.raised.pop_front()
+    }
+
     /// A random number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let wide = u128::from(self.rng.next_u64()) * bound as u128;
@@ -119,7 +121,18 @@ pub(crate) struct Network<'a> {
     neighbours: &'a Neighbours,
 }
 
+impl<'a> Network<'a> {
+    pub(super) fn new(core: &'a mut Core, limits: &'a mut Limits, neighbours: &'a Neighbours) -> Self {
+        Self { core, limits, neighbours }
+    }
+}
+
 impl Network<'_> {
+    /// The same, for a machine below.
+    pub(crate) fn reborrow(&mut self) -> Network<'_> {
+        Network::new(self.core, self.limits, self.neighbours)
+    }
+
     /// Sends a message to a neighbour.
     pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
         self.limits.expect_answer(&self.core.rules, &to, message);
@@ -167,9 +180,22 @@ impl Node {
                 Raised::Connectivity(event) => self.on_connectivity(event),
                 Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
+                Raised::Transfer(event) => self.on_transfer_event(event),
             }
             self.route();
             self.core.raised = later;
+        }
+    }
+
+    fn on_transfer_event(&mut self, event: transfer::Event) {
+        match event {
+            transfer::Event::Chunk { root, index, bytes } => self.on_chunk_fetched(root, index, bytes),
+            transfer::Event::Complete(root) => self.on_blob_complete(root),
+            transfer::Event::Lost(root) => self.on_blob_lost(root),
+            transfer::Event::Continue(root) => {
+                let (transfer, mut context) = self.transfer();
+                transfer.advance(&mut context, root);
+            }
         }
     }
 
@@ -186,7 +212,7 @@ impl Node {
 
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
-        Network { core: &mut self.core, limits: &mut self.limits, neighbours: self.connectivity.neighbours() }
+        Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours())
     }
 
     fn on_connectivity(&mut self, event: connectivity::Event) {
@@ -235,5 +261,27 @@ impl Node {
     /// Peers connected now, ascending.
     pub fn neighbours(&self) -> Vec<PeerId> {
         self.connectivity.neighbours().iter().map(|(peer, _)| peer).collect()
+    }
+
+    fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
+        let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
+        (&mut self.transfer, transfer::Context { net, set: &self.set })
+    }
+
+    /// Lets the transfer act, and hands on what it raised.
+    pub(super) fn in_transfer(&mut self, act: impl FnOnce(&mut Transfer, &mut transfer::Context<'_>)) {
+        let (transfer, mut context) = self.transfer();
+        act(transfer, &mut context);
+        self.route();
+    }
+
+    /// Starts fetching a blob, or adds a source for it.
+    pub(super) fn fetch(&mut self, root: Hash, wanted: Wanted, source: PeerId) {
+        self.in_transfer(|transfer, cx| transfer.fetch(cx, root, wanted, source));
+    }
+
+    /// What `peer` was asked for does not come.
+    pub(super) fn forget_source(&mut self, peer: PeerId) {
+        self.in_transfer(|transfer, cx| transfer.drop_source(cx, peer));
     }
 }

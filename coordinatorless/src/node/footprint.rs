@@ -48,8 +48,8 @@ impl Node {
         Footprint {
             state,
             log: log.records().chain(log.cut_off()).map(record_bytes).sum(),
-            final_state: self.finals.rebuilt_bytes(),
-            blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
+            final_state: self.transfer.final_state_bytes(),
+            blobs: self.transfer.held_bytes(),
             waiting: self.gossip.held_bytes(),
             neighbours: self.connectivity.neighbour_bytes(),
             membership: self.membership.held_bytes() + self.connectivity.address_bytes(),

@@ -8,18 +8,19 @@ use std::{
 };
 
 use murmur_collectives::{
-    Certificate, Entry, Epochs, FOUNDATION_BYTES_MAX, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Resumption,
-    Row, State, VersionVector,
+    Certificate, Entry, Epochs, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Record, Resumption, Row, State,
+    VersionVector,
 };
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use super::{
     Node,
     chain::{Checked, checked},
-    contents::Wanted,
+    gossip::WANT_MAX,
     pending::Room,
+    transfer::{Checkpoint, Wanted},
 };
-use crate::{Event, Message, Output, StoredEntry, Time, Want};
+use crate::{Compacted, Event, Message, Output, StoredEntry, Time, Want};
 
 /// Fruitless answers for each neighbour after which a frontier is given up, on average: the one to ask is drawn.
 const FRUITLESS_EACH: usize = 3;
@@ -98,13 +99,12 @@ impl Node {
             progress_at: self.core.now,
         };
         self.catch_up.begin_staging(staging);
-        let parameters = self.set.fold.rules().parameters;
-        self.blobs.keep_only_state(state);
+        self.transfer.keep_only_state(state);
         let mut sources = self.staging_sources(epoch);
         sources.push(from);
         for source in sources {
-            self.fetch(foundation, Wanted::Bytes(FOUNDATION_BYTES_MAX as u64), source);
-            self.fetch(state, Wanted::State(parameters), source);
+            self.fetch(foundation, Wanted::foundation(), source);
+            self.fetch(state, Wanted::state(&self.core.rules.clone()), source);
         }
     }
 
@@ -126,8 +126,8 @@ impl Node {
         }
         staging.progress_at = self.core.now;
         if root == state {
-            staging.state = self.blobs.take_state(&root);
-        } else if let Some(foundation) = self.blobs.take(&root).and_then(|bytes| Foundation::decode(&bytes)) {
+            staging.state = self.transfer.take_state(&root);
+        } else if let Some(foundation) = self.transfer.take(&root).and_then(|bytes| Foundation::decode(&bytes)) {
             self.stage_foundation(foundation);
         }
         self.resume_if_complete();
@@ -173,7 +173,7 @@ impl Node {
         let sources = self.staging_sources(epoch);
         for (author, from) in first.into_iter().filter(|_| !sources.is_empty()) {
             let to = sources[self.core.below(sources.len())];
-            self.send(to, &Message::Want(Want { author, from, count: 64, payloads: false }));
+            self.send(to, &Message::Want(Want { author, from, count: WANT_MAX, payloads: false }));
         }
     }
 
@@ -263,6 +263,23 @@ impl Node {
         }
     }
 
+    /// The newest final frontier begins to be served, and the disk follows.
+    pub(super) fn keep_final(&mut self) {
+        let Some(Checkpoint { foundation, state, root: ours }) = self.transfer.serve_final(&self.set) else { return };
+        let theirs = self.set.fold.epochs().newest().frontier.state;
+        if ours != theirs {
+            return self.core.tell(Event::Diverged { peer: self.id(), theirs, ours });
+        }
+        let (chain, rows) = (self.finality.chain.clone(), self.set.fold.epochs().newest().rows.clone());
+        let proof = Proof { chain, rows, foundation: foundation.to_vec() };
+        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
+        let stored = |r: &Record| StoredEntry::new(&r.entry, r.payload.clone());
+        let excluded = self.set.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
+        let records = excluded.chain(self.set.fold.in_order().map(stored)).collect();
+        let epoch = self.set.fold.epochs().number();
+        self.core.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
+    }
+
     /// Puts back what [`Output::Compact`] stored and what was appended since.
     pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
         let entries = entries.into_iter().filter_map(checked);
@@ -280,6 +297,6 @@ impl Node {
             return;
         }
         self.put_back(later);
-        self.serve_final();
+        self.transfer.serve_final(&self.set);
     }
 }

@@ -1,4 +1,4 @@
-//! What a disk holds of a state that is being fetched, so that a peer that is stopped in between goes on with it.
+//! The part of a state that is on disk: a peer that is stopped while it fetches goes on with it after the restart.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use murmur_collectives::{Hash, State};
 use murmur_kernels::BLOB_CHUNK;
 
 /// Integers of a state in one chunk.
-pub(crate) const CHUNK_INTEGERS: usize = BLOB_CHUNK / 8;
+pub(super) const CHUNK_INTEGERS: usize = BLOB_CHUNK / 8;
 
 /// Part of a state, as [`crate::Output::KeepChunk`] gave it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +48,7 @@ impl Fetched {
 }
 
 /// Puts chunk number `index` into its place in a state. False if it has none.
-pub(crate) fn place(state: &mut [i64], index: u32, chunk: &[u8]) -> bool {
+pub(super) fn place(state: &mut [i64], index: u32, chunk: &[u8]) -> bool {
     let (integers, rest) = chunk.as_chunks::<8>();
     let start = index as usize * CHUNK_INTEGERS;
     let room = state.get_mut(start..start.saturating_add(integers.len())).filter(|_| rest.is_empty());
@@ -58,7 +58,7 @@ pub(crate) fn place(state: &mut [i64], index: u32, chunk: &[u8]) -> bool {
 }
 
 /// Chunk number `index` of a state, empty if there is none.
-pub(crate) fn chunk(state: &[i64], index: u32) -> &[i64] {
+pub(super) fn chunk(state: &[i64], index: u32) -> &[i64] {
     let rest = (index as usize).checked_mul(CHUNK_INTEGERS).and_then(|start| state.get(start..)).unwrap_or(&[]);
     &rest[..rest.len().min(CHUNK_INTEGERS)]
 }

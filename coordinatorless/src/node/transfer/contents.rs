@@ -1,26 +1,42 @@
-//! A blob that is being fetched, each chunk in its place as soon as it is checked.
+//! The contents of a blob that is being fetched: a chunk is copied to its place as soon as it is checked.
 //!
-//! What is held of a final state, and when: from the chunk list on, the state itself, once, as the integers it will be
-//! folded on, beside the state this peer had before and where that one is held, in memory or not; of chunks no more than
-//! the one that came last. What there was before a restart is checked in its place. When all is there the integers become
-//! the fold's without a copy, and the state of before goes.
+//! What a fetch of a final state holds, and when: from the chunk list on, the state itself, once, as the integers that the
+//! fold will use; beside it the fold's present state, wherever the host keeps states; and one chunk, the newest. The chunks
+//! of a fetch before a restart are checked where they are. When the last chunk is placed, the integers become the fold's
+//! state without a copy, and the fold's former state is dropped.
 
-use murmur_collectives::State;
+use murmur_collectives::{FOUNDATION_BYTES_MAX, Rules, State};
 use murmur_kernels::BLOB_CHUNK;
 
-use crate::fetched;
+use super::fetched;
 
-/// What is fetched.
+/// The kind of a blob, and the length that is accepted for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wanted {
-    /// A blob of at most so many bytes.
+pub(crate) enum Wanted {
+    /// A blob of at most this many bytes.
     Bytes(u64),
-    /// A state of so many parameters.
+    /// A state of this many parameters.
     State(u64),
 }
 
 impl Wanted {
-    /// Whether it may be so long, in bytes.
+    /// A sealed carry. A right one takes 3 bytes a parameter and 9 more a chunk; a wrong one may be fetched, too, so that its
+    /// author is judged by it.
+    pub(crate) fn carry(rules: &Rules) -> Self {
+        Self::Bytes(4 * rules.parameters + 4096)
+    }
+
+    /// The foundation of a final frontier.
+    pub(crate) fn foundation() -> Self {
+        Self::Bytes(FOUNDATION_BYTES_MAX as u64)
+    }
+
+    /// The state of a final frontier.
+    pub(crate) fn state(rules: &Rules) -> Self {
+        Self::State(rules.parameters)
+    }
+
+    /// Whether a blob of this kind may have `length` bytes.
     pub(super) fn fits(self, length: u64) -> bool {
         match self {
             Self::Bytes(most) => length <= most,
@@ -28,7 +44,7 @@ impl Wanted {
         }
     }
 
-    /// Room for `length` bytes of it, which must fit; `state` makes room for a state.
+    /// Empty contents of `length` bytes, which must fit; `state` allocates a state.
     pub(super) fn room(self, length: u64, state: impl FnOnce() -> State) -> Contents {
         match self {
             Self::Bytes(_) => Contents::Bytes(vec![0; usize::try_from(length).unwrap_or(0)]),
@@ -37,7 +53,7 @@ impl Wanted {
     }
 }
 
-/// As much of it as is there; zero where a chunk is missing.
+/// The contents so far; zero where a chunk is missing.
 #[derive(Debug)]
 pub(super) enum Contents {
     Bytes(Vec<u8>),
@@ -45,7 +61,7 @@ pub(super) enum Contents {
 }
 
 impl Contents {
-    /// Puts chunk number `index` into its place. False if it has none.
+    /// Copies chunk number `index` to its place. False if it has none: then nothing changes.
     pub(super) fn place(&mut self, index: u32, chunk: &[u8]) -> bool {
         match self {
             Self::Bytes(bytes) => {
@@ -69,8 +85,8 @@ impl Contents {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::fetched::CHUNK_INTEGERS;
     use super::*;
-    use crate::fetched::CHUNK_INTEGERS;
 
     fn room_for(wanted: Wanted, length: usize) -> Contents {
         wanted.room(length as u64, || vec![0; length / 8].into())
@@ -104,6 +120,13 @@ mod tests {
         assert_eq!(state_of(contents), [0; 10]);
         let mut bytes = room_for(Wanted::Bytes(100), 9);
         assert!(!bytes.place(0, &[1; 10]) && !bytes.place(1, &[1]) && bytes.place(0, &[1; 9]));
+    }
+
+    #[test]
+    fn a_carry_of_any_form_fits_and_one_twice_as_long_does_not() {
+        let rules = super::super::tests::rules();
+        let sealed = murmur_kernels::Carry::fresh(rules.parameter_count()).seal().len() as u64;
+        assert!(Wanted::carry(&rules).fits(sealed) && !Wanted::carry(&rules).fits(2 * sealed));
     }
 
     #[test]
