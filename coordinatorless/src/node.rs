@@ -7,7 +7,6 @@
 //! - Time never goes backwards. The same inputs at the same times give the same outputs, bit for bit.
 
 mod address_book;
-mod anti_entropy;
 mod audits;
 mod blobs;
 mod candidates;
@@ -22,16 +21,14 @@ mod finals;
 mod finish;
 mod footprint;
 mod frontier;
-mod gossip;
 mod limits;
 mod membership;
 mod neighbours;
 mod overdue;
 mod pace;
-mod pending;
-mod pull;
 mod quest;
 mod reach;
+mod replication;
 mod set;
 mod solitude;
 mod staging;
@@ -41,10 +38,10 @@ mod vow;
 
 use std::sync::Arc;
 
-use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
+use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{Config, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use chain::Snapshot;
 pub use finish::Delay;
@@ -58,7 +55,7 @@ use {
 };
 use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
-    gossip::Gossip, neighbours::Neighbours,
+    neighbours::Neighbours, replication::Replication,
 };
 
 /// What a peer brings into a run.
@@ -112,7 +109,6 @@ pub struct Node {
     manifest: Vec<u8>,
     core: Core,
     set: Set,
-    roots_compared: (u64, u64),
     membership: Membership,
     neighbours: Neighbours,
     address_book: AddressBook,
@@ -122,7 +118,7 @@ pub struct Node {
     solitude: Solitude,
     evictions: Evictions,
     reaching: Reaching,
-    gossip: Gossip,
+    replication: Replication,
     blobs: Blobs,
     finals: Finals,
     catch_up: CatchUp,
@@ -144,7 +140,6 @@ impl Node {
             manifest,
             core: Core::new(identity, class, Arc::new(rules.clone()), config, seed),
             set: Set::new(Fold::new(run, rules, genesis)),
-            roots_compared: (0, 0),
             membership,
             neighbours: Neighbours::default(),
             address_book: AddressBook::restore(&address_book),
@@ -154,7 +149,7 @@ impl Node {
             solitude,
             evictions: Evictions::default(),
             reaching: Reaching::default(),
-            gossip: Gossip::default(),
+            replication: Replication::default(),
             blobs: Blobs::default(),
             finals: Finals::default(),
             catch_up,
@@ -211,10 +206,10 @@ impl Node {
             self.view_due();
             self.hearings_due();
             self.requests_waiting_due();
-            self.requests_due();
+            self.replicate(Replication::requests_due);
             self.fetches_due();
             self.finals_due();
-            self.anti_entropy_due();
+            self.replicate(Replication::anti_entropy_due);
             self.catch_up_due();
             self.finality_due();
             self.getting_due();
@@ -239,10 +234,9 @@ impl Node {
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
             self.reaching.next_deadline(),
-            self.gossip.next_deadline(),
             self.blobs.next_deadline(),
             self.finals.next_deadline(),
-            Some(self.gossip.anti_entropy_at),
+            Some(self.replication.next_deadline()),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
             self.finish.next_deadline(self.core.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
@@ -268,7 +262,7 @@ impl Node {
 
     /// How often a neighbour with the same set had the same state, and how often another.
     pub fn roots_compared(&self) -> (u64, u64) {
-        self.roots_compared
+        self.replication.roots_compared()
     }
 
     /// State root of the present set; computed once per change.
@@ -299,13 +293,13 @@ impl Node {
         }
         match message {
             Message::Absent { root } => self.on_absent(from, root),
-            Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Announce { entries } => self.replicate(|machine, cx| machine.on_announce(cx, from, &entries)),
             Message::Candidates { addresses } => self.on_candidates(from, &addresses),
             Message::Certificates { chain } => self.on_certificates(from, chain),
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
-            Message::Digest(digest) => self.on_digest(from, &digest),
-            Message::Entries { items } => self.on_entries(from, items),
+            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
+            Message::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
             Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
@@ -351,7 +345,7 @@ impl Node {
     /// Answers a request whose turn has come.
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
-            Message::Want(want) => self.on_want(from, want),
+            Message::Want(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
             Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
@@ -385,47 +379,6 @@ impl Node {
         if run == self.set.fold.run() {
             let bytes = self.manifest.clone();
             self.send(from, &Message::Manifest { bytes });
-        }
-    }
-
-    /// Inserts into the set and tells the world what changed. The one place where the set changes.
-    fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
-        let (shared, kept) = (entry.clone(), payload.clone());
-        let behind =
-            self.set.fold.log().excluded(&entry.author()).filter(|late| late.seq() + 1 == entry.seq()).cloned();
-        let insertion = self.set.fold.insert(entry, payload);
-        if let Insertion::Applied { voided } = &insertion {
-            self.set.changed();
-            self.gossip.grow(shared.author());
-            // Without the excluded entry that it follows, it would not fit after a restart.
-            if let Some(late) = behind {
-                let record = StoredEntry::new(&late, None);
-                self.core.outputs.push_back(Output::Append { record, durable: false });
-            }
-            let record = StoredEntry::new(&shared, kept);
-            // An own entry that comes back from others is not the newest: that one stays where it is.
-            let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());
-            self.core.outputs.push_back(Output::Append { record, durable });
-            self.report(&shared, *voided);
-            self.announce(&shared);
-            self.consider_audits(&shared);
-        }
-        insertion
-    }
-
-    fn report(&mut self, entry: &Entry, voided: Option<PeerId>) {
-        let name = crate::EntryName { author: entry.author(), seq: entry.seq() };
-        if let Some(update) = entry.update() {
-            let record = self.set.fold.log().record(&name.author, name.seq);
-            let weight_q16 = record.map_or(0, |record| record.applied.q16());
-            self.core.tell(Event::Applied { update: name, tokens: update.tokens, weight_q16 });
-        }
-        if let Some(verdict) = entry.verdict() {
-            let update = crate::EntryName { author: verdict.author, seq: verdict.seq };
-            self.core.tell(Event::Audited { update, auditor: name.author, passed: verdict.passed });
-        }
-        if let Some(peer) = voided {
-            self.on_evicted(peer);
         }
     }
 }

@@ -101,14 +101,7 @@ impl Node {
     /// What an evicted peer says: it may ask, and nothing else.
     pub(super) fn hear_out(&mut self, from: PeerId, message: Message) {
         match message {
-            Message::Digest(digest) => {
-                if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| digest.lost) {
-                    neighbour.told = None;
-                }
-                if digest.reply {
-                    self.send_digest(from, false);
-                }
-            }
+            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest)),
             Message::Goodbye => self.on_goodbye(from),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }

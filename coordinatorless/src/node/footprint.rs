@@ -50,8 +50,8 @@ impl Node {
             log: log.records().chain(log.severed()).map(record_bytes).sum(),
             final_state: self.finals.rebuilt_bytes(),
             blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
-            waiting: self.gossip.held_bytes(),
-            neighbours: self.neighbours.held_bytes(),
+            waiting: self.replication.held_bytes(),
+            neighbours: self.neighbours.held_bytes() + self.replication.peers_held_bytes(),
             membership: self.membership.held_bytes() + self.address_book.held_bytes() + self.reaching.held_bytes(),
             outputs: self.core.outputs.len() * size_of::<crate::Output>(),
         }

@@ -4,10 +4,9 @@ use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
 };
 
-use murmur_collectives::{Hash, PeerId, VersionVector};
+use murmur_collectives::{Hash, PeerId};
 
 use super::{Node, dialing::Purpose, reach::is_somewhere};
 use crate::{Closing, Event, Output, Reach, Time};
@@ -18,28 +17,12 @@ const SOUGHT_MAX: usize = 16;
 /// What is known of a connected peer.
 #[derive(Debug)]
 pub(super) struct Neighbour {
-    /// What it is known to hold, at least.
-    pub(super) known: VersionVector,
-    /// State root of exactly `digest_vector`, by its own account.
-    pub(super) digest: Option<(VersionVector, Hash)>,
-    /// Number of the digest that said so.
-    pub(super) heard: u32,
-    /// What the last digest told it of this peer's set; none if the next has to be whole.
-    pub(super) told: Option<Arc<VersionVector>>,
-    /// Number of that digest.
-    pub(super) said: u32,
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
     /// Whether this peer told it what it holds.
     invited: bool,
     /// Whether it is evicted, and only connected for its hearing.
     evicted: bool,
-    /// It will author nothing more unless something new arrives.
-    pub(super) idle: bool,
-    /// It is about to leave.
-    pub(super) finishing: bool,
-    /// The newest epoch that is final there, and the name of its frontier.
-    pub(super) epoch: (u32, Hash),
     /// When it was last shown what is decided without asking.
     shown_at: Option<Time>,
     /// Whether the history that made it final there has to give way to the one here.
@@ -56,28 +39,14 @@ pub(super) struct Neighbour {
     pub(super) heard_at: Time,
     /// When a datagram was last sent to it.
     pub(super) used_at: Time,
-    /// Requests it has been asked and has not answered yet.
-    pub(super) asked: u32,
-    /// Requests it left unanswered, less those it answered since.
-    pub(super) owing: u32,
-    /// Since when it owes them and has given none.
-    pub(super) owing_since: Option<Time>,
 }
 
 impl Neighbour {
     fn new(address: SocketAddr, now: Time) -> Self {
         Self {
-            known: VersionVector::default(),
-            digest: None,
-            heard: 0,
-            told: None,
-            said: 0,
             greeted: false,
             invited: false,
             evicted: false,
-            idle: false,
-            finishing: false,
-            epoch: (0, Hash::NONE),
             shown_at: None,
             fallen: false,
             sought: BTreeSet::new(),
@@ -86,9 +55,6 @@ impl Neighbour {
             vouched_at: None,
             heard_at: now,
             used_at: now,
-            asked: 0,
-            owing: 0,
-            owing_since: None,
         }
     }
 
@@ -137,6 +103,13 @@ pub enum MemberState {
 }
 
 impl Neighbours {
+    /// A connection on which entries are exchanged is up, for tests of other machines.
+    #[cfg(test)]
+    pub(super) fn connect_near(&mut self, peer: PeerId, address: SocketAddr) {
+        let near = Neighbour { greeted: true, ..Neighbour::new(address, Time::default()) };
+        self.connected.insert(peer, near);
+    }
+
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains_key(peer)
     }
@@ -188,13 +161,6 @@ impl Neighbours {
         self.connected.values().filter(|neighbour| neighbour.is_near()).count()
     }
 
-    /// Notes that `peer` holds the first `count` entries of `author`.
-    pub(super) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
-        if let Some(neighbour) = self.connected.get_mut(peer) {
-            neighbour.known.raise(author, count);
-        }
-    }
-
     /// Notes that `peer` is asked for frontiers that no voter has named.
     pub(super) fn seek<'a>(&mut self, peer: &PeerId, names: impl Iterator<Item = &'a Hash>) {
         let Some(neighbour) = self.connected.get_mut(peer) else { return };
@@ -231,11 +197,8 @@ impl Neighbours {
 
     /// Bytes of what is known of others.
     pub(super) fn held_bytes(&self) -> usize {
-        let claims = |neighbour: &Neighbour| {
-            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| vector.held_bytes());
-            neighbour.known.held_bytes() + digest + size_of::<Hash>() * neighbour.sought.len()
-        };
-        self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
+        let sought = |neighbour: &Neighbour| size_of::<Hash>() * neighbour.sought.len();
+        self.connected.values().map(|neighbour| size_of::<Neighbour>() + sought(neighbour)).sum()
     }
 }
 
@@ -259,7 +222,7 @@ impl Node {
             reach: self.reach_of(&peer).unwrap_or(Reach::Direct),
             near: neighbour.is_near(),
             state: state(&peer),
-            requests: neighbour.asked,
+            requests: self.replication.asked_of(&peer),
         };
         self.neighbours.iter().map(view).collect()
     }
@@ -279,6 +242,7 @@ impl Node {
         }
         self.neighbours.connected.insert(peer, Neighbour::new(address, self.core.now));
         self.limits.connected(&self.core, peer);
+        self.replication.connected(peer);
         self.reached(peer, address, reach);
         self.show_card(peer);
         if self.set.fold.is_evicted(&peer) {
@@ -337,6 +301,7 @@ impl Node {
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         self.limits.disconnected(&peer);
+        self.replication.disconnected(&peer);
         if self.neighbours.len() == 0 {
             self.solitude.note_unconnected(self.core.now);
         }

@@ -17,7 +17,7 @@ use super::{
     Node,
     chain::{Checked, checked},
     contents::Wanted,
-    pending::Room,
+    replication::Room,
 };
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
@@ -109,7 +109,7 @@ impl Node {
     }
 
     fn staging_sources(&self, epoch: u32) -> Vec<PeerId> {
-        self.neighbours.iter().filter(|(_, neighbour)| neighbour.epoch.0 >= epoch).map(|(peer, _)| peer).collect()
+        self.neighbours().into_iter().filter(|peer| self.replication.epoch_at(peer).0 >= epoch).collect()
     }
 
     /// A blob came that may be part of what is fetched. Whether it was.
@@ -174,12 +174,12 @@ impl Node {
 
     /// Takes an entry while fetching; others are held until the set is there.
     pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
-        let (now, room) = (self.core.now, self.room());
+        let (now, room) = (self.core.now, Room::of(&self.core.config));
         let Some(staging) = self.catch_up.staging_mut() else { return };
         if staging.take(entry.clone(), payload.clone()) {
             staging.progress_at = now;
         } else if !staging.proposal.view().contains(&entry.author(), entry.seq()) {
-            self.gossip.keep(entry, payload, room);
+            self.replication.keep(entry, payload, room);
         }
     }
 
@@ -251,10 +251,10 @@ impl Node {
         let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
         for record in beyond {
             let entry = record.entry.as_ref().clone();
-            self.gossip.hold(entry, record.payload.clone(), None, Room::BOUNDLESS);
+            self.replication.hold(entry, record.payload.clone(), Room::BOUNDLESS);
         }
         for entry in old.log().all_excluded() {
-            self.gossip.hold(entry.as_ref().clone(), None, None, Room::BOUNDLESS);
+            self.replication.hold(entry.as_ref().clone(), None, Room::BOUNDLESS);
         }
     }
 
@@ -274,7 +274,7 @@ impl Node {
             self.core.outputs.push_back(Output::Reset);
             return;
         }
-        self.put_back(later);
+        self.replication.put_back(&mut self.set, later);
         self.serve_final();
     }
 }
