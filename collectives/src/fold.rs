@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
-    Admission, Body, Chance, Entry, Epochs, Hash, Log, PeerId, Record, Rules, Stage, State, VersionVector,
+    Admission, Body, Chance, Entry, Epochs, Hash, Invalid, Log, PeerId, Record, Rules, Stage, State, VersionVector,
     odds::{Lately, chance},
     standing::Standing,
 };
@@ -169,7 +169,18 @@ impl Fold {
     }
 
     /// Adds an entry with its payload (updates only) to the set.
-    pub fn insert(&mut self, mut entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
+    pub fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
+        self.insert_checked(entry, payload, |_, _| Ok(()))
+    }
+
+    /// The same, with a check that this crate cannot do: `check` is asked about an entry that would fit now, before its payload
+    /// is looked at and anything changes. What it finds is the reason why the entry is refused.
+    pub fn insert_checked(
+        &mut self,
+        mut entry: Entry,
+        payload: Option<Arc<[u8]>>,
+        check: impl FnOnce(&Self, &Entry) -> Result<(), Invalid>,
+    ) -> Insertion {
         match self.admit(&entry) {
             Admission::Ready => {}
             Admission::Known => return Insertion::Known,
@@ -191,6 +202,9 @@ impl Fold {
             Admission::Forks(other) => return Insertion::Forks(other),
             Admission::OtherBranch { seq } => return Insertion::OtherBranch { seq },
             Admission::Invalid(invalid) => return Insertion::Refused(invalid.into()),
+        }
+        if let Err(invalid) = check(self, &entry) {
+            return Insertion::Refused(invalid.into());
         }
         if let Err(refused) = self.check_payload(&entry, payload.as_deref()) {
             return Insertion::Refused(refused);

@@ -48,6 +48,9 @@ pub const DATAGRAM_BYTES_MAX: usize = 1000;
 /// The most that a compressed message may unpack to, in bytes.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of entries in one answer, beyond the first of them; what does not fit is requested again.
+pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
+
 /// Messages shorter than this are not worth compressing, in bytes.
 const PACK_FROM_BYTES: usize = 512;
 

@@ -6,7 +6,6 @@
 //! - [`Node::poll_timeout`] says when [`Node::handle_timeout`] is due; it may change after every call above.
 //! - Time never goes backwards. The same inputs at the same times give the same outputs, bit for bit.
 
-mod anti_entropy;
 mod audits;
 mod catch_up;
 mod certificates;
@@ -17,12 +16,10 @@ mod eviction;
 mod finish;
 mod footprint;
 mod frontier;
-mod gossip;
 mod limits;
 mod membership;
 mod overdue;
-mod pending;
-mod pull;
+mod replication;
 mod set;
 mod solitude;
 mod staging;
@@ -32,7 +29,7 @@ mod vow;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
+use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
 use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
@@ -43,12 +40,10 @@ pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
 pub use transfer::Fetched;
+use {audits::Audits, catch_up::CatchUp, finish::Finish, frontier::Finality};
 use {
-    audits::Audits, catch_up::CatchUp, finish::Finish, frontier::Finality, gossip::Gossip,
-};
-use {
-    connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership, set::Set,
-    solitude::Solitude, transfer::Transfer,
+    connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership,
+    replication::Replication, set::Set, solitude::Solitude, transfer::Transfer,
 };
 
 /// What a peer brings into a run.
@@ -102,13 +97,12 @@ pub struct Node {
     manifest: Vec<u8>,
     core: Core,
     set: Set,
-    roots_compared: (u64, u64),
     membership: Membership,
     connectivity: Connectivity,
     limits: Limits,
     solitude: Solitude,
     evictions: Evictions,
-    gossip: Gossip,
+    replication: Replication,
     transfer: Transfer,
     catch_up: CatchUp,
     audits: Audits,
@@ -129,13 +123,12 @@ impl Node {
             manifest,
             core: Core::new(identity, class, Arc::new(rules.clone()), config, seed),
             set: Set::new(Fold::new(run, rules, genesis)),
-            roots_compared: (0, 0),
             membership,
             connectivity: Connectivity::new(&address_book),
             limits: Limits::default(),
             solitude,
             evictions: Evictions::default(),
-            gossip: Gossip::default(),
+            replication: Replication::default(),
             transfer: Transfer::default(),
             catch_up,
             audits: Audits::default(),
@@ -198,9 +191,9 @@ impl Node {
             self.connect(|connectivity, cx| connectivity.view_due(cx));
             self.hearings_due();
             self.requests_waiting_due();
-            self.requests_due();
+            self.replicate(Replication::requests_due);
             self.in_transfer(Transfer::handle_timeout);
-            self.anti_entropy_due();
+            self.replicate(Replication::anti_entropy_due);
             self.catch_up_due();
             self.finality_due();
             self.getting_due();
@@ -223,9 +216,8 @@ impl Node {
             self.solitude.next_deadline(&self.core),
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
-            self.gossip.next_deadline(),
             self.transfer.next_deadline(),
-            Some(self.gossip.anti_entropy_at),
+            Some(self.replication.next_deadline()),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
             self.finish.next_deadline(self.core.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
@@ -251,7 +243,7 @@ impl Node {
 
     /// How often a neighbour with the same set had the same state, and how often another.
     pub fn roots_compared(&self) -> (u64, u64) {
-        self.roots_compared
+        self.replication.roots_compared()
     }
 
     /// State root of the present set; computed once per change.
@@ -282,7 +274,7 @@ impl Node {
         }
         match message {
             Message::Absent { root } => self.in_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
-            Message::Announce { entries } => self.on_announce(from, &entries),
+            Message::Announce { entries } => self.replicate(|machine, cx| machine.on_announce(cx, from, &entries)),
             Message::Candidates { addresses } => {
                 self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
             }
@@ -293,8 +285,8 @@ impl Node {
             Message::ChunkList { root, length, hashes } => {
                 self.in_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
             }
-            Message::Digest(digest) => self.on_digest(from, &digest),
-            Message::Entries { items } => self.on_entries(from, items),
+            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
+            Message::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
             Message::Frontier(proposal) => self.on_frontier(from, *proposal),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
@@ -342,7 +334,7 @@ impl Node {
     /// Answers a request whose turn has come.
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
-            Message::Want(want) => self.on_want(from, want),
+            Message::Want(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
             Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
             Message::WantChunkList { root } => {
                 self.in_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
@@ -385,6 +377,7 @@ impl Node {
             self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
         }
         self.solitude.connected(peer, self.core.now);
+        self.replication.connected(peer);
         self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
         self.member(|membership, cx| membership.show_card(cx, peer));
         if self.set.fold.is_evicted(&peer) {
@@ -479,14 +472,7 @@ impl Node {
     /// What an evicted peer says: it may ask, and nothing else.
     fn hear_out(&mut self, from: PeerId, message: Message) {
         match message {
-            Message::Digest(digest) => {
-                if let Some(neighbour) = self.connectivity.neighbours_mut().entry(&from).filter(|_| digest.lost) {
-                    neighbour.told = None;
-                }
-                if digest.reply {
-                    self.send_digest(from, false);
-                }
-            }
+            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest)),
             Message::Goodbye => self.on_goodbye(from),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }
@@ -531,7 +517,7 @@ impl Node {
             Ok(_) => MemberState::Alive,
             Err(_) => MemberState::Unknown,
         };
-        self.connectivity.views(state)
+        self.connectivity.views(state, |peer| self.replication.asked_of(peer))
     }
 
     /// How the packets of the connection to `peer` travel, if there is one.
@@ -548,47 +534,6 @@ impl Node {
         if run == self.set.fold.run() {
             let bytes = self.manifest.clone();
             self.send(from, &Message::Manifest { bytes });
-        }
-    }
-
-    /// Inserts into the set and tells the world what changed. The one place where the set changes.
-    fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
-        let (shared, kept) = (entry.clone(), payload.clone());
-        let behind =
-            self.set.fold.log().excluded(&entry.author()).filter(|late| late.seq() + 1 == entry.seq()).cloned();
-        let insertion = self.set.fold.insert(entry, payload);
-        if let Insertion::Applied { voided } = &insertion {
-            self.set.changed();
-            self.gossip.grow(shared.author());
-            // Without the excluded entry that it follows, it would not fit after a restart.
-            if let Some(late) = behind {
-                let record = StoredEntry::new(&late, None);
-                self.core.outputs.push_back(Output::Append { record, durable: false });
-            }
-            let record = StoredEntry::new(&shared, kept);
-            // An own entry that comes back from others is not the newest: that one stays where it is.
-            let durable = shared.author() == self.id() && self.catch_up.may_sign(shared.seq());
-            self.core.outputs.push_back(Output::Append { record, durable });
-            self.report(&shared, *voided);
-            self.announce(&shared);
-            self.consider_audits(&shared);
-        }
-        insertion
-    }
-
-    fn report(&mut self, entry: &Entry, voided: Option<PeerId>) {
-        let name = crate::EntryName { author: entry.author(), seq: entry.seq() };
-        if let Some(update) = entry.update() {
-            let record = self.set.fold.log().record(&name.author, name.seq);
-            let weight_q16 = record.map_or(0, |record| record.applied.q16());
-            self.core.tell(Event::Applied { update: name, tokens: update.tokens, weight_q16 });
-        }
-        if let Some(verdict) = entry.verdict() {
-            let update = crate::EntryName { author: verdict.author, seq: verdict.seq };
-            self.core.tell(Event::Audited { update, auditor: name.author, passed: verdict.passed });
-        }
-        if let Some(peer) = voided {
-            self.on_evicted(peer);
         }
     }
 }

@@ -10,10 +10,10 @@
 
 use core::time::Duration;
 
-use murmur_collectives::{Hash, PeerId, Rules, VersionVector};
+use murmur_collectives::{Hash, PeerId, Rules};
 use murmur_kernels::state_root;
 
-use super::{Node, Stored, staging::Staging};
+use super::{Node, Stored, replication::Claims, staging::Staging};
 use crate::{Event, Output, Time};
 
 /// A final frontier nothing of which came for this long is given up.
@@ -57,6 +57,11 @@ impl CatchUp {
     /// The own chain had at least `count` entries.
     pub(super) fn expect_own(&mut self, count: u32) {
         self.own_count = self.own_count.max(count);
+    }
+
+    /// Own entries known to have been signed before.
+    pub(super) fn own_count(&self) -> u32 {
+        self.own_count
     }
 
     /// Whether nothing of the own chain can have been signed at `seq` yet.
@@ -148,13 +153,11 @@ impl Node {
     /// wait for each other.
     fn nobody_is_ahead(&self) -> bool {
         let (log, epochs) = (self.set.fold.log(), self.set.fold.epochs());
-        self.connectivity.neighbours().iter().all(|(_, neighbour)| {
-            let (epoch, frontier) = neighbour.epoch;
+        self.connectivity.neighbours().iter().all(|(peer, neighbour)| {
+            let (epoch, frontier) = self.replication.epoch_at(&peer);
             let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
-            let held = |(vector, _): &(VersionVector, Hash)| {
-                behind || epoch == epochs.number() && log.version().includes(vector)
-            };
-            neighbour.fallen || neighbour.digest.as_ref().is_some_and(held)
+            let held = |claims: &Claims| behind || epoch == epochs.number() && log.version().includes(&claims.vector);
+            neighbour.fallen || self.replication.claims(&peer).is_some_and(held)
         })
     }
 
@@ -186,10 +189,10 @@ impl Node {
     fn contains_a_neighbour(&mut self) -> bool {
         let fold = &self.set.fold;
         let number = fold.epochs().number();
-        let peers = self.connectivity.neighbours().iter().filter(|(_, neighbour)| neighbour.epoch.0 == number);
-        let digests = peers.filter_map(|(_, neighbour)| neighbour.digest.as_ref());
-        let mut contained = digests.filter(|(vector, _)| fold.log().version().includes(vector));
-        contained.any(|(vector, root)| fold.state_at(vector).is_ok_and(|state| state_root(&state) == root.0))
+        let claims = self.connectivity.neighbours().iter().filter_map(|(peer, _)| self.replication.claims(&peer));
+        let claims = claims.filter(|claims| claims.epoch.0 == number);
+        let mut contained = claims.filter(|claims| fold.log().version().includes(&claims.vector));
+        contained.any(|claims| fold.state_at(&claims.vector).is_ok_and(|state| state_root(&state) == claims.root.0))
     }
 
     fn caught_up(&mut self) {
@@ -201,7 +204,7 @@ impl Node {
     /// The neighbour with the newest final frontier decides with what to begin.
     fn choose_source(&mut self) {
         let standing = self.connectivity.neighbours().iter().filter(|(_, neighbour)| !neighbour.fallen);
-        let known = standing.map(|(peer, neighbour)| (neighbour.epoch.0, peer)).max();
+        let known = standing.map(|(peer, _)| (self.replication.epoch_at(&peer).0, peer)).max();
         let number = self.set.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
             if self.finality.pending.is_none() || self.finality.getting.is_hopeless {
@@ -211,7 +214,7 @@ impl Node {
             self.catch_up.stage = Stage::Following;
             return self.pull();
         }
-        if self.connectivity.neighbours().iter().any(|(_, neighbour)| neighbour.digest.is_some()) {
+        if self.connectivity.neighbours().iter().any(|(peer, _)| self.replication.claims(&peer).is_some()) {
             self.catch_up.stage = Stage::Following;
             self.pull();
         }

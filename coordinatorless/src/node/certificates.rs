@@ -183,12 +183,10 @@ impl Node {
             chain.iter().any(|p| p.certificate.frontier.epoch == epoch && p.certificate.frontier.name() == name)
         };
         let (mut theirs, mut all) = (0, 0);
-        for (peer, neighbour) in
-            self.connectivity.neighbours().iter().filter(|(peer, _)| self.set.fold.is_trusted(peer, log.version()))
-        {
+        for peer in self.neighbours().into_iter().filter(|peer| self.set.fold.is_trusted(peer, log.version())) {
             let tokens = u128::from(log.tokens_of(&peer));
             all += tokens;
-            theirs += if claims(neighbour.epoch) { tokens } else { 0 };
+            theirs += if claims(self.replication.epoch_at(&peer)) { tokens } else { 0 };
         }
         3 * theirs > all || all == 0
     }

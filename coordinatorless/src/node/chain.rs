@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
 
-use super::{Node, Stored, pending::Room};
+use super::{Node, Stored, replication::Room};
 use crate::{Draft, StoredEntry};
 
 /// A stored entry whose signature was checked, and its payload.
@@ -60,33 +60,15 @@ impl Node {
         self.transfer.resume_from(fetched);
         match compacted {
             Some((proof, state)) => self.restore_compacted(&proof, state, entries),
-            None => self.put_back(entries.into_iter().filter_map(checked)),
+            None => self.replication.put_back(&mut self.set, entries.into_iter().filter_map(checked)),
         }
         for bytes in carries {
             self.transfer.serve_blob(bytes, self.core.config.carries_kept);
         }
         if let Some((entry, payload)) = head {
-            let room = self.room();
-            self.gossip.hold(entry, payload, None, room);
+            self.replication.hold(entry, payload, Room::of(&self.core.config));
         }
         self.retry_pending();
-    }
-
-    /// Takes in what the disk held, in the order it was stored; what does not fit yet waits.
-    pub(super) fn put_back(&mut self, entries: impl IntoIterator<Item = Checked>) {
-        for (entry, payload) in entries {
-            match self.set.fold.insert(entry.clone(), payload.clone()) {
-                Insertion::Waits { .. } | Insertion::Early { .. } | Insertion::NeedsPayloads(_) => {
-                    self.gossip.hold(entry, payload, None, Room::BOUNDLESS);
-                }
-                Insertion::Applied { .. }
-                | Insertion::Known
-                | Insertion::Excluded
-                | Insertion::Forks(_)
-                | Insertion::OtherBranch { .. }
-                | Insertion::Refused(_) => {}
-            }
-        }
     }
 
     /// Enrolls if the chain is empty, nothing must be fetched first, and this peer wants to.
@@ -149,6 +131,16 @@ impl Node {
         let known = self.set.fold.log().knows_fork(&evidence.author, evidence.first.seq);
         if self.catch_up.is_done() && !known && evidence.author != self.id() {
             self.author_now(Body::Equivocation(evidence));
+        }
+    }
+
+    /// Repeats a proof that stands behind entries not held yet in the own chain, so that it reaches every peer even if the
+    /// chain that brought it never gets here.
+    pub(super) fn repeat_evidence(&mut self, proof: &Entry) {
+        if let Body::Equivocation(evidence) = &proof.header().body
+            && self.catch_up.is_done()
+        {
+            self.author_now(Body::Equivocation(evidence.clone()));
         }
     }
 

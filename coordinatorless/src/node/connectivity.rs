@@ -26,10 +26,7 @@ use std::collections::BTreeSet;
 use murmur_collectives::PeerId;
 
 use self::{address_book::AddressBook, dialing::Dialing, reachability::Reachability, view::View};
-pub(crate) use self::{
-    dialing::Purpose,
-    neighbours::{Neighbour, Neighbours},
-};
+pub(crate) use self::{dialing::Purpose, neighbours::Neighbours};
 pub use self::{
     neighbours::{MemberState, NeighbourView},
     reachability::Mapping,

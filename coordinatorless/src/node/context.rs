@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Hash, Identity, PeerId, Rules};
+use murmur_collectives::{Entry, Hash, Identity, Insertion, PeerId, Rules};
 use murmur_verification::Lottery;
 use rand_chacha::{
     ChaCha8Rng,
@@ -19,9 +19,10 @@ use super::{
     connectivity::{self, Connectivity, Neighbours},
     limits::{self, Limits},
     membership::{self, Membership},
+    replication::{self, Replication},
     transfer::{self, Transfer, Wanted},
 };
-use crate::{Closing, Config, Event, Message, Output, Time};
+use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) enum Raised {
     Connectivity(connectivity::Event),
     Membership(membership::Event),
     Transfer(transfer::Event),
+    Replication(replication::Event),
 }
 
 macro_rules! raised {
@@ -42,7 +44,7 @@ macro_rules! raised {
     };
 }
 
-raised!(connectivity => Connectivity, limits => Limits, membership => Membership, transfer => Transfer);
+raised!(connectivity => Connectivity, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -90,6 +92,11 @@ impl Core {
         self.outputs.push_back(Output::Send { to, kind, bytes });
     }
 
+    /// Has an entry stored.
+    pub(crate) fn append(&mut self, record: StoredEntry, durable: bool) {
+        self.outputs.push_back(Output::Append { record, durable });
+    }
+
     /// Raises something for the node to hand on.
     pub(crate) fn raise(&mut self, event: impl Into<Raised>) {
         self.raised.push_back(event.into());
@@ -99,6 +106,12 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn next_raised(&mut self) -> Option<Raised> {
         self.raised.pop_front()
+    }
+
+    /// What was raised and not handed on, for tests of one machine.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&mut self) -> VecDeque<Raised> {
+        core::mem::take(&mut self.raised)
     }
 
     /// A random number below `bound`.
@@ -174,6 +187,7 @@ impl Node {
     /// Hands on what was raised, the first before the second, and all that follows from the first before the second.
     pub(crate) fn route(&mut self) {
         while let Some(event) = self.core.raised.pop_front() {
+            // Set aside, so that a handler that routes on its own hands on only what it raised itself.
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
@@ -181,9 +195,34 @@ impl Node {
                 Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
                 Raised::Transfer(event) => self.on_transfer_event(event),
+                Raised::Replication(event) => self.on_replication(event),
             }
-            self.route();
-            self.core.raised = later;
+            // Not by recursion: an operation of many steps raises each from the one before.
+            let first = core::mem::replace(&mut self.core.raised, later);
+            first.into_iter().rev().for_each(|event| self.core.raised.push_front(event));
+        }
+    }
+
+    fn on_replication(&mut self, event: replication::Event) {
+        use replication::Event;
+        match event {
+            Event::Resume(step) => {
+                let (machine, mut cx) = self.replication();
+                machine.resume(&mut cx, step);
+            }
+            Event::Greeted(peer) => self.connectivity.greeted(&mut self.core, peer),
+            Event::OtherRun(peer) => self.send_away(peer, Closing::OtherRun),
+            Event::EpochTold { peer, epoch, frontier } => self.compare_epochs(peer, epoch, frontier),
+            Event::EpochAhead { peer, epoch } => self.seek_epoch(peer, epoch),
+            Event::Applied(entry) => self.consider_audits(&entry),
+            Event::Evicted(peer) => self.on_evicted(peer),
+            Event::ForkProven { forger, proof } => {
+                self.on_evicted(forger);
+                self.repeat_evidence(&proof);
+            }
+            Event::Forks { held, other } => self.author_evidence(&held, &other),
+            Event::Staged { entry, payload } => self.stage(*entry, payload),
+            Event::AnswerStaged(authors) => self.stage_more(&authors),
         }
     }
 
@@ -219,6 +258,7 @@ impl Node {
         match event {
             connectivity::Event::Lost { peer, departed, closing } => {
                 self.solitude.disconnected(&peer, self.core.now);
+                self.replication.disconnected(&peer);
                 self.forget_requests_to(peer);
                 if departed {
                     self.core.tell(Event::Departed { peer });
@@ -283,5 +323,59 @@ impl Node {
     /// What `peer` was asked for does not come.
     pub(super) fn forget_source(&mut self, peer: PeerId) {
         self.in_transfer(|transfer, cx| transfer.drop_source(cx, peer));
+    }
+
+    /// Replication, and what it may touch.
+    pub(crate) fn replication(&mut self) -> (&mut Replication, replication::Context<'_>) {
+        let mode = replication::Mode {
+            is_staging: self.is_staging(),
+            pulls: self.catch_up.pulls(),
+            is_caught_up: self.catch_up.is_done(),
+            is_finishing: self.finish.is_begun(),
+            is_closing: self.is_closing(),
+            is_done_auditing: self.audits_open() == 0,
+            signed_before: self.catch_up.own_count(),
+        };
+        let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
+        (&mut self.replication, replication::Context { net, set: &mut self.set, mode })
+    }
+
+    /// Lets replication act, and hands on what it raises.
+    pub(crate) fn replicate<T>(&mut self, act: impl FnOnce(&mut Replication, &mut replication::Context<'_>) -> T) -> T {
+        let (machine, mut cx) = self.replication();
+        let done = act(machine, &mut cx);
+        self.route();
+        done
+    }
+
+    /// Pulls what is lacking.
+    pub(crate) fn pull(&mut self) {
+        self.replicate(Replication::pull);
+    }
+
+    /// Tells `to` what this peer holds.
+    pub(crate) fn send_digest(&mut self, to: PeerId, reply: bool) {
+        self.replicate(|machine, cx| machine.send_digest(cx, to, reply));
+    }
+
+    /// Adds an own entry to the set.
+    pub(crate) fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
+        self.replicate(|machine, cx| machine.insert_own(cx, entry, payload))
+    }
+
+    /// Tries the entries that wait for chains that have grown.
+    pub(crate) fn retry_pending(&mut self) {
+        self.replicate(|machine, cx| machine.retry(cx.net.core));
+    }
+
+    /// Tries all entries that wait.
+    pub(crate) fn retry_all_pending(&mut self) {
+        self.replicate(|machine, cx| machine.retry_all(cx.net.core));
+    }
+
+    /// What `peer` was asked for is asked of others.
+    pub(crate) fn forget_requests_to(&mut self, peer: PeerId) {
+        self.replication.forget_requests_to(&peer);
+        self.forget_source(peer);
     }
 }

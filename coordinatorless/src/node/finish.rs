@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use murmur_collectives::{PeerId, VersionVector};
 
-use super::Node;
+use super::{Node, replication::Replication};
 use crate::{Event, Message, Time};
 
 /// How long it is tried at most to agree, whatever neighbours do.
@@ -102,8 +102,7 @@ impl Node {
             let (patience_until, limit) = (self.core.now + patience, self.core.now + patience.max(HARD_LIMIT));
             self.finish.begun = Some(Times { patience_until, limit });
             self.finish.tell_at = self.core.now + TOLD_EVERY;
-            self.gossip.anti_entropy_at = self.core.now;
-            self.anti_entropy_due();
+            self.replicate(Replication::anti_entropy_now);
         }
     }
 
@@ -149,15 +148,16 @@ impl Node {
         let own = version.count(&me);
         let mut delays = self.own_delays();
         let mut holders = 0;
-        for (peer, neighbour) in self.connectivity.neighbours().iter() {
-            let equal = neighbour.digest.as_ref().is_some_and(|(v, r)| v == version && *r == root);
-            match neighbour.finishing {
-                true if !neighbour.idle => delays.push(Delay::Busy(peer)),
+        for (peer, _) in self.connectivity.neighbours().iter() {
+            let claims = self.replication.claims(&peer);
+            let equal = claims.is_some_and(|claims| claims.vector == *version && claims.root == root);
+            match claims.is_some_and(|claims| claims.is_finishing) {
+                true if claims.is_some_and(|claims| !claims.is_idle) => delays.push(Delay::Busy(peer)),
                 true if !equal => delays.push(Delay::Differs(peer)),
                 false if waiting => delays.push(Delay::Trains(peer)),
                 true | false => {}
             }
-            holders += usize::from(neighbour.known.count(&me) >= own);
+            holders += usize::from(self.replication.known(&peer).is_some_and(|known| known.count(&me) >= own));
         }
         if holders < self.connectivity.neighbours().iter().count().min(2) {
             delays.push(Delay::TooFewHold);
@@ -168,7 +168,7 @@ impl Node {
     fn own_delays(&self) -> Vec<Delay> {
         let open = self.audits_open();
         let audits = (open > 0).then_some(Delay::Audits { open });
-        let (asked, wanted) = self.gossip.awaited();
+        let (asked, wanted) = self.replication.awaited();
         let entries = (asked + wanted > 0).then_some(Delay::Entries { asked, wanted });
         audits.into_iter().chain(entries).collect()
     }

@@ -50,8 +50,8 @@ impl Node {
             log: log.records().chain(log.cut_off()).map(record_bytes).sum(),
             final_state: self.transfer.final_state_bytes(),
             blobs: self.transfer.held_bytes(),
-            waiting: self.gossip.held_bytes(),
-            neighbours: self.connectivity.neighbour_bytes(),
+            waiting: self.replication.held_bytes(),
+            neighbours: self.connectivity.neighbour_bytes() + self.replication.peers_held_bytes(),
             membership: self.membership.held_bytes() + self.connectivity.address_bytes(),
             outputs: self.core.outputs.len() * size_of::<crate::Output>(),
         }

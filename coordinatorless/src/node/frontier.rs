@@ -260,8 +260,11 @@ impl Node {
     /// What voters of more than two thirds of the weight that is in sight hold, as far as this peer knows.
     fn widely_held(&self) -> VersionVector {
         let (version, previous) = (self.set.fold.log().version(), &self.set.fold.epochs().newest().frontier);
-        let known =
-            self.connectivity.neighbours().iter().map(|(peer, neighbour)| (previous.weight(&peer), &neighbour.known));
+        let known = self
+            .connectivity
+            .neighbours()
+            .iter()
+            .filter_map(|(peer, _)| Some((previous.weight(&peer), self.replication.known(&peer)?)));
         let known: Vec<(u64, &VersionVector)> =
             known.chain([(previous.weight(&self.id()), version)]).filter(|(weight, _)| *weight > 0).collect();
         let all: u64 = known.iter().map(|(weight, _)| weight).sum();
@@ -410,14 +413,14 @@ impl Node {
         self.set.changed();
         self.finality.begin_epoch();
         self.finality.at_work = self.at_work();
-        self.gossip.payloads.clear(); // what still needs one asks again
+        self.replication.forget_payloads();
     }
 
     fn finalize_pending(&mut self) {
         let Some((_, proposal)) = &self.finality.pending else { return };
         let (held, missing) = (self.set.fold.holds(proposal), self.set.fold.payloads_to_finalize(proposal));
         if held && !missing.is_empty() {
-            return self.want_payloads(&missing);
+            return self.replication.want_payloads(&missing);
         }
         let Some((certificate, proposal)) = self.finality.pending.take_if(|_| held) else { return };
         let (epoch, clock) = (certificate.frontier.epoch, certificate.frontier.clock);

@@ -47,13 +47,8 @@ impl Node {
         }
         let missing = self.missing_of_pending();
         let number = self.set.fold.epochs().number();
-        let past = self
-            .connectivity
-            .neighbours()
-            .iter()
-            .map(|(peer, n)| (n.epoch.0, peer))
-            .filter(|(epoch, _)| *epoch > number)
-            .max();
+        let past = self.connectivity.neighbours().iter().map(|(peer, _)| (self.replication.epoch_at(&peer).0, peer));
+        let past = past.filter(|(epoch, _)| *epoch > number).max();
         let stuck = missing >= self.finality.getting.missing;
         self.finality.getting.missing = missing;
         self.finality.getting.look_at = self.core.now + OVERDUE_AFTER;

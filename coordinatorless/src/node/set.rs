@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use murmur_collectives::{Fold, Hash, VersionVector};
+use murmur_collectives::{Entry, Fold, Hash, Insertion, Invalid, VersionVector};
 
 const SET_CONTEXT: &str = "murmuration set v1";
 
@@ -34,6 +34,25 @@ impl Set {
     pub(crate) fn changed(&mut self) {
         (self.root, self.clock, self.holding) = (None, None, None);
         self.changes += 1;
+    }
+
+    /// Adds an entry to the set.
+    pub(crate) fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
+        self.insert_checked(entry, payload, |_, _| Ok(()))
+    }
+
+    /// Adds an entry to the set if `check`, too, finds nothing wrong with it; see [`Fold::insert_checked`].
+    pub(crate) fn insert_checked(
+        &mut self,
+        entry: Entry,
+        payload: Option<Arc<[u8]>>,
+        check: impl FnOnce(&Fold, &Entry) -> Result<(), Invalid>,
+    ) -> Insertion {
+        let insertion = self.fold.insert_checked(entry, payload, check);
+        if matches!(insertion, Insertion::Applied { .. }) {
+            self.changed();
+        }
+        insertion
     }
 
     /// How often the set has changed.

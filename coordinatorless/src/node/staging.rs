@@ -16,8 +16,7 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 use super::{
     Node,
     chain::{Checked, checked},
-    gossip::WANT_MAX,
-    pending::Room,
+    replication::{Room, WANT_MAX},
     transfer::{Checkpoint, Wanted},
 };
 use crate::{Compacted, Event, Message, Output, StoredEntry, Time, Want};
@@ -109,12 +108,7 @@ impl Node {
     }
 
     fn staging_sources(&self, epoch: u32) -> Vec<PeerId> {
-        self.connectivity
-            .neighbours()
-            .iter()
-            .filter(|(_, neighbour)| neighbour.epoch.0 >= epoch)
-            .map(|(peer, _)| peer)
-            .collect()
+        self.neighbours().into_iter().filter(|peer| self.replication.epoch_at(peer).0 >= epoch).collect()
     }
 
     /// A blob came that may be part of what is fetched. Whether it was.
@@ -179,12 +173,12 @@ impl Node {
 
     /// Takes an entry while fetching; others are held until the set is there.
     pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
-        let (now, room) = (self.core.now, self.room());
+        let (now, room) = (self.core.now, Room::of(&self.core.config));
         let Some(staging) = self.catch_up.staging_mut() else { return };
         if staging.take(entry.clone(), payload.clone()) {
             staging.progress_at = now;
         } else if !staging.proposal.view().contains(&entry.author(), entry.seq()) {
-            self.gossip.keep(entry, payload, room);
+            self.replication.keep(entry, payload, room);
         }
     }
 
@@ -256,10 +250,10 @@ impl Node {
         let beyond = old.log().records().filter(|r| !view.contains(&r.entry.author(), r.entry.seq()));
         for record in beyond {
             let entry = record.entry.as_ref().clone();
-            self.gossip.hold(entry, record.payload.clone(), None, Room::BOUNDLESS);
+            self.replication.hold(entry, record.payload.clone(), Room::BOUNDLESS);
         }
         for entry in old.log().all_excluded() {
-            self.gossip.hold(entry.as_ref().clone(), None, None, Room::BOUNDLESS);
+            self.replication.hold(entry.as_ref().clone(), None, Room::BOUNDLESS);
         }
     }
 
@@ -296,7 +290,7 @@ impl Node {
             self.core.outputs.push_back(Output::Reset);
             return;
         }
-        self.put_back(later);
+        self.replication.put_back(&mut self.set, later);
         self.transfer.serve_final(&self.set);
     }
 }

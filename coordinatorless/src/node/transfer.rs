@@ -269,9 +269,9 @@ pub(in crate::node) mod tests {
     use crate::{
         Config, Output,
         node::{
+            connectivity::Neighbours,
             context::{Core, Raised},
             limits::Limits,
-            neighbours::Neighbours,
         },
     };
 

@@ -4,10 +4,9 @@ use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
 };
 
-use murmur_collectives::{Hash, PeerId, VersionVector};
+use murmur_collectives::{Hash, PeerId};
 
 use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_somewhere};
 use crate::{Closing, Reach, Time, node::context::Core};
@@ -18,28 +17,12 @@ const SOUGHT_MAX: usize = 16;
 /// What is known of a connected peer.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
-    /// What it is known to hold, at least.
-    pub(crate) known: VersionVector,
-    /// State root of exactly `digest_vector`, by its own account.
-    pub(crate) digest: Option<(VersionVector, Hash)>,
-    /// Number of the digest that said so.
-    pub(crate) heard: u32,
-    /// What the last digest told it of this peer's set; none if the next has to be whole.
-    pub(crate) told: Option<Arc<VersionVector>>,
-    /// Number of that digest.
-    pub(crate) said: u32,
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
     /// Whether this peer told it what it holds.
     invited: bool,
     /// Whether it is evicted, and only connected for its hearing.
     evicted: bool,
-    /// It will author nothing more unless something new arrives.
-    pub(crate) idle: bool,
-    /// It is about to leave.
-    pub(crate) finishing: bool,
-    /// The newest epoch that is final there, and the name of its frontier.
-    pub(crate) epoch: (u32, Hash),
     /// When it was last shown what is decided without asking.
     shown_at: Option<Time>,
     /// Whether the history that made it final there has to give way to the one here.
@@ -54,28 +37,14 @@ pub(crate) struct Neighbour {
     pub(crate) heard_at: Time,
     /// When a datagram was last sent to it.
     pub(crate) used_at: Time,
-    /// Requests it has been asked and has not answered yet.
-    pub(crate) asked: u32,
-    /// Requests it left unanswered, less those it answered since.
-    pub(crate) owing: u32,
-    /// Since when it owes them and has given none.
-    pub(crate) owing_since: Option<Time>,
 }
 
 impl Neighbour {
     fn new(address: SocketAddr, now: Time) -> Self {
         Self {
-            known: VersionVector::default(),
-            digest: None,
-            heard: 0,
-            told: None,
-            said: 0,
             greeted: false,
             invited: false,
             evicted: false,
-            idle: false,
-            finishing: false,
-            epoch: (0, Hash::NONE),
             shown_at: None,
             fallen: false,
             sought: BTreeSet::new(),
@@ -83,9 +52,6 @@ impl Neighbour {
             since: now,
             heard_at: now,
             used_at: now,
-            asked: 0,
-            owing: 0,
-            owing_since: None,
         }
     }
 
@@ -134,6 +100,13 @@ pub enum MemberState {
 }
 
 impl Neighbours {
+    /// A connection on which entries are exchanged is up, for tests of other machines.
+    #[cfg(test)]
+    pub(crate) fn connect_near(&mut self, peer: PeerId, address: SocketAddr) {
+        let near = Neighbour { greeted: true, ..Neighbour::new(address, Time::default()) };
+        self.connected.insert(peer, near);
+    }
+
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains_key(peer)
     }
@@ -169,13 +142,6 @@ impl Neighbours {
 
     pub(crate) fn near_count(&self) -> usize {
         self.connected.values().filter(|neighbour| neighbour.is_near()).count()
-    }
-
-    /// Notes that `peer` holds the first `count` entries of `author`.
-    pub(crate) fn note(&mut self, peer: &PeerId, author: PeerId, count: u32) {
-        if let Some(neighbour) = self.connected.get_mut(peer) {
-            neighbour.known.raise(author, count);
-        }
     }
 
     /// Notes that `peer` is asked for frontiers that no voter has named.
@@ -214,24 +180,25 @@ impl Neighbours {
 
     /// Bytes of what is known of others.
     pub(crate) fn held_bytes(&self) -> usize {
-        let claims = |neighbour: &Neighbour| {
-            let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| vector.held_bytes());
-            neighbour.known.held_bytes() + digest + size_of::<Hash>() * neighbour.sought.len()
-        };
-        self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
+        let sought = |neighbour: &Neighbour| size_of::<Hash>() * neighbour.sought.len();
+        self.connected.values().map(|neighbour| size_of::<Neighbour>() + sought(neighbour)).sum()
     }
 }
 
 impl Connectivity {
-    /// Connected peers, ascending, with what is known of each; `state` is what membership says.
-    pub(crate) fn views(&self, state: impl Fn(&PeerId) -> MemberState) -> Vec<NeighbourView> {
+    /// Connected peers, ascending, with what is known of each; `state` is what membership says, `requests` how many are open.
+    pub(crate) fn views(
+        &self,
+        state: impl Fn(&PeerId) -> MemberState,
+        requests: impl Fn(&PeerId) -> u32,
+    ) -> Vec<NeighbourView> {
         let view = |(peer, neighbour): (PeerId, &Neighbour)| NeighbourView {
             peer,
             address: neighbour.address,
             reach: self.reach_of(&peer).unwrap_or(Reach::Direct),
             near: neighbour.is_near(),
             state: state(&peer),
-            requests: neighbour.asked,
+            requests: requests(&peer),
         };
         self.neighbours.iter().map(view).collect()
     }

@@ -6,7 +6,10 @@ use std::collections::VecDeque;
 use murmur_collectives::{FOUNDATION_BYTES_MAX, HEADER_BYTES_MAX, Rules};
 use murmur_kernels::BLOB_CHUNK;
 
-use crate::{Config, MANIFEST_BYTES_MAX, Message, Time, message::UNPACKED_BYTES_MAX, node::gossip::ANSWER_BYTES};
+use crate::{
+    Config, MANIFEST_BYTES_MAX, Message, Time,
+    message::{ANSWER_BYTES, UNPACKED_BYTES_MAX},
+};
 
 /// Answers that one neighbour may owe at a time, in bytes, unless a single one is longer.
 const EXPECTED_BYTES_MAX: u64 = 32 << 20;

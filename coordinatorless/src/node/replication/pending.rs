@@ -7,34 +7,48 @@ use std::{
 
 use murmur_collectives::{Entry, PeerId};
 
+use crate::Config;
+
 type Name = (PeerId, u32);
 
-/// An entry that waits.
+/// An entry that came in, or that was held already and is tried again.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct Arrival {
     pub(super) entry: Entry,
     pub(super) payload: Option<Arc<[u8]>>,
+    /// The neighbour that sent it.
     pub(super) from: Option<PeerId>,
-    /// The author whose chain has to grow first.
-    on: PeerId,
 }
 
-impl Waiting {
+impl Arrival {
     fn bytes(&self) -> usize {
         self.entry.header_bytes() + self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 }
 
+/// An entry that waits.
+#[derive(Clone, Debug)]
+struct Waiting {
+    arrival: Arrival,
+    /// The author whose chain has to grow first.
+    on: PeerId,
+}
+
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub(super) entries: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Room {
+    entries: usize,
+    bytes: usize,
 }
 
 impl Room {
     /// For what was held already, on disk or in the set.
-    pub(super) const BOUNDLESS: Self = Self { entries: usize::MAX, bytes: usize::MAX };
+    pub(crate) const BOUNDLESS: Self = Self { entries: usize::MAX, bytes: usize::MAX };
+
+    /// For what others send.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { entries: config.pending_max, bytes: config.pending_bytes_max }
+    }
 }
 
 /// All that waits, bounded; what one neighbour brought fills no more than half.
@@ -52,37 +66,34 @@ impl Pending {
         self.entries.contains_key(&(*author, seq))
     }
 
+    /// The first entry of `author` from `count` on that does not wait.
+    pub(super) fn first_missing(&self, author: &PeerId, count: u32) -> u32 {
+        (count..).find(|seq| !self.contains(author, *seq)).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Bytes of what waits, as it is held.
     pub(super) fn held_bytes(&self) -> usize {
-        let payload = |waiting: &Waiting| waiting.payload.as_ref().map_or(0, |payload| payload.len());
-        self.entries.values().map(|waiting| waiting.entry.held_bytes() + payload(waiting)).sum()
+        let payload = |arrival: &Arrival| arrival.payload.as_ref().map_or(0, |payload| payload.len());
+        self.entries.values().map(|Waiting { arrival, .. }| arrival.entry.held_bytes() + payload(arrival)).sum()
     }
 
     /// Keeps an entry until `on`'s chain grows; drops it when too much waits (anti-entropy brings it again).
-    pub(super) fn hold(
-        &mut self,
-        entry: Entry,
-        payload: Option<Arc<[u8]>>,
-        from: Option<PeerId>,
-        on: PeerId,
-        room: Room,
-    ) {
-        let name = (entry.author(), entry.seq());
+    pub(super) fn hold(&mut self, arrival: Arrival, on: PeerId, room: Room) {
+        let name = (arrival.entry.author(), arrival.entry.seq());
         self.take(&name);
-        let waiting = Waiting { entry, payload, from, on };
-        let share = from.map_or(0, |from| self.by_source.get(&from).copied().unwrap_or(0));
-        let full = self.entries.len() >= room.entries || self.bytes + waiting.bytes() > room.bytes;
+        let share = arrival.from.map_or(0, |from| self.by_source.get(&from).copied().unwrap_or(0));
+        let full = self.entries.len() >= room.entries || self.bytes + arrival.bytes() > room.bytes;
         if full || share >= room.entries.div_ceil(2) {
             return;
         }
-        self.bytes += waiting.bytes();
-        from.into_iter().for_each(|from| *self.by_source.entry(from).or_default() += 1);
+        self.bytes += arrival.bytes();
+        arrival.from.into_iter().for_each(|from| *self.by_source.entry(from).or_default() += 1);
         self.watchers.entry(on).or_default().insert(name);
-        self.entries.insert(name, waiting);
+        self.entries.insert(name, Waiting { arrival, on });
     }
 
     /// `author`'s chain has grown, or something else about it has changed.
@@ -98,26 +109,26 @@ impl Pending {
     }
 
     /// The entries that wait for an author whose chain has grown.
-    pub(super) fn next_grown(&mut self) -> Option<Vec<Waiting>> {
+    pub(super) fn next_grown(&mut self) -> Option<Vec<Arrival>> {
         let author = self.grown.pop_first()?;
         let names = self.watchers.get(&author).cloned().unwrap_or_default();
         Some(names.iter().filter_map(|name| self.take(name)).collect())
     }
 
-    fn take(&mut self, name: &Name) -> Option<Waiting> {
-        let waiting = self.entries.remove(name)?;
-        self.bytes -= waiting.bytes();
-        if let Some(share) = waiting.from.and_then(|from| self.by_source.get_mut(&from)) {
+    fn take(&mut self, name: &Name) -> Option<Arrival> {
+        let Waiting { arrival, on } = self.entries.remove(name)?;
+        self.bytes -= arrival.bytes();
+        if let Some(share) = arrival.from.and_then(|from| self.by_source.get_mut(&from)) {
             *share -= 1;
         }
         self.by_source.retain(|_, share| *share > 0);
-        if let Some(watchers) = self.watchers.get_mut(&waiting.on) {
+        if let Some(watchers) = self.watchers.get_mut(&on) {
             watchers.remove(name);
             if watchers.is_empty() {
-                self.watchers.remove(&waiting.on);
+                self.watchers.remove(&on);
             }
         }
-        Some(waiting)
+        Some(arrival)
     }
 }
 
@@ -140,6 +151,10 @@ mod tests {
         )
     }
 
+    fn bare(author: u8, seq: u32, from: Option<PeerId>) -> Arrival {
+        Arrival { entry: entry(author, seq), payload: None, from }
+    }
+
     fn id(author: u8) -> PeerId {
         Identity::from_secret(&[author; 32]).peer_id()
     }
@@ -147,8 +162,8 @@ mod tests {
     #[test]
     fn only_what_waits_for_the_grown_chain_is_looked_at() {
         let mut pending = Pending::default();
-        pending.hold(entry(1, 4), None, None, id(7), ROOM);
-        pending.hold(entry(2, 4), None, None, id(8), ROOM);
+        pending.hold(bare(1, 4, None), id(7), ROOM);
+        pending.hold(bare(2, 4, None), id(8), ROOM);
         pending.grow(id(6));
         assert!(pending.next_grown().is_none());
         pending.grow(id(8));
@@ -162,19 +177,19 @@ mod tests {
     #[test]
     fn one_source_fills_no_more_than_half_and_payloads_count_by_bytes() {
         let mut pending = Pending::default();
-        (0..20).for_each(|seq| pending.hold(entry(1, seq), None, Some(id(1)), id(7), ROOM));
+        (0..20).for_each(|seq| pending.hold(bare(1, seq, Some(id(1))), id(7), ROOM));
         assert_eq!(pending.entries.len(), 4);
         let payload: Arc<[u8]> = vec![0; 20_000].into();
-        pending.hold(entry(2, 1), Some(payload), Some(id(2)), id(7), ROOM);
+        pending.hold(Arrival { payload: Some(payload), ..bare(2, 1, Some(id(2))) }, id(7), ROOM);
         assert!(!pending.contains(&id(2), 1), "too many bytes");
-        (0..20).for_each(|seq| pending.hold(entry(3, seq), None, Some(id(3)), id(7), ROOM));
+        (0..20).for_each(|seq| pending.hold(bare(3, seq, Some(id(3))), id(7), ROOM));
         assert_eq!(pending.entries.len(), ROOM.entries);
     }
 
     #[test]
     fn an_entry_that_comes_twice_is_held_once() {
         let mut pending = Pending::default();
-        (7..9).for_each(|on| pending.hold(entry(1, 1), None, Some(id(on)), id(on), ROOM));
+        (7..9).for_each(|on| pending.hold(bare(1, 1, Some(id(on))), id(on), ROOM));
         assert_eq!((pending.entries.len(), pending.watchers.len(), pending.by_source.len()), (1, 1, 1));
     }
 }
