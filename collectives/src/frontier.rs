@@ -5,7 +5,7 @@
 //! of this: votes are signed apart from the chains, so neither a forked chain nor a pruned one can change what a
 //! certificate proves, and a newcomer checks the chain of certificates from the founders on without the log.
 //!
-//! **Votes.** In every round of an epoch a voter signs at most one [`Ballot::Propose`] and at most one [`Ballot::Commit`].
+//! **Votes.** In every round of an epoch a voter signs at most one [`Ballot::Prevote`] and at most one [`Ballot::Precommit`].
 //! It commits to F only after more than 2/3 of the weight proposed F in this round, and then is *locked*: in a later round
 //! it proposes another F′ only if more than 2/3 proposed F′ in a round after its lock. F is final when more than 2/3
 //! committed to it in one round. This is Tendermint (Buchman, Kwon, Milosevic, "The latest gossip on BFT consensus",
@@ -129,9 +129,9 @@ pub struct Proposal {
 #[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]
 pub enum Ballot {
     /// "I would accept this."
-    Propose,
+    Prevote,
     /// "I saw that two thirds would."
-    Commit,
+    Precommit,
 }
 
 /// One voter's word in one round.
@@ -310,8 +310,8 @@ impl Vote {
 
 fn digest(run: Hash, epoch: u32, round: u32, ballot: Ballot, frontier: Hash) -> Hash {
     let kind = [match ballot {
-        Ballot::Propose => 0,
-        Ballot::Commit => 1,
+        Ballot::Prevote => 0,
+        Ballot::Precommit => 1,
     }];
     let parts = [&run.0[..], &epoch.to_le_bytes(), &round.to_le_bytes(), &kind, &frontier.0];
     Hash::of(VOTE_CONTEXT, &parts.concat())
@@ -334,7 +334,7 @@ impl Certificate {
         if !previous.decides(rules, &self.frontier, self.signed.iter().map(|signed| &signed.voter)) {
             return Err(NotFinal::Weight);
         }
-        let said = digest(run, self.frontier.epoch, self.round, Ballot::Commit, self.frontier.name());
+        let said = digest(run, self.frontier.epoch, self.round, Ballot::Precommit, self.frontier.name());
         let verified = self.signed.iter().all(|signed| signed.voter.verifies(&said.0, &signed.signature));
         if verified { Ok(()) } else { Err(NotFinal::Signature) }
     }

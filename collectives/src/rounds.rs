@@ -66,7 +66,7 @@ pub enum Heard {
 
 /// More than two thirds proposed one frontier in one round.
 #[derive(Debug, Clone)]
-struct Gathering {
+struct PrevoteQuorum {
     round: u32,
     frontier: Hash,
     votes: Vec<Vote>,
@@ -87,7 +87,7 @@ pub struct Rounds {
     /// Whether the owner has waited for long: for any decision, and for one since it committed.
     patience: Patience,
     votes: BTreeMap<PeerId, BTreeMap<(u32, Ballot), Vote>>,
-    best: Option<Gathering>,
+    best: Option<PrevoteQuorum>,
 }
 
 impl Rounds {
@@ -216,8 +216,8 @@ impl Rounds {
     /// names, and to say the votes again, whatever happens.
     pub fn signed(&self) -> impl Iterator<Item = (u32, Ballot, Hash)> + '_ {
         let Signing { round, proposed, lock, .. } = &self.signing;
-        let proposed = proposed.map(|name| (*round, Ballot::Propose, name));
-        proposed.into_iter().chain(lock.map(|(round, name)| (round, Ballot::Commit, name)))
+        let proposed = proposed.map(|name| (*round, Ballot::Prevote, name));
+        proposed.into_iter().chain(lock.map(|(round, name)| (round, Ballot::Precommit, name)))
     }
 
     /// Frontiers that votes name and that are not known, or known and not yet judged.
@@ -284,11 +284,11 @@ impl Rounds {
         if self.proposed().is_none()
             && let Some(choice) = self.bound_choice().or_else(|| self.heard_choice()).filter(|name| self.counts(name))
         {
-            return Some(self.sign(Ballot::Propose, choice));
+            return Some(self.sign(Ballot::Prevote, choice));
         }
-        let gathered = self.gathered(self.round, Ballot::Propose).filter(|name| self.accepted.contains(name));
+        let gathered = self.gathered(self.round, Ballot::Prevote).filter(|name| self.accepted.contains(name));
         match gathered {
-            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Commit, name)),
+            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Precommit, name)),
             Some(_) | None => None,
         }
     }
@@ -297,7 +297,7 @@ impl Rounds {
     pub fn offer(&mut self, candidate: Hash) -> Option<(Ballot, Hash)> {
         let led = self.bound_choice().or_else(|| self.heard_choice()).is_some();
         let free = self.may_sign() && self.proposed().is_none() && !led && self.lock_allows(candidate);
-        (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Propose, candidate))
+        (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Prevote, candidate))
     }
 
     /// Whether this peer's vote for it would count.
@@ -339,8 +339,8 @@ impl Rounds {
             (self.signing.round, self.signing.proposed, self.signing.committed) = (self.round, None, None);
         }
         match ballot {
-            Ballot::Propose => self.signing.proposed = Some(name),
-            Ballot::Commit => {
+            Ballot::Prevote => self.signing.proposed = Some(name),
+            Ballot::Precommit => {
                 self.signing.committed = Some(name);
                 self.signing.lock = Some((self.round, name));
             }
@@ -375,7 +375,7 @@ impl Rounds {
 
     /// What others proposed in the present round.
     pub fn proposed_now(&self) -> impl Iterator<Item = Hash> + '_ {
-        let place = (self.round, Ballot::Propose);
+        let place = (self.round, Ballot::Prevote);
         let others = self.votes.iter().filter(|(peer, _)| **peer != self.me);
         others.filter_map(move |(_, votes)| votes.get(&place)).map(|vote| vote.frontier)
     }
@@ -383,7 +383,7 @@ impl Rounds {
     /// What the lowest-ranked voter proposed in this round, of what was accepted.
     fn heard_choice(&self) -> Option<Hash> {
         let here =
-            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Propose))?)));
+            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Prevote))?)));
         let open = here.filter(|(peer, vote)| {
             **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
         });

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Gathering, Rounds};
+use super::{PrevoteQuorum, Rounds};
 use crate::{Ballot, Certificate, Frontier, Hash, PeerId, Signed, Vote};
 
 impl Rounds {
@@ -18,7 +18,7 @@ impl Rounds {
     pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), PeerId> {
         let known = self.best.as_ref().map(|best| best.round);
         let mut groups: BTreeMap<(u32, Hash), BTreeMap<PeerId, &Vote>> = BTreeMap::new();
-        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Propose) {
+        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Prevote) {
             if known.is_none_or(|known| vote.round > known) {
                 groups.entry((vote.round, vote.frontier)).or_default().insert(vote.voter, vote);
             }
@@ -33,7 +33,7 @@ impl Rounds {
             return Err(forged.voter);
         }
         let votes = votes.values().map(|vote| (*vote).clone()).collect();
-        self.best = Some(Gathering { round, frontier, votes });
+        self.best = Some(PrevoteQuorum { round, frontier, votes });
         Ok(())
     }
 
@@ -41,9 +41,9 @@ impl Rounds {
     pub fn certificate(&self) -> Option<Certificate> {
         let rounds: BTreeSet<u32> =
             self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
-        let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Commit)?));
+        let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Precommit)?));
         let (round, name) = rounds.iter().find_map(decided)?;
-        let votes = self.votes_for(round, Ballot::Commit, &name);
+        let votes = self.votes_for(round, Ballot::Precommit, &name);
         let signed = votes.map(|vote| Signed { voter: vote.voter, signature: vote.signature }).collect();
         let frontier = self.frontiers.get(&name)?.as_ref().clone();
         Some(Certificate { frontier, round, signed })
@@ -106,13 +106,13 @@ impl Rounds {
 
     /// Whether no frontier can gather in the present round any more, whoever has yet to propose one of those `there` are.
     pub fn is_split(&self, there: impl Fn(&PeerId) -> bool) -> bool {
-        let place = (self.round, Ballot::Propose);
+        let place = (self.round, Ballot::Prevote);
         let spoke = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&place));
         let can_gather = |name: &Hash| {
             let Some(frontier) = self.frontiers.get(name) else { return true };
             let all = self.previous.voters.iter().chain(&frontier.voters).map(|voter| &voter.peer);
             let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer) && there(peer)).collect();
-            let voters = self.votes_for(self.round, Ballot::Propose, name).map(|vote| &vote.voter);
+            let voters = self.votes_for(self.round, Ballot::Prevote, name).map(|vote| &vote.voter);
             self.previous.decides(&self.rules, frontier, voters.chain(silent.iter().copied()))
         };
         let proposed: BTreeSet<Hash> =
@@ -126,9 +126,9 @@ impl Rounds {
         let all = self.votes.values().flat_map(|votes| votes.keys());
         let rounds: BTreeSet<u32> = all.map(|(round, _)| *round).filter(|round| *round >= from).collect();
         for round in rounds.into_iter().rev() {
-            if let Some(frontier) = self.gathered(round, Ballot::Propose) {
-                let votes = self.votes_for(round, Ballot::Propose, &frontier).cloned().collect();
-                self.best = Some(Gathering { round, frontier, votes });
+            if let Some(frontier) = self.gathered(round, Ballot::Prevote) {
+                let votes = self.votes_for(round, Ballot::Prevote, &frontier).cloned().collect();
+                self.best = Some(PrevoteQuorum { round, frontier, votes });
                 return;
             }
         }

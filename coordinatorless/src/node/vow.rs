@@ -52,7 +52,7 @@ impl Node {
     /// Signs a vote and says it.
     pub(super) fn say_vote(&mut self, ballot: Ballot, name: Hash) {
         let (epoch, round) = (self.rounds().epoch(), self.rounds().round());
-        if ballot == Ballot::Commit {
+        if ballot == Ballot::Precommit {
             self.finality.committed_at = self.core.now;
         }
         let signing = self.rounds().signing().clone();
