@@ -12,21 +12,19 @@ mod audits;
 mod blobs;
 mod candidates;
 mod catch_up;
-mod certificates;
 mod chain;
 mod contents;
 mod context;
 mod dialing;
 mod eviction;
+mod finality;
 mod finals;
 mod finish;
 mod footprint;
-mod frontier;
 mod gossip;
 mod limits;
 mod membership;
 mod neighbours;
-mod overdue;
 mod pace;
 mod pending;
 mod pull;
@@ -35,13 +33,11 @@ mod reach;
 mod set;
 mod solitude;
 mod staging;
-mod turns;
 mod view;
-mod vow;
 
 use std::sync::Arc;
 
-use murmur_collectives::{Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
+use murmur_collectives::{Certificate, Entry, Fold, Founder, Hash, Identity, Insertion, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
 use crate::{Config, Event, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
@@ -57,7 +53,7 @@ use {
     membership::Membership, reach::Reaching, set::Set, solitude::Solitude, view::View,
 };
 use {
-    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finality::Finality, finals::Finals, finish::Finish,
     gossip::Gossip, neighbours::Neighbours,
 };
 
@@ -216,8 +212,7 @@ impl Node {
             self.finals_due();
             self.anti_entropy_due();
             self.catch_up_due();
-            self.finality_due();
-            self.getting_due();
+            self.with_finality(Finality::handle_timeout);
             self.settle();
         }
     }
@@ -245,8 +240,7 @@ impl Node {
             Some(self.gossip.anti_entropy_at),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
             self.finish.next_deadline(self.core.now),
-            self.next_final_deadline().filter(|_| self.catch_up.is_done()),
-            self.next_getting(),
+            self.finality.next_deadline(&self.core, self.catch_up.joining()),
         ];
         due.into_iter().flatten().min()
     }
@@ -264,6 +258,11 @@ impl Node {
     /// The set and its model.
     pub fn fold(&self) -> &Fold {
         &self.set.fold
+    }
+
+    /// Certificates of all final frontiers, from the first on.
+    pub fn certificates(&self) -> &[Certificate] {
+        self.finality.certificates()
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.
@@ -301,19 +300,21 @@ impl Node {
             Message::Absent { root } => self.on_absent(from, root),
             Message::Announce { entries } => self.on_announce(from, &entries),
             Message::Candidates { addresses } => self.on_candidates(from, &addresses),
-            Message::Certificates { chain } => self.on_certificates(from, chain),
+            Message::Certificates { chain } => {
+                self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain))
+            }
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
             Message::Digest(digest) => self.on_digest(from, &digest),
             Message::Entries { items } => self.on_entries(from, items),
-            Message::Frontier(proposal) => self.on_frontier(from, *proposal),
+            Message::Frontier(proposal) => self.with_finality(|finality, cx| finality.on_frontier(cx, from, *proposal)),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Meet { peer } => self.on_meet(from, peer),
             Message::Observed { address, relay } => self.on_observed(from, address, relay),
             Message::Punch { peer } => self.on_punch(peer),
             Message::Peers { peers } => self.on_peers(from, &peers),
-            Message::Votes { votes } => self.on_votes(from, &votes),
+            Message::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }
             | Message::WantChunkList { .. }
@@ -352,10 +353,14 @@ impl Node {
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
             Message::Want(want) => self.on_want(from, want),
-            Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
+            Message::WantCertificates { from: first } => {
+                self.with_finality(|finality, cx| finality.on_want_certificates(cx, from, first));
+            }
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
-            Message::WantFrontier { name } => self.on_want_frontier(from, name),
+            Message::WantFrontier { name } => {
+                self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name))
+            }
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }
             | Message::Candidates { .. }

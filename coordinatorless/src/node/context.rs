@@ -14,7 +14,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-use super::{Node, limits, limits::Limits, neighbours::Neighbours};
+use super::{Node, finality, finality::Finality, limits, limits::Limits, neighbours::Neighbours};
 use crate::{Closing, Config, Event, Message, Output, Time};
 
 /// Something that a machine raised for others to act on.
@@ -22,11 +22,19 @@ use crate::{Closing, Config, Event, Message, Output, Time};
 pub(crate) enum Raised {
     /// By the limits.
     Limits(limits::Event),
+    /// By finality.
+    Finality(finality::Event),
 }
 
 impl From<limits::Event> for Raised {
     fn from(event: limits::Event) -> Self {
         Self::Limits(event)
+    }
+}
+
+impl From<finality::Event> for Raised {
+    fn from(event: finality::Event) -> Self {
+        Self::Finality(event)
     }
 }
 
@@ -81,6 +89,12 @@ impl Core {
         self.raised.push_back(event.into());
     }
 
+    /// What was raised and not handed on.
+    #[cfg(test)]
+    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+        self.raised.drain(..).collect()
+    }
+
     /// A random number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         let wide = u128::from(self.rng.next_u64()) * bound as u128;
@@ -101,7 +115,11 @@ pub(crate) struct Network<'a> {
     neighbours: &'a Neighbours,
 }
 
-impl Network<'_> {
+impl<'a> Network<'a> {
+    pub(super) fn new(core: &'a mut Core, limits: &'a mut Limits, neighbours: &'a Neighbours) -> Self {
+        Self { core, limits, neighbours }
+    }
+
     /// Sends a message to a neighbour.
     pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
         self.limits.expect_answer(&self.core.rules, &to, message);
@@ -146,6 +164,10 @@ impl Node {
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
+                Raised::Finality(finality::Event::Finalized) => self.on_finalized(),
+                Raised::Finality(finality::Event::FetchFinal { from, chain, proposal }) => {
+                    self.begin_staging(from, chain, *proposal);
+                }
             }
             self.route();
             self.core.raised = later;
@@ -165,6 +187,52 @@ impl Node {
 
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
-        Network { core: &mut self.core, limits: &mut self.limits, neighbours: &self.neighbours }
+        Network::new(&mut self.core, &mut self.limits, &self.neighbours)
+    }
+
+    /// Has finality do something, and hands on what it raised.
+    pub(crate) fn with_finality<R>(&mut self, act: impl FnOnce(&mut Finality, &mut finality::Context<'_>) -> R) -> R {
+        let joining = self.catch_up.joining();
+        let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
+        let (membership, gossip, neighbours) = (&self.membership, &mut self.gossip, &self.neighbours);
+        let mut cx = finality::Context::new(net, &mut self.set, membership, gossip, neighbours, joining);
+        let result = act(&mut self.finality, &mut cx);
+        self.route();
+        result
+    }
+
+    /// Makes final what has been decided, then goes on deciding; in two calls, see the contract of [`Finality`].
+    pub(crate) fn check_final(&mut self) {
+        self.with_finality(Finality::finalize);
+        self.with_finality(Finality::advance);
+    }
+
+    /// A frontier became final.
+    fn on_finalized(&mut self) {
+        self.forget_audits_of_the_excluded();
+        self.keep_final();
+        self.retry_all_pending();
+    }
+
+    /// The newest final frontier begins to be served, and the disk follows.
+    pub(crate) fn keep_final(&mut self) {
+        let Some(state) = self.serve_final() else { return };
+        let Some((root, foundation)) = self.finals.newest(&state) else { return };
+        self.with_finality(|finality, cx| finality.store(cx, state, root, &foundation));
+    }
+
+    /// `peer` knows that `epoch` is final: asks it for the proof, now and then.
+    pub(crate) fn seek_epoch(&mut self, peer: PeerId, epoch: u32) {
+        self.with_finality(|finality, cx| finality.seek_epoch(cx, peer, epoch));
+    }
+
+    /// Compares what is final at `peer` with what is final here.
+    pub(crate) fn compare_epochs(&mut self, peer: PeerId, epoch: u32, name: Hash) {
+        self.with_finality(|finality, cx| finality.compare_epochs(cx, peer, epoch, name));
+    }
+
+    /// Whether so much work is not final that this peer must add none.
+    pub(crate) fn is_stalled(&mut self) -> bool {
+        self.with_finality(Finality::is_stalled)
     }
 }

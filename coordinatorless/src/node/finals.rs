@@ -7,12 +7,11 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Hash, Record, State, VersionVector};
+use murmur_collectives::{Hash, State, VersionVector};
 use murmur_kernels::{root_of, state_chunk_hashes};
-use rkyv::rancor;
 
-use super::{Node, staging::Proof};
-use crate::{Compacted, Event, Output, StoredEntry, Time, fetched};
+use super::Node;
+use crate::{Time, fetched};
 
 /// Final frontiers served.
 const SERVED: usize = 2;
@@ -52,6 +51,13 @@ impl Finals {
         self.served.iter().find(|kept| kept.foundation.0 == *root).map(|kept| kept.foundation.1.clone())
     }
 
+    /// Of the newest frontier served: the root of its state as it was computed here, and its foundation.
+    pub(super) fn newest(&self, state: &State) -> Option<(Hash, Arc<[u8]>)> {
+        let newest = self.served.back()?;
+        let root = root_of(size_of_val(&**state) as u64, &newest.list);
+        Some((Hash(root), newest.foundation.1.clone()))
+    }
+
     /// Hashes of the chunks of the state with this root.
     pub(super) fn state_list(&self, root: &Hash) -> Option<Vec<[u8; 32]>> {
         self.served.iter().find(|kept| kept.root == *root).map(|kept| kept.list.clone())
@@ -73,24 +79,6 @@ impl Finals {
 }
 
 impl Node {
-    /// The newest final frontier begins to be served, and the disk follows.
-    pub(super) fn keep_final(&mut self) {
-        let Some(state) = self.serve_final() else { return };
-        let Some(served) = self.finals.served.back() else { return };
-        let ours = Hash(root_of(size_of_val(&*state) as u64, &served.list));
-        if ours != served.root {
-            return self.core.tell(Event::Diverged { peer: self.id(), theirs: served.root, ours });
-        }
-        let (chain, rows) = (self.finality.chain.clone(), self.set.fold.epochs().newest().rows.clone());
-        let proof = Proof { chain, rows, foundation: served.foundation.1.to_vec() };
-        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
-        let stored = |r: &Record| StoredEntry::new(&r.entry, r.payload.clone());
-        let excluded = self.set.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
-        let records = excluded.chain(self.set.fold.in_order().map(stored)).collect();
-        let epoch = self.set.fold.epochs().number();
-        self.core.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
-    }
-
     /// The newest final frontier begins to be served. Its state, if the payloads are held that it takes.
     pub(super) fn serve_final(&mut self) -> Option<State> {
         let newest = self.set.fold.epochs().newest();

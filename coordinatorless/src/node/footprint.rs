@@ -51,7 +51,7 @@ impl Node {
             final_state: self.finals.rebuilt_bytes(),
             blobs: self.blobs.held_bytes() + self.finals.held_bytes(),
             waiting: self.gossip.held_bytes(),
-            neighbours: self.neighbours.held_bytes(),
+            neighbours: self.neighbours.held_bytes() + self.finality.held_bytes(),
             membership: self.membership.held_bytes() + self.address_book.held_bytes() + self.reaching.held_bytes(),
             outputs: self.core.outputs.len() * size_of::<crate::Output>(),
         }

@@ -64,6 +64,18 @@ impl Gossip {
         self.pending.hold(entry, payload, None, on, room);
     }
 
+    /// Payloads are to be asked for of entries that are in the set without them.
+    pub(super) fn want_payloads(&mut self, names: &[(PeerId, u32)]) {
+        for name in names {
+            self.payloads.entry(*name).or_insert(None);
+        }
+    }
+
+    /// No payload is asked for any more.
+    pub(super) fn forget_wanted_payloads(&mut self) {
+        self.payloads.clear();
+    }
+
     /// The set has an entry more of `author`.
     pub(super) fn grow(&mut self, author: PeerId) {
         self.pending.grow(author);
@@ -220,13 +232,6 @@ impl Node {
             && self.catch_up.is_done()
         {
             self.author_now(Body::Equivocation(evidence.clone()));
-        }
-    }
-
-    /// Asks for payloads of entries that are in the set without them.
-    pub(super) fn want_payloads(&mut self, names: &[(PeerId, u32)]) {
-        for name in names {
-            self.gossip.payloads.entry(*name).or_insert(None);
         }
     }
 

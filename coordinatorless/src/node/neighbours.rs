@@ -1,19 +1,12 @@
 //! Who this peer is connected to, and what it knows of them.
 
 use core::time::Duration;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
 use super::{Node, dialing::Purpose, reach::is_somewhere};
 use crate::{Closing, Event, Output, Reach, Time};
-
-/// Frontiers that a neighbour was asked for and that no voter has named, at about most.
-const SOUGHT_MAX: usize = 16;
 
 /// What is known of a connected peer.
 #[derive(Debug)]
@@ -40,12 +33,6 @@ pub(super) struct Neighbour {
     pub(super) finishing: bool,
     /// The newest epoch that is final there, and the name of its frontier.
     pub(super) epoch: (u32, Hash),
-    /// When it was last shown what is decided without asking.
-    shown_at: Option<Time>,
-    /// Whether the history that made it final there has to give way to the one here.
-    pub(super) fallen: bool,
-    /// Frontiers it was asked for and that no voter known here has named.
-    sought: BTreeSet<Hash>,
     /// Where the other end of the connection is.
     pub(super) address: SocketAddr,
     /// When the connection came up.
@@ -78,9 +65,6 @@ impl Neighbour {
             idle: false,
             finishing: false,
             epoch: (0, Hash::NONE),
-            shown_at: None,
-            fallen: false,
-            sought: BTreeSet::new(),
             address,
             since: now,
             vouched_at: None,
@@ -145,6 +129,13 @@ impl Neighbours {
         self.connected.get_mut(peer)
     }
 
+    /// A connection to `peer`, for tests of machines above.
+    #[cfg(test)]
+    pub(super) fn connect_in_test(&mut self, peer: PeerId) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.connected.insert(peer, Neighbour::new(address, Time::default()));
+    }
+
     /// `peer` has said something.
     pub(super) fn heard(&mut self, peer: &PeerId, now: Time) {
         if let Some(neighbour) = self.connected.get_mut(peer) {
@@ -195,45 +186,11 @@ impl Neighbours {
         }
     }
 
-    /// Notes that `peer` is asked for frontiers that no voter has named.
-    pub(super) fn seek<'a>(&mut self, peer: &PeerId, names: impl Iterator<Item = &'a Hash>) {
-        let Some(neighbour) = self.connected.get_mut(peer) else { return };
-        if neighbour.sought.len() >= SOUGHT_MAX {
-            neighbour.sought.clear();
-        }
-        neighbour.sought.extend(names);
-    }
-
-    /// Whether `peer` was asked for it; it is not any more.
-    pub(super) fn was_sought(&mut self, peer: &PeerId, name: &Hash) -> bool {
-        self.connected.get_mut(peer).is_some_and(|neighbour| neighbour.sought.remove(name))
-    }
-
-    /// Whether `peer` may be shown what is decided: once in a while.
-    pub(super) fn may_show(&mut self, peer: &PeerId, now: Time, often: Duration) -> bool {
-        let Some(neighbour) = self.connected.get_mut(peer) else { return false };
-        let may = neighbour.shown_at.is_none_or(|at| now >= at + often);
-        neighbour.shown_at = if may { Some(now) } else { neighbour.shown_at };
-        may
-    }
-
-    /// Notes whether what is final at `peer` has to give way to what is final here.
-    pub(super) fn set_fallen(&mut self, peer: &PeerId, fallen: bool) {
-        if let Some(neighbour) = self.connected.get_mut(peer) {
-            neighbour.fallen = fallen;
-        }
-    }
-
-    /// What is final here comes from another history now.
-    pub(super) fn forget_fallen(&mut self) {
-        self.connected.values_mut().for_each(|neighbour| neighbour.fallen = false);
-    }
-
     /// Bytes of what is known of others.
     pub(super) fn held_bytes(&self) -> usize {
         let claims = |neighbour: &Neighbour| {
             let digest = neighbour.digest.as_ref().map_or(0, |(vector, _)| vector.held_bytes());
-            neighbour.known.held_bytes() + digest + size_of::<Hash>() * neighbour.sought.len()
+            neighbour.known.held_bytes() + digest
         };
         self.connected.values().map(|neighbour| size_of::<Neighbour>() + claims(neighbour)).sum()
     }
@@ -279,6 +236,7 @@ impl Node {
         }
         self.neighbours.connected.insert(peer, Neighbour::new(address, self.core.now));
         self.limits.connected(&self.core, peer);
+        self.finality.connected(peer);
         self.reached(peer, address, reach);
         self.show_card(peer);
         if self.set.fold.is_evicted(&peer) {
@@ -337,6 +295,7 @@ impl Node {
     fn forget(&mut self, peer: PeerId) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         self.limits.disconnected(&peer);
+        self.finality.disconnected(&peer);
         if self.neighbours.len() == 0 {
             self.solitude.note_unconnected(self.core.now);
         }

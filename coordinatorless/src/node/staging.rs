@@ -11,26 +11,18 @@ use murmur_collectives::{
     Certificate, Entry, Epochs, FOUNDATION_BYTES_MAX, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Resumption,
     Row, State, VersionVector,
 };
-use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use super::{
     Node,
     chain::{Checked, checked},
     contents::Wanted,
+    finality::Proof,
     pending::Room,
 };
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 
 /// Fruitless answers for each neighbour after which a frontier is given up, on average: the one to ask is drawn.
 const FRUITLESS_EACH: usize = 3;
-
-/// What a peer keeps of a final frontier beside its state.
-#[derive(Archive, Serialize, Deserialize)]
-pub(super) struct Proof {
-    pub(super) chain: Vec<Certificate>,
-    pub(super) rows: Vec<Row>,
-    pub(super) foundation: Vec<u8>,
-}
 
 /// A final frontier that is being fetched.
 #[derive(Debug)]
@@ -203,7 +195,7 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
-                self.neighbours.forget_fallen();
+                self.finality.forget_superseded();
                 // What this peer said since may have to wait for its past; its positions are taken all the same.
                 self.catch_up.expect_own(old.log().place(&self.id()).seq);
                 self.hold_again(&old);
@@ -240,8 +232,7 @@ impl Node {
         let certificate = chain.last().cloned().ok_or("no certificate")?;
         let resumption = Resumption { names, certificate, rows, foundation, state, entries };
         let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
-        self.begin_epoch();
-        self.finality.chain = chain;
+        self.with_finality(|finality, cx| finality.adopt(cx, chain));
         Ok(core::mem::replace(&mut self.set.fold, fold))
     }
 
@@ -262,7 +253,7 @@ impl Node {
     pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
         let entries = entries.into_iter().filter_map(checked);
         let mut later = Vec::new();
-        let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {
+        let resumed = Proof::decode(proof).and_then(|proof| {
             let view: VersionVector = proof.rows.iter().map(|row| (row.author, row.count)).collect();
             let (within, beyond) = entries.partition(|(entry, _)| view.contains(&entry.author(), entry.seq()));
             later = beyond;
