@@ -301,7 +301,7 @@ impl Node {
             Message::Announce { entries } => self.on_announce(from, &entries),
             Message::Candidates { addresses } => self.on_candidates(from, &addresses),
             Message::Certificates { chain } => {
-                self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain))
+                self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain));
             }
             Message::Chunk { root, index, bytes } => self.on_chunk(from, root, index, &bytes),
             Message::ChunkList { root, length, hashes } => self.on_chunk_list(from, root, length, hashes),
@@ -359,7 +359,7 @@ impl Node {
             Message::WantChunkList { root } => self.on_want_chunk_list(from, root),
             Message::WantChunks { root, indices } => self.on_want_chunks(from, root, &indices),
             Message::WantFrontier { name } => {
-                self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name))
+                self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name));
             }
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }

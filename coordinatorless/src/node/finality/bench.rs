@@ -1,5 +1,5 @@
 //! Voters without the peers around them, to drive finality alone.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::sync::Arc;
 
@@ -214,9 +214,8 @@ pub(super) fn all_say(benches: &mut [Bench], said: &mut Vec<Said>, say: fn(&mut 
     }
 }
 
-/// Hands messages on at `now` until nobody says anything more; gives the other outputs back.
-pub(super) fn exchange(benches: &mut [Bench], now: Time) -> Vec<Output> {
-    let mut others = Vec::new();
+/// Hands messages on at `now` until nobody says anything more.
+pub(super) fn exchange(benches: &mut [Bench], now: Time) {
     for bench in benches.iter_mut() {
         bench.core.now = now;
         bench.run(Finality::handle_timeout);
@@ -227,14 +226,13 @@ pub(super) fn exchange(benches: &mut [Bench], now: Time) -> Vec<Output> {
         for bench in benches.iter_mut() {
             let from = bench.id();
             for output in bench.outputs() {
-                match output {
-                    Output::Send { to, bytes, .. } => sent.push((from, to, Message::decode(&bytes).unwrap())),
-                    other => others.push(other),
+                if let Output::Send { to, bytes, .. } = output {
+                    sent.push((from, to, Message::decode(&bytes).unwrap()));
                 }
             }
         }
         if sent.is_empty() {
-            return others;
+            return;
         }
         for (from, to, message) in sent {
             if let Some(bench) = benches.iter_mut().find(|bench| bench.id() == to) {

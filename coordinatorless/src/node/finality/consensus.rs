@@ -127,9 +127,9 @@ mod tests {
         benches[0].settle();
         benches[0].core.now = now;
         benches[0].settle(); // its turn has come, whatever its rank
-        let stored = benches[0].outputs().into_iter().find_map(|output| match output {
-            Output::Signing { bytes } => Some(bytes),
-            _ => None,
+        let stored = benches[0].outputs().into_iter().find_map(|output| {
+            let Output::Signing { bytes } = output else { return None };
+            Some(bytes)
         });
         let mut again = Bench::among(0, 4, stored.as_deref());
         said.iter().for_each(|entry| again.insert(entry));

@@ -152,7 +152,7 @@ mod tests {
         assert!(benches.iter().all(|bench| !bench.finality.pacemaker.is_running()));
         all_say(&mut benches, &mut said, Bench::update);
         benches.truncate(2);
-        (0..30).for_each(|n| drop(exchange(&mut benches, Time(n * 1_000_000))));
+        (0..30).for_each(|n| exchange(&mut benches, Time(n * 1_000_000)));
         assert_eq!(epochs(&benches), [0, 0]);
         assert!(benches.iter().all(|bench| bench.finality.pacemaker.is_running()));
     }
@@ -165,7 +165,7 @@ mod tests {
         benches.iter_mut().for_each(Bench::settle);
         let lost: Vec<Output> = benches.iter_mut().flat_map(Bench::outputs).collect();
         assert!(lost.iter().any(|output| matches!(output, Output::Send { .. })));
-        (1..6).for_each(|n| drop(exchange(&mut benches, Time(n * 500_000))));
+        (1..6).for_each(|n| exchange(&mut benches, Time(n * 500_000)));
         assert_eq!(epochs(&benches), [1; 3]);
         assert!(benches.iter().all(|bench| bench.finality.certificates()[0].round == 0));
     }
