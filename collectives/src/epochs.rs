@@ -1,26 +1,27 @@
-//! The final frontiers that matter: the newest four whole, all others by name.
+//! The final frontiers of a run: the newest four with their contents, all earlier ones by name.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{Certificate, Frontier, Hash, Proposal, Row, Rules, VersionVector};
 
-/// Frontiers kept whole. Entries outside the newest know it or the one before, and look back to one before that; when a
-/// frontier becomes final that excludes something, entries outside the one before are weighed again, and look back one more.
+/// Frontiers kept with their contents. Entries outside the newest know it or the one before it, and their weights depend on
+/// the set one epoch further back. When a new frontier excludes something, entries outside the frontier before it are
+/// weighed again, which takes one more.
 const WHOLE: usize = 4;
 
-/// How many frontiers before the newest everything is pruned.
+/// Everything in the frontier this many epochs before the newest is pruned.
 const PRUNED_BEFORE: u32 = 2;
 
-/// A final frontier and what it names.
+/// A final frontier with its contents.
 #[derive(Clone, Debug)]
 pub struct Final {
-    /// In short.
+    /// The frontier.
     pub frontier: Arc<Frontier>,
-    /// The proof; none for the empty set.
+    /// Its proof; none for the empty set, and for frontiers before the one at which this peer began.
     pub certificate: Option<Arc<Certificate>>,
-    /// What is in it.
+    /// Its rows, authors ascending; empty for frontiers before the one at which this peer began.
     pub rows: Vec<Row>,
-    /// The same as a version vector.
+    /// Its set as a version vector.
     pub view: VersionVector,
 }
 
@@ -33,14 +34,14 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// Only the empty set is final.
+    /// The history in which only the empty set is final.
     pub(crate) fn new(rules: &Rules) -> Self {
         let frontier = Arc::new(Frontier::genesis(rules));
         let genesis = Final { frontier, certificate: None, rows: Vec::new(), view: VersionVector::default() };
         Self { names: vec![Hash::NONE], whole: VecDeque::from([genesis]) }
     }
 
-    /// Begins at `newest`, with the views of the two frontiers before it, older first.
+    /// A history that begins at `newest`, given the sets of the two frontiers before it, older first, and all names.
     pub(crate) fn resumed(names: Vec<Hash>, before: [VersionVector; 2], newest: Final, rules: &Rules) -> Self {
         let empty = Arc::new(Frontier::genesis(rules));
         let bare = |view| Final { frontier: empty.clone(), certificate: None, rows: Vec::new(), view };
@@ -57,51 +58,51 @@ impl Epochs {
         self.whole.back().expect("never empty")
     }
 
-    /// Its number.
+    /// The number of the newest final epoch.
     pub fn number(&self) -> u32 {
         u32::try_from(self.names.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
-    /// The name of the frontier of `epoch`, if that is final.
+    /// The name of the frontier of `epoch`, if it is final.
     pub fn name(&self, epoch: u32) -> Option<Hash> {
         self.names.get(epoch as usize).copied()
     }
 
-    /// The names of all, from the empty set's on.
+    /// The names of all final frontiers, beginning with the empty set's.
     pub fn names(&self) -> &[Hash] {
         &self.names
     }
 
-    /// The set that became final with `epoch`, if it is one of the newest four.
+    /// The set of the frontier of `epoch`, if it is one of the newest four.
     pub fn view(&self, epoch: u32) -> Option<&VersionVector> {
         let back = (self.number().checked_sub(epoch)?) as usize;
         self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at)).map(|known| &known.view)
     }
 
-    /// The rows of the frontier of `epoch`, if it is one of the newest four and was not pruned when this peer began.
+    /// The rows of the frontier of `epoch`, if it is one of the newest four and this peer did not begin at a later one.
     pub fn rows(&self, epoch: u32) -> Option<&[Row]> {
         let back = (self.number().checked_sub(epoch)?) as usize;
         let known = self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at))?;
         (!known.rows.is_empty()).then_some(known.rows.as_slice())
     }
 
-    /// What the weight of an entry that knows `epoch` looks back to, at most.
+    /// The set on whose totals the weight of an entry that knows `epoch` depends; nothing before it is looked at.
     pub fn horizon(&self, epoch: u32) -> Option<&VersionVector> {
         self.view(epoch.saturating_sub(1))
     }
 
-    /// The set that is pruned to totals.
+    /// The set whose entries are pruned to totals.
     pub(crate) fn pruned(&self) -> VersionVector {
         let epoch = self.number().checked_sub(PRUNED_BEFORE);
         epoch.and_then(|epoch| self.view(epoch)).cloned().unwrap_or_default()
     }
 
-    /// The set that will be pruned when the next frontier is final.
+    /// The set whose entries will be pruned when the next frontier is final.
     pub(crate) fn pruned_next(&self) -> VersionVector {
         self.view(self.number().saturating_sub(1)).cloned().unwrap_or_default()
     }
 
-    /// Entries outside the newest frontier are excluded unless they know this epoch or a newer one.
+    /// The oldest epoch that an entry outside the newest frontier may know; entries that know only older ones are excluded.
     pub fn oldest_open(&self) -> u32 {
         self.number().saturating_sub(1)
     }

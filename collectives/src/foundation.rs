@@ -5,7 +5,7 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::{Component, Hash, PeerId, VersionVector};
 
-/// The longest foundation believed, in bytes.
+/// The longest foundation that is accepted, in bytes.
 pub const FOUNDATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Totals of the pruned part of one author's chain.
@@ -13,40 +13,40 @@ pub const FOUNDATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub struct AuthorTotals {
     /// The author.
     pub author: PeerId,
-    /// How many of its positions are pruned.
+    /// The number of pruned positions.
     pub count: u32,
     /// Hash of the last pruned entry.
     pub head: Hash,
-    /// The epoch that entry knew.
+    /// The newest epoch that the last pruned entry knew.
     pub epoch: u32,
-    /// Tokens of pruned updates that counted.
+    /// Tokens of the pruned updates that counted.
     pub tokens: u64,
-    /// Pruned updates.
+    /// Number of pruned updates.
     pub updates: u32,
-    /// Norm of the newest one that counted.
+    /// Norm of the newest pruned update that counted.
     pub latest_norm: Option<u64>,
-    /// Carry after the newest one; [`Hash::NONE`] if it has none.
+    /// Root of the carry after the newest pruned update; [`Hash::NONE`] if it has none.
     pub carry: Hash,
-    /// The sortition key that was enrolled.
+    /// The sortition key that the author enrolled.
     pub vrf_key: [u8; 32],
-    /// Whether a verdict that counts found one of its updates right.
+    /// Whether a verdict that counts confirmed one of its updates.
     pub vouched: bool,
-    /// From where on its updates are void, if a quorum found one false.
+    /// The position from which on its updates are void, if a quorum of verdicts found one false.
     pub void_from: Option<u32>,
-    /// Whether a fork is proven: nothing follows.
+    /// Whether a fork of its chain is proven; such a chain is never continued.
     pub forked: bool,
 }
 
-/// An entry that is final and kept.
+/// A final entry that is kept.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
     /// Its position.
     pub seq: u32,
     /// Its hash.
     pub hash: Hash,
-    /// Its weight in 16-bit fixed point, zero for what is no update.
+    /// Its weight in 16-bit fixed point; zero for entries that are no updates.
     pub weight_q16: u32,
-    /// Whether its tokens count, or its verdict.
+    /// Whether its tokens count, if it is an update, or its verdict.
     pub counts: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct Kept {
 pub struct KeptChain {
     /// The author.
     pub author: PeerId,
-    /// In order of position, which may have gaps where entries were excluded.
+    /// Its kept entries by position, with gaps where entries were excluded.
     pub entries: Vec<Kept>,
 }
 
@@ -66,29 +66,29 @@ pub struct Foundation {
     pub author_totals: Vec<AuthorTotals>,
     /// The frontier between, G₍e₋₁₎.
     pub middle: Vec<Component>,
-    /// What is kept, authors ascending.
+    /// The kept entries, authors ascending.
     pub kept: Vec<KeptChain>,
 }
 
 impl Foundation {
-    /// The form that travels and is digested.
+    /// The bytes that are sent and digested.
     pub fn encode(&self) -> Vec<u8> {
         rkyv::to_bytes::<rancor::Error>(self).expect("a foundation serializes into memory").to_vec()
     }
 
-    /// Reads what [`Foundation::encode`] wrote; `None` for anything else.
+    /// Reads the bytes of [`Foundation::encode`]; `None` for any others, and for more than [`FOUNDATION_BYTES_MAX`].
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let read = |bytes| rkyv::from_bytes::<Self, rancor::Failure>(bytes).ok();
         let foundation = (bytes.len() <= FOUNDATION_BYTES_MAX).then(|| read(bytes)).flatten()?;
         foundation.is_canonical().then_some(foundation)
     }
 
-    /// Its digest: the blob root of its bytes, so that it can be fetched by it.
+    /// Its digest, which is the blob root of its bytes: a newcomer fetches it as a blob of this root.
     pub fn digest(&self) -> Hash {
         Hash(murmur_kernels::blob_root(&self.encode()))
     }
 
-    /// The set that is pruned.
+    /// The pruned set.
     pub fn view(&self) -> VersionVector {
         self.author_totals.iter().map(|totals| (totals.author, totals.count)).collect()
     }

@@ -1,55 +1,70 @@
-//! Frontiers: sets of entries that two thirds of the recent, trusted work have signed. What is in one is final.
+//! Frontiers: sets of entries that voters have certified. What is in a certified frontier is final.
 //!
-//! **Epochs.** G₀ is the empty set, and the founders decide what follows, one vote each. G₍e₊₁₎ ⊇ G₍e₎ is decided by votes
-//! weighted with the tokens that each trusted author added in G₍e₎ ∖ G₍e₋₁₎ ([`Frontier::voters`]). Training waits for none
-//! of this: votes are signed apart from the chains, so neither a forked chain nor a pruned one can change what a
-//! certificate proves, and a newcomer checks the chain of certificates from the founders on without the log.
+//! **Epochs.** G₀ is the empty set. In epoch e + 1 voters decide on one frontier G₍e₊₁₎ ⊇ G₍e₎. The voters of epoch 1 are the
+//! founders, with one vote each. Later, each trusted author's weight is the tokens that it added in G₍e₎ ∖ G₍e₋₁₎
+//! ([`Frontier::voters`]). Votes are signed apart from the authors' chains: neither a forked chain nor a pruned one can
+//! change what a certificate proves, a newcomer checks the certificates from the founders on without the log, and training
+//! waits for none of this.
 //!
-//! **Votes.** In every round of an epoch a voter signs at most one [`Ballot::Propose`] and at most one [`Ballot::Commit`].
-//! It commits to F only after more than 2/3 of the weight proposed F in this round, and then is *locked*: in a later round
-//! it proposes another F′ only if more than 2/3 proposed F′ in a round after its lock. F is final when more than 2/3
-//! committed to it in one round. This is Tendermint (Buchman, Kwon, Milosevic, "The latest gossip on BFT consensus",
-//! arXiv:1807.04938, §3), without a leader: any voter's candidate will do.
+//! **Votes.** In every round of an epoch a voter signs at most one [`Ballot::Prevote`] and at most one
+//! [`Ballot::Precommit`]. It precommits to F only after prevotes for F of more than 2/3 of the weight in the same round (a
+//! *quorum*), and then it is *locked* on F: in a later round it prevotes for another F′ only if F′ had a prevote quorum in a
+//! round after its lock. F is decided when more than 2/3 of the weight precommitted to it in one round. This is Tendermint
+//! (Buchman, Kwon, Milosevic, "The latest gossip on BFT consensus", arXiv:1807.04938, §3) with one departure: there is no
+//! leader, and any voter's candidate can be decided.
 //!
-//! **Safety.** Let less than a third of the weight be faulty, and F be committed in round r, the first such round. Two sets
-//! of more than 2/3 share an honest voter, so nothing else is committed in r. The honest committers, more than 1/3, are
-//! locked on F. For another F′ to gather 2/3 proposals in a later round, the first time, one of them would have to propose
-//! it, which it does only after such a gathering in an earlier round after r: there is none. So nothing else is ever
-//! committed in this epoch.
+//! **Safety.** Let less than 1/3 of the weight be faulty, and let r be the first round in which some F is decided. Two
+//! quorums share an honest voter, so nothing else is decided in r. The honest voters that precommitted in r have more than
+//! 1/3 of the weight and are locked on F. Suppose another F′ gets a prevote quorum in a later round, and take the first such
+//! round. The quorum contains one of those locked voters. It prevoted for F′ only because F′ had a prevote quorum in an
+//! earlier round after r, which contradicts that this was the first. So no other frontier is ever decided in this epoch.
 //!
-//! **Restarts.** What a voter signed last is durable before anyone sees it, with the rows of the frontiers it signed for and
-//! the entries it held; restarted, it says the votes again. Without the rows a lock whose frontier nobody else remembers
-//! would let nothing follow; without the votes, one that only its voter heard of would be waited for in vain.
+//! **Restarts.** A voter stores what it signed last before it sends the vote, together with the rows of the frontiers it
+//! signed for and the entries it held. After a restart it sends those votes again. Without the rows, a lock on a frontier
+//! that no other peer remembers would block every later decision. Without the repetition, all would wait for a vote that
+//! only its voter had heard of.
 //!
-//! **Exclusion.** When G₍e₎ is final, an entry outside it whose author knew no newer epoch than e − 2 leaves the set on every
-//! peer alike. So each entry had a whole epoch to spread, and a partition shorter than an epoch loses nothing. Where epochs are
-//! shorter than segments, voters wait for what was under way when the newest became final, up to three epochs' work. Until a
-//! frontier contains an author's enrolment its entries know no epoch but the enrolment's, so that they leave with it: else
-//! those who heard of the author before would hold what those who hear of it later could not judge.
+//! **Exclusion.** When G₍e₎ becomes final, every peer removes the same entries: those outside G₍e₎ whose author knew no newer
+//! epoch than e − 2. So each entry has a whole epoch to spread, and a partition shorter than an epoch loses nothing. Where
+//! epochs are shorter than training segments, voters wait for the segments that were under way when the newest frontier
+//! became final, for up to three epochs' work. An author's entries know no newer epoch than its enrolment does until a
+//! frontier contains the enrolment: so they leave together. Otherwise a peer that had received the enrolment would keep
+//! entries that a peer without it cannot check.
 //!
-//! **Horizon.** What an entry that knows epoch e weighs depends on nothing before G₍e₋₁₎ but each author's totals there, and
-//! a verdict is about an update outside G₍e₋₁₎. Entries outside G₍e₎ know epoch e − 1 or e, so everything before G₍e₋₂₎
-//! can be pruned to those totals ([`crate::Foundation`]), whose digest is part of the frontier.
+//! **Horizon.** The weight of an entry that knows epoch e depends on nothing before G₍e₋₁₎ except each author's totals there,
+//! and a verdict concerns an update outside G₍e₋₁₎. Entries outside G₍e₎ know epoch e − 1 or e. Therefore everything before
+//! G₍e₋₂₎ can be pruned to those totals. They are the [`crate::Foundation`], whose digest is part of the frontier.
 //!
-//! **Forks.** What an entry weighs may depend on a proof that its author had not seen: what a fork cut off counts nowhere. So
-//! a frontier that contains an entry built on a branch, and not the branch, contains the proof as well. Then its set alone
-//! says what everything in it weighs, and who has not heard of the fork waits for the proof before it agrees.
+//! **Forks.** The proof of a fork takes entries out of the fold, and an entry's weight may depend on entries that such a proof
+//! removed although its author had not seen the proof. So a frontier that contains an entry built on a removed branch, but
+//! not the branch, must contain the proof. Then the frontier alone determines the weight of everything in it, and a voter
+//! that has not received the proof does not accept the frontier before it has.
 //!
-//! **Fading.** If a third of the weight is gone for good, nothing becomes final. So after four epochs' work without a new
-//! frontier, F is certified also by more than 2/3 of the work in F ∖ G₍e₎ together with more than 1/3 of the voters of
-//! G₍e₎; after eight, by 2/3 of the work alone. Of that work only the newest two epochs' counts, or of at least four authors:
-//! else, where peers come and go, those who are there would never again have two thirds of it. For the same reason a lock
-//! fades when four epochs' work was done after what it is on, or one where work alone decides: whoever knew that this had
-//! been decided would have said so by then. Where epochs are short that would be no time at all. So voters wait for four
-//! rounds' time as well before they count what work alone decides, or break a lock ([`crate::Patience`]).
-//! What a third of G₍e₎'s voters signed no stranger can have invented; what the work alone stands behind is believed by those
-//! who hold that work and have checked it ([`Certificate::is_backed`]).
-//! The two sides of a partition that outlasts four epochs' work may both decide. When they meet, the certificate that more of
-//! G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from it.
-//! Peers that add no more than so much work before any of it is final must allow three times as much again while rounds go
-//! by: however much of it was by peers that are gone, those who are left then come to two thirds.
-//! So: *safe while less than a third of the weight is faulty and no partition outlasts four epochs' work; when nothing was
-//! decided for eight, none that outlasts one.*
+//! **Fading.** If 1/3 of the weight leaves for good, the rule above decides nothing any more. So the weights of G₍e₎'s voters
+//! fade as work accumulates without a new frontier:
+//! - after four epochs' work, F is also decided by more than 2/3 of the work in F ∖ G₍e₎ together with more than 1/3 of the
+//!   weight of G₍e₎'s voters;
+//! - after eight epochs' work, by more than 2/3 of the work in F ∖ G₍e₎ alone.
+//!
+//! Of that work only the newest two epochs' counts, or that of at least four authors if those are fewer. Otherwise, where
+//! peers come and go, the live ones could never again have 2/3 of it. For the same reason a lock fades when four epochs' work
+//! was done after the frontier it is on, or one epoch's work where work alone decides: had that frontier been decided, a
+//! peer that knew would have sent the certificate by then. Where epochs are short, that much work takes almost no time. So
+//! voters also wait for the time of four first rounds before they count work alone or give up a lock ([`crate::Patience`]).
+//!
+//! **Belief.** A certificate that more than 1/3 of G₍e₎'s voters signed cannot be invented by strangers. One that only work
+//! stands behind can be, so it convinces only peers that hold that work and have checked it ([`Certificate::is_backed`]).
+//!
+//! **Reunion.** Two sides of a partition that outlasts four epochs' work may decide on different frontiers. When they meet, the
+//! certificate that more of G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from
+//! that frontier.
+//!
+//! **Bounded work.** An application may bound the work that is added while none of it is final. That bound has to grow to four
+//! times its first value as rounds pass without a decision. Otherwise authors that reached the bound and left might own most
+//! of the open work, and the remaining ones could never come to 2/3 of it.
+//!
+//! In short: *safe while less than a third of the weight is faulty and no partition outlasts four epochs' work; if nothing was
+//! decided for eight epochs' work, while no partition outlasts one.*
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -62,65 +77,67 @@ const FRONTIER_CONTEXT: &str = "murmuration frontier v1";
 const ROWS_CONTEXT: &str = "murmuration frontier rows v1";
 const VOTE_CONTEXT: &str = "murmuration vote v1";
 
-/// Epochs' work after which weights fade, and after which they are gone.
+/// After this many epochs' work without a new frontier, a third of the voters' weight suffices next to the work.
 const FADES_AFTER: u64 = 4;
+
+/// After this many, work alone decides.
 const FADED_AFTER: u64 = 8;
 
-/// Epochs' work after which a lock on what the work alone may decide fades.
+/// After this many epochs' work on top of it, a frontier that work alone may decide locks its voters no longer.
 const FREES_AFTER: u64 = 1;
 
-/// Epochs' work by which voters are weighed, if there was more since the frontier before.
+/// Voters are weighed by this many epochs' newest work, if more was done since the frontier before.
 pub(crate) const RECENT: u64 = 2;
 
-/// Authors whose work that has to be, at least; else twice as much counts, and so on. Nobody is to decide alone because all
-/// others were away for a moment.
+/// If fewer authors than this did that work, twice as much of it counts, and so on. Otherwise one author could decide alone
+/// because all others were away for a moment.
 pub(crate) const RECENT_MIN: usize = 4;
 
-/// How far a frontier goes in one author's chain.
+/// How much of one author's chain a frontier contains.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// Whose chain.
+    /// The author.
     pub author: PeerId,
-    /// How many of its positions.
+    /// The number of positions, from the first on.
     pub count: u32,
-    /// Hash of the entry at the last of them.
+    /// Hash of the entry at the last of these positions.
     pub head: Hash,
 }
 
-/// Who decides what follows a frontier.
+/// A peer that decides on what follows a frontier.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Voter {
-    /// Who.
+    /// The peer.
     pub peer: PeerId,
-    /// The tokens of its updates since the frontier before.
+    /// Tokens of its updates since the frontier before.
     pub weight: u64,
 }
 
-/// What is voted on: everything about a set, in short.
+/// A set of entries, as voters sign it: by digests, so that its size grows with the number of voters only.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Frontier {
-    /// Its number, from 1 on; 0 is the empty set.
+    /// Number of the epoch that it ends, from 1 on; the empty set has 0.
     pub epoch: u32,
     /// Name of the frontier before.
     pub previous: Hash,
-    /// Digest of its rows, which say what is in it.
+    /// Digest of its rows, which name its entries.
     pub rows: Hash,
-    /// Tokens in it.
+    /// Tokens of its updates.
     pub clock: u64,
     /// State root of exactly this set.
     pub state: Hash,
     /// Digest of the [`crate::Foundation`] under it.
     pub foundation: Hash,
-    /// Who decides on the next one, ascending.
+    /// The voters of the next epoch, ascending.
     pub voters: Vec<Voter>,
 }
 
-/// A frontier with its rows.
+/// A frontier with its rows, as a voter proposes it.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
-    /// In short.
+    /// The frontier.
     pub frontier: Frontier,
-    /// What is in it, authors ascending.
+    /// Its rows, authors ascending.
     pub rows: Vec<Row>,
 }
 
@@ -128,68 +145,68 @@ pub struct Proposal {
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]
 pub enum Ballot {
-    /// "I would accept this."
-    Propose,
-    /// "I saw that two thirds would."
-    Commit,
+    /// The voter accepts this frontier. The first prevote for a frontier proposes it.
+    Prevote,
+    /// The voter has seen a prevote quorum for this frontier in the same round, and is locked on it.
+    Precommit,
 }
 
-/// One voter's word in one round.
+/// One signed vote of one voter in one round.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Vote {
     /// The epoch that is decided.
     pub epoch: u32,
     /// The round of that decision, from 0 on.
     pub round: u32,
-    /// Which kind.
+    /// Its kind.
     pub ballot: Ballot,
     /// Name of the frontier it is for.
     pub frontier: Hash,
-    /// Who signed.
+    /// The voter.
     pub voter: PeerId,
-    /// Over all of the above and the run.
+    /// The voter's signature over the fields above and the run.
     pub signature: [u8; 64],
 }
 
 /// One signature of a certificate.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
-    /// Who.
+    /// The voter.
     pub voter: PeerId,
-    /// Its commit vote's signature.
+    /// The signature of its precommit.
     pub signature: [u8; 64],
 }
 
-/// A final frontier and the proof.
+/// The proof that a frontier was decided.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
-    /// What is final.
+    /// The frontier.
     pub frontier: Frontier,
-    /// The round it was decided in.
+    /// The round in which it was decided.
     pub round: u32,
-    /// Commit votes of that round, voters ascending.
+    /// Precommits of that round, voters ascending.
     pub signed: Vec<Signed>,
 }
 
-/// Why something said to be final is not. The sender's fault.
+/// Why a frontier that a peer called final is not. The fault is the sender's; the receiver's state is unchanged.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum NotFinal {
-    /// It does not continue the frontier before.
+    /// It does not follow the frontier before it.
     #[error("the frontier does not continue the one before")]
     Order,
-    /// A signature is wrong, or signers are not ascending.
+    /// A signature is wrong, or the signers are not ascending.
     #[error("a commit vote is not signed by who it names")]
     Signature,
-    /// Those who signed are too few.
+    /// The signers have too little weight.
     #[error("too little work stands behind the frontier")]
     Weight,
-    /// Rows, foundation, state or entries are not those the frontier names.
+    /// Rows, foundation, state or entries are not the ones that the frontier names.
     #[error("what came is not what the frontier names")]
     Contents,
 }
 
 impl Frontier {
-    /// The empty set before everything.
+    /// The empty set, with the founders as voters.
     pub fn genesis(rules: &Rules) -> Self {
         let mut voters: Vec<Voter> = rules.founders.iter().map(|f| Voter { peer: f.peer, weight: 1 }).collect();
         voters.sort_unstable_by_key(|voter| voter.peer);
@@ -206,37 +223,39 @@ impl Frontier {
         Hash::of(FRONTIER_CONTEXT, &bytes)
     }
 
-    /// Weight of `peer` in deciding what follows.
+    /// Weight of `peer` in the next epoch; 0 if it is no voter.
     pub fn weight(&self, peer: &PeerId) -> u64 {
         let at = self.voters.binary_search_by_key(peer, |voter| voter.peer);
         at.ok().and_then(|at| self.voters.get(at)).map_or(0, |voter| voter.weight)
     }
 
-    /// Whether the voters are ascending, not too many, and each has a weight: required of what strangers send.
+    /// Whether the voters are ascending, no more than [`VOTERS_MAX`], and each has a weight that cannot overflow a sum. To be
+    /// checked of every frontier that comes from a peer.
     pub fn is_canonical(&self) -> bool {
         let ascending = self.voters.windows(2).all(|pair| pair[0].peer < pair[1].peer);
         let weights = self.voters.iter().all(|voter| voter.weight > 0 && voter.weight <= 1 << 50);
         ascending && weights && !self.voters.is_empty() && self.voters.len() <= VOTERS_MAX
     }
 
-    /// Whether the votes of `signers` (each named once) for `next`, the frontier after this one, decide.
+    /// Whether precommits of `signers` (each named once) for `next`, a candidate to follow this frontier, decide; and also
+    /// whether their prevotes form a quorum.
     pub fn decides<'a>(&self, rules: &Rules, next: &Self, signers: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
         let by_work = next.clock >= self.after(rules, FADED_AFTER) && next.share(signers.clone()).exceeds(2, 3);
         by_work || self.backs(rules, next, signers)
     }
 
-    /// The same, and so many of this frontier's own voters are among them that an honest one is.
+    /// Whether they decide with so much weight of this frontier's own voters that an honest one is among the signers.
     pub fn backs<'a>(&self, rules: &Rules, next: &Self, signers: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
         let (old, new) = (self.share(signers.clone()), next.share(signers));
         old.exceeds(2, 3) || next.clock >= self.fades_at(rules) && new.exceeds(2, 3) && old.exceeds(1, 3)
     }
 
-    /// With how many tokens in all the weights of this frontier's voters begin to fade.
+    /// The token clock at which the weights of this frontier's voters begin to fade.
     pub fn fades_at(&self, rules: &Rules) -> u64 {
         self.after(rules, FADES_AFTER)
     }
 
-    /// With how many tokens in all a lock on `next`, which would follow this frontier, has faded.
+    /// The token clock at which a lock on `next`, a candidate to follow this frontier, has faded.
     pub fn frees_at(&self, rules: &Rules, next: &Self) -> u64 {
         let by_work = next.clock >= self.after(rules, FADED_AFTER);
         next.after(rules, if by_work { FREES_AFTER } else { FADES_AFTER })
@@ -246,7 +265,7 @@ impl Frontier {
         self.clock.saturating_add(epochs.saturating_mul(rules.frontier_every_tokens))
     }
 
-    /// Whether `peer`'s vote for `next` counts.
+    /// Whether a vote of `peer` for `next` counts: it is a voter of this frontier, or would be one of `next`.
     pub fn may_vote(&self, next: &Self, peer: &PeerId) -> bool {
         self.weight(peer) > 0 || next.weight(peer) > 0
     }
@@ -257,7 +276,7 @@ impl Frontier {
     }
 }
 
-/// A part of a whole weight.
+/// The weight of some voters, and of all.
 struct Share {
     of: u128,
     all: u128,
@@ -270,7 +289,7 @@ impl Share {
 }
 
 impl Proposal {
-    /// Whether the rows are the frontier's, in canonical order, and its voters are, too.
+    /// Whether the rows match the frontier's digest and are in canonical order, and the frontier is canonical.
     pub fn is_whole(&self) -> bool {
         let ascending = self.rows.windows(2).all(|pair| pair[0].author < pair[1].author);
         let counted = self.rows.iter().all(|row| row.count > 0);
@@ -310,18 +329,19 @@ impl Vote {
 
 fn digest(run: Hash, epoch: u32, round: u32, ballot: Ballot, frontier: Hash) -> Hash {
     let kind = [match ballot {
-        Ballot::Propose => 0,
-        Ballot::Commit => 1,
+        Ballot::Prevote => 0,
+        Ballot::Precommit => 1,
     }];
     let parts = [&run.0[..], &epoch.to_le_bytes(), &round.to_le_bytes(), &kind, &frontier.0];
     Hash::of(VOTE_CONTEXT, &parts.concat())
 }
 
 impl Certificate {
-    /// Checks that this certificate makes its frontier the one after `previous`.
+    /// Checks that this certificate proves its frontier to be decided after `previous`. Whether work alone stands behind it
+    /// is not checked: see [`Certificate::is_backed`].
     ///
     /// # Errors
-    /// [`NotFinal`] says why it does not.
+    /// [`NotFinal`] if it does not follow `previous`, is not signed, or has too little weight.
     pub fn check(&self, run: Hash, rules: &Rules, previous: &Frontier) -> Result<(), NotFinal> {
         let follows = self.frontier.previous == previous.name() && self.frontier.epoch == previous.epoch + 1;
         if !follows || !self.frontier.is_canonical() || self.frontier.clock < previous.clock {
@@ -334,19 +354,19 @@ impl Certificate {
         if !previous.decides(rules, &self.frontier, self.signed.iter().map(|signed| &signed.voter)) {
             return Err(NotFinal::Weight);
         }
-        let said = digest(run, self.frontier.epoch, self.round, Ballot::Commit, self.frontier.name());
+        let said = digest(run, self.frontier.epoch, self.round, Ballot::Precommit, self.frontier.name());
         let verified = self.signed.iter().all(|signed| signed.voter.verifies(&said.0, &signed.signature));
         if verified { Ok(()) } else { Err(NotFinal::Signature) }
     }
 
-    /// Whether voters of `previous` stand behind it, so many that an honest one does, which has checked everything. If not,
-    /// it is proven only to those who can check its frontier themselves.
+    /// Whether an honest voter of `previous` must be among the signers. That voter has checked the frontier, so a peer that
+    /// cannot check it may believe the certificate. Without such a voter, a peer has to check the frontier itself.
     pub fn is_backed(&self, rules: &Rules, previous: &Frontier) -> bool {
         previous.backs(rules, &self.frontier, self.signed.iter().map(|signed| &signed.voter))
     }
 
-    /// Whether this certificate stands against `other`, which makes another frontier the one after `previous`: the one
-    /// that more of `previous`'s voters signed does, and of equals the one with the smaller name.
+    /// Whether this certificate prevails over `other`, which is for another frontier after `previous`. The one that more
+    /// weight of `previous`'s voters signed prevails; between equals, the one whose frontier has the smaller name.
     pub fn is_stronger(&self, other: &Self, previous: &Frontier) -> bool {
         let behind = |c: &Self| previous.share(c.signed.iter().map(|signed| &signed.voter)).of;
         match behind(self).cmp(&behind(other)) {

@@ -1,8 +1,13 @@
-//! One voter's part in deciding one epoch: which votes it heard, what it may sign next, and when the epoch is decided.
+//! The rounds of one epoch, as one voter sees them: the votes it received, what it may sign next, and what is decided.
 //!
-//! Contract: the owner judges candidates (does it hold exactly this set, is the state right?) and says so with
-//! [`Rounds::accept`]; [`Rounds::vote`] and [`Rounds::offer`] then say what to sign, which the owner must make durable
-//! before anyone sees it. No clock: the owner says when a round is over. See [`crate::Frontier`] for why this is safe.
+//! Contract:
+//! - The owner makes candidates known with [`Rounds::introduce`] and passes votes to [`Rounds::hear`].
+//! - The owner judges each candidate (are all its entries held, is its state right?), and calls [`Rounds::accept`].
+//! - [`Rounds::vote`] and [`Rounds::offer`] say what to sign. The owner stores [`Rounds::signing`] before it sends the vote:
+//!   a voter that forgets a vote may contradict it after a restart.
+//! - There is no clock here: the owner calls [`Rounds::next_round`] when a round is over.
+//!
+//! [`crate::Frontier`] says why the rules are safe.
 
 mod counting;
 
@@ -15,64 +20,65 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::{Ballot, Frontier, Hash, PeerId, Rules, Vote};
 
-/// Votes kept of one voter: the newest; what an honest one's lock rests on is kept by the best gathering.
+/// Votes kept of one voter, the newest ones. Older votes that a lock rests on are kept with the newest prevote quorum.
 const VOTES_KEPT: usize = 8;
 
-/// Frontiers that are known but voted for by nobody, at most.
+/// When this many known frontiers have no vote, they are forgotten.
 const UNVOTED_MAX: usize = 16;
 
-/// Frontiers known at a time, at most.
+/// Known frontiers, at most.
 const FRONTIERS_MAX: usize = 128;
 
 /// Peers whose votes are kept, at most.
 const VOICES_MAX: usize = 4 * crate::VOTERS_MAX;
 
-/// What a voter has signed in an epoch and must not forget.
+/// What a voter has signed in an epoch. It must survive restarts.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Signing {
     /// The epoch.
     pub epoch: u32,
     /// Name of the frontier before.
     pub previous: Hash,
-    /// The newest round it signed in.
+    /// The newest round in which it signed.
     pub round: u32,
-    /// What it proposed in that round.
+    /// The frontier of its prevote in that round.
     pub proposed: Option<Hash>,
-    /// What it committed to in that round.
+    /// The frontier of its precommit in that round.
     pub committed: Option<Hash>,
-    /// The newest commitment: round and frontier.
+    /// Round and frontier of its newest precommit.
     pub lock: Option<(u32, Hash)>,
 }
 
-/// For what a voter has waited long, in time. Work alone measures no time where epochs are short.
+/// What a voter has waited for long enough. The rules that fade with work also need this: where epochs are short, work
+/// accumulates faster than votes travel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Patience {
-    /// For a decision: then what the work alone stands behind counts.
+    /// A decision in this epoch: votes that only work stands behind count from now on.
     pub undecided: bool,
-    /// For one since its newest commitment: then a lock may fade.
+    /// A decision since its newest precommit: its lock may fade from now on.
     pub committed: bool,
 }
 
-/// What became of a vote that came in.
+/// What [`Rounds::hear`] did with a vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It counts, and is worth passing on.
+    /// It counts from now on, and should be forwarded.
     New,
-    /// Nothing new.
+    /// It was known, or is older than the votes kept; nothing changed.
     Known,
-    /// Its voter said something else in the same round and place, or is no voter.
+    /// Its voter signed a different vote of the same kind in the same round, or is no voter; nothing changed.
     Refused,
 }
 
-/// More than two thirds proposed one frontier in one round.
+/// Prevotes of one round that decide, for one frontier.
 #[derive(Debug, Clone)]
-struct Gathering {
+struct PrevoteQuorum {
     round: u32,
     frontier: Hash,
     votes: Vec<Vote>,
 }
 
-/// The decision of one epoch as one voter sees it.
+/// One voter's view of the rounds of one epoch.
 #[derive(Debug, Clone)]
 pub struct Rounds {
     rules: Arc<Rules>,
@@ -82,19 +88,20 @@ pub struct Rounds {
     signing: Signing,
     frontiers: BTreeMap<Hash, Arc<Frontier>>,
     accepted: BTreeSet<Hash>,
-    /// Tokens there are, as far as the owner knows.
+    /// Tokens of the owner's set.
     clock: u64,
-    /// Whether the owner has waited for long: for any decision, and for one since it committed.
     patience: Patience,
     votes: BTreeMap<PeerId, BTreeMap<(u32, Ballot), Vote>>,
-    best: Option<Gathering>,
+    quorum: Option<PrevoteQuorum>,
 }
 
 impl Rounds {
-    /// Begins deciding what follows `previous`. `signing` is what this voter signed before a restart, if anything.
+    /// The rounds of the epoch after `previous`. `signing` is what this voter signed before a restart or in an earlier epoch,
+    /// if anything.
     pub fn new(rules: Arc<Rules>, me: PeerId, previous: Arc<Frontier>, signing: Option<Signing>) -> Self {
         let (epoch, name) = (previous.epoch + 1, previous.name());
-        // Whoever signed for this epoch or a later one of another history signs nothing in this one.
+        // A voter that signed for this epoch or a later one in another history abstains here: its votes in both histories
+        // could make two certificates for one epoch.
         let elsewhere = |signed: &Signing| signed.previous != name && signed.epoch >= epoch;
         let silent = signing.as_ref().is_some_and(elsewhere);
         let fresh = Signing { epoch, previous: name, round: 0, proposed: None, committed: None, lock: None };
@@ -113,16 +120,16 @@ impl Rounds {
             clock,
             patience: Patience::default(),
             votes,
-            best: None,
+            quorum: None,
         }
     }
 
-    /// The epoch that is decided.
+    /// The epoch under decision.
     pub fn epoch(&self) -> u32 {
         self.signing.epoch
     }
 
-    /// The frontier before.
+    /// The newest final frontier.
     pub fn previous(&self) -> &Arc<Frontier> {
         &self.previous
     }
@@ -132,17 +139,18 @@ impl Rounds {
         self.round
     }
 
-    /// What must be durable before the newest vote is sent.
+    /// What must be stored before the newest vote is sent.
     pub fn signing(&self) -> &Signing {
         &self.signing
     }
 
-    /// The frontier of that name, if it is known.
+    /// The known frontier with this name.
     pub fn frontier(&self, name: &Hash) -> Option<&Arc<Frontier>> {
         self.frontiers.get(name)
     }
 
-    /// Makes a frontier known, so that votes for it can be counted.
+    /// Makes a frontier known, so that votes for it are counted. False if it cannot follow the newest final frontier, or if
+    /// too many are known.
     pub fn introduce(&mut self, frontier: Frontier) -> bool {
         let follows = frontier.previous == self.previous.name() && frontier.epoch == self.epoch();
         let young = frontier.clock < self.previous.clock.saturating_add(self.rules.frontier_every_tokens);
@@ -158,11 +166,12 @@ impl Rounds {
             return false;
         }
         self.frontiers.insert(frontier.name(), Arc::new(frontier));
-        self.gather();
+        self.update_quorum();
         true
     }
 
-    /// Forgets frontiers of earlier rounds, but for those that bind somebody.
+    /// Forgets frontiers of earlier rounds, except those that a lock rests on: without them nothing that follows the lock
+    /// could be counted.
     fn forget_old(&mut self) {
         let all = self.votes.values().flat_map(|votes| votes.values());
         let mut kept: BTreeSet<Hash> =
@@ -171,9 +180,9 @@ impl Rounds {
         self.frontiers.retain(|name, _| kept.contains(name));
     }
 
-    /// Frontiers that the best gathering and the own votes name.
+    /// Frontiers of the newest prevote quorum and of the own votes.
     fn binding(&self) -> impl Iterator<Item = Hash> + '_ {
-        self.best.iter().map(|best| best.frontier).chain(self.signed().map(|(_, _, name)| name))
+        self.quorum.iter().map(|quorum| quorum.frontier).chain(self.signed().map(|(_, _, name)| name))
     }
 
     fn forget_unvoted(&mut self) {
@@ -186,18 +195,18 @@ impl Rounds {
         }
     }
 
-    /// The owner holds exactly this set, and everything about it is right.
+    /// The owner has judged this frontier: it holds all its entries, and everything about it is right.
     pub fn accept(&mut self, name: Hash) {
         self.accepted.insert(name);
-        self.gather();
+        self.update_quorum();
     }
 
-    /// The owner holds so many tokens, and has waited so.
+    /// Tells how many tokens the owner's set has, and what it has waited for. Both only matter where weights or locks fade.
     pub fn set_clock(&mut self, clock: u64, patience: Patience) {
         let ended = self.patience != patience;
         (self.clock, self.patience) = (clock, patience);
         if ended {
-            self.gather();
+            self.update_quorum();
         }
     }
 
@@ -206,27 +215,27 @@ impl Rounds {
         self.accepted.contains(name)
     }
 
-    /// Whether it signs nothing in this epoch, because it signed for it, or for a later one, in another history.
+    /// Whether this voter signs nothing in this epoch because it signed for it, or for a later one, in another history.
     pub fn abstains(&self) -> bool {
         self.round == u32::MAX
     }
 
-    /// What this voter signed last, and in which round: a proposal, and the commitment that locks it. A frontier that it
-    /// committed to gives way to none but one that others gather around later; so the owner must be able to show what it
-    /// names, and to say the votes again, whatever happens.
+    /// The newest votes of this voter with their rounds: its prevote, and the precommit that it is locked by. Only a later
+    /// prevote quorum releases a lock. So the owner must keep the frontiers of these votes, and repeat the votes after a
+    /// restart: else no peer might know what the lock is on, and nothing could be decided any more.
     pub fn signed(&self) -> impl Iterator<Item = (u32, Ballot, Hash)> + '_ {
         let Signing { round, proposed, lock, .. } = &self.signing;
-        let proposed = proposed.map(|name| (*round, Ballot::Propose, name));
-        proposed.into_iter().chain(lock.map(|(round, name)| (round, Ballot::Commit, name)))
+        let proposed = proposed.map(|name| (*round, Ballot::Prevote, name));
+        proposed.into_iter().chain(lock.map(|(round, name)| (round, Ballot::Precommit, name)))
     }
 
-    /// Frontiers that votes name and that are not known, or known and not yet judged.
+    /// Frontiers that votes name and that the owner has not accepted; it may have to fetch them first.
     pub fn open_questions(&self) -> BTreeSet<Hash> {
         let named = self.votes.values().flat_map(|votes| votes.values()).map(|vote| vote.frontier);
         named.filter(|name| !self.accepted.contains(name)).collect()
     }
 
-    /// Whether a vote is worth checking: for this epoch, by a voter, and not heard before.
+    /// Whether the signature of a vote is worth checking: it is for this epoch, by a voter, and not known.
     pub fn is_news(&self, vote: &Vote) -> bool {
         let known = self.votes.get(&vote.voter).is_some_and(|votes| votes.contains_key(&(vote.round, vote.ballot)));
         vote.epoch == self.epoch() && !known && self.may_vote(vote)
@@ -253,14 +262,14 @@ impl Rounds {
         if votes.len() > VOTES_KEPT && votes.pop_first().is_some_and(|(dropped, _)| dropped == place) {
             return Heard::Known;
         }
-        self.gather();
+        self.update_quorum();
         Heard::New
     }
 
-    /// Votes worth telling a neighbour, together: the best gathering, those of the present round and the one before, and what
-    /// each voter said last, so that whoever comes later learns which round others have reached.
+    /// Votes to repeat to a neighbour, all in one: the newest prevote quorum, which explains locks; votes of the present round
+    /// and the one before; and the newest of each voter, from which a late peer learns the round that others have reached.
     pub fn telling(&self) -> Vec<Vote> {
-        let mut told: Vec<Vote> = self.best.iter().flat_map(|best| best.votes.iter()).cloned().collect();
+        let mut told: Vec<Vote> = self.quorum.iter().flat_map(|quorum| quorum.votes.iter()).cloned().collect();
         let newest = |votes: &BTreeMap<(u32, Ballot), Vote>| votes.last_key_value().map_or(0, |((round, _), _)| *round);
         let all = self.votes.values().flat_map(|votes| votes.values().map(move |vote| (vote, newest(votes))));
         let worth = |vote: &Vote, newest: u32| vote.round.saturating_add(1) >= self.round.min(newest.saturating_add(1));
@@ -275,8 +284,8 @@ impl Rounds {
         self.round = self.round.saturating_add(1);
     }
 
-    /// What this voter should sign now, given what it heard and accepted; recorded as signed. Proposals of others are
-    /// echoed, lowest rank first.
+    /// The vote that this voter should sign now, recorded as signed. It prevotes for what its lock or the newest quorum binds
+    /// it to, else for the accepted proposal of the lowest rank; and it precommits when the present round has a prevote quorum.
     pub fn vote(&mut self) -> Option<(Ballot, Hash)> {
         if !self.may_sign() {
             return None;
@@ -284,33 +293,35 @@ impl Rounds {
         if self.proposed().is_none()
             && let Some(choice) = self.bound_choice().or_else(|| self.heard_choice()).filter(|name| self.counts(name))
         {
-            return Some(self.sign(Ballot::Propose, choice));
+            return Some(self.sign(Ballot::Prevote, choice));
         }
-        let gathered = self.gathered(self.round, Ballot::Propose).filter(|name| self.accepted.contains(name));
-        match gathered {
-            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Commit, name)),
+        let quorum = self.decided_in(self.round, Ballot::Prevote).filter(|name| self.accepted.contains(name));
+        match quorum {
+            Some(name) if self.committed().is_none() && self.counts(&name) => Some(self.sign(Ballot::Precommit, name)),
             Some(_) | None => None,
         }
     }
 
-    /// Offers the own candidate (known and accepted) if nothing acceptable was proposed in this round; recorded as signed.
+    /// Prevotes for the own candidate, which must be known and accepted, if this voter is free to and no other acceptable
+    /// proposal came in this round. Recorded as signed.
     pub fn offer(&mut self, candidate: Hash) -> Option<(Ballot, Hash)> {
         let led = self.bound_choice().or_else(|| self.heard_choice()).is_some();
         let free = self.may_sign() && self.proposed().is_none() && !led && self.lock_allows(candidate);
-        (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Propose, candidate))
+        (free && self.accepted.contains(&candidate)).then(|| self.sign(Ballot::Prevote, candidate))
     }
 
-    /// Whether this peer's vote for it would count.
+    /// Whether this voter's vote for a frontier would count.
     fn counts(&self, name: &Hash) -> bool {
         self.frontiers.get(name).is_some_and(|frontier| self.previous.may_vote(frontier, &self.me))
     }
 
-    /// Whether this voter has proposed in the present round.
+    /// Whether this voter has prevoted in the present round.
     pub fn has_proposed(&self) -> bool {
         self.proposed().is_some()
     }
 
-    /// How many of its `rivals` come before this voter in the present round: its rank.
+    /// This voter's rank in the present round: how many of its `rivals` have a smaller ticket. Tickets are hashes, drawn anew
+    /// in each round, so that a voter that is silent or faulty comes first only now and then.
     pub fn rank<'a>(&self, rivals: impl Iterator<Item = &'a PeerId>) -> u32 {
         let mine = self.ticket(&self.me);
         let before = rivals.filter(|rival| self.ticket(rival) < mine).count();
@@ -339,8 +350,8 @@ impl Rounds {
             (self.signing.round, self.signing.proposed, self.signing.committed) = (self.round, None, None);
         }
         match ballot {
-            Ballot::Propose => self.signing.proposed = Some(name),
-            Ballot::Commit => {
+            Ballot::Prevote => self.signing.proposed = Some(name),
+            Ballot::Precommit => {
                 self.signing.committed = Some(name);
                 self.signing.lock = Some((self.round, name));
             }
@@ -348,42 +359,47 @@ impl Rounds {
         (ballot, name)
     }
 
-    /// The lock and the best gathering leave no choice: the newer of the two.
+    /// The frontier that this voter has to prevote for: that of its lock or of the newest prevote quorum, whichever is of the
+    /// later round.
     fn bound_choice(&self) -> Option<Hash> {
-        let best = self.best.as_ref().filter(|best| best.round < self.round).map(|best| (best.round, best.frontier));
-        let bound = best.into_iter().chain(self.lock()).max_by_key(|(round, _)| *round).map(|(_, name)| name);
+        let quorum = self
+            .quorum
+            .as_ref()
+            .filter(|quorum| quorum.round < self.round)
+            .map(|quorum| (quorum.round, quorum.frontier));
+        let bound = quorum.into_iter().chain(self.lock()).max_by_key(|(round, _)| *round).map(|(_, name)| name);
         bound.filter(|name| self.accepted.contains(name) && self.lock_allows(*name) && !self.is_faded(name))
     }
 
-    /// The newest commitment, unless it has faded.
+    /// The newest precommit, unless it has faded.
     fn lock(&self) -> Option<(u32, Hash)> {
         self.signing.lock.filter(|(_, name)| !self.is_faded(name))
     }
 
-    /// Whether so much was done since a frontier that it binds nobody any more.
+    /// Whether so much work was done after a frontier that locks on it have faded.
     fn is_faded(&self, name: &Hash) -> bool {
         let known = self.frontiers.get(name);
         self.patience.committed && known.is_some_and(|f| self.clock >= self.previous.frees_at(&self.rules, f))
     }
 
-    /// A lock gives way only to a gathering in a later round.
+    /// Whether the lock permits a prevote for `name`: it is on that frontier, or a later round had a prevote quorum for it.
     fn lock_allows(&self, name: Hash) -> bool {
         let Some((round, locked)) = self.lock() else { return true };
-        let newer = self.best.as_ref().filter(|best| best.round > round && best.round < self.round);
-        locked == name || newer.is_some_and(|best| best.frontier == name)
+        let newer = self.quorum.as_ref().filter(|quorum| quorum.round > round && quorum.round < self.round);
+        locked == name || newer.is_some_and(|quorum| quorum.frontier == name)
     }
 
-    /// What others proposed in the present round.
+    /// Frontiers that others prevoted for in the present round.
     pub fn proposed_now(&self) -> impl Iterator<Item = Hash> + '_ {
-        let place = (self.round, Ballot::Propose);
+        let place = (self.round, Ballot::Prevote);
         let others = self.votes.iter().filter(|(peer, _)| **peer != self.me);
         others.filter_map(move |(_, votes)| votes.get(&place)).map(|vote| vote.frontier)
     }
 
-    /// What the lowest-ranked voter proposed in this round, of what was accepted.
+    /// Of the accepted frontiers that others prevoted for in this round, the one of the voter with the lowest rank.
     fn heard_choice(&self) -> Option<Hash> {
         let here =
-            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Propose))?)));
+            self.votes.iter().filter_map(|(peer, votes)| Some((peer, votes.get(&(self.round, Ballot::Prevote))?)));
         let open = here.filter(|(peer, vote)| {
             **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
         });

@@ -21,7 +21,7 @@ fn certify(swarm: &Swarm, proposal: &Proposal, by: &[usize]) -> Certificate {
     let frontier = proposal.frontier.clone();
     let vote = |n: &usize| {
         let identity = &swarm.peers[*n].identity;
-        let vote = Vote::sign(identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+        let vote = Vote::sign(identity, run(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
         Signed { voter: vote.voter, signature: vote.signature }
     };
     let mut signed: Vec<Signed> = by.iter().map(vote).collect();

@@ -44,7 +44,7 @@ fn tell(swarm: &mut Swarm, from: usize, to: usize) {
 fn certify(swarm: &Swarm, proposal: &Proposal) -> Certificate {
     let frontier = proposal.frontier.clone();
     let sign = |n: usize| {
-        let vote = Vote::sign(&swarm.peers[n].identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+        let vote = Vote::sign(&swarm.peers[n].identity, run(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
         Signed { voter: vote.voter, signature: vote.signature }
     };
     let mut signed: Vec<Signed> = [0, 1, 2].into_iter().map(sign).collect();

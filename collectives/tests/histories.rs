@@ -16,7 +16,7 @@ fn final_view() -> Swarm {
     let proposal = swarm.fold(0).candidate().expect("enough was done");
     let frontier = proposal.frontier.clone();
     let sign = |n: usize| {
-        let vote = Vote::sign(&swarm.peers[n].identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+        let vote = Vote::sign(&swarm.peers[n].identity, run(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
         Signed { voter: vote.voter, signature: vote.signature }
     };
     let mut signed: Vec<Signed> = (0..3).map(sign).collect();

@@ -178,7 +178,7 @@ proptest! {
                     (!world.mail.is_empty()).then(|| world.mail.swap_remove(at % length));
                 }
                 Step::Lie { to, round, commit, which } => {
-                    let ballot = if commit { Ballot::Commit } else { Ballot::Propose };
+                    let ballot = if commit { Ballot::Precommit } else { Ballot::Prevote };
                     let vote = vote(FAULTY, round, ballot, names[which]);
                     world.rounds[to].hear(vote);
                 }
@@ -240,7 +240,7 @@ fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
     let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
     let names = candidates.each_ref().map(Frontier::name);
     let mut world = World::new(&candidates);
-    let lie = |name| vote(FAULTY, 0, Ballot::Propose, name);
+    let lie = |name| vote(FAULTY, 0, Ballot::Prevote, name);
     world.offer(0, names[0]);
     world.offer(1, names[0]);
     world.offer(2, names[1]);
@@ -249,7 +249,7 @@ fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
     for n in 1..3 {
         world.rounds[n].hear(lie(names[1]));
     }
-    world.rounds[0].hear(vote(1, 0, Ballot::Propose, names[0]));
+    world.rounds[0].hear(vote(1, 0, Ballot::Prevote, names[0]));
     world.act(0);
     assert_eq!(world.rounds[0].signing().lock, Some((0, names[0])));
     let told = world.rounds[0].telling();
@@ -259,7 +259,7 @@ fn a_lock_that_rests_on_a_liars_word_can_be_explained_to_others() {
     world.rounds[2].next_round();
     assert_eq!(world.rounds[2].vote(), None, "nothing binds it");
     world.hear_told(2, &told);
-    assert_eq!(world.rounds[2].vote(), Some((Ballot::Propose, names[0])));
+    assert_eq!(world.rounds[2].vote(), Some((Ballot::Prevote, names[0])));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_voter_can_say_again_what_it_signed_before_a_restart() {
     world.deliver_all();
     world.act(0);
     let signed: Vec<(u32, Ballot, Hash)> = world.rounds[0].signed().collect();
-    assert_eq!(signed, [(0, Ballot::Propose, name), (0, Ballot::Commit, name)]);
+    assert_eq!(signed, [(0, Ballot::Prevote, name), (0, Ballot::Precommit, name)]);
     let again = beginning(0, Some(world.rounds[0].signing().clone()));
     assert_eq!(again.signed().collect::<Vec<_>>(), signed);
 }
@@ -319,7 +319,7 @@ fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
     let candidates = [candidate(1, 100, &equals()), candidate(2, 100, &equals())];
     let mut world = World::new(&candidates);
     let mut hear = |n: usize, which: usize| {
-        let vote = vote(n, 0, Ballot::Propose, candidates[which].name());
+        let vote = vote(n, 0, Ballot::Prevote, candidates[which].name());
         world.rounds[0].hear(vote);
         world.rounds[0].is_split(|_| true)
     };
@@ -335,9 +335,9 @@ fn a_round_is_split_when_nobody_who_is_silent_can_save_it() {
 fn votes_of_strangers_and_second_votes_are_refused() {
     let frontier = candidate(1, 100, &equals());
     let mut world = World::new(std::slice::from_ref(&frontier));
-    let stranger = vote(9, 0, Ballot::Propose, frontier.name());
+    let stranger = vote(9, 0, Ballot::Prevote, frontier.name());
     assert_eq!(world.rounds[0].hear(stranger), Heard::Refused);
-    let by_one = |name| vote(1, 0, Ballot::Propose, name);
+    let by_one = |name| vote(1, 0, Ballot::Prevote, name);
     assert_eq!(world.rounds[0].hear(by_one(frontier.name())), Heard::New);
     assert_eq!(world.rounds[0].hear(by_one(frontier.name())), Heard::Known);
     assert_eq!(world.rounds[0].hear(by_one(Hash([5; 32]))), Heard::Refused);
@@ -366,7 +366,7 @@ fn what_only_work_stands_behind_counts_when_it_was_checked_and_after_long() {
     let claimed = candidate(1, 800, &[(8, 800)]);
     let mut rounds = beginning(0, None);
     assert!(rounds.introduce(claimed.clone()));
-    assert_eq!(rounds.hear(vote(8, 0, Ballot::Commit, claimed.name())), Heard::New);
+    assert_eq!(rounds.hear(vote(8, 0, Ballot::Precommit, claimed.name())), Heard::New);
     rounds.set_clock(800, PATIENT);
     assert!(rounds.certificate().is_none(), "anybody can claim to have done all the work");
     rounds.accept(claimed.name());
@@ -385,20 +385,20 @@ fn a_lock_fades_when_much_was_done_since_and_after_long() {
     let world = World::new(&[locked.clone(), later.clone()]);
     let mut rounds = world.rounds[0].clone();
     for n in 1..VOTERS {
-        rounds.hear(vote(n, 0, Ballot::Propose, locked.name()));
+        rounds.hear(vote(n, 0, Ballot::Prevote, locked.name()));
     }
-    assert_eq!(rounds.vote(), Some((Ballot::Propose, locked.name())));
-    rounds.hear(vote(0, 0, Ballot::Propose, locked.name()));
-    assert_eq!(rounds.vote(), Some((Ballot::Commit, locked.name())));
+    assert_eq!(rounds.vote(), Some((Ballot::Prevote, locked.name())));
+    rounds.hear(vote(0, 0, Ballot::Prevote, locked.name()));
+    assert_eq!(rounds.vote(), Some((Ballot::Precommit, locked.name())));
     rounds.next_round();
     for (clock, patience) in [(499, PATIENT), (500, Patience::default())] {
         let mut bound = rounds.clone();
         bound.set_clock(clock, patience);
-        assert_eq!(bound.vote(), Some((Ballot::Propose, locked.name())), "what it committed to, again");
+        assert_eq!(bound.vote(), Some((Ballot::Prevote, locked.name())), "what it committed to, again");
     }
     rounds.set_clock(500, PATIENT);
     assert_eq!(rounds.vote(), None);
-    assert_eq!(rounds.offer(later.name()), Some((Ballot::Propose, later.name())));
+    assert_eq!(rounds.offer(later.name()), Some((Ballot::Prevote, later.name())));
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn who_comes_late_learns_the_round_from_those_who_did_the_work() {
     let next = candidate(1, 400, &[(7, 200), (8, 200)]);
     let mut rounds = beginning(0, None);
     assert!(rounds.introduce(next.clone()));
-    rounds.hear(vote(7, 5, Ballot::Propose, next.name()));
+    rounds.hear(vote(7, 5, Ballot::Prevote, next.name()));
     assert!(!rounds.follow(), "that these are voters was not checked");
     rounds.accept(next.name());
     assert!(rounds.follow());
@@ -423,7 +423,7 @@ fn of_two_certificates_the_one_that_more_old_voters_signed_stands() {
         let name = frontier.name();
         let mut signed: Vec<_> = by
             .iter()
-            .map(|v| vote(*v, 0, Ballot::Commit, name))
+            .map(|v| vote(*v, 0, Ballot::Precommit, name))
             .map(|vote| murmur_collectives::Signed { voter: vote.voter, signature: vote.signature })
             .collect();
         signed.sort_unstable_by_key(|signed| signed.voter);

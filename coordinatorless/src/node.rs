@@ -8,28 +8,24 @@
 
 mod audits;
 mod catch_up;
-mod certificates;
 mod chain;
 mod connectivity;
 mod context;
 mod eviction;
+mod finality;
 mod finish;
 mod footprint;
-mod frontier;
 mod limits;
 mod membership;
-mod overdue;
 mod replication;
 mod set;
 mod solitude;
 mod staging;
 mod transfer;
-mod turns;
-mod vow;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
+use murmur_collectives::{Certificate, Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
 use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
@@ -40,7 +36,7 @@ pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
 pub use transfer::Fetched;
-use {audits::Audits, catch_up::CatchUp, finish::Finish, frontier::Finality};
+use {audits::Audits, catch_up::CatchUp, finality::Finality, finish::Finish};
 use {
     connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership,
     replication::Replication, set::Set, solitude::Solitude, transfer::Transfer,
@@ -195,8 +191,7 @@ impl Node {
             self.in_transfer(Transfer::handle_timeout);
             self.replicate(Replication::anti_entropy_due);
             self.catch_up_due();
-            self.finality_due();
-            self.getting_due();
+            self.with_finality(Finality::handle_timeout);
             self.settle();
         }
     }
@@ -220,8 +215,7 @@ impl Node {
             Some(self.replication.next_deadline()),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
             self.finish.next_deadline(self.core.now),
-            self.next_final_deadline().filter(|_| self.catch_up.is_done()),
-            self.next_getting(),
+            self.finality.next_deadline(&self.core, self.catch_up.joining()),
         ];
         due.into_iter().flatten().min()
     }
@@ -239,6 +233,11 @@ impl Node {
     /// The set and its model.
     pub fn fold(&self) -> &Fold {
         &self.set.fold
+    }
+
+    /// Certificates of all final frontiers, from the first on.
+    pub fn certificates(&self) -> &[Certificate] {
+        self.finality.certificates()
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.
@@ -278,7 +277,9 @@ impl Node {
             Message::Candidates { addresses } => {
                 self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
             }
-            Message::Certificates { chain } => self.on_certificates(from, chain),
+            Message::Certificates { chain } => {
+                self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain));
+            }
             Message::Chunk { root, index, bytes } => {
                 self.in_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
             }
@@ -287,7 +288,7 @@ impl Node {
             }
             Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
             Message::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
-            Message::Frontier(proposal) => self.on_frontier(from, *proposal),
+            Message::Frontier(proposal) => self.with_finality(|finality, cx| finality.on_frontier(cx, from, *proposal)),
             Message::Goodbye => self.on_goodbye(from),
             Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
             Message::Meet { peer } => self.connect(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
@@ -296,7 +297,7 @@ impl Node {
             }
             Message::Punch { peer } => self.connect(|connectivity, cx| connectivity.on_punch(cx, peer)),
             Message::Peers { peers } => self.connect(|connectivity, cx| connectivity.on_peers(cx, from, &peers)),
-            Message::Votes { votes } => self.on_votes(from, &votes),
+            Message::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }
             | Message::WantChunkList { .. }
@@ -335,14 +336,18 @@ impl Node {
     fn on_request(&mut self, from: PeerId, request: Message) {
         match request {
             Message::Want(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
-            Message::WantCertificates { from: first } => self.on_want_certificates(from, first),
+            Message::WantCertificates { from: first } => {
+                self.with_finality(|finality, cx| finality.on_want_certificates(cx, from, first));
+            }
             Message::WantChunkList { root } => {
                 self.in_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
             }
             Message::WantChunks { root, indices } => {
                 self.in_transfer(|transfer, cx| transfer.on_want_chunks(cx, from, root, &indices));
             }
-            Message::WantFrontier { name } => self.on_want_frontier(from, name),
+            Message::WantFrontier { name } => {
+                self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name));
+            }
             Message::WantManifest { run } => self.on_want_manifest(from, run),
             Message::Absent { .. }
             | Message::Candidates { .. }
@@ -378,6 +383,7 @@ impl Node {
         }
         self.solitude.connected(peer, self.core.now);
         self.replication.connected(peer);
+        self.finality.connected(peer);
         self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
         self.member(|membership, cx| membership.show_card(cx, peer));
         if self.set.fold.is_evicted(&peer) {

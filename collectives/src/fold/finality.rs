@@ -1,4 +1,4 @@
-//! Final frontiers and the fold: what to propose, whether a proposal is right, and what becoming final does.
+//! The fold's part in finality: making a candidate, judging a proposal, and making a decided frontier final.
 
 use super::{Fold, Judgement, RebuildError, apply::PAYLOADS_HELD, move_weight};
 use crate::frontier::{RECENT, RECENT_MIN};
@@ -7,25 +7,25 @@ use crate::{
     VersionVector, Voter, rows_digest,
 };
 
-/// What a peer begins with that does not begin at the first entry.
+/// All that a peer needs to begin at a final frontier instead of the first entry.
 #[derive(Debug)]
 pub struct Resumption {
     /// Names of all final frontiers, the empty set's first.
     pub names: Vec<Hash>,
-    /// The newest one's proof.
+    /// The proof of the newest one.
     pub certificate: Certificate,
-    /// Its rows.
+    /// The newest one's rows.
     pub rows: Vec<Row>,
-    /// What it stands on.
+    /// The newest one's foundation.
     pub foundation: Foundation,
-    /// Its state, `[parameters]`.
+    /// The newest one's state, `[parameters]`.
     pub state: State,
-    /// The entries that its foundation names, with payloads where they are held, in any order.
+    /// The entries that the foundation names, in any order, with payloads where they are held.
     pub entries: Vec<(Entry, Option<std::sync::Arc<[u8]>>)>,
 }
 
 impl Fold {
-    /// The whole set as the next frontier, if enough work was done since the last.
+    /// A proposal of the whole set, if it has an epoch's work since the newest final frontier.
     pub fn candidate(&self) -> Option<Proposal> {
         let every = self.rules.frontier_every_tokens;
         let due = self.epochs.newest().frontier.clock.saturating_add(every);
@@ -33,13 +33,14 @@ impl Fold {
         if grown { self.proposal(self.log.version(), self.state_root()) } else { None }
     }
 
-    /// Clock and voters of the largest closed part of `view` as the next frontier, without the work that the rest of it takes.
+    /// Clock and voters that a proposal of `view` would have; the other fields are not computed, which would rebuild a state.
     pub fn outline(&self, view: &VersionVector) -> Frontier {
         let (previous, view) = (&self.epochs.newest().frontier, self.closed_part(view));
         Frontier { clock: self.log.clock(&view), voters: self.voters(&view), ..(**previous).clone() }
     }
 
-    /// The largest closed part of `view` as the next frontier, if enough work in it was done since the last.
+    /// A proposal of the largest causally closed part of `view`, if that has an epoch's work since the newest final frontier.
+    /// Rebuilds a state, so it costs about as much as a checkpoint.
     pub fn candidate_within(&self, view: &VersionVector) -> Option<Proposal> {
         let every = self.rules.frontier_every_tokens;
         let view = self.closed_part(view);
@@ -51,7 +52,7 @@ impl Fold {
         self.proposal(&view, Hash(murmur_kernels::state_root(&state)))
     }
 
-    /// The largest causally closed set that is part of `view` and contains what is final.
+    /// The largest causally closed subset of `view` that contains the newest final frontier.
     fn closed_part(&self, view: &VersionVector) -> VersionVector {
         let final_view = &self.epochs.newest().view;
         let mut part: VersionVector = self
@@ -71,7 +72,7 @@ impl Fold {
         }
     }
 
-    /// How many of the first `count` positions of `author` build on nothing outside `view`.
+    /// How many of `author`'s first `count` positions build on nothing outside `view`, up to the first that does.
     fn closed_count(&self, view: &VersionVector, author: &PeerId, count: u32) -> u32 {
         let final_view = self.epochs.newest().view.count(author);
         let open = self.log.from(author, final_view).iter().take_while(|record| record.entry.seq() < count);
@@ -79,8 +80,8 @@ impl Fold {
         closed.last().map_or(final_view, |record| record.entry.seq() + 1)
     }
 
-    /// Whether what `entry` names, as far as it is in the set, is in `view`; and of what a fork cut off, the proof, so that
-    /// who holds no more than `view` knows why it is missing, and gives `entry` the same weight.
+    /// Whether everything in the set that `entry` builds on is in `view`. If it builds on entries that a fork cut off, `view`
+    /// has to contain the proof of the fork: else a peer that holds no more than `view` would give `entry` another weight.
     fn builds_on(&self, view: &VersionVector, entry: &Entry) -> bool {
         entry.base().iter().all(|(author, count)| {
             let inside = view.count(&author);
@@ -90,7 +91,7 @@ impl Fold {
         })
     }
 
-    /// `view` as the next frontier.
+    /// The proposal of `view`; `None` if it goes beyond the set.
     fn proposal(&self, view: &VersionVector, state: Hash) -> Option<Proposal> {
         let row = |(author, count)| Some(Row { author, count, head: self.log.head_at(&author, count)? });
         let rows: Vec<Row> = view.iter().map(row).collect::<Option<_>>()?;
@@ -107,7 +108,7 @@ impl Fold {
         Some(Proposal { frontier, rows })
     }
 
-    /// What the next frontier, if it is `view`, stands on.
+    /// The foundation that `view` would have as the next frontier.
     fn foundation_of(&self, view: &VersionVector) -> Foundation {
         let pruned = self.epochs.pruned_next();
         let mut author_totals = self.log.author_totals_at(&pruned);
@@ -116,7 +117,8 @@ impl Fold {
         Foundation { author_totals, middle, kept: self.log.kept_between(&pruned, view) }
     }
 
-    /// What the newest final frontier stands on, for newcomers. To be taken when it has just become final.
+    /// The foundation of the newest final frontier, for newcomers. Call it when the frontier has just become final: what comes
+    /// later may change the standing that it records.
     pub fn foundation(&self) -> Foundation {
         let pruned = self.epochs.pruned();
         let mut author_totals = self.log.author_totals_at(&pruned);
@@ -126,8 +128,9 @@ impl Fold {
         Foundation { author_totals, middle: middle.to_components(), kept }
     }
 
-    /// Who decides what follows `view`: its trusted authors, by the tokens since the newest frontier, but none that are older
-    /// than the newest epochs' work, if enough authors did that.
+    /// The voters of `view`: its trusted authors, weighed by their tokens since the newest final frontier. If more was done
+    /// since then than the newest epochs' work, only that counts, provided that enough authors did it. If nobody qualifies,
+    /// the voters stay the same.
     pub fn voters(&self, view: &VersionVector) -> Vec<Voter> {
         let (newest, clock) = (self.epochs.newest(), self.log.clock(view));
         let recent = self.rules.frontier_every_tokens.saturating_mul(RECENT);
@@ -144,7 +147,7 @@ impl Fold {
         if voters.is_empty() { newest.frontier.voters.clone() } else { voters }
     }
 
-    /// Trusted authors of `view` by the tokens that are not in `before`.
+    /// Trusted authors of `view`, weighed by their tokens outside `before`.
     fn voters_since(&self, view: &VersionVector, before: &VersionVector) -> Vec<Voter> {
         let trusted =
             |peer: &PeerId| self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view);
@@ -155,7 +158,8 @@ impl Fold {
         view.iter().map(added).filter(|voter| voter.weight > 0 && trusted(&voter.peer)).collect()
     }
 
-    /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens.
+    /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens: per author, everything before
+    /// the first entry that knew more.
     fn older(&self, view: &VersionVector, since: u64) -> VersionVector {
         let count = |(author, count): (PeerId, u32)| {
             let final_view = self.epochs.newest().view.count(&author);
@@ -166,7 +170,7 @@ impl Fold {
         view.iter().map(count).collect()
     }
 
-    /// Whether `proposal` may follow the newest frontier. Rebuilds its state, so it costs about as much as a checkpoint.
+    /// Whether `proposal` may follow the newest final frontier. Rebuilds its state, so it costs about as much as a checkpoint.
     pub fn judge(&self, proposal: &Proposal) -> Judgement {
         let newest = self.epochs.newest();
         let frontier = &proposal.frontier;
@@ -206,7 +210,7 @@ impl Fold {
         }
     }
 
-    /// Whether what the entries of `view` name, as far as it is in the set, is in `view`.
+    /// Whether everything in the set that entries of `view` build on is in `view`.
     fn is_closed(&self, view: &VersionVector) -> bool {
         let final_view = &self.epochs.newest().view;
         let open = |(author, count): (PeerId, u32)| {
@@ -216,22 +220,23 @@ impl Fold {
         view.iter().flat_map(open).all(|record| self.builds_on(view, &record.entry))
     }
 
-    /// Says what is about to be final, so that a forked author's entries up to there are taken in: those that were held before
-    /// the fork was known, at once.
+    /// `proposal` is decided and will become final. From now on entries of a forked author are accepted if it contains them.
+    /// Those that were held before the fork was proven are put back at once.
     pub fn expect_final(&mut self, proposal: &Proposal) {
         self.log.set_target(&proposal.rows);
         for Record { entry, payload, .. } in self.log.take_cut_off() {
-            // Whatever does not fit yet is asked for like everything that is missing.
+            // Entries that do not fit yet are lost here, and asked for like all that are missing.
             let _ = self.insert(entry.as_ref().clone(), payload);
         }
     }
 
-    /// Whether exactly the entries of `proposal` are held, so that it can be made final.
+    /// Whether all entries of `proposal` are held, on the branches that it names.
     pub fn holds(&self, proposal: &Proposal) -> bool {
         self.log.version().includes(&proposal.view()) && self.log.holds(&proposal.rows)
     }
 
-    /// Payloads that must be supplied before `proposal` is made final: what it takes out may change what others weigh.
+    /// Author and position of payloads that must be supplied before `proposal` is made final. It takes entries out, which may
+    /// change the weights of others, and those have to be added to the state again.
     pub fn payloads_to_finalize(&self, proposal: &Proposal) -> Vec<(PeerId, u32)> {
         let (view, number) = (proposal.view(), self.epochs.number());
         let late = |r: &Record| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq());
@@ -239,10 +244,10 @@ impl Fold {
         if changes { self.payloads_to_weigh_again(None) } else { Vec::new() }
     }
 
-    /// Makes a certified frontier final: takes out what came too late for it, and prunes. Returns what was taken out.
+    /// Makes a decided frontier final: excludes entries that came too late for it, and prunes. Returns the excluded ones.
     ///
     /// # Errors
-    /// [`NotFinal`], and nothing changed.
+    /// [`NotFinal`] if the certificate does not prove `proposal`, or if entries or payloads are missing; nothing changed.
     pub fn finalize(&mut self, certificate: &Certificate, proposal: Proposal) -> Result<Vec<Record>, NotFinal> {
         certificate.check(self.run, &self.rules, &self.epochs.newest().frontier)?;
         let ready = self.holds(&proposal) && self.payloads_to_finalize(&proposal).is_empty();
@@ -271,7 +276,7 @@ impl Fold {
         self.forget_order();
     }
 
-    /// Takes what left the set out of the state, as far as it was in it.
+    /// Subtracts excluded entries from the state, with the weights they were added with.
     pub(super) fn take_out(&mut self, records: &[Record]) {
         for record in records {
             move_weight(&self.rules, record, murmur_kernels::Weight::ZERO, &mut self.state).expect(PAYLOADS_HELD);

@@ -1,24 +1,26 @@
-//! Counting votes: who decides, what gathered, what may still gather, and which round others have reached.
+//! Counting votes: quorums, certificates, rounds that can still decide, and the round that others have reached.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Gathering, Rounds};
+use super::{PrevoteQuorum, Rounds};
 use crate::{Ballot, Certificate, Frontier, Hash, PeerId, Signed, Vote};
 
 impl Rounds {
-    /// Takes proposals that were told together: if they gather in a later round than any known here, they count, even
-    /// those whose voter said something else here or was forgotten. A faulty voter that tells everyone something else
-    /// could make a lock rest on its word which nobody else may follow; told together, the proposals explain the lock.
+    /// Takes prevotes that came in one message. If they form a quorum in a later round than any quorum known here, it counts as
+    /// a whole, even if it contains votes that [`Rounds::hear`] refused because their voter had signed something else.
+    ///
+    /// A faulty voter that signs different prevotes for different peers could otherwise lock one of them by a quorum that no
+    /// other peer can count. The votes of that quorum, sent together, let the others follow.
     ///
     /// # Errors
-    /// In whose name a vote among those that would count stands which `is_signed` refuses; nothing is taken then.
+    /// The voter in whose name a vote stands that `is_signed` refuses; nothing changed. Only votes that would count are checked.
     pub fn hear_together(&mut self, votes: &[Vote], is_signed: impl Fn(&Vote) -> bool) -> Result<(), PeerId> {
-        let known = self.best.as_ref().map(|best| best.round);
+        let known = self.quorum.as_ref().map(|quorum| quorum.round);
         let mut groups: BTreeMap<(u32, Hash), BTreeMap<PeerId, &Vote>> = BTreeMap::new();
-        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Propose) {
+        for vote in votes.iter().filter(|v| v.epoch == self.epoch() && v.ballot == Ballot::Prevote) {
             if known.is_none_or(|known| vote.round > known) {
                 groups.entry((vote.round, vote.frontier)).or_default().insert(vote.voter, vote);
             }
@@ -33,7 +35,7 @@ impl Rounds {
             return Err(forged.voter);
         }
         let votes = votes.values().map(|vote| (*vote).clone()).collect();
-        self.best = Some(Gathering { round, frontier, votes });
+        self.quorum = Some(PrevoteQuorum { round, frontier, votes });
         Ok(())
     }
 
@@ -41,16 +43,16 @@ impl Rounds {
     pub fn certificate(&self) -> Option<Certificate> {
         let rounds: BTreeSet<u32> =
             self.votes.values().flat_map(|votes| votes.keys()).map(|(round, _)| *round).collect();
-        let decided = |round: &u32| Some((*round, self.gathered(*round, Ballot::Commit)?));
+        let decided = |round: &u32| Some((*round, self.decided_in(*round, Ballot::Precommit)?));
         let (round, name) = rounds.iter().find_map(decided)?;
-        let votes = self.votes_for(round, Ballot::Commit, &name);
+        let votes = self.votes_for(round, Ballot::Precommit, &name);
         let signed = votes.map(|vote| Signed { voter: vote.voter, signature: vote.signature }).collect();
         let frontier = self.frontiers.get(&name)?.as_ref().clone();
         Some(Certificate { frontier, round, signed })
     }
 
-    /// Goes to the newest round that more than a third of the weight has reached: of the voters, or, when weights fade, of
-    /// those who did the work of a frontier that was accepted. Whether that changed anything.
+    /// Skips to the newest round that more than a third of the weight has reached: an honest voter is among them. The weight is
+    /// that of the voters or, when weights fade, that of the work in an accepted frontier. True if the round changed.
     pub fn follow(&mut self) -> bool {
         let fades_at = self.previous.fades_at(&self.rules);
         let checked = self.accepted.iter().filter_map(|name| self.frontiers.get(name));
@@ -76,8 +78,8 @@ impl Rounds {
         enough.map(|(round, _)| round)
     }
 
-    /// Whether these votes decide. What only the work stands behind counts if it was checked here, as a stranger may claim any,
-    /// and after long.
+    /// Whether these votes decide. Votes that only work stands behind count if this peer has checked that work, since any
+    /// stranger may claim some, and if it has waited long enough.
     fn decides<'a>(&self, name: &Hash, next: &Frontier, voters: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
         let decided = self.previous.decides(&self.rules, next, voters.clone());
         decided
@@ -95,8 +97,8 @@ impl Rounds {
         here.filter(move |vote| vote.frontier == *name)
     }
 
-    /// What a deciding weight voted for.
-    pub(super) fn gathered(&self, round: u32, ballot: Ballot) -> Option<Hash> {
+    /// The frontier for which a deciding weight voted in this round.
+    pub(super) fn decided_in(&self, round: u32, ballot: Ballot) -> Option<Hash> {
         let decided = |(name, frontier): &(&Hash, &Arc<Frontier>)| {
             let voters = self.votes_for(round, ballot, name).map(|vote| &vote.voter);
             self.decides(name, frontier, voters)
@@ -104,31 +106,32 @@ impl Rounds {
         self.frontiers.iter().find(decided).map(|(name, _)| *name)
     }
 
-    /// Whether no frontier can gather in the present round any more, whoever has yet to propose one of those `there` are.
-    pub fn is_split(&self, there: impl Fn(&PeerId) -> bool) -> bool {
-        let place = (self.round, Ballot::Propose);
+    /// Whether no frontier can get a prevote quorum in the present round any more, even if all voters that are `live` and have
+    /// not prevoted yet agreed.
+    pub fn is_split(&self, live: impl Fn(&PeerId) -> bool) -> bool {
+        let place = (self.round, Ballot::Prevote);
         let spoke = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&place));
-        let can_gather = |name: &Hash| {
+        let can_decide = |name: &Hash| {
             let Some(frontier) = self.frontiers.get(name) else { return true };
             let all = self.previous.voters.iter().chain(&frontier.voters).map(|voter| &voter.peer);
-            let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer) && there(peer)).collect();
-            let voters = self.votes_for(self.round, Ballot::Propose, name).map(|vote| &vote.voter);
+            let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer) && live(peer)).collect();
+            let voters = self.votes_for(self.round, Ballot::Prevote, name).map(|vote| &vote.voter);
             self.previous.decides(&self.rules, frontier, voters.chain(silent.iter().copied()))
         };
         let proposed: BTreeSet<Hash> =
             self.votes.values().filter_map(|votes| votes.get(&place)).map(|vote| vote.frontier).collect();
-        !proposed.is_empty() && !proposed.iter().any(can_gather)
+        !proposed.is_empty() && !proposed.iter().any(can_decide)
     }
 
-    /// Remembers the newest round in which proposals gathered.
-    pub(super) fn gather(&mut self) {
-        let from = self.best.as_ref().map_or(0, |best| best.round + 1);
+    /// Looks for a prevote quorum in a later round than the newest one known, and keeps it.
+    pub(super) fn update_quorum(&mut self) {
+        let from = self.quorum.as_ref().map_or(0, |quorum| quorum.round + 1);
         let all = self.votes.values().flat_map(|votes| votes.keys());
         let rounds: BTreeSet<u32> = all.map(|(round, _)| *round).filter(|round| *round >= from).collect();
         for round in rounds.into_iter().rev() {
-            if let Some(frontier) = self.gathered(round, Ballot::Propose) {
-                let votes = self.votes_for(round, Ballot::Propose, &frontier).cloned().collect();
-                self.best = Some(Gathering { round, frontier, votes });
+            if let Some(frontier) = self.decided_in(round, Ballot::Prevote) {
+                let votes = self.votes_for(round, Ballot::Prevote, &frontier).cloned().collect();
+                self.quorum = Some(PrevoteQuorum { round, frontier, votes });
                 return;
             }
         }

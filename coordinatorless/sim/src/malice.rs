@@ -140,7 +140,7 @@ impl Malice {
             }
         }
         for vote in votes.iter_mut().filter(|vote| vote.voter == me.peer_id() && to % 2 == 1) {
-            let ballot = if self.dice.happens(30) { Ballot::Commit } else { vote.ballot };
+            let ballot = if self.dice.happens(30) { Ballot::Precommit } else { vote.ballot };
             *vote = Vote::sign(me, self.run, vote.epoch, vote.round, ballot, self.voted[0]);
         }
         Message::Votes { votes }.encode()

@@ -13,7 +13,7 @@ use core::time::Duration;
 use murmur_collectives::{Hash, PeerId, Rules};
 use murmur_kernels::state_root;
 
-use super::{Node, Stored, replication::Claims, staging::Staging};
+use super::{Node, Stored, finality::Joining, replication::Claims, staging::Staging};
 use crate::{Event, Output, Time};
 
 /// A final frontier nothing of which came for this long is given up.
@@ -73,9 +73,14 @@ impl CatchUp {
         matches!(self.stage, Stage::Done)
     }
 
-    /// Whether it began with nothing and has nothing yet.
-    pub(super) fn is_blank(&self) -> bool {
-        !self.has_past && matches!(self.stage, Stage::Looking)
+    /// How far joining is, as finality needs to know it.
+    pub(super) fn joining(&self) -> Joining {
+        match &self.stage {
+            Stage::Looking if !self.has_past => Joining::Blank,
+            Stage::Looking | Stage::Following => Joining::Behind,
+            Stage::Staging(_) => Joining::Fetching,
+            Stage::Done => Joining::CaughtUp,
+        }
     }
 
     pub(super) fn staging(&self) -> Option<&Staging> {
@@ -153,11 +158,11 @@ impl Node {
     /// wait for each other.
     fn nobody_is_ahead(&self) -> bool {
         let (log, epochs) = (self.set.fold.log(), self.set.fold.epochs());
-        self.connectivity.neighbours().iter().all(|(peer, neighbour)| {
+        self.connectivity.neighbours().iter().all(|(peer, _)| {
             let (epoch, frontier) = self.replication.epoch_at(&peer);
             let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
             let held = |claims: &Claims| behind || epoch == epochs.number() && log.version().includes(&claims.vector);
-            neighbour.fallen || self.replication.claims(&peer).is_some_and(held)
+            self.finality.is_superseded(&peer) || self.replication.claims(&peer).is_some_and(held)
         })
     }
 
@@ -203,11 +208,11 @@ impl Node {
 
     /// The neighbour with the newest final frontier decides with what to begin.
     fn choose_source(&mut self) {
-        let standing = self.connectivity.neighbours().iter().filter(|(_, neighbour)| !neighbour.fallen);
+        let standing = self.connectivity.neighbours().iter().filter(|(peer, _)| !self.finality.is_superseded(peer));
         let known = standing.map(|(peer, _)| (self.replication.epoch_at(&peer).0, peer)).max();
         let number = self.set.fold.epochs().number();
         if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
-            if self.finality.pending.is_none() || self.finality.getting.is_hopeless {
+            if !self.finality.awaits_entries() {
                 return self.seek_epoch(peer, epoch);
             }
             // Its proof is here, and its entries are still served one by one.

@@ -17,10 +17,11 @@ use rand_chacha::{
 use super::{
     Node,
     connectivity::{self, Connectivity, Neighbours},
+    finality::{self, Finality},
     limits::{self, Limits},
     membership::{self, Membership},
     replication::{self, Replication},
-    transfer::{self, Transfer, Wanted},
+    transfer::{self, Checkpoint, Transfer, Wanted},
 };
 use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
 
@@ -32,6 +33,7 @@ pub(crate) enum Raised {
     Membership(membership::Event),
     Transfer(transfer::Event),
     Replication(replication::Event),
+    Finality(finality::Event),
 }
 
 macro_rules! raised {
@@ -44,7 +46,7 @@ macro_rules! raised {
     };
 }
 
-raised!(connectivity => Connectivity, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
+raised!(connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -196,6 +198,10 @@ impl Node {
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
                 Raised::Transfer(event) => self.on_transfer_event(event),
                 Raised::Replication(event) => self.on_replication(event),
+                Raised::Finality(finality::Event::Finalized) => self.on_finalized(),
+                Raised::Finality(finality::Event::FetchFinal { from, chain, proposal }) => {
+                    self.begin_staging(from, chain, *proposal);
+                }
             }
             // Not by recursion: an operation of many steps raises each from the one before.
             let first = core::mem::replace(&mut self.core.raised, later);
@@ -259,6 +265,7 @@ impl Node {
             connectivity::Event::Lost { peer, departed, closing } => {
                 self.solitude.disconnected(&peer, self.core.now);
                 self.replication.disconnected(&peer);
+                self.finality.disconnected(&peer);
                 self.forget_requests_to(peer);
                 if departed {
                     self.core.tell(Event::Departed { peer });
@@ -377,5 +384,49 @@ impl Node {
     pub(crate) fn forget_requests_to(&mut self, peer: PeerId) {
         self.replication.forget_requests_to(&peer);
         self.forget_source(peer);
+    }
+
+    /// Has finality do something, and hands on what it raised.
+    pub(crate) fn with_finality<R>(&mut self, act: impl FnOnce(&mut Finality, &mut finality::Context<'_>) -> R) -> R {
+        let joining = self.catch_up.joining();
+        let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
+        let mut cx = finality::Context::new(net, &mut self.set, &self.membership, &mut self.replication, joining);
+        let result = act(&mut self.finality, &mut cx);
+        self.route();
+        result
+    }
+
+    /// Makes final what has been decided, then goes on deciding; in two calls, see the contract of [`Finality`].
+    pub(crate) fn check_final(&mut self) {
+        self.with_finality(Finality::finalize);
+        self.with_finality(Finality::advance);
+    }
+
+    /// A frontier became final.
+    fn on_finalized(&mut self) {
+        self.forget_audits_of_the_excluded();
+        self.keep_final();
+        self.retry_all_pending();
+    }
+
+    /// The newest final frontier begins to be served, and the disk follows.
+    pub(crate) fn keep_final(&mut self) {
+        let Some(Checkpoint { foundation, state, root }) = self.transfer.serve_final(&self.set) else { return };
+        self.with_finality(|finality, cx| finality.store(cx, state, root, &foundation));
+    }
+
+    /// `peer` knows that `epoch` is final: asks it for the proof, now and then.
+    pub(crate) fn seek_epoch(&mut self, peer: PeerId, epoch: u32) {
+        self.with_finality(|finality, cx| finality.seek_epoch(cx, peer, epoch));
+    }
+
+    /// Compares what is final at `peer` with what is final here.
+    pub(crate) fn compare_epochs(&mut self, peer: PeerId, epoch: u32, name: Hash) {
+        self.with_finality(|finality, cx| finality.compare_epochs(cx, peer, epoch, name));
+    }
+
+    /// Whether so much work is not final that this peer must add none.
+    pub(crate) fn is_stalled(&mut self) -> bool {
+        self.with_finality(Finality::is_stalled)
     }
 }

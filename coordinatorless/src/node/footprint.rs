@@ -51,7 +51,9 @@ impl Node {
             final_state: self.transfer.final_state_bytes(),
             blobs: self.transfer.held_bytes(),
             waiting: self.replication.held_bytes(),
-            neighbours: self.connectivity.neighbour_bytes() + self.replication.peers_held_bytes(),
+            neighbours: self.connectivity.neighbour_bytes()
+                + self.replication.peers_held_bytes()
+                + self.finality.held_bytes(),
             membership: self.membership.held_bytes() + self.connectivity.address_bytes(),
             outputs: self.core.outputs.len() * size_of::<crate::Output>(),
         }

@@ -11,11 +11,11 @@ use murmur_collectives::{
     Certificate, Entry, Epochs, Fold, Foundation, Frontier, Hash, PeerId, Proposal, Record, Resumption, Row, State,
     VersionVector,
 };
-use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use super::{
     Node,
     chain::{Checked, checked},
+    finality::Proof,
     replication::{Room, WANT_MAX},
     transfer::{Checkpoint, Wanted},
 };
@@ -23,14 +23,6 @@ use crate::{Compacted, Event, Message, Output, StoredEntry, Time, Want};
 
 /// Fruitless answers for each neighbour after which a frontier is given up, on average: the one to ask is drawn.
 const FRUITLESS_EACH: usize = 3;
-
-/// What a peer keeps of a final frontier beside its state.
-#[derive(Archive, Serialize, Deserialize)]
-pub(super) struct Proof {
-    pub(super) chain: Vec<Certificate>,
-    pub(super) rows: Vec<Row>,
-    pub(super) foundation: Vec<u8>,
-}
 
 /// A final frontier that is being fetched.
 #[derive(Debug)]
@@ -202,7 +194,7 @@ impl Node {
         let (Some(foundation), Some(state)) = (foundation, state) else { return };
         match self.resume(chain, proposal.rows, foundation, state, held) {
             Ok(old) => {
-                self.connectivity.neighbours_mut().forget_fallen();
+                self.finality.forget_superseded();
                 // What this peer said since may have to wait for its past; its positions are taken all the same.
                 self.catch_up.expect_own(old.log().next_position(&self.id()).seq);
                 self.hold_again(&old);
@@ -239,8 +231,7 @@ impl Node {
         let certificate = chain.last().cloned().ok_or("no certificate")?;
         let resumption = Resumption { names, certificate, rows, foundation, state, entries };
         let fold = Fold::resume(run, rules, resumption).map_err(|error| error.to_string())?;
-        self.begin_epoch();
-        self.finality.chain = chain;
+        self.with_finality(|finality, cx| finality.adopt(cx, chain));
         Ok(core::mem::replace(&mut self.set.fold, fold))
     }
 
@@ -257,28 +248,11 @@ impl Node {
         }
     }
 
-    /// The newest final frontier begins to be served, and the disk follows.
-    pub(super) fn keep_final(&mut self) {
-        let Some(Checkpoint { foundation, state, root: ours }) = self.transfer.serve_final(&self.set) else { return };
-        let theirs = self.set.fold.epochs().newest().frontier.state;
-        if ours != theirs {
-            return self.core.tell(Event::Diverged { peer: self.id(), theirs, ours });
-        }
-        let (chain, rows) = (self.finality.chain.clone(), self.set.fold.epochs().newest().rows.clone());
-        let proof = Proof { chain, rows, foundation: foundation.to_vec() };
-        let proof = rkyv::to_bytes::<rancor::Error>(&proof).expect("a proof serializes into memory").to_vec();
-        let stored = |r: &Record| StoredEntry::new(&r.entry, r.payload.clone());
-        let excluded = self.set.fold.log().all_excluded().map(|entry| StoredEntry::new(entry, None));
-        let records = excluded.chain(self.set.fold.in_order().map(stored)).collect();
-        let epoch = self.set.fold.epochs().number();
-        self.core.outputs.push_back(Output::Compact(Box::new(Compacted { epoch, proof, state, records })));
-    }
-
     /// Puts back what [`Output::Compact`] stored and what was appended since.
     pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
         let entries = entries.into_iter().filter_map(checked);
         let mut later = Vec::new();
-        let resumed = rkyv::from_bytes::<Proof, rancor::Failure>(proof).ok().and_then(|proof| {
+        let resumed = Proof::decode(proof).and_then(|proof| {
             let view: VersionVector = proof.rows.iter().map(|row| (row.author, row.count)).collect();
             let (within, beyond) = entries.partition(|(entry, _)| view.contains(&entry.author(), entry.seq()));
             later = beyond;

@@ -120,7 +120,7 @@ fn certificate() -> Certificate {
 
 fn votes() -> Vec<Vote> {
     let vote = |round, ballot| Vote::sign(&author(), hash(0x32), 3, round, ballot, hash(0x77));
-    vec![vote(0, Ballot::Propose), vote(1, Ballot::Commit)]
+    vec![vote(0, Ballot::Prevote), vote(1, Ballot::Precommit)]
 }
 
 /// One message of every kind, short enough to travel plain, by name.

@@ -46,7 +46,7 @@ fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &Proposal) ->
         voters,
         ..rows.frontier.clone()
     };
-    let vote = Vote::sign(net.identity(stranger), net.run_id(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+    let vote = Vote::sign(net.identity(stranger), net.run_id(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
     let signed = vec![Signed { voter: vote.voter, signature: vote.signature }];
     Proven { certificate: Certificate { frontier, round: 0, signed }, rows: rows.rows.clone() }
 }

@@ -336,7 +336,7 @@ fn a_proposal_with_a_wrong_root_or_a_hole_is_decided_by_nobody() {
     bad.frontier.state = Hash([6; 32]);
     let name = bad.frontier.name();
     for to in 0..3 {
-        for ballot in [Ballot::Propose, Ballot::Commit] {
+        for ballot in [Ballot::Prevote, Ballot::Precommit] {
             let vote = Vote::sign(net.identity(3), net.run_id(), bad.frontier.epoch, 0, ballot, name);
             net.inject(3, to, Message::Votes { votes: vec![vote] }.encode());
         }
@@ -360,7 +360,7 @@ fn a_voter_that_says_two_things_decides_nothing_twice() {
             let candidates: Vec<Option<Proposal>> = (0..3).map(|peer| net.nodes[&peer].fold().candidate()).collect();
             for (to, proposal) in candidates.into_iter().enumerate().filter_map(|(to, p)| Some((to, p?))) {
                 for (round, ballot) in
-                    [(0, Ballot::Propose), (0, Ballot::Commit), (1, Ballot::Propose), (1, Ballot::Commit)]
+                    [(0, Ballot::Prevote), (0, Ballot::Precommit), (1, Ballot::Prevote), (1, Ballot::Precommit)]
                 {
                     let (number, name) = (proposal.frontier.epoch, proposal.frontier.name());
                     let vote = Vote::sign(net.identity(3), net.run_id(), number, round, ballot, name);

@@ -11,9 +11,6 @@ use murmur_collectives::{Hash, PeerId};
 use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_somewhere};
 use crate::{Closing, Reach, Time, node::context::Core};
 
-/// Frontiers that a neighbour was asked for and that no voter has named, at about most.
-const SOUGHT_MAX: usize = 16;
-
 /// What is known of a connected peer.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
@@ -23,12 +20,6 @@ pub(crate) struct Neighbour {
     invited: bool,
     /// Whether it is evicted, and only connected for its hearing.
     evicted: bool,
-    /// When it was last shown what is decided without asking.
-    shown_at: Option<Time>,
-    /// Whether the history that made it final there has to give way to the one here.
-    pub(crate) fallen: bool,
-    /// Frontiers it was asked for and that no voter known here has named.
-    sought: BTreeSet<Hash>,
     /// Where the other end of the connection is.
     pub(crate) address: SocketAddr,
     /// When the connection came up.
@@ -45,9 +36,6 @@ impl Neighbour {
             greeted: false,
             invited: false,
             evicted: false,
-            shown_at: None,
-            fallen: false,
-            sought: BTreeSet::new(),
             address,
             since: now,
             heard_at: now,
@@ -144,44 +132,9 @@ impl Neighbours {
         self.connected.values().filter(|neighbour| neighbour.is_near()).count()
     }
 
-    /// Notes that `peer` is asked for frontiers that no voter has named.
-    pub(crate) fn seek<'a>(&mut self, peer: &PeerId, names: impl Iterator<Item = &'a Hash>) {
-        let Some(neighbour) = self.connected.get_mut(peer) else { return };
-        if neighbour.sought.len() >= SOUGHT_MAX {
-            neighbour.sought.clear();
-        }
-        neighbour.sought.extend(names);
-    }
-
-    /// Whether `peer` was asked for it; it is not any more.
-    pub(crate) fn was_sought(&mut self, peer: &PeerId, name: &Hash) -> bool {
-        self.connected.get_mut(peer).is_some_and(|neighbour| neighbour.sought.remove(name))
-    }
-
-    /// Whether `peer` may be shown what is decided: once in a while.
-    pub(crate) fn may_show(&mut self, peer: &PeerId, now: Time, often: Duration) -> bool {
-        let Some(neighbour) = self.connected.get_mut(peer) else { return false };
-        let may = neighbour.shown_at.is_none_or(|at| now >= at + often);
-        neighbour.shown_at = if may { Some(now) } else { neighbour.shown_at };
-        may
-    }
-
-    /// Notes whether what is final at `peer` has to give way to what is final here.
-    pub(crate) fn set_fallen(&mut self, peer: &PeerId, fallen: bool) {
-        if let Some(neighbour) = self.connected.get_mut(peer) {
-            neighbour.fallen = fallen;
-        }
-    }
-
-    /// What is final here comes from another history now.
-    pub(crate) fn forget_fallen(&mut self) {
-        self.connected.values_mut().for_each(|neighbour| neighbour.fallen = false);
-    }
-
     /// Bytes of what is known of others.
     pub(crate) fn held_bytes(&self) -> usize {
-        let sought = |neighbour: &Neighbour| size_of::<Hash>() * neighbour.sought.len();
-        self.connected.values().map(|neighbour| size_of::<Neighbour>() + sought(neighbour)).sum()
+        self.connected.len() * size_of::<Neighbour>()
     }
 }
 

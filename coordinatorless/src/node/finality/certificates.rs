@@ -1,0 +1,269 @@
+//! Certificates: proving decisions to peers that took no part, and learning of decisions from neighbours.
+//!
+//! A peer asks for certificates when a neighbour knows a newer epoch, or another frontier for the same one. It checks them
+//! from the newest frontier on that it knows. What they prove it follows entry by entry where the entries are still
+//! served, and by fetching the final state where they are not.
+
+use core::time::Duration;
+
+use murmur_collectives::{Certificate, Epochs, Frontier, Hash, Judgement, NotFinal, PeerId, Proposal, Rules, Vote};
+
+use super::{Context, Event, Finality, Joining};
+use crate::{Message, Proven, Time};
+
+/// Certificates in one answer, at most.
+const CERTIFICATES_MAX: usize = 64;
+
+/// Certificates are asked for, and shown to one peer without its asking, at most this often.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// So many epochs behind, the entries in between are still served: peers prune what is older.
+const LOG_SERVES: u32 = 2;
+
+/// Certificates that are known here.
+#[derive(Default, Debug)]
+pub(super) struct Certificates {
+    /// Of all final frontiers, from the first on.
+    chain: Vec<Certificate>,
+    /// Of frontiers after those, checked, while the rest up to the newest is still asked for.
+    learned: Vec<Certificate>,
+    /// No further request is sent before.
+    ask_after: Time,
+}
+
+impl Certificates {
+    pub(super) fn chain(&self) -> &[Certificate] {
+        &self.chain
+    }
+
+    pub(super) fn push(&mut self, certificate: Certificate) {
+        self.chain.push(certificate);
+    }
+
+    pub(super) fn replace(&mut self, chain: Vec<Certificate>) {
+        self.chain = chain;
+    }
+
+    pub(super) fn forget_learned(&mut self) {
+        self.learned.clear();
+    }
+
+    fn learned_count(&self) -> u32 {
+        u32::try_from(self.learned.len()).unwrap_or(u32::MAX)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Certificate> {
+        self.chain.iter().chain(&self.learned)
+    }
+
+    /// The frontier that `first` must follow, if it is known here.
+    fn frontier_before(&self, rules: &Rules, first: &Certificate) -> Option<Frontier> {
+        let epoch = first.frontier.epoch.checked_sub(1)?;
+        if epoch == 0 {
+            return Some(Frontier::genesis(rules));
+        }
+        self.all().nth(epoch as usize - 1).map(|certificate| certificate.frontier.clone())
+    }
+
+    /// Whether a certificate for an epoch that is final here stands against the one here.
+    fn is_weaker_than(&self, rules: &Rules, theirs: &Certificate) -> bool {
+        let ours = self.chain.get(theirs.frontier.epoch as usize - 1);
+        let previous = self.frontier_before(rules, theirs);
+        ours.zip(previous).is_some_and(|(ours, previous)| theirs.is_stronger(ours, &previous))
+    }
+
+    /// A request may be sent at once: the last one was answered.
+    fn answered(&mut self, now: Time) {
+        self.ask_after = now;
+    }
+
+    /// Whether a request may be sent now; if so, the next one has to wait.
+    fn may_ask(&mut self, now: Time) -> bool {
+        let may = now >= self.ask_after;
+        if may {
+            self.ask_after = now + ASK_EVERY;
+        }
+        may
+    }
+}
+
+impl Finality {
+    /// `peer` knows that `epoch` is final: asks it for the proof, unless an answer may be on its way.
+    pub(crate) fn seek_epoch(&mut self, cx: &mut Context<'_>, peer: PeerId, epoch: u32) {
+        let number = cx.set.fold.epochs().number();
+        if self.is_on() && epoch > number {
+            self.ask_certificates(cx, peer, number + self.certificates.learned_count() + 1);
+        }
+    }
+
+    fn ask_certificates(&mut self, cx: &mut Context<'_>, peer: PeerId, from: u32) {
+        if self.certificates.may_ask(cx.now()) {
+            cx.net.send(peer, &Message::WantCertificates { from });
+        }
+    }
+
+    /// Compares the newest final frontier of `peer`, by its digest, with the own history.
+    pub(crate) fn compare_epochs(&mut self, cx: &mut Context<'_>, peer: PeerId, epoch: u32, name: Hash) {
+        if !self.is_on() || cx.joining == Joining::Fetching {
+            return;
+        }
+        match cx.set.fold.epochs().name(epoch) {
+            None => self.seek_epoch(cx, peer, epoch),
+            Some(ours) if ours == name => self.peers.set_superseded(&peer, false),
+            // Another history. Where it parts from this one its certificates say which of the two stands.
+            Some(_) => {
+                let recent = earlier(cx.set.fold.epochs().number());
+                self.ask_certificates(cx, peer, recent);
+            }
+        }
+    }
+
+    /// Answers with certificates from epoch `first` on.
+    pub(crate) fn on_want_certificates(&mut self, cx: &mut Context<'_>, from: PeerId, first: u32) {
+        let start = (first.max(1) - 1) as usize;
+        let certificates = self.certificates.chain.iter().skip(start).take(CERTIFICATES_MAX);
+        let chain: Vec<Proven> = certificates.map(|certificate| proven(cx, certificate)).collect();
+        if !chain.is_empty() {
+            cx.net.send(from, &Message::Certificates { chain });
+        }
+    }
+
+    /// `peer` still votes on an epoch that is decided here: shows it the proof. Also before this peer has caught up: it may
+    /// be the only one that saw the decision, and no other would ever tell.
+    pub(super) fn show_decision(&mut self, cx: &mut Context<'_>, peer: PeerId, votes: &[Vote]) {
+        let number = cx.set.fold.epochs().number();
+        let decided = votes.iter().map(|vote| vote.epoch).filter(|epoch| (1..=number).contains(epoch)).max();
+        if let Some(epoch) = decided.filter(|_| self.peers.may_show(&peer, cx.now(), ASK_EVERY)) {
+            self.on_want_certificates(cx, peer, epoch);
+        }
+    }
+
+    pub(crate) fn on_certificates(&mut self, cx: &mut Context<'_>, from: PeerId, chain: Vec<Proven>) {
+        if !self.is_on() || cx.joining == Joining::Fetching || chain.len() > CERTIFICATES_MAX {
+            return;
+        }
+        let before = |first: &Proven| self.certificates.frontier_before(&self.rules, &first.certificate);
+        let Some(previous) = chain.first().and_then(before) else { return };
+        let certificates: Vec<Certificate> = chain.iter().map(|proven| proven.certificate.clone()).collect();
+        self.certificates.answered(cx.now());
+        match Epochs::follow(cx.set.fold.run(), &self.rules, &previous, &certificates) {
+            Ok(_) => {}
+            // It continues another history, which parts from this one further back.
+            Err(NotFinal::Order) if !follows(&certificates, &previous) && previous.epoch > 0 => {
+                return self.ask_certificates(cx, from, earlier(previous.epoch));
+            }
+            Err(error) => return cx.net.strike(from, error.to_string()),
+        }
+        match first_conflict(cx, &certificates) {
+            Some(at) if self.certificates.is_weaker_than(&self.rules, &certificates[at]) => {
+                self.follow_other(cx, from, &chain, at);
+            }
+            Some(_) => self.peers.set_superseded(&from, true),
+            None => self.learn(cx, from, chain),
+        }
+    }
+
+    /// Two histories met, and from position `at` of `chain` on the other one stands: this peer begins again from its newest
+    /// frontier.
+    fn follow_other(&mut self, cx: &mut Context<'_>, from: PeerId, chain: &[Proven], at: usize) {
+        let kept = chain[at].certificate.frontier.epoch as usize - 1;
+        let mut certificates: Vec<Certificate> = self.certificates.chain[..kept].to_vec();
+        certificates.extend(chain[at..].iter().map(|proven| proven.certificate.clone()));
+        if let Some(proposal) = chain.last().and_then(whole) {
+            cx.core().raise(Event::FetchFinal { from, chain: certificates, proposal: Box::new(proposal) });
+        }
+    }
+
+    /// Follows certificates that continue the own history: the next one by log if its entries are still served, else the
+    /// newest by state.
+    fn learn(&mut self, cx: &mut Context<'_>, from: PeerId, chain: Vec<Proven>) {
+        let number = cx.set.fold.epochs().number();
+        let known = self.certificates.learned.len() + number as usize;
+        let fresh: Vec<Proven> = chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
+        let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
+        let newest = last.certificate.frontier.epoch;
+        let is_next = first.certificate.frontier.epoch == number + 1 && cx.joining != Joining::Blank;
+        if !self.is_believed(cx, &fresh) {
+            if let Some(proposal) = whole(&first).filter(|_| is_next) {
+                self.decide_if_right(cx, from, &first.certificate, proposal);
+            }
+            return;
+        }
+        let by_log = is_next && newest <= number + LOG_SERVES && !self.progress.is_hopeless();
+        if let (true, Some(proposal)) = (by_log, whole(&first)) {
+            return self.decide(cx, first.certificate, proposal);
+        }
+        match whole(last) {
+            Some(proposal) => {
+                let fresh = fresh.iter().map(|proven| &proven.certificate);
+                let chain = self.certificates.all().chain(fresh).cloned().collect();
+                cx.core().raise(Event::FetchFinal { from, chain, proposal: Box::new(proposal) });
+            }
+            // Rows are kept of the newest frontiers only: the answer was full before it came to them.
+            None => {
+                self.certificates.learned.extend(fresh.into_iter().map(|proven| proven.certificate));
+                self.ask_certificates(cx, from, newest + 1);
+            }
+        }
+    }
+
+    /// Decides on what no voter known here has signed, only work: any stranger could have made that up. So it counts once
+    /// all its entries are held here and it was checked against them. Until then neighbours will tell of it again.
+    fn decide_if_right(&mut self, cx: &mut Context<'_>, from: PeerId, certificate: &Certificate, proposal: Proposal) {
+        match cx.set.fold.judge(&proposal) {
+            Judgement::Good => self.decide(cx, certificate.clone(), proposal),
+            Judgement::Lacks => {}
+            Judgement::Wrong(why) => cx.net.strike(from, format!("a final frontier: {why}")),
+        }
+    }
+
+    /// Whether certificates that follow what is known here prove something although it cannot be checked here. They do if
+    /// voters stand behind each of them, or if neighbours that did more than a third of all trusted neighbours' work have
+    /// made one of them their newest. A peer that knows no neighbour's work has nothing to judge by, and believes them.
+    fn is_believed(&self, cx: &Context<'_>, chain: &[Proven]) -> bool {
+        let newest = &cx.set.fold.epochs().newest().frontier;
+        let before = self.certificates.learned.last().map_or(&**newest, |certificate| &certificate.frontier);
+        let frontiers = chain.iter().map(|proven| &proven.certificate.frontier);
+        let mut links = core::iter::once(before).chain(frontiers).zip(chain);
+        if links.all(|(previous, next)| next.certificate.is_backed(&self.rules, previous)) {
+            return true;
+        }
+        let log = cx.set.fold.log();
+        let names: Vec<(u32, Hash)> =
+            chain.iter().map(|p| (p.certificate.frontier.epoch, p.certificate.frontier.name())).collect();
+        let (mut theirs, mut all) = (0, 0);
+        for (peer, newest) in cx.epochs_of_peers().filter(|(peer, _)| cx.set.fold.is_trusted(peer, log.version())) {
+            let tokens = u128::from(log.tokens_of(&peer));
+            all += tokens;
+            theirs += if names.contains(&newest) { tokens } else { 0 };
+        }
+        3 * theirs > all || all == 0
+    }
+}
+
+/// The epoch from which an answer reaches up to `epoch` and a little beyond; earlier ones come with the next request.
+fn earlier(epoch: u32) -> u32 {
+    epoch.saturating_sub(CERTIFICATES_MAX as u32 - 2).max(1)
+}
+
+/// The position of the first certificate for an epoch whose frontier is another one here.
+fn first_conflict(cx: &Context<'_>, chain: &[Certificate]) -> Option<usize> {
+    let epochs = cx.set.fold.epochs();
+    chain.iter().position(|c| epochs.name(c.frontier.epoch).is_some_and(|name| name != c.frontier.name()))
+}
+
+/// Whether the first certificate names `previous` as the frontier before it.
+fn follows(chain: &[Certificate], previous: &Frontier) -> bool {
+    chain.first().is_some_and(|first| first.frontier.previous == previous.name())
+}
+
+fn proven(cx: &Context<'_>, certificate: &Certificate) -> Proven {
+    let rows = cx.set.fold.epochs().rows(certificate.frontier.epoch).unwrap_or_default().to_vec();
+    Proven { certificate: certificate.clone(), rows }
+}
+
+/// The frontier with its rows, if they came with it.
+fn whole(proven: &Proven) -> Option<Proposal> {
+    let proposal = Proposal { frontier: proven.certificate.frontier.clone(), rows: proven.rows.clone() };
+    proposal.is_whole().then_some(proposal)
+}
