@@ -31,7 +31,6 @@ mod quest;
 mod reach;
 mod set;
 mod solitude;
-mod staging;
 mod transfer;
 mod turns;
 mod view;
@@ -211,7 +210,7 @@ impl Node {
             self.requests_due();
             self.in_transfer(Transfer::handle_timeout);
             self.anti_entropy_due();
-            self.catch_up_due();
+            self.in_catch_up(CatchUp::handle_timeout);
             self.finality_due();
             self.getting_due();
             self.settle();
@@ -238,7 +237,7 @@ impl Node {
             self.gossip.next_deadline(),
             self.transfer.next_deadline(),
             Some(self.gossip.anti_entropy_at),
-            self.catch_up.next_deadline(self.lonely_at(), self.core.now),
+            self.catch_up.next_deadline(&self.core),
             self.finish.next_deadline(self.core.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
             self.next_getting(),
@@ -254,6 +253,11 @@ impl Node {
     /// Who this peer is.
     pub fn id(&self) -> PeerId {
         self.core.identity.peer_id()
+    }
+
+    /// Whether this peer may train and serve.
+    pub fn is_caught_up(&self) -> bool {
+        self.catch_up.is_done()
     }
 
     /// The set and its model.

@@ -5,9 +5,12 @@
 //! end, and the order of outputs is that of nested calls.
 
 use core::time::Duration;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
-use murmur_collectives::{Hash, Identity, PeerId, Rules};
+use murmur_collectives::{Certificate, Entry, Fold, Hash, Identity, PeerId, Proposal, Rules, State};
 use murmur_verification::Lottery;
 use rand_chacha::{
     ChaCha8Rng,
@@ -15,18 +18,22 @@ use rand_chacha::{
 };
 
 use super::{
-    Node, limits,
+    Node, catch_up,
+    catch_up::{CatchUp, Known, Replacement, Restored, read_checkpoint, store_checkpoint},
+    limits,
     limits::Limits,
     neighbours::Neighbours,
     transfer::{self, Transfer, Wanted},
 };
-use crate::{Closing, Config, Event, Message, Output, Time};
+use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
 pub(crate) enum Raised {
     /// By the limits.
     Limits(limits::Event),
+    /// By catching up.
+    CatchUp(catch_up::Event),
     /// By the transfer of blobs.
     Transfer(transfer::Event),
 }
@@ -34,6 +41,12 @@ pub(crate) enum Raised {
 impl From<limits::Event> for Raised {
     fn from(event: limits::Event) -> Self {
         Self::Limits(event)
+    }
+}
+
+impl From<catch_up::Event> for Raised {
+    fn from(event: catch_up::Event) -> Self {
+        Self::CatchUp(event)
     }
 }
 
@@ -176,6 +189,7 @@ impl Node {
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
+                Raised::CatchUp(event) => self.on_catch_up_event(event),
                 Raised::Transfer(event) => self.on_transfer_event(event),
             }
             self.route();
@@ -185,13 +199,37 @@ impl Node {
 
     fn on_transfer_event(&mut self, event: transfer::Event) {
         match event {
-            transfer::Event::Chunk { root, index, bytes } => self.on_chunk_fetched(root, index, bytes),
-            transfer::Event::Complete(root) => self.on_blob_complete(root),
-            transfer::Event::Lost(root) => self.on_blob_lost(root),
+            transfer::Event::Chunk { root, index, bytes } => {
+                self.in_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
+            }
+            transfer::Event::Complete(root) => {
+                let (catch_up, mut cx) = self.catch_up();
+                if !catch_up.on_blob_complete(&mut cx, root) {
+                    self.on_carry_complete(root);
+                }
+            }
+            transfer::Event::Lost(root) => {
+                self.catch_up.on_blob_lost(&root);
+                self.on_carry_lost(root);
+            }
             transfer::Event::Continue(root) => {
                 let (transfer, mut context) = self.transfer();
                 transfer.advance(&mut context, root);
             }
+        }
+    }
+
+    fn on_catch_up_event(&mut self, event: catch_up::Event) {
+        match event {
+            catch_up::Event::CaughtUp => self.start(),
+            catch_up::Event::Follows => self.pull(),
+            catch_up::Event::Replaces(replacement) => {
+                let old = self.replace_fold(*replacement);
+                self.neighbours.forget_fallen();
+                self.in_catch_up(|catch_up, cx| catch_up.on_replaced(cx, old));
+                self.retry_all_pending();
+            }
+            catch_up::Event::Seeks { peer, epoch } => self.seek_epoch(peer, epoch),
         }
     }
 
@@ -231,5 +269,87 @@ impl Node {
     /// What `peer` was asked for does not come.
     pub(super) fn forget_source(&mut self, peer: PeerId) {
         self.in_transfer(|transfer, cx| transfer.drop_source(cx, peer));
+    }
+
+    fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
+        let room = self.room();
+        let known = self.neighbours.iter().map(|(peer, neighbour)| Known {
+            peer,
+            epoch: neighbour.epoch,
+            fallen: neighbour.fallen,
+            digest: neighbour.digest.as_ref(),
+        });
+        let finality = &self.finality;
+        let context = catch_up::Context {
+            net: Network::new(&mut self.core, &mut self.limits, &self.neighbours),
+            set: &self.set,
+            transfer: &mut self.transfer,
+            gossip: &mut self.gossip,
+            room,
+            known: known.collect(),
+            chain: &finality.chain,
+            is_finality_on: finality.is_on(),
+            awaits_decided: finality.pending.is_some() && !finality.getting.is_hopeless,
+            is_alone: self.solitude.is_sure(),
+        };
+        (&mut self.catch_up, context)
+    }
+
+    /// Lets catching up act, and hands on what it raised.
+    pub(super) fn in_catch_up(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>)) {
+        let (catch_up, mut context) = self.catch_up();
+        act(catch_up, &mut context);
+        self.route();
+    }
+
+    /// Looks whether the next stage of catching up begins.
+    pub(super) fn check_caught_up(&mut self) {
+        if !self.catch_up.is_done() {
+            self.in_catch_up(CatchUp::check);
+        }
+    }
+
+    /// Whether a final frontier is being fetched.
+    pub(super) fn is_staging(&self) -> bool {
+        self.catch_up.is_staging()
+    }
+
+    /// Begins to fetch the newest frontier of a chain of certificates that were checked.
+    pub(super) fn begin_staging(&mut self, from: PeerId, chain: Vec<Certificate>, proposal: Proposal) {
+        self.in_catch_up(|catch_up, cx| catch_up.begin_staging(cx, from, chain, proposal));
+    }
+
+    /// Takes an entry while a final frontier is fetched.
+    pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
+        self.in_catch_up(|catch_up, cx| catch_up.stage(cx, entry, payload));
+    }
+
+    /// An answer came for entries of `authors` while a final frontier is fetched.
+    pub(super) fn stage_more(&mut self, authors: &BTreeSet<PeerId>) {
+        self.in_catch_up(|catch_up, cx| catch_up.stage_more(cx, authors));
+    }
+
+    /// The newest final frontier begins to be served, and the disk follows.
+    pub(super) fn keep_final(&mut self) {
+        store_checkpoint(&mut self.catch_up().1);
+    }
+
+    /// Puts back what [`Output::Compact`] stored and what was appended since.
+    pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
+        let Some(Restored { replacement, later }) = read_checkpoint(&self.set.fold, proof, state, entries) else {
+            // Its parts do not belong together: everything comes again from the network.
+            self.core.outputs.push_back(Output::Reset);
+            return;
+        };
+        self.replace_fold(replacement);
+        self.put_back(later);
+        self.transfer.serve_final(&self.set);
+    }
+
+    /// Lets the set begin at a final frontier; gives the old fold back.
+    fn replace_fold(&mut self, Replacement { fold, chain }: Replacement) -> Fold {
+        self.begin_epoch();
+        self.finality.chain = chain;
+        core::mem::replace(&mut self.set.fold, fold)
     }
 }
