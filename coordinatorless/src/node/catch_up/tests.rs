@@ -90,29 +90,28 @@ impl World {
         act(&mut self.catch_up, &mut cx);
         let mut events = Vec::new();
         while let Some(raised) = cx.net.core.next_raised() {
-            match raised {
-                Raised::CatchUp(event) => events.push(event),
-                Raised::Transfer(transfer::Event::Chunk { root, index, bytes }) => {
-                    self.catch_up.on_chunk(&mut cx, root, index, bytes);
-                }
-                Raised::Transfer(transfer::Event::Complete(root)) => {
-                    assert!(self.catch_up.on_blob_complete(&mut cx, root));
-                }
-                Raised::Transfer(transfer::Event::Lost(root)) => self.catch_up.on_blob_lost(&root),
-                Raised::Transfer(transfer::Event::Continue(root)) => {
+            if let Raised::CatchUp(event) = raised {
+                events.push(event);
+                continue;
+            }
+            let Raised::Transfer(event) = raised else { panic!("{raised:?}") };
+            match event {
+                transfer::Event::Chunk { root, index, bytes } => self.catch_up.on_chunk(&mut cx, root, index, bytes),
+                transfer::Event::Complete(root) => assert!(self.catch_up.on_blob_complete(&mut cx, root)),
+                transfer::Event::Lost(root) => self.catch_up.on_blob_lost(&root),
+                transfer::Event::Continue(root) => {
                     let (transfer, mut below) = cx.transfer();
                     transfer.advance(&mut below, root);
                 }
-                other => panic!("{other:?}"),
             }
         }
         events
     }
 
     fn sent(&mut self) -> Vec<Message> {
-        let sent = self.core.outputs.drain(..).filter_map(|output| match output {
-            Output::Send { bytes, .. } => Some(Message::decode(&bytes).unwrap()),
-            _ => None,
+        let sent = self.core.outputs.drain(..).filter_map(|output| {
+            let Output::Send { bytes, .. } = output else { return None };
+            Some(Message::decode(&bytes).unwrap())
         });
         sent.collect()
     }
@@ -254,10 +253,8 @@ fn a_frontier_is_fetched_of_those_that_know_it_and_its_foundation_says_what_entr
 }
 
 fn author_wanted(message: &Message) -> Option<PeerId> {
-    match message {
-        Message::Want(want) => Some(want.author),
-        _ => None,
-    }
+    let Message::Want(want) = message else { return None };
+    Some(want.author)
 }
 
 #[test]

@@ -56,20 +56,20 @@ impl World {
 
     /// Acts on the machine, then does the node's part of the contract. What was sent, to whom, and what else was raised.
     fn act(&mut self, act: impl FnOnce(&mut Transfer, &mut Context<'_>)) -> (Vec<(PeerId, Message)>, Vec<Event>) {
-        let net = Network::new(&mut self.core, &mut self.limits, &mut self.neighbours);
+        let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
         let mut cx = Context { net, set: &self.set };
         act(&mut self.transfer, &mut cx);
         let mut events = Vec::new();
         while let Some(raised) = cx.net.core.next_raised() {
-            match raised {
-                Raised::Transfer(Event::Continue(root)) => self.transfer.advance(&mut cx, root),
-                Raised::Transfer(event) => events.push(event),
-                other => panic!("{other:?}"),
+            let Raised::Transfer(event) = raised else { panic!("{raised:?}") };
+            match event {
+                Event::Continue(root) => self.transfer.advance(&mut cx, root),
+                event @ (Event::Chunk { .. } | Event::Complete(_) | Event::Lost(_)) => events.push(event),
             }
         }
-        let sent = self.core.outputs.drain(..).filter_map(|output| match output {
-            Output::Send { to, bytes, .. } => Some((to, Message::decode(&bytes).unwrap())),
-            _ => None,
+        let sent = self.core.outputs.drain(..).filter_map(|output| {
+            let Output::Send { to, bytes, .. } = output else { return None };
+            Some((to, Message::decode(&bytes).unwrap()))
         });
         (sent.collect(), events)
     }
