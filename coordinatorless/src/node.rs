@@ -20,7 +20,6 @@ mod membership;
 mod replication;
 mod set;
 mod solitude;
-mod staging;
 mod transfer;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -190,7 +189,7 @@ impl Node {
             self.replicate(Replication::requests_due);
             self.in_transfer(Transfer::handle_timeout);
             self.replicate(Replication::anti_entropy_due);
-            self.catch_up_due();
+            self.in_catch_up(CatchUp::handle_timeout);
             self.with_finality(Finality::handle_timeout);
             self.settle();
         }
@@ -213,7 +212,7 @@ impl Node {
             self.limits.next_deadline(&self.core.config),
             self.transfer.next_deadline(),
             Some(self.replication.next_deadline()),
-            self.catch_up.next_deadline(self.lonely_at(), self.core.now),
+            self.catch_up.next_deadline(&self.core),
             self.finish.next_deadline(self.core.now),
             self.finality.next_deadline(&self.core, self.catch_up.joining()),
         ];
@@ -228,6 +227,11 @@ impl Node {
     /// Who this peer is.
     pub fn id(&self) -> PeerId {
         self.core.identity.peer_id()
+    }
+
+    /// Whether this peer may train and serve.
+    pub fn is_caught_up(&self) -> bool {
+        self.catch_up.is_done()
     }
 
     /// The set and its model.

@@ -1,26 +1,123 @@
-//! Joining: the newest final frontier if there is one, then the rest of the log, until the set contains a neighbour's and
-//! the state of that part is the same. Until then this peer authors nothing, and of what it has it serves entries only,
-//! which prove themselves.
+//! Catching up: a peer first takes over the newest final frontier that a neighbour knows, if there is one, then pulls the
+//! rest of the log, until its set contains a neighbour's and the state of that part is the same. Until then it authors
+//! nothing, and serves only entries, which prove themselves.
 //!
-//! Whoever has something to catch up with must also know that it is alone with its identity: see `solitude`.
+//! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it cannot
+//! sign a second entry for a position that it has signed before. If the missing part does not come, because no peer is left
+//! that holds what it builds on, the peer votes and serves all the same, and authors nothing until a final frontier excludes
+//! what it said. It must also know that no other process signs with its identity: see `solitude`.
 //!
-//! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it
-//! cannot sign a second entry for a position it has signed before. If that does not come, because nobody is left who holds
-//! what it had built on, it votes and serves all the same, and authors nothing until a final frontier excludes what it said.
+//! Contract:
+//! - [`CatchUp::check`] is called after every change, [`CatchUp::handle_timeout`] at [`CatchUp::next_deadline`].
+//! - [`CatchUp::begin_staging`] is given a chain of certificates that was checked. While [`CatchUp::is_staging`], the events
+//!   of the transfer and the entries that come in belong here, and the set does not change.
+//! - On [`Event::Replaces`] the node replaces the fold, and gives the former one to [`CatchUp::on_replaced`].
+//! - [`CatchUp::expect_own`] is told of every own entry that may have been signed before, and [`CatchUp::may_sign`] is asked
+//!   before the next is signed.
+
+mod checkpoint;
+mod staging;
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use murmur_collectives::{Hash, PeerId, Rules};
+use murmur_collectives::{Certificate, Entry, Fold, Hash, PeerId, Rules, VersionVector};
 use murmur_kernels::state_root;
 
-use super::{Node, Stored, finality::Joining, replication::Claims, staging::Staging};
-use crate::{Event, Output, Time};
+pub(super) use self::checkpoint::{Restored, read_checkpoint};
+use self::staging::Staging;
+use super::{
+    Stored,
+    context::{Core, Network},
+    finality::Joining,
+    set::Set,
+    transfer::{self, Transfer},
+};
+use crate::Time;
 
-/// A final frontier nothing of which came for this long is given up.
+/// A fetch of a final frontier is given up when nothing of it came for this long.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
 
-/// What is missing of the own chain is waited for this long after the start.
+/// A peer waits for the missing part of its own chain until this long after its start.
 const WHOLE_WITHIN: Duration = Duration::from_secs(20);
+
+/// What catching up has come to.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// This peer may train and serve.
+    CaughtUp,
+    /// Entries are pulled from now on.
+    Follows,
+    /// An entry came that is beyond the frontier which is fetched: it waits until the set is there.
+    Keeps {
+        /// The entry.
+        entry: Box<Entry>,
+        /// Its payload.
+        payload: Option<Arc<[u8]>>,
+    },
+    /// The former set held this entry beyond the frontier: it may still fit, and is tried again next.
+    Restores {
+        /// The entry.
+        entry: Box<Entry>,
+        /// Its payload.
+        payload: Option<Arc<[u8]>>,
+    },
+    /// A final frontier is here: the fold is replaced by one that begins at it.
+    Replaces(Box<Replacement>),
+    /// The proof that an epoch is final is needed, and this peer has it.
+    Seeks {
+        /// A peer that knows the epoch.
+        peer: PeerId,
+        /// The epoch.
+        epoch: u32,
+    },
+}
+
+/// A fold that begins at a final frontier.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    pub(super) fold: Fold,
+    /// The certificates of all final frontiers up to that one.
+    pub(super) chain: Vec<Certificate>,
+}
+
+/// What a neighbour says of its set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) peer: PeerId,
+    /// The newest epoch that is final there, and the name of its frontier.
+    pub(super) epoch: (u32, Hash),
+    /// Whether the history that made it final has to give way to the one here.
+    pub(super) fallen: bool,
+    /// Its set and the state root of exactly that, if it has said so.
+    pub(super) digest: Option<(&'a VersionVector, Hash)>,
+}
+
+/// What catching up may touch, and what it has to know of others.
+pub(super) struct Context<'a> {
+    pub(super) net: Network<'a>,
+    pub(super) set: &'a Set,
+    pub(super) transfer: &'a mut Transfer,
+    /// The connected peers, ascending, without those that are evicted.
+    pub(super) known: Vec<Known<'a>>,
+    /// Whether frontiers become final in this run.
+    pub(super) is_finality_on: bool,
+    /// Whether the next final frontier is decided and its entries may still come by log.
+    pub(super) awaits_decided: bool,
+    /// Whether no other process signs with this identity.
+    pub(super) is_alone: bool,
+}
+
+impl Context<'_> {
+    fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
+        (self.transfer, transfer::Context { net: self.net.reborrow(), set: self.set })
+    }
+
+    /// Peers that know a final frontier at least as new as `epoch`.
+    fn sources(&self, epoch: u32) -> Vec<PeerId> {
+        self.known.iter().filter(|known| known.epoch.0 >= epoch).map(|known| known.peer).collect()
+    }
+}
 
 /// How far a peer is.
 #[derive(Debug)]
@@ -35,18 +132,18 @@ enum Stage {
     Done,
 }
 
-/// The state of joining.
+/// How far this peer has caught up, and what it may sign.
 #[derive(Debug)]
 pub(super) struct CatchUp {
     stage: Stage,
     /// Own entries known to have been signed before.
     own_count: u32,
-    /// Whether the disk held enough to go on without anybody.
+    /// Whether the disk held enough to go on without any neighbour.
     has_past: bool,
 }
 
 impl CatchUp {
-    /// A founder with an empty disk starts at once; anyone else has something to catch up with.
+    /// A founder with an empty disk starts at once; any other peer has something to catch up with.
     pub(super) fn new(rules: &Rules, me: &PeerId, stored: &Stored) -> Self {
         let blank = stored.entries.is_empty() && stored.head.is_none() && stored.compacted.is_none();
         let founding = blank && rules.is_founder(me);
@@ -59,16 +156,12 @@ impl CatchUp {
         self.own_count = self.own_count.max(count);
     }
 
-    /// Own entries known to have been signed before.
-    pub(super) fn own_count(&self) -> u32 {
-        self.own_count
-    }
-
-    /// Whether nothing of the own chain can have been signed at `seq` yet.
+    /// Whether no own entry can have been signed at `seq` yet.
     pub(super) fn may_sign(&self, seq: u32) -> bool {
         seq >= self.own_count
     }
 
+    /// Whether this peer may train and serve.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }
@@ -83,169 +176,136 @@ impl CatchUp {
         }
     }
 
-    pub(super) fn staging(&self) -> Option<&Staging> {
-        match &self.stage {
-            Stage::Staging(staging) => Some(staging),
-            Stage::Looking | Stage::Following | Stage::Done => None,
-        }
+    /// Own entries known to have been signed before.
+    pub(super) fn own_count(&self) -> u32 {
+        self.own_count
     }
 
-    pub(super) fn staging_mut(&mut self) -> Option<&mut Staging> {
-        match &mut self.stage {
-            Stage::Staging(staging) => Some(staging),
-            Stage::Looking | Stage::Following | Stage::Done => None,
-        }
-    }
-
-    pub(super) fn begin_staging(&mut self, staging: Staging) {
-        self.stage = Stage::Staging(Box::new(staging));
-    }
-
-    /// Takes what is fetched if `is` says that it is all there.
-    pub(super) fn take_staging_if(&mut self, is: impl Fn(&Staging) -> bool) -> Option<Staging> {
-        if !self.staging().is_some_and(is) {
-            return None;
-        }
-        match core::mem::replace(&mut self.stage, Stage::Looking) {
-            Stage::Staging(staging) => Some(*staging),
-            Stage::Looking | Stage::Following | Stage::Done => None,
-        }
-    }
-
-    /// A final frontier is there: the rest comes by log.
-    pub(super) fn follow(&mut self) {
-        self.stage = Stage::Following;
-    }
-
-    pub(super) fn look_again(&mut self) {
-        self.stage = Stage::Looking;
-    }
-
-    /// When a lonely peer gives up waiting.
-    pub(super) fn next_deadline(&self, lonely_at: Time, now: Time) -> Option<Time> {
-        if let Stage::Staging(staging) = &self.stage {
-            return Some(staging.next_deadline(STALLED_AFTER));
-        }
-        (!self.is_done() && self.has_past && lonely_at > now).then_some(lonely_at)
+    /// Whether a final frontier is being fetched.
+    pub(super) fn is_staging(&self) -> bool {
+        matches!(self.stage, Stage::Staging(_))
     }
 
     /// Whether chains may be pulled now.
     pub(super) fn pulls(&self) -> bool {
         matches!(self.stage, Stage::Following | Stage::Done)
     }
-}
 
-impl Node {
-    /// Whether this peer may train and serve.
-    pub fn is_caught_up(&self) -> bool {
-        self.catch_up.is_done()
-    }
-
-    /// A restarted peer that finds nobody, or only who has less, goes on by itself, if its own chain is whole.
-    pub(super) fn catch_up_due(&mut self) {
-        if self.catch_up.staging().is_some_and(|staging| self.core.now >= staging.progress_at + STALLED_AFTER) {
-            self.catch_up.look_again();
+    /// When a fetch goes on or is given up, or a peer with a past gives up waiting for others.
+    pub(super) fn next_deadline(&self, core: &Core) -> Option<Time> {
+        if let Stage::Staging(staging) = &self.stage {
+            return Some(staging.next_deadline(STALLED_AFTER));
         }
-        self.stage_wants();
-        let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.core.now >= self.lonely_at();
-        if waited && self.solitude.is_sure() && self.own_chain_is_whole() && self.nobody_is_ahead() {
-            self.caught_up();
+        let lonely_at = lonely_at(core);
+        (!self.is_done() && self.has_past && lonely_at > core.now).then_some(lonely_at)
+    }
+
+    /// Gives up a fetch that is stalled, or asks again for its entries. A restarted peer that finds no neighbour, or only some
+    /// that hold less, goes on by itself, if its own chain is whole.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let now = cx.net.core.now;
+        if self.staging().is_some_and(|staging| now >= staging.stalled_at(STALLED_AFTER)) {
+            self.look_again();
+        }
+        self.ask_for_entries(cx);
+        let waited = !self.is_done() && self.has_past && now >= lonely_at(cx.net.core);
+        if waited && cx.is_alone && self.own_chain_is_whole(cx) && nobody_is_ahead(cx) {
+            self.caught_up(cx);
         }
     }
 
-    /// Whether no neighbour holds anything that this peer lacks. Of one that knows fewer final frontiers of the same history
-    /// everything is here, or excluded, or comes by log: else those who come back together, each from another epoch, would
-    /// wait for each other.
-    fn nobody_is_ahead(&self) -> bool {
-        let (log, epochs) = (self.set.fold.log(), self.set.fold.epochs());
-        self.connectivity.neighbours().iter().all(|(peer, _)| {
-            let (epoch, frontier) = self.replication.epoch_at(&peer);
-            let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
-            let held = |claims: &Claims| behind || epoch == epochs.number() && log.version().includes(&claims.vector);
-            self.finality.is_superseded(&peer) || self.replication.claims(&peer).is_some_and(held)
-        })
-    }
-
-    pub(super) fn lonely_at(&self) -> Time {
-        Time::default() + self.core.config.lonely_after
-    }
-
-    fn own_chain_is_whole(&self) -> bool {
-        self.set.fold.log().reach(&self.id()) >= self.catch_up.own_count
-    }
-
-    pub(super) fn check_caught_up(&mut self) {
-        match &self.catch_up.stage {
-            Stage::Done => {}
-            Stage::Looking => self.choose_source(),
-            Stage::Staging(_) => {}
+    /// Looks whether the next stage begins.
+    pub(super) fn check(&mut self, cx: &mut Context<'_>) {
+        match &self.stage {
+            Stage::Done | Stage::Staging(_) => {}
+            Stage::Looking => self.choose_source(cx),
             Stage::Following => {
-                let waited = self.core.now >= Time::default() + WHOLE_WITHIN;
-                let may_sign = self.solitude.is_sure() && (waited || self.own_chain_is_whole());
-                if may_sign && self.contains_a_neighbour() {
-                    self.caught_up();
+                let waited = cx.net.core.now >= Time::default() + WHOLE_WITHIN;
+                let may_sign = cx.is_alone && (waited || self.own_chain_is_whole(cx));
+                if may_sign && contains_a_neighbour(cx) {
+                    self.caught_up(cx);
                 }
             }
         }
     }
 
-    /// Whether this set contains a neighbour's, and the state of that part is the neighbour's. A restarted peer may hold
-    /// own entries that nobody has pulled yet, so equal sets are not asked for.
-    fn contains_a_neighbour(&mut self) -> bool {
-        let fold = &self.set.fold;
-        let number = fold.epochs().number();
-        let claims = self.connectivity.neighbours().iter().filter_map(|(peer, _)| self.replication.claims(&peer));
-        let claims = claims.filter(|claims| claims.epoch.0 == number);
-        let mut contained = claims.filter(|claims| fold.log().version().includes(&claims.vector));
-        contained.any(|claims| fold.state_at(&claims.vector).is_ok_and(|state| state_root(&state) == claims.root.0))
-    }
-
-    fn caught_up(&mut self) {
-        self.catch_up.stage = Stage::Done;
-        self.core.tell(Event::CaughtUp);
-        self.start();
-    }
-
     /// The neighbour with the newest final frontier decides with what to begin.
-    fn choose_source(&mut self) {
-        let standing = self.connectivity.neighbours().iter().filter(|(peer, _)| !self.finality.is_superseded(peer));
-        let known = standing.map(|(peer, _)| (self.replication.epoch_at(&peer).0, peer)).max();
-        let number = self.set.fold.epochs().number();
-        if let Some((epoch, peer)) = known.filter(|(epoch, _)| self.finality.is_on() && *epoch > number) {
-            if !self.finality.awaits_entries() {
-                return self.seek_epoch(peer, epoch);
-            }
+    fn choose_source(&mut self, cx: &mut Context<'_>) {
+        let standing = cx.known.iter().filter(|known| !known.fallen);
+        let newest = standing.map(|known| (known.epoch.0, known.peer)).max();
+        let number = cx.set.fold.epochs().number();
+        let ahead = newest.filter(|(epoch, _)| cx.is_finality_on && *epoch > number);
+        match ahead {
+            Some((epoch, peer)) if !cx.awaits_decided => cx.net.core.raise(Event::Seeks { peer, epoch }),
             // Its proof is here, and its entries are still served one by one.
-            self.catch_up.stage = Stage::Following;
-            return self.pull();
-        }
-        if self.connectivity.neighbours().iter().any(|(peer, _)| self.replication.claims(&peer).is_some()) {
-            self.catch_up.stage = Stage::Following;
-            self.pull();
+            Some(_) => self.follow(cx),
+            None if cx.known.iter().any(|known| known.digest.is_some()) => self.follow(cx),
+            None => {}
         }
     }
 
-    /// A chunk came: fetching is not stalled.
-    pub(super) fn on_chunk_fetched(&mut self, root: Hash, index: u32, bytes: Vec<u8>) {
-        if self.is_staged_state(&root) {
-            self.core.outputs.push_back(Output::KeepChunk { root, index, bytes });
-        }
-        let (now, staged) = (self.core.now, self.is_staged(root));
-        if let Some(staging) = self.catch_up.staging_mut().filter(|_| staged) {
-            staging.progress_at = now;
+    fn follow(&mut self, cx: &mut Context<'_>) {
+        self.stage = Stage::Following;
+        cx.net.core.raise(Event::Follows);
+    }
+
+    fn own_chain_is_whole(&self, cx: &Context<'_>) -> bool {
+        cx.set.fold.log().reach(&cx.net.core.id()) >= self.own_count
+    }
+
+    fn caught_up(&mut self, cx: &mut Context<'_>) {
+        self.stage = Stage::Done;
+        cx.net.core.tell(crate::Event::CaughtUp);
+        cx.net.core.raise(Event::CaughtUp);
+    }
+
+    fn look_again(&mut self) {
+        self.stage = Stage::Looking;
+    }
+
+    fn staging(&self) -> Option<&Staging> {
+        match &self.stage {
+            Stage::Staging(staging) => Some(staging),
+            Stage::Looking | Stage::Following | Stage::Done => None,
         }
     }
 
-    pub(super) fn on_blob_complete(&mut self, root: Hash) {
-        if !self.stage_blob(root) {
-            self.on_carry_complete(root);
+    fn staging_mut(&mut self) -> Option<&mut Staging> {
+        match &mut self.stage {
+            Stage::Staging(staging) => Some(staging),
+            Stage::Looking | Stage::Following | Stage::Done => None,
         }
-    }
-
-    pub(super) fn on_blob_lost(&mut self, root: Hash) {
-        if self.is_staged(root) {
-            self.catch_up.look_again();
-        }
-        self.on_carry_lost(root);
     }
 }
+
+/// When a peer with a past gives up waiting for others.
+fn lonely_at(core: &Core) -> Time {
+    Time::default() + core.config.lonely_after
+}
+
+/// Whether no neighbour holds anything that this peer lacks. Of one that knows fewer final frontiers of the same history
+/// everything is here, or excluded, or comes by log: else peers that come back together, each from another epoch, would wait
+/// for each other.
+fn nobody_is_ahead(cx: &Context<'_>) -> bool {
+    let (log, epochs) = (cx.set.fold.log(), cx.set.fold.epochs());
+    cx.known.iter().all(|known| {
+        let (epoch, frontier) = known.epoch;
+        let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
+        let held = |(vector, _)| behind || epoch == epochs.number() && log.version().includes(vector);
+        known.fallen || known.digest.is_some_and(held)
+    })
+}
+
+/// Whether this set contains a neighbour's, and the state of that part is the neighbour's. A restarted peer may hold own
+/// entries that no peer has pulled yet, so equal sets are not asked for.
+fn contains_a_neighbour(cx: &Context<'_>) -> bool {
+    let fold = &cx.set.fold;
+    let number = fold.epochs().number();
+    let digests = cx.known.iter().filter(|known| known.epoch.0 == number).filter_map(|known| known.digest);
+    let mut contained = digests.filter(|(vector, _)| fold.log().version().includes(vector));
+    contained.any(|(vector, root)| fold.state_at(vector).is_ok_and(|state| state_root(&state) == root.0))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

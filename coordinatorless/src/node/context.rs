@@ -5,9 +5,12 @@
 //! end, and the order of outputs is that of nested calls.
 
 use core::time::Duration;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
-use murmur_collectives::{Entry, Hash, Identity, Insertion, PeerId, Rules};
+use murmur_collectives::{Certificate, Entry, Fold, Hash, Identity, Insertion, PeerId, Proposal, Rules, State};
 use murmur_verification::Lottery;
 use rand_chacha::{
     ChaCha8Rng,
@@ -16,11 +19,12 @@ use rand_chacha::{
 
 use super::{
     Node,
+    catch_up::{self, CatchUp, Known, Replacement, Restored, read_checkpoint},
     connectivity::{self, Connectivity, Neighbours},
     finality::{self, Finality},
     limits::{self, Limits},
     membership::{self, Membership},
-    replication::{self, Replication},
+    replication::{self, Replication, Room},
     transfer::{self, Checkpoint, Transfer, Wanted},
 };
 use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
@@ -31,6 +35,7 @@ pub(crate) enum Raised {
     Limits(limits::Event),
     Connectivity(connectivity::Event),
     Membership(membership::Event),
+    CatchUp(catch_up::Event),
     Transfer(transfer::Event),
     Replication(replication::Event),
     Finality(finality::Event),
@@ -46,7 +51,7 @@ macro_rules! raised {
     };
 }
 
-raised!(connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
+raised!(catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -196,6 +201,7 @@ impl Node {
                 Raised::Connectivity(event) => self.on_connectivity(event),
                 Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
+                Raised::CatchUp(event) => self.on_catch_up_event(event),
                 Raised::Transfer(event) => self.on_transfer_event(event),
                 Raised::Replication(event) => self.on_replication(event),
                 Raised::Finality(finality::Event::Finalized) => self.on_finalized(),
@@ -234,13 +240,42 @@ impl Node {
 
     fn on_transfer_event(&mut self, event: transfer::Event) {
         match event {
-            transfer::Event::Chunk { root, index, bytes } => self.on_chunk_fetched(root, index, bytes),
-            transfer::Event::Complete(root) => self.on_blob_complete(root),
-            transfer::Event::Lost(root) => self.on_blob_lost(root),
+            transfer::Event::Chunk { root, index, bytes } => {
+                self.in_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
+            }
+            transfer::Event::Complete(root) => {
+                let (catch_up, mut cx) = self.catch_up();
+                if !catch_up.on_blob_complete(&mut cx, root) {
+                    self.on_carry_complete(root);
+                }
+            }
+            transfer::Event::Lost(root) => {
+                self.catch_up.on_blob_lost(&root);
+                self.on_carry_lost(root);
+            }
             transfer::Event::Continue(root) => {
                 let (transfer, mut context) = self.transfer();
                 transfer.advance(&mut context, root);
             }
+        }
+    }
+
+    fn on_catch_up_event(&mut self, event: catch_up::Event) {
+        match event {
+            catch_up::Event::CaughtUp => self.start(),
+            catch_up::Event::Follows => self.pull(),
+            catch_up::Event::Keeps { entry, payload } => {
+                self.replication.keep(*entry, payload, Room::of(&self.core.config));
+            }
+            catch_up::Event::Restores { entry, payload } => self.replication.hold(*entry, payload, Room::BOUNDLESS),
+            catch_up::Event::Replaces(replacement) => {
+                let old = self.replace_fold(*replacement);
+                self.finality.forget_superseded();
+                self.in_catch_up(|catch_up, cx| catch_up.on_replaced(cx, old));
+                self.keep_final();
+                self.retry_all_pending();
+            }
+            catch_up::Event::Seeks { peer, epoch } => self.seek_epoch(peer, epoch),
         }
     }
 
@@ -428,5 +463,78 @@ impl Node {
     /// Whether so much work is not final that this peer must add none.
     pub(crate) fn is_stalled(&mut self) -> bool {
         self.with_finality(Finality::is_stalled)
+    }
+
+    fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
+        let Self { core, limits, set, connectivity, transfer, replication, finality, solitude, catch_up, .. } = self;
+        let known = connectivity.neighbours().iter().map(|(peer, _)| Known {
+            peer,
+            epoch: replication.epoch_at(&peer),
+            fallen: finality.is_superseded(&peer),
+            digest: replication.claims(&peer).map(|claims| (&claims.vector, claims.root)),
+        });
+        let known = known.collect();
+        let context = catch_up::Context {
+            net: Network::new(core, limits, connectivity.neighbours()),
+            set,
+            transfer,
+            known,
+            is_finality_on: finality.is_on(),
+            awaits_decided: finality.awaits_entries(),
+            is_alone: solitude.is_sure(),
+        };
+        (catch_up, context)
+    }
+
+    /// Lets catching up act, and hands on what it raised.
+    pub(super) fn in_catch_up(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>)) {
+        let (catch_up, mut context) = self.catch_up();
+        act(catch_up, &mut context);
+        self.route();
+    }
+
+    /// Looks whether the next stage of catching up begins.
+    pub(super) fn check_caught_up(&mut self) {
+        if !self.catch_up.is_done() {
+            self.in_catch_up(CatchUp::check);
+        }
+    }
+
+    /// Whether a final frontier is being fetched.
+    pub(super) fn is_staging(&self) -> bool {
+        self.catch_up.is_staging()
+    }
+
+    /// Begins to fetch the newest frontier of a chain of certificates that were checked.
+    pub(super) fn begin_staging(&mut self, from: PeerId, chain: Vec<Certificate>, proposal: Proposal) {
+        self.in_catch_up(|catch_up, cx| catch_up.begin_staging(cx, from, chain, proposal));
+    }
+
+    /// Takes an entry while a final frontier is fetched.
+    pub(super) fn stage(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) {
+        self.in_catch_up(|catch_up, cx| catch_up.stage(cx, entry, payload));
+    }
+
+    /// An answer came for entries of `authors` while a final frontier is fetched.
+    pub(super) fn stage_more(&mut self, authors: &BTreeSet<PeerId>) {
+        self.in_catch_up(|catch_up, cx| catch_up.stage_more(cx, authors));
+    }
+
+    /// Puts back what [`Output::Compact`] stored and what was appended since.
+    pub(super) fn restore_compacted(&mut self, proof: &[u8], state: State, entries: Vec<StoredEntry>) {
+        let Some(Restored { replacement, later }) = read_checkpoint(&self.set.fold, proof, state, entries) else {
+            // Its parts do not belong together: everything comes again from the network.
+            self.core.outputs.push_back(Output::Reset);
+            return;
+        };
+        self.replace_fold(replacement);
+        self.replication.put_back(&mut self.set, later);
+        self.transfer.serve_final(&self.set);
+    }
+
+    /// Lets the set begin at a final frontier; gives the old fold back.
+    fn replace_fold(&mut self, Replacement { fold, chain }: Replacement) -> Fold {
+        self.with_finality(|finality, cx| finality.adopt(cx, chain));
+        core::mem::replace(&mut self.set.fold, fold)
     }
 }

@@ -36,7 +36,7 @@ use std::{
 
 use murmur_collectives::{Entry, Hash, PeerId, VersionVector};
 
-pub(crate) use self::{gossip::WANT_MAX, knowledge::Claims, pending::Room};
+pub(crate) use self::{gossip::WANT_MAX, pending::Room};
 use self::{
     knowledge::Peer,
     pending::{Arrival, Pending},

@@ -1,12 +1,9 @@
 //! Who this peer is connected to, and what it knows of them.
 
 use core::time::Duration;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use murmur_collectives::{Hash, PeerId};
+use murmur_collectives::PeerId;
 
 use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_somewhere};
 use crate::{Closing, Reach, Time, node::context::Core};
@@ -32,15 +29,7 @@ pub(crate) struct Neighbour {
 
 impl Neighbour {
     fn new(address: SocketAddr, now: Time) -> Self {
-        Self {
-            greeted: false,
-            invited: false,
-            evicted: false,
-            address,
-            since: now,
-            heard_at: now,
-            used_at: now,
-        }
+        Self { greeted: false, invited: false, evicted: false, address, since: now, heard_at: now, used_at: now }
     }
 
     pub(crate) fn is_greeted(&self) -> bool {

@@ -9,8 +9,8 @@ use murmur_collectives::{
 use murmur_kernels::{TopK, blob_root, compress, validate};
 
 use super::super::{
-    context::{Network, Raised},
     connectivity::Neighbours,
+    context::{Network, Raised},
     limits::Limits,
     membership::Membership,
     replication::Replication,

@@ -103,6 +103,14 @@ impl Replication {
         }
     }
 
+    /// The same, for tests of machines above.
+    #[cfg(test)]
+    pub(crate) fn note_held(&mut self, peer: &PeerId, author: PeerId, count: u32) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.known.raise(author, count);
+        }
+    }
+
     /// Notes that all entries of `vector` are held by some neighbour.
     pub(super) fn note_all(&mut self, cx: &Context<'_>, vector: &VersionVector) {
         let log = cx.set.fold.log();
