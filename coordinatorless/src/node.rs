@@ -140,9 +140,11 @@ impl Node {
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
         let solitude = Solitude::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
+        let core = Core::new(identity, class, Arc::new(rules.clone()), config, seed);
         let mut node = Self {
             manifest,
-            core: Core::new(identity, class, Arc::new(rules.clone()), config, seed),
+            audits: Audits::new(&core),
+            core,
             set: Set::new(Fold::new(run, rules, genesis)),
             roots_compared: (0, 0),
             membership,
@@ -158,7 +160,6 @@ impl Node {
             blobs: Blobs::default(),
             finals: Finals::default(),
             catch_up,
-            audits: Audits::default(),
             finish: Finish::default(),
             finality,
         };
@@ -274,6 +275,16 @@ impl Node {
     /// State root of the present set; computed once per change.
     pub fn state_root(&mut self) -> Hash {
         self.set.state_root()
+    }
+
+    /// Audits this peer was drawn for and could not do: too many at once, or the author's carry was not to be had.
+    pub fn audits_missed(&self) -> u64 {
+        self.audits.auditor().missed()
+    }
+
+    /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
+    pub fn audit_job(&self, update: crate::EntryName) -> Option<AuditJob> {
+        self.audits.auditor().job(&self.set.fold, update.into())
     }
 
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.

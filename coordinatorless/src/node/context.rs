@@ -7,26 +7,45 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Hash, Identity, PeerId, Rules};
-use murmur_verification::Lottery;
+use murmur_collectives::{Entry, Hash, Identity, PeerId, Rules};
+use murmur_verification::{
+    Lottery,
+    audit::{Input, carry_bytes_max},
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
 
-use super::{Node, limits, limits::Limits, neighbours::Neighbours};
-use crate::{Closing, Config, Event, Message, Output, Time};
+use super::{
+    Node,
+    audits::{self, Audits},
+    contents::Wanted,
+    dialing::Purpose,
+    limits,
+    limits::Limits,
+    neighbours::Neighbours,
+};
+use crate::{Closing, Config, EntryName, Event, Message, Output, Time};
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
 pub(crate) enum Raised {
     /// By the limits.
     Limits(limits::Event),
+    /// By the audits.
+    Audits(audits::Event),
 }
 
 impl From<limits::Event> for Raised {
     fn from(event: limits::Event) -> Self {
         Self::Limits(event)
+    }
+}
+
+impl From<audits::Event> for Raised {
+    fn from(event: audits::Event) -> Self {
+        Self::Audits(event)
     }
 }
 
@@ -146,6 +165,7 @@ impl Node {
             let later = core::mem::take(&mut self.core.raised);
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
+                Raised::Audits(event) => self.on_audits(event),
             }
             self.route();
             self.core.raised = later;
@@ -166,5 +186,108 @@ impl Node {
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
         Network { core: &mut self.core, limits: &mut self.limits, neighbours: &self.neighbours }
+    }
+}
+
+/// Audits.
+impl Node {
+    /// The audits, and what they may touch.
+    fn audits(&mut self) -> (&mut Audits, audits::Context<'_>) {
+        let epoch = self.epoch_to_say();
+        let Self { audits, core, set, neighbours, .. } = self;
+        (audits, audits::Context { core, set, neighbours, epoch })
+    }
+
+    /// Tells the audits what happened.
+    fn audit(&mut self, input: Input<'_>) {
+        let (audits, mut cx) = self.audits();
+        audits.handle(&mut cx, input);
+        self.route();
+    }
+
+    fn on_audits(&mut self, event: audits::Event) {
+        match event {
+            audits::Event::Fetch { author, root } => {
+                let bytes_max = carry_bytes_max(self.set.fold.rules().parameters);
+                self.fetch(root, Wanted::Bytes(bytes_max), author);
+            }
+            audits::Event::Seek { author, root } => {
+                self.seek(author, Purpose::Contact);
+                if !self.is_sought(&author) {
+                    self.on_carry_lost(root);
+                }
+            }
+            audits::Event::Verdict(verdict) => self.author_verdict(verdict),
+        }
+    }
+
+    fn is_sought(&self, peer: &PeerId) -> bool {
+        self.dialing.seeks(peer) || self.reaching.seeks(peer)
+    }
+
+    /// Audits under way here.
+    pub(super) fn audits_open(&self) -> usize {
+        self.audits.auditor().open_count()
+    }
+
+    /// An entry joined the set: it may call for a lottery. A peer that is catching up holds none.
+    pub(super) fn consider_audits(&mut self, entry: &Entry) {
+        if self.catch_up.is_done() {
+            self.audit(Input::Joined(entry));
+        }
+    }
+
+    /// Updates of `author` became void.
+    pub(super) fn forget_audits_of(&mut self, author: PeerId) {
+        self.audit(Input::Evicted(author));
+    }
+
+    /// Entries left the set.
+    pub(super) fn forget_audits_of_the_excluded(&mut self) {
+        self.audit(Input::Excluded);
+    }
+
+    /// Gives up carries that nobody is asked or dialed for any more.
+    pub(super) fn give_up_lost_carries(&mut self) {
+        let epoch = self.epoch_to_say();
+        let Self { audits, core, set, neighbours, blobs, dialing, reaching, .. } = self;
+        let mut cx = audits::Context { core, set, neighbours, epoch };
+        let is_sought = |author: &PeerId| dialing.seeks(author) || reaching.seeks(author);
+        audits.give_up_carries(&mut cx, |author, root| blobs.has_hope(root) || is_sought(author));
+        self.route();
+    }
+
+    /// A peer is connected: carries that only it serves can be fetched.
+    pub(super) fn on_reached(&mut self, peer: PeerId) {
+        self.audit(Input::Reached(peer));
+    }
+
+    /// A peer could not be dialed: the carries that only it serves cannot be had, unless it has connected itself.
+    pub(super) fn on_unreachable(&mut self, peer: PeerId) {
+        if !self.neighbours.is_connected(&peer) {
+            self.audit(Input::Unreachable(peer));
+        }
+    }
+
+    /// A blob is complete: it may be a carry.
+    pub(super) fn on_carry_complete(&mut self, root: Hash) {
+        if let Some(bytes) = self.blobs.take(&root) {
+            self.audit(Input::CarryArrived { root, sealed: bytes.into() });
+        }
+    }
+
+    /// Nobody serves a blob, which may be a carry.
+    pub(super) fn on_carry_lost(&mut self, root: Hash) {
+        self.audit(Input::CarryLost { root });
+    }
+
+    /// The trainer replayed an update.
+    pub(super) fn on_judged(&mut self, update: EntryName, passed: bool, replay: Hash) {
+        self.audit(Input::Judged { update: update.into(), passed, replay });
+    }
+
+    /// The trainer could not replay an update.
+    pub(super) fn on_unjudged(&mut self, update: EntryName) {
+        self.audit(Input::Unjudged { update: update.into() });
     }
 }
