@@ -35,6 +35,9 @@ mod reach;
 mod set;
 mod solitude;
 mod staging;
+#[cfg(test)]
+#[path = "../../collectives/tests/support/mod.rs"]
+mod support;
 mod turns;
 mod view;
 mod vow;

@@ -22,6 +22,7 @@ use super::{
     audits::{self, Audits},
     contents::Wanted,
     dialing::Purpose,
+    eviction::{self, Evictions},
     limits,
     limits::Limits,
     neighbours::Neighbours,
@@ -35,6 +36,8 @@ pub(crate) enum Raised {
     Limits(limits::Event),
     /// By the audits.
     Audits(audits::Event),
+    /// By evictions.
+    Eviction(eviction::Event),
 }
 
 impl From<limits::Event> for Raised {
@@ -46,6 +49,12 @@ impl From<limits::Event> for Raised {
 impl From<audits::Event> for Raised {
     fn from(event: audits::Event) -> Self {
         Self::Audits(event)
+    }
+}
+
+impl From<eviction::Event> for Raised {
+    fn from(event: eviction::Event) -> Self {
+        Self::Eviction(event)
     }
 }
 
@@ -113,6 +122,19 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+impl Core {
+    /// A peer in a run with these rules, with nothing but what tests of one machine need.
+    pub(crate) fn for_test(identity: Identity, class: Hash, rules: &Rules) -> Self {
+        Self::new(identity, class, Arc::new(rules.clone()), Config::default(), 1)
+    }
+
+    /// What was raised since the last call, in order.
+    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+        core::mem::take(&mut self.raised).into()
+    }
+}
+
 /// The way to other peers, for machines above those that make and guard connections.
 pub(crate) struct Network<'a> {
     pub(crate) core: &'a mut Core,
@@ -166,6 +188,7 @@ impl Node {
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
                 Raised::Audits(event) => self.on_audits(event),
+                Raised::Eviction(event) => self.on_eviction(event),
             }
             self.route();
             self.core.raised = later;
@@ -237,11 +260,6 @@ impl Node {
         }
     }
 
-    /// Updates of `author` became void.
-    pub(super) fn forget_audits_of(&mut self, author: PeerId) {
-        self.audit(Input::Evicted(author));
-    }
-
     /// Entries left the set.
     pub(super) fn forget_audits_of_the_excluded(&mut self) {
         self.audit(Input::Excluded);
@@ -289,5 +307,67 @@ impl Node {
     /// The trainer could not replay an update.
     pub(super) fn on_unjudged(&mut self, update: EntryName) {
         self.audit(Input::Unjudged { update: update.into() });
+    }
+}
+
+/// Evictions.
+impl Node {
+    /// Evictions, and what they may touch.
+    fn evictions(&mut self) -> (&mut Evictions, eviction::Context<'_>) {
+        let epoch = self.epoch_to_say();
+        let Self { evictions, core, set, neighbours, audits, .. } = self;
+        (evictions, eviction::Context { core, set, neighbours, audits, epoch })
+    }
+
+    fn on_eviction(&mut self, event: eviction::Event) {
+        match event {
+            eviction::Event::Unwanted(peer) => self.part_for_good(peer),
+            eviction::Event::Opened(peer) => {
+                self.set_evicted(peer);
+                self.send_digest(peer, false);
+            }
+            eviction::Event::Closed(peer) => self.send_away(peer, Closing::Evicted),
+            eviction::Event::Digest { from, lost, reply } => {
+                if let Some(neighbour) = self.neighbours.entry(&from).filter(|_| lost) {
+                    neighbour.told = None;
+                }
+                if reply {
+                    self.send_digest(from, false);
+                }
+            }
+            eviction::Event::Request { from, request } => self.serve(from, request),
+            eviction::Event::Goodbye(peer) => self.on_goodbye(peer),
+        }
+    }
+
+    /// Updates of `peer` became void.
+    pub(super) fn on_evicted(&mut self, peer: PeerId) {
+        let (evictions, mut cx) = self.evictions();
+        evictions.on_voided(&mut cx, peer);
+        self.route();
+    }
+
+    /// An evicted peer is connected.
+    pub(super) fn give_hearing(&mut self, peer: PeerId) {
+        let (evictions, mut cx) = self.evictions();
+        evictions.give_hearing(&mut cx, peer);
+        self.route();
+    }
+
+    /// Ends hearings that have lasted long enough.
+    pub(super) fn hearings_due(&mut self) {
+        self.evictions.handle_timeout(&mut self.core);
+        self.route();
+    }
+
+    /// An evicted peer says something in its hearing.
+    pub(super) fn hear_out(&mut self, from: PeerId, message: Message) {
+        self.evictions.on_message(&mut self.core, from, message);
+        self.route();
+    }
+
+    /// Tells of the own eviction once it is proven.
+    pub(super) fn check_own_eviction(&mut self) {
+        self.evictions.check_own(&mut self.core, &self.set);
     }
 }

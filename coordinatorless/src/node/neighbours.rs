@@ -108,6 +108,15 @@ pub(super) struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
 }
 
+#[cfg(test)]
+impl Neighbours {
+    /// Connections to these peers, at no address in particular.
+    pub(super) fn connected_to(peers: &[PeerId]) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self { connected: peers.iter().map(|peer| (*peer, Neighbour::new(address, Time::default()))).collect() }
+    }
+}
+
 /// A connected peer, for those who watch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NeighbourView {

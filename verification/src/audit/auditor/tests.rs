@@ -3,9 +3,7 @@
 #[path = "../../../../collectives/tests/support/mod.rs"]
 mod support;
 
-use murmur_collectives::{
-    Ballot, Body, Certificate, Chance, Enroll, Founder, Insertion, ONE_Q16, Signed, Vote,
-};
+use murmur_collectives::{Ballot, Body, Certificate, Chance, Enroll, Founder, Insertion, ONE_Q16, Signed, Vote};
 use support::{Said, Swarm, run};
 
 use super::*;
