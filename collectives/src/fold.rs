@@ -13,7 +13,7 @@ use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
     Admission, Body, Chance, Entry, Epochs, Hash, Invalid, Log, PeerId, Record, Rules, Stage, State, VersionVector,
-    odds::{Lately, chance},
+    selection::{Participants, chance},
     standing::Standing,
 };
 pub use finality::Resumption;
@@ -148,19 +148,19 @@ impl Fold {
         let horizon = self.epochs.horizon(epoch).into_iter().flat_map(VersionVector::iter);
         horizon.for_each(|(author, count)| view.raise(author, count));
         let trusted = self.is_trusted(&update.author(), &view);
-        self.with_lately(epoch, |lately| chance(&self.rules, lately, update, stage, trusted))
+        self.with_participants(epoch, |recent| chance(&self.rules, recent, update, stage, trusted))
     }
 
-    /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it took part lately, and its key was known to the
-    /// author before the update was made.
+    /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it is a recent participant, and its key was known
+    /// to the author before the update was made.
     pub fn is_eligible(&self, auditor: &PeerId, update: &Entry, epoch: u32) -> bool {
-        self.with_lately(epoch, |lately| lately.may_audit(&self.rules, auditor, update))
+        self.with_participants(epoch, |recent| recent.is_eligible(&self.rules, auditor, update))
     }
 
-    fn with_lately<T>(&self, epoch: u32, ask: impl FnOnce(&Lately<'_>) -> T) -> T {
+    fn with_participants<T>(&self, epoch: u32, ask: impl FnOnce(&Participants<'_>) -> T) -> T {
         let nothing = VersionVector::default();
         let view = |epoch: Option<u32>| epoch.and_then(|epoch| self.epochs.view(epoch)).unwrap_or(&nothing);
-        ask(&Lately { newest: view(Some(epoch)), before: view(epoch.checked_sub(1)), begins: epoch == 0 })
+        ask(&Participants { newest: view(Some(epoch)), before: view(epoch.checked_sub(1)), begins: epoch == 0 })
     }
 
     /// Whether `entry` would fit now; see [`Log::admit`].

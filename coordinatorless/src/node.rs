@@ -20,6 +20,9 @@ mod membership;
 mod replication;
 mod set;
 mod solitude;
+#[cfg(test)]
+#[path = "../../collectives/tests/support/mod.rs"]
+mod support;
 mod transfer;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -114,9 +117,11 @@ impl Node {
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
         let solitude = Solitude::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
+        let core = Core::new(identity, class, Arc::new(rules.clone()), config, seed);
         let mut node = Self {
             manifest,
-            core: Core::new(identity, class, Arc::new(rules.clone()), config, seed),
+            audits: Audits::new(&core),
+            core,
             set: Set::new(Fold::new(run, rules, genesis)),
             membership,
             connectivity: Connectivity::new(&address_book),
@@ -126,7 +131,6 @@ impl Node {
             replication: Replication::default(),
             transfer: Transfer::default(),
             catch_up,
-            audits: Audits::default(),
             finish: Finish::default(),
             finality,
         };
@@ -254,9 +258,19 @@ impl Node {
         self.set.state_root()
     }
 
+    /// Audits this peer was drawn for and could not do: too many at once, or the author's carry was not to be had.
+    pub fn audits_missed(&self) -> u64 {
+        self.audits.auditor().missed()
+    }
+
+    /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
+    pub fn audit_job(&self, update: crate::EntryName) -> Option<AuditJob> {
+        self.audits.auditor().job(&self.set.fold, update.into())
+    }
+
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
-        self.evictions.check_own(&mut self.core, &self.set);
+        self.check_own_eviction();
         self.pull();
         self.check_caught_up();
         self.check_final();
@@ -448,62 +462,6 @@ impl Node {
     fn decline(&mut self, input: &Input) {
         if let Input::Connected { peer, .. } = input {
             self.core.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
-        }
-    }
-
-    /// Updates of `peer` have become void.
-    fn on_evicted(&mut self, peer: PeerId) {
-        self.forget_audits_of(peer);
-        let Some(why) = self.set.fold.voided(&peer).filter(|_| peer != self.id()) else { return };
-        self.core.tell(Event::Evicted { peer, why });
-        self.give_hearing(peer);
-    }
-
-    /// Tells an evicted peer, if it is connected, what this one holds; or ends the connection if it had its hearing.
-    fn give_hearing(&mut self, peer: PeerId) {
-        self.connectivity.part_for_good(&peer);
-        if !self.connectivity.neighbours().is_connected(&peer) {
-            return;
-        }
-        if !self.evictions.admits(peer, self.core.now) {
-            return self.send_away(peer, Closing::Evicted);
-        }
-        self.connectivity.set_evicted(&mut self.core, peer);
-        self.route();
-        self.send_digest(peer, false);
-    }
-
-    fn hearings_due(&mut self) {
-        for peer in self.evictions.end(self.core.now) {
-            self.send_away(peer, Closing::Evicted);
-        }
-    }
-
-    /// What an evicted peer says: it may ask, and nothing else.
-    fn hear_out(&mut self, from: PeerId, message: Message) {
-        match message {
-            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest)),
-            Message::Goodbye => self.on_goodbye(from),
-            request @ (Message::Want(_)
-            | Message::WantCertificates { .. }
-            | Message::WantChunkList { .. }
-            | Message::WantChunks { .. }
-            | Message::WantFrontier { .. }
-            | Message::WantManifest { .. }) => self.serve(from, request),
-            Message::Absent { .. }
-            | Message::Announce { .. }
-            | Message::Candidates { .. }
-            | Message::Certificates { .. }
-            | Message::Chunk { .. }
-            | Message::ChunkList { .. }
-            | Message::Entries { .. }
-            | Message::Frontier(_)
-            | Message::Manifest { .. }
-            | Message::Meet { .. }
-            | Message::Observed { .. }
-            | Message::Peers { .. }
-            | Message::Punch { .. }
-            | Message::Votes { .. } => {}
         }
     }
 

@@ -218,7 +218,7 @@ impl Swarm {
 fn certify(swarm: &Swarm, proposal: &Proposal) -> Certificate {
     let frontier = proposal.frontier.clone();
     let vote = |peer: &Peer| {
-        let vote = Vote::sign(&peer.identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+        let vote = Vote::sign(&peer.identity, run(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
         Signed { voter: vote.voter, signature: vote.signature }
     };
     let mut signed: Vec<Signed> = swarm.peers.iter().take(3).map(vote).collect();

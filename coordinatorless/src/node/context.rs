@@ -11,7 +11,10 @@ use std::{
 };
 
 use murmur_collectives::{Certificate, Entry, Fold, Hash, Identity, Insertion, PeerId, Proposal, Rules, State};
-use murmur_verification::Lottery;
+use murmur_verification::{
+    Lottery,
+    audit::{Input, carry_bytes_max},
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -19,15 +22,17 @@ use rand_chacha::{
 
 use super::{
     Node,
+    audits::{self, Audits},
     catch_up::{self, CatchUp, Known, Replacement, Restored, read_checkpoint},
-    connectivity::{self, Connectivity, Neighbours},
+    connectivity::{self, Connectivity, Neighbours, Purpose},
+    eviction::{self, Evictions},
     finality::{self, Finality},
     limits::{self, Limits},
     membership::{self, Membership},
     replication::{self, Replication, Room},
     transfer::{self, Checkpoint, Transfer, Wanted},
 };
-use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
+use crate::{Closing, Config, EntryName, Event, Message, Output, StoredEntry, Time};
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) enum Raised {
     Transfer(transfer::Event),
     Replication(replication::Event),
     Finality(finality::Event),
+    Audits(audits::Event),
+    Eviction(eviction::Event),
 }
 
 macro_rules! raised {
@@ -51,7 +58,7 @@ macro_rules! raised {
     };
 }
 
-raised!(catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
+raised!(audits => Audits, eviction => Eviction, catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -117,8 +124,8 @@ impl Core {
 
     /// What was raised and not handed on, for tests of one machine.
     #[cfg(test)]
-    pub(crate) fn take_raised(&mut self) -> VecDeque<Raised> {
-        core::mem::take(&mut self.raised)
+    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+        core::mem::take(&mut self.raised).into()
     }
 
     /// A random number below `bound`.
@@ -131,6 +138,14 @@ impl Core {
     pub(crate) fn jittered(&mut self, duration: Duration) -> Duration {
         let part = u32::try_from(self.below(256)).unwrap_or(0);
         duration * (896 + part) / 1024
+    }
+}
+
+#[cfg(test)]
+impl Core {
+    /// A peer in a run with these rules, with nothing but what tests of one machine need.
+    pub(crate) fn for_test(identity: Identity, class: Hash, rules: &Rules) -> Self {
+        Self::new(identity, class, Arc::new(rules.clone()), Config::default(), 1)
     }
 }
 
@@ -208,6 +223,8 @@ impl Node {
                 Raised::Finality(finality::Event::FetchFinal { from, chain, proposal }) => {
                     self.begin_staging(from, chain, *proposal);
                 }
+                Raised::Audits(event) => self.on_audits(event),
+                Raised::Eviction(event) => self.on_eviction(event),
             }
             // Not by recursion: an operation of many steps raises each from the one before.
             let first = core::mem::replace(&mut self.core.raised, later);
@@ -536,5 +553,156 @@ impl Node {
     fn replace_fold(&mut self, Replacement { fold, chain }: Replacement) -> Fold {
         self.with_finality(|finality, cx| finality.adopt(cx, chain));
         core::mem::replace(&mut self.set.fold, fold)
+    }
+}
+
+/// Audits.
+impl Node {
+    /// The audits, and what they may touch.
+    fn audits(&mut self) -> (&mut Audits, audits::Context<'_>) {
+        let epoch = self.epoch_to_say();
+        let Self { audits, core, set, connectivity, .. } = self;
+        (audits, audits::Context { core, set, neighbours: connectivity.neighbours(), epoch })
+    }
+
+    /// Tells the audits what happened.
+    fn audit(&mut self, input: Input<'_>) {
+        let (audits, mut cx) = self.audits();
+        audits.handle(&mut cx, input);
+        self.route();
+    }
+
+    fn on_audits(&mut self, event: audits::Event) {
+        match event {
+            audits::Event::Fetch { author, root } => {
+                let bytes_max = carry_bytes_max(self.set.fold.rules().parameters);
+                self.fetch(root, Wanted::Bytes(bytes_max), author);
+            }
+            audits::Event::Seek { author, root } => {
+                self.connect(|connectivity, cx| connectivity.seek(cx, author, Purpose::Contact));
+                if !self.connectivity.is_seeking(&author) {
+                    self.on_carry_lost(root);
+                }
+            }
+            audits::Event::Verdict(verdict) => self.author_verdict(verdict),
+        }
+    }
+
+    /// Audits under way here.
+    pub(super) fn audits_open(&self) -> usize {
+        self.audits.auditor().open_count()
+    }
+
+    /// An entry joined the set: it may call for a lottery. A peer that is catching up holds none.
+    pub(super) fn consider_audits(&mut self, entry: &Entry) {
+        if self.catch_up.is_done() {
+            self.audit(Input::Joined(entry));
+        }
+    }
+
+    /// Entries left the set.
+    pub(super) fn forget_audits_of_the_excluded(&mut self) {
+        self.audit(Input::Excluded);
+    }
+
+    /// Gives up carries that nobody is asked or dialed for any more.
+    pub(super) fn give_up_lost_carries(&mut self) {
+        let epoch = self.epoch_to_say();
+        let Self { audits, core, set, connectivity, transfer, .. } = self;
+        let mut cx = audits::Context { core, set, neighbours: connectivity.neighbours(), epoch };
+        audits.give_up_carries(&mut cx, |author, root| transfer.has_hope(root) || connectivity.is_seeking(author));
+        self.route();
+    }
+
+    /// A peer is connected: carries that only it serves can be fetched.
+    pub(super) fn on_reached(&mut self, peer: PeerId) {
+        self.audit(Input::Reached(peer));
+    }
+
+    /// A peer could not be dialed: the carries that only it serves cannot be had, unless it has connected itself.
+    pub(super) fn on_unreachable(&mut self, peer: PeerId) {
+        if !self.connectivity.neighbours().is_connected(&peer) {
+            self.audit(Input::Unreachable(peer));
+        }
+    }
+
+    /// A blob is complete: it may be a carry.
+    pub(super) fn on_carry_complete(&mut self, root: Hash) {
+        if let Some(bytes) = self.transfer.take(&root) {
+            self.audit(Input::CarryArrived { root, sealed: bytes.into() });
+        }
+    }
+
+    /// Nobody serves a blob, which may be a carry.
+    pub(super) fn on_carry_lost(&mut self, root: Hash) {
+        self.audit(Input::CarryLost { root });
+    }
+
+    /// The trainer replayed an update.
+    pub(super) fn on_judged(&mut self, update: EntryName, passed: bool, replay: Hash) {
+        self.audit(Input::Judged { update: update.into(), passed, replay });
+    }
+
+    /// The trainer could not replay an update.
+    pub(super) fn on_unjudged(&mut self, update: EntryName) {
+        self.audit(Input::Unjudged { update: update.into() });
+    }
+}
+
+/// Evictions.
+impl Node {
+    /// Evictions, and what they may touch.
+    fn evictions(&mut self) -> (&mut Evictions, eviction::Context<'_>) {
+        let epoch = self.epoch_to_say();
+        let Self { evictions, core, set, connectivity, audits, .. } = self;
+        (evictions, eviction::Context { core, set, neighbours: connectivity.neighbours(), audits, epoch })
+    }
+
+    fn on_eviction(&mut self, event: eviction::Event) {
+        match event {
+            eviction::Event::Unwanted(peer) => self.connectivity.part_for_good(&peer),
+            eviction::Event::Opened(peer) => {
+                self.connectivity.set_evicted(&mut self.core, peer);
+                self.route();
+                self.send_digest(peer, false);
+            }
+            eviction::Event::Closed(peer) => self.send_away(peer, Closing::Evicted),
+            eviction::Event::Digest { from, digest } => {
+                self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest));
+            }
+            eviction::Event::Request { from, request } => self.serve(from, request),
+            eviction::Event::Goodbye(peer) => self.on_goodbye(peer),
+        }
+    }
+
+    /// Updates of `peer` became void.
+    pub(super) fn on_evicted(&mut self, peer: PeerId) {
+        let (evictions, mut cx) = self.evictions();
+        evictions.on_voided(&mut cx, peer);
+        self.route();
+    }
+
+    /// An evicted peer is connected.
+    pub(super) fn give_hearing(&mut self, peer: PeerId) {
+        let (evictions, mut cx) = self.evictions();
+        evictions.give_hearing(&mut cx, peer);
+        self.route();
+    }
+
+    /// Ends hearings that have lasted long enough.
+    pub(super) fn hearings_due(&mut self) {
+        self.evictions.handle_timeout(&mut self.core);
+        self.route();
+    }
+
+    /// An evicted peer says something in its hearing.
+    pub(super) fn hear_out(&mut self, from: PeerId, message: Message) {
+        self.evictions.on_message(&mut self.core, from, message);
+        self.route();
+    }
+
+    /// Tells of the own eviction once it is proven.
+    pub(super) fn check_own_eviction(&mut self) {
+        self.evictions.check_own(&mut self.core, &self.set);
     }
 }

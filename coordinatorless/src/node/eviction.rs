@@ -4,14 +4,29 @@
 //! with any code. So the connection of an evicted peer is not closed at once. It gets a *hearing*: it is told what this
 //! peer holds, and may ask for what it lacks of that, which contains the proof. Nothing else that it says counts. A
 //! hearing is short, and the next one begins only after a pause, so that a hostile peer gains little by being evicted.
+//!
+//! Contract:
+//! - [`Evictions::on_voided`] is told of every peer whose updates become void, and [`Evictions::give_hearing`] when an
+//!   evicted peer connects.
+//! - While [`Evictions::hears`] holds, messages of that peer go to [`Evictions::on_message`] and nowhere else.
+//! - [`Evictions::check_own`] is called after every input; it looks at the set only if that has changed.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use murmur_collectives::PeerId;
+use murmur_collectives::{PeerId, Voided};
+use murmur_verification::audit::Input;
 
-use super::{context::Core, set::Set};
-use crate::{Event, Time};
+use super::{
+    audits::{self, Audits},
+    connectivity::Neighbours,
+    context::Core,
+    set::Set,
+};
+use crate::{Digest, Message, Time};
+
+#[cfg(test)]
+mod tests;
 
 /// How long a hearing lasts at most: entries that were signed lately come in a few round trips.
 const HEARING: Duration = Duration::from_secs(10);
@@ -21,6 +36,33 @@ const HEARING_EVERY: Duration = Duration::from_secs(60);
 
 /// Hearings remembered, at most; of more evicted peers those that come last are turned away.
 const HEARINGS_MAX: usize = 1024;
+
+/// What follows from an eviction in machines that send, serve and connect.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The peer is evicted: its addresses are forgotten, and no dial expects it any more.
+    Unwanted(PeerId),
+    /// Its hearing begins, or goes on over a new connection: it is no neighbour any more, and is told what is held here.
+    Opened(PeerId),
+    /// It has no hearing now: its connection ends.
+    Closed(PeerId),
+    /// It says in its hearing what it holds, which does not count.
+    Digest {
+        /// The peer.
+        from: PeerId,
+        /// Its digest.
+        digest: Box<Digest>,
+    },
+    /// It asks for something in its hearing.
+    Request {
+        /// The peer.
+        from: PeerId,
+        /// The request.
+        request: Message,
+    },
+    /// It leaves.
+    Goodbye(PeerId),
+}
 
 /// Whether a hearing is under way.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +92,7 @@ impl Evictions {
     }
 
     /// Whether `peer`, which is evicted, may have a hearing at `now`: the one under way, or a new one.
-    pub(crate) fn admits(&mut self, peer: PeerId, now: Time) -> bool {
+    fn admits(&mut self, peer: PeerId, now: Time) -> bool {
         self.hearings.retain(|_, hearing| hearing.open || now < hearing.ends_at + (HEARING_EVERY - HEARING));
         if !self.hearings.contains_key(&peer) && self.hearings.len() < HEARINGS_MAX {
             self.hearings.insert(peer, Hearing { ends_at: now + HEARING, open: true });
@@ -59,13 +101,80 @@ impl Evictions {
     }
 
     /// Ends hearings whose time is up.
-    pub(crate) fn end(&mut self, now: Time) -> Vec<PeerId> {
+    fn end(&mut self, now: Time) -> Vec<PeerId> {
         let over = self.hearings.iter_mut().filter(|(_, hearing)| hearing.open && hearing.ends_at <= now);
         over.map(|(peer, hearing)| {
             hearing.open = false;
             *peer
         })
         .collect()
+    }
+}
+
+/// What evictions may touch.
+pub(crate) struct Context<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) set: &'a Set,
+    pub(crate) neighbours: &'a Neighbours,
+    pub(crate) audits: &'a mut Audits,
+    /// The epoch that a verdict authored now names.
+    pub(crate) epoch: u32,
+}
+
+impl Evictions {
+    /// Updates of `peer` became void: nobody audits them any more, the trainer is told, and the peer gets a hearing. An own
+    /// eviction is told by [`Evictions::check_own`] alone, so that it is told once wherever the proof came from.
+    pub(crate) fn on_voided(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        let Context { core, set, neighbours, audits, epoch } = cx;
+        audits.handle(&mut audits::Context { core, set, neighbours, epoch: *epoch }, Input::Evicted(peer));
+        let Some(why) = cx.set.fold.voided(&peer).filter(|_| peer != cx.core.id()) else { return };
+        cx.core.tell(crate::Event::Evicted { peer, why });
+        self.give_hearing(cx, peer);
+    }
+
+    /// Gives an evicted peer, if it is connected, its hearing; or ends the connection if it had that lately.
+    pub(crate) fn give_hearing(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        cx.core.raise(Event::Unwanted(peer));
+        if !cx.neighbours.is_connected(&peer) {
+            return;
+        }
+        let admitted = self.admits(peer, cx.core.now);
+        cx.core.raise(if admitted { Event::Opened(peer) } else { Event::Closed(peer) });
+    }
+
+    /// Ends hearings that have lasted long enough.
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core) {
+        for peer in self.end(core.now) {
+            core.raise(Event::Closed(peer));
+        }
+    }
+
+    /// Takes what an evicted peer says in its hearing: it may ask, and nothing else that it says counts.
+    pub(crate) fn on_message(&mut self, core: &mut Core, from: PeerId, message: Message) {
+        match message {
+            Message::Digest(digest) => core.raise(Event::Digest { from, digest }),
+            Message::Goodbye => core.raise(Event::Goodbye(from)),
+            request @ (Message::Want(_)
+            | Message::WantCertificates { .. }
+            | Message::WantChunkList { .. }
+            | Message::WantChunks { .. }
+            | Message::WantFrontier { .. }
+            | Message::WantManifest { .. }) => core.raise(Event::Request { from, request }),
+            Message::Absent { .. }
+            | Message::Announce { .. }
+            | Message::Candidates { .. }
+            | Message::Certificates { .. }
+            | Message::Chunk { .. }
+            | Message::ChunkList { .. }
+            | Message::Entries { .. }
+            | Message::Frontier(_)
+            | Message::Manifest { .. }
+            | Message::Meet { .. }
+            | Message::Observed { .. }
+            | Message::Peers { .. }
+            | Message::Punch { .. }
+            | Message::Votes { .. } => {}
+        }
     }
 
     /// Tells of the own eviction once the own fold proves it, wherever the proof came from: a neighbour, a final frontier,
@@ -75,40 +184,8 @@ impl Evictions {
             return;
         }
         let peer = core.id();
-        let why = set.fold.voided(&peer);
+        let why: Option<Voided> = set.fold.voided(&peer);
         self.told = why.is_some();
-        why.into_iter().for_each(|why| core.tell(Event::Evicted { peer, why }));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PEER: PeerId = PeerId([1; 32]);
-
-    fn at(seconds: u64) -> Time {
-        Time(seconds * 1_000_000)
-    }
-
-    #[test]
-    fn a_hearing_ends_and_the_next_one_begins_after_a_pause() {
-        let mut evictions = Evictions::default();
-        assert!(evictions.admits(PEER, at(0)) && evictions.admits(PEER, at(9)), "it comes back within its hearing");
-        assert_eq!((evictions.next_deadline(), evictions.end(at(9))), (Some(at(10)), vec![]));
-        assert_eq!((evictions.end(at(10)), evictions.next_deadline()), (vec![PEER], None));
-        assert!(!evictions.admits(PEER, at(59)));
-        assert!(evictions.admits(PEER, at(60)));
-    }
-
-    #[test]
-    fn a_crowd_of_evicted_peers_is_not_remembered_without_end() {
-        let mut evictions = Evictions::default();
-        let crowd = (0..5000u32).map(|n| {
-            let mut id = [9; 32];
-            id[..4].copy_from_slice(&n.to_be_bytes());
-            PeerId(id)
-        });
-        assert_eq!(crowd.filter(|peer| evictions.admits(*peer, at(0))).count(), HEARINGS_MAX);
+        why.into_iter().for_each(|why| core.tell(crate::Event::Evicted { peer, why }));
     }
 }

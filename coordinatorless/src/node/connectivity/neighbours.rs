@@ -77,6 +77,14 @@ pub enum MemberState {
 }
 
 impl Neighbours {
+    /// Peers that are connected, for tests of other machines.
+    #[cfg(test)]
+    pub(crate) fn connected_to(peers: &[PeerId]) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let connected = peers.iter().map(|peer| (*peer, Neighbour::new(address, Time::default())));
+        Self { connected: connected.collect() }
+    }
+
     /// A connection on which entries are exchanged is up, for tests of other machines.
     #[cfg(test)]
     pub(crate) fn connect_near(&mut self, peer: PeerId, address: SocketAddr) {

@@ -1,7 +1,7 @@
 //! Replication alone, with what it may touch, and entries for it.
 
 use core::time::Duration;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Body, Enroll, Entry, Fold, Hash, Header, Identity, PeerId, Rules};
 
@@ -124,7 +124,7 @@ impl Bench {
     pub(super) fn act(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) -> Vec<Told> {
         let mut told = Vec::new();
         self.once(act);
-        let mut raised = self.core.take_raised();
+        let mut raised = VecDeque::from(self.core.take_raised());
         while let Some(event) = raised.pop_front() {
             match event {
                 Raised::Replication(Event::Resume(step)) => {

@@ -20,12 +20,6 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    /// A sealed carry. A right one takes 3 bytes a parameter and 9 more a chunk; a wrong one may be fetched, too, so that its
-    /// author is judged by it.
-    pub(crate) fn carry(rules: &Rules) -> Self {
-        Self::Bytes(4 * rules.parameters + 4096)
-    }
-
     /// The foundation of a final frontier.
     pub(crate) fn foundation() -> Self {
         Self::Bytes(FOUNDATION_BYTES_MAX as u64)
@@ -120,13 +114,6 @@ mod tests {
         assert_eq!(state_of(contents), [0; 10]);
         let mut bytes = room_for(Wanted::Bytes(100), 9);
         assert!(!bytes.place(0, &[1; 10]) && !bytes.place(1, &[1]) && bytes.place(0, &[1; 9]));
-    }
-
-    #[test]
-    fn a_carry_of_any_form_fits_and_one_twice_as_long_does_not() {
-        let rules = super::super::tests::rules();
-        let sealed = murmur_kernels::Carry::fresh(rules.parameter_count()).seal().len() as u64;
-        assert!(Wanted::carry(&rules).fits(sealed) && !Wanted::carry(&rules).fits(2 * sealed));
     }
 
     #[test]

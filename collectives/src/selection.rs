@@ -1,10 +1,11 @@
-//! The odds of being drawn as an auditor, from the set alone, so that every peer computes the same.
+//! Selection of auditors: who is eligible, and with what chance each is drawn, from the set alone, so that every peer
+//! computes the same.
 //!
-//! Whether a verdict counts is decided here and not when it comes in: a proven fork may cut the dispute that called for it,
+//! Whether a verdict counts is decided here and not when it arrives: a proven fork may cut the dispute that called for it,
 //! or the verdict that had made its author trusted, and what is left must be the same whichever came first.
 //!
-//! Only those who took part lately are drawn among. Were it all who ever did, a run whose peers come and go would soon draw
-//! hardly anyone who is there.
+//! Only recent participants are eligible. If all earlier participants were, a run whose peers come and go would soon draw
+//! mostly peers that have left.
 
 use crate::{Entry, PeerId, Rules, Stage, VersionVector};
 
@@ -31,9 +32,9 @@ impl Chance {
     }
 }
 
-/// Who took part lately, for those who know some epoch: whoever added to its frontier, or to the set since. What an author
-/// claims to have seen adds to that and takes nothing from it.
-pub(crate) struct Lately<'a> {
+/// The recent participants, for peers that know some epoch: every author that added to its frontier, or to the set since.
+/// What an update's author claims to have seen can add participants and remove none.
+pub(crate) struct Participants<'a> {
     /// The frontier of that epoch, and the one before.
     pub(crate) newest: &'a VersionVector,
     pub(crate) before: &'a VersionVector,
@@ -41,24 +42,24 @@ pub(crate) struct Lately<'a> {
     pub(crate) begins: bool,
 }
 
-impl Lately<'_> {
+impl Participants<'_> {
     fn includes(&self, peer: &PeerId, base: &VersionVector) -> bool {
         let final_view = self.newest.count(peer);
         final_view > self.before.count(peer) || base.count(peer) > final_view
     }
 
-    /// Whether `auditor` may be drawn for `update`: it took part lately, and its key was known to the author before.
-    pub(crate) fn may_audit(&self, rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
+    /// Whether `auditor` may be drawn for `update`: it is a recent participant, and the author knew its key before.
+    pub(crate) fn is_eligible(&self, rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
         let (base, is_founder) = (update.base(), rules.is_founder(auditor));
         let known = is_founder || base.contains(auditor, 0);
         *auditor != update.author() && known && (self.includes(auditor, base) || is_founder && self.begins)
     }
 
-    /// How many may be drawn.
-    fn count(&self, rules: &Rules, update: &Entry) -> u64 {
+    /// How many peers may be drawn for `update`.
+    fn eligible_count(&self, rules: &Rules, update: &Entry) -> u64 {
         let founders = rules.founders.iter().map(|founder| founder.peer);
         let enrolled = update.base().iter().map(|(peer, _)| peer).filter(|peer| !rules.is_founder(peer));
-        founders.chain(enrolled).filter(|peer| self.may_audit(rules, peer, update)).count() as u64
+        founders.chain(enrolled).filter(|peer| self.is_eligible(rules, peer, update)).count() as u64
     }
 }
 
@@ -67,8 +68,14 @@ impl Lately<'_> {
 /// First lottery: each of `n` eligible peers is drawn with p such that someone is drawn with the manifest's audit rate,
 /// 1 − (1 − p)^n = rate; at rate 1 everyone is. Authors on probation are audited almost always.
 /// Confirming lottery: quorum + 2 of them are expected.
-pub(crate) fn chance(rules: &Rules, lately: &Lately<'_>, update: &Entry, stage: Stage, trusted: bool) -> Chance {
-    let eligible = lately.count(rules, update);
+pub(crate) fn chance(
+    rules: &Rules,
+    participants: &Participants<'_>,
+    update: &Entry,
+    stage: Stage,
+    trusted: bool,
+) -> Chance {
+    let eligible = participants.eligible_count(rules, update);
     match stage {
         Stage::First if trusted => share_of(rules.audit_rate_q16, eligible),
         Stage::First => share_of(rules.audit_rate_q16.max(PROBATION_RATE_Q16), eligible),
