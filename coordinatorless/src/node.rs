@@ -12,19 +12,18 @@ mod blobs;
 mod candidates;
 mod catch_up;
 mod certificates;
-mod chain;
 mod contents;
 mod context;
 mod dialing;
 mod eviction;
 mod finals;
-mod finish;
 mod footprint;
 mod frontier;
 mod limits;
 mod membership;
 mod neighbours;
 mod overdue;
+mod own_chain;
 mod pace;
 mod quest;
 mod reach;
@@ -41,21 +40,20 @@ use std::sync::Arc;
 use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Config, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{Config, Draft, Fetched, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
-pub use chain::Snapshot;
-pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
 pub use neighbours::{MemberState, NeighbourView};
+pub use own_chain::{Delay, Snapshot};
 pub use reach::Mapping;
 use {
     address_book::AddressBook, context::Core, dialing::Dialing, eviction::Evictions, limits::Limits,
     membership::Membership, reach::Reaching, set::Set, solitude::Solitude, view::View,
 };
 use {
-    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality,
-    neighbours::Neighbours, replication::Replication,
+    audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, frontier::Finality, neighbours::Neighbours,
+    own_chain::OwnChain, replication::Replication,
 };
 
 /// What a peer brings into a run.
@@ -123,7 +121,7 @@ pub struct Node {
     finals: Finals,
     catch_up: CatchUp,
     audits: Audits,
-    finish: Finish,
+    own_chain: OwnChain,
     finality: Finality,
 }
 
@@ -154,7 +152,7 @@ impl Node {
             finals: Finals::default(),
             catch_up,
             audits: Audits::default(),
-            finish: Finish::default(),
+            own_chain: OwnChain::default(),
             finality,
         };
         node.restore(stored);
@@ -174,12 +172,12 @@ impl Node {
             return self.decline(&input);
         }
         match input {
-            Input::Author(draft) => self.author_update(*draft),
+            Input::Author(draft) => self.author_update(draft),
             Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => return self.on_datagram(from, &bytes),
             Input::DialFailed { address, retry } => self.on_dial_failed(address, retry),
             Input::Disconnected { peer } => self.on_disconnected(peer),
-            Input::Finish { patience } => self.begin_finish(patience),
+            Input::Finish { patience } => self.write(|own, cx| own.begin_finish(cx, patience)),
             Input::Introduce { address } => self.on_introduced(address),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
             Input::Leave => self.leave(),
@@ -238,7 +236,7 @@ impl Node {
             self.finals.next_deadline(),
             Some(self.replication.next_deadline()),
             self.catch_up.next_deadline(self.lonely_at(), self.core.now),
-            self.finish.next_deadline(self.core.now),
+            self.own_chain.next_deadline(self.core.now),
             self.next_final_deadline().filter(|_| self.catch_up.is_done()),
             self.next_getting(),
         ];
@@ -260,6 +258,17 @@ impl Node {
         &self.set.fold
     }
 
+    /// What the next segment starts from.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.set, &self.blobs, &self.id())
+    }
+
+    /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
+    /// it, and the own chain is safe with those who stay.
+    pub fn delays(&mut self) -> Vec<Delay> {
+        self.write(|own, cx| own.delays(cx))
+    }
+
     /// How often a neighbour with the same set had the same state, and how often another.
     pub fn roots_compared(&self) -> (u64, u64) {
         self.replication.roots_compared()
@@ -276,7 +285,7 @@ impl Node {
         self.pull();
         self.check_caught_up();
         self.check_final();
-        self.check_finished();
+        self.write(OwnChain::check_finished);
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
@@ -372,7 +381,14 @@ impl Node {
 
     fn leave(&mut self) {
         self.leave_swarm();
-        self.say_goodbye();
+        self.write(|own, cx| own.say_goodbye(cx));
+    }
+
+    /// Takes an update of the trainer, unless so much work is not final that none is to be added.
+    fn author_update(&mut self, draft: Box<Draft>) {
+        if !self.is_stalled() {
+            self.write(|own, cx| own.author_update(cx, draft));
+        }
     }
 
     fn on_want_manifest(&mut self, from: PeerId, run: Hash) {

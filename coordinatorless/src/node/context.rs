@@ -7,14 +7,20 @@
 use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
-use murmur_collectives::{Entry, Hash, Identity, Insertion, PeerId, Rules};
+use murmur_collectives::{Hash, Identity, PeerId, Rules, Verdict};
 use murmur_verification::Lottery;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
 
-use super::{Node, limits, limits::Limits, neighbours::Neighbours, replication, replication::Replication};
+use super::{
+    Node, Stored, limits,
+    limits::Limits,
+    neighbours::Neighbours,
+    own_chain::{self, OwnChain},
+    replication::{self, Replication, Room, checked},
+};
 use crate::{Closing, Config, Event, Message, Output, StoredEntry, Time};
 
 /// Something that a machine raised for others to act on.
@@ -24,6 +30,14 @@ pub(crate) enum Raised {
     Limits(limits::Event),
     /// By replication.
     Replication(replication::Event),
+    /// By the own chain.
+    OwnChain(own_chain::Event),
+}
+
+impl From<own_chain::Event> for Raised {
+    fn from(event: own_chain::Event) -> Self {
+        Self::OwnChain(event)
+    }
 }
 
 impl From<replication::Event> for Raised {
@@ -94,10 +108,10 @@ impl Core {
         self.raised.push_back(event.into());
     }
 
-    /// What was raised and not handed on, for tests of one machine.
+    /// What was raised first, for tests that stand in for the node.
     #[cfg(test)]
-    pub(crate) fn take_raised(&mut self) -> VecDeque<Raised> {
-        core::mem::take(&mut self.raised)
+    pub(crate) fn next_raised(&mut self) -> Option<Raised> {
+        self.raised.pop_front()
     }
 
     /// A random number below `bound`.
@@ -123,6 +137,13 @@ pub(crate) struct Network<'a> {
 impl<'a> Network<'a> {
     pub(super) fn new(core: &'a mut Core, limits: &'a mut Limits, neighbours: &'a Neighbours) -> Self {
         Self { core, limits, neighbours }
+    }
+}
+
+impl Network<'_> {
+    /// The same, for a machine below.
+    pub(crate) fn reborrow(&mut self) -> Network<'_> {
+        Network::new(self.core, self.limits, self.neighbours)
     }
 
     /// Sends a message to a neighbour.
@@ -171,6 +192,11 @@ impl Node {
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
                 Raised::Replication(event) => self.on_replication(event),
+                Raised::OwnChain(own_chain::Event::Resume(step)) => {
+                    let (machine, mut cx) = self.own_chain();
+                    machine.resume(&mut cx, step);
+                }
+                Raised::OwnChain(own_chain::Event::FinishBegun) => self.replicate(Replication::anti_entropy_now),
             }
             // Not by recursion: an operation of many steps raises each from the one before.
             let first = core::mem::replace(&mut self.core.raised, later);
@@ -193,9 +219,9 @@ impl Node {
             Event::Evicted(peer) => self.on_evicted(peer),
             Event::ForkProven { forger, proof } => {
                 self.on_evicted(forger);
-                self.repeat_evidence(&proof);
+                self.write(|own, cx| own.repeat_evidence(cx, &proof));
             }
-            Event::Forks { held, other } => self.author_evidence(&held, &other),
+            Event::Forks { held, other } => self.write(|own, cx| own.author_evidence(cx, &held, &other)),
             Event::Staged { entry, payload } => self.stage(*entry, payload),
             Event::AnswerStaged(authors) => self.stage_more(&authors),
         }
@@ -217,17 +243,21 @@ impl Node {
         Network::new(&mut self.core, &mut self.limits, &self.neighbours)
     }
 
-    /// Replication, and what it may touch.
-    pub(crate) fn replication(&mut self) -> (&mut Replication, replication::Context<'_>) {
-        let mode = replication::Mode {
+    fn replication_mode(&self) -> replication::Mode {
+        replication::Mode {
             is_staging: self.is_staging(),
             pulls: self.catch_up.pulls(),
             is_caught_up: self.catch_up.is_done(),
-            is_finishing: self.finish.is_begun(),
-            is_closing: self.is_closing(),
+            is_finishing: self.own_chain.is_finishing(),
+            is_closing: self.own_chain.is_closing(self.core.now),
             is_done_auditing: self.audits_open() == 0,
             signed_before: self.catch_up.own_count(),
-        };
+        }
+    }
+
+    /// Replication, and what it may touch.
+    pub(crate) fn replication(&mut self) -> (&mut Replication, replication::Context<'_>) {
+        let mode = self.replication_mode();
         let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
         (&mut self.replication, replication::Context { net, set: &mut self.set, mode })
     }
@@ -250,11 +280,6 @@ impl Node {
         self.replicate(|machine, cx| machine.send_digest(cx, to, reply));
     }
 
-    /// Adds an own entry to the set.
-    pub(crate) fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
-        self.replicate(|machine, cx| machine.insert_own(cx, entry, payload))
-    }
-
     /// Tries the entries that wait for chains that have grown.
     pub(crate) fn retry_pending(&mut self) {
         self.replicate(|machine, cx| machine.retry(cx.net.core));
@@ -269,5 +294,64 @@ impl Node {
     pub(crate) fn forget_requests_to(&mut self, peer: PeerId) {
         self.replication.forget_requests_to(&peer);
         self.forget_source(peer);
+    }
+
+    /// The own chain, and what it may touch.
+    fn own_chain(&mut self) -> (&mut OwnChain, own_chain::Context<'_>) {
+        let (mode, audits_open, is_alone) = (self.replication_mode(), self.audits_open(), self.solitude.is_sure());
+        let cx = own_chain::Context {
+            net: Network::new(&mut self.core, &mut self.limits, &self.neighbours),
+            set: &mut self.set,
+            replication: &mut self.replication,
+            mode,
+            blobs: &mut self.blobs,
+            catch_up: &self.catch_up,
+            is_alone,
+            audits_open,
+        };
+        (&mut self.own_chain, cx)
+    }
+
+    /// Lets the own chain act, and hands on what it raises.
+    pub(super) fn write<T>(&mut self, act: impl FnOnce(&mut OwnChain, &mut own_chain::Context<'_>) -> T) -> T {
+        let (machine, mut cx) = self.own_chain();
+        let done = act(machine, &mut cx);
+        self.route();
+        done
+    }
+
+    /// Begins the own chain, if nothing must be fetched first.
+    pub(super) fn start(&mut self) {
+        self.write(OwnChain::start);
+    }
+
+    /// Publishes the result of an audit.
+    pub(super) fn author_verdict(&mut self, verdict: Verdict) {
+        self.write(|own, cx| own.author_verdict(cx, verdict));
+    }
+
+    /// The epoch that an own verdict names.
+    pub(super) fn epoch_to_say(&self) -> u32 {
+        own_chain::epoch_to_say(&self.set, &self.id())
+    }
+
+    /// Puts back what was on disk.
+    pub(super) fn restore(&mut self, stored: Stored) {
+        let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
+        let head = head.and_then(checked);
+        // First of all, so that nothing before it is taken for the newest.
+        head.iter().for_each(|(entry, _)| self.catch_up.expect_own(entry.seq() + 1));
+        self.blobs.keep_fetched(fetched);
+        match compacted {
+            Some((proof, state)) => self.restore_compacted(&proof, state, entries),
+            None => self.replication.put_back(&mut self.set, entries.into_iter().filter_map(checked)),
+        }
+        for bytes in carries {
+            self.blobs.keep_carry(bytes, self.core.config.carries_kept);
+        }
+        if let Some((entry, payload)) = head {
+            self.replication.hold(entry, payload, Room::of(&self.core.config));
+        }
+        self.retry_pending();
     }
 }

@@ -247,7 +247,7 @@ impl Node {
     }
 
     fn redial_later(&mut self, address: SocketAddr, failed: Dial) {
-        if self.finish.is_begun() {
+        if self.own_chain.is_finishing() {
             return;
         }
         let attempts = failed.attempts.saturating_add(1);
@@ -261,7 +261,7 @@ impl Node {
     /// be taken for the only one. Who left before it had said anything may not want the connection: it is dialed more and more
     /// rarely.
     pub(super) fn redial_lost(&mut self, peer: PeerId, greeted: bool) {
-        if !self.may_dial(&peer) || self.finish.is_begun() {
+        if !self.may_dial(&peer) || self.own_chain.is_finishing() {
             return;
         }
         let at = self.core.now + self.core.jittered(pause(1));

@@ -101,7 +101,9 @@ impl Node {
     /// What an evicted peer says: it may ask, and nothing else.
     pub(super) fn hear_out(&mut self, from: PeerId, message: Message) {
         match message {
-            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest)),
+            Message::Digest(digest) => {
+                self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, digest.lost, digest.reply));
+            }
             Message::Goodbye => self.on_goodbye(from),
             request @ (Message::Want(_)
             | Message::WantCertificates { .. }

@@ -412,7 +412,7 @@ impl Node {
         self.set.changed();
         self.finality.begin_epoch();
         self.finality.at_work = self.at_work();
-        self.replication.forget_payloads();
+        self.replication.forget_wanted_payloads();
     }
 
     fn finalize_pending(&mut self) {

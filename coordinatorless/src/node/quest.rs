@@ -90,7 +90,7 @@ impl Node {
                 self.core.config.reach_upgrade_after.min(self.core.config.reach_patience + ROUND_SLACK)
             }
         };
-        if self.reaching.quests.len() < QUESTS_MAX && !self.finish.is_begun() {
+        if self.reaching.quests.len() < QUESTS_MAX && !self.own_chain.is_finishing() {
             let at = self.after(wait);
             self.reaching.quests.insert(peer, Quest { stage, purpose, at, introducers });
         }

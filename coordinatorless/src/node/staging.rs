@@ -15,9 +15,8 @@ use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use super::{
     Node,
-    chain::{Checked, checked},
     contents::Wanted,
-    replication::Room,
+    replication::{Checked, Room, checked},
 };
 use crate::{Event, Message, Output, StoredEntry, Time, Want};
 

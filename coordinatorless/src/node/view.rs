@@ -89,7 +89,7 @@ impl Node {
         let searches = self.reaching.count_for_view(&self.dialing);
         let coming = self.neighbours.near_count() + self.dialing.count_for_view() + searches;
         let lacking = self.neighbours_wanted().0.saturating_sub(coming);
-        if lacking == 0 || self.finish.is_begun() {
+        if lacking == 0 || self.own_chain.is_finishing() {
             return;
         }
         let mut candidates = self.candidates();
@@ -134,7 +134,7 @@ impl Node {
 
     /// Dials a random peer that is remembered and not a member now. One that is back is met again this way.
     fn heal(&mut self) {
-        if self.finish.is_begun() {
+        if self.own_chain.is_finishing() {
             return;
         }
         let members: Vec<PeerId> = self.members().iter().map(|member| member.peer).collect();
