@@ -8,15 +8,14 @@
 
 mod audits;
 mod catch_up;
-mod chain;
 mod connectivity;
 mod context;
 mod eviction;
 mod finality;
-mod finish;
 mod footprint;
 mod limits;
 mod membership;
+mod own_chain;
 mod replication;
 mod set;
 mod solitude;
@@ -30,15 +29,14 @@ use std::{net::SocketAddr, sync::Arc};
 use murmur_collectives::{Certificate, Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Closing, Config, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
+use crate::{Closing, Config, Draft, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
 pub use audits::AuditJob;
-pub use chain::Snapshot;
 pub use connectivity::{Mapping, MemberState, NeighbourView};
-pub use finish::Delay;
 pub use footprint::Footprint;
 pub use membership::Member;
+pub use own_chain::{Delay, Snapshot};
 pub use transfer::Fetched;
-use {audits::Audits, catch_up::CatchUp, finality::Finality, finish::Finish};
+use {audits::Audits, catch_up::CatchUp, finality::Finality, own_chain::OwnChain};
 use {
     connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership,
     replication::Replication, set::Set, solitude::Solitude, transfer::Transfer,
@@ -104,7 +102,7 @@ pub struct Node {
     transfer: Transfer,
     catch_up: CatchUp,
     audits: Audits,
-    finish: Finish,
+    own_chain: OwnChain,
     finality: Finality,
 }
 
@@ -131,7 +129,7 @@ impl Node {
             replication: Replication::default(),
             transfer: Transfer::default(),
             catch_up,
-            finish: Finish::default(),
+            own_chain: OwnChain::default(),
             finality,
         };
         node.restore(stored);
@@ -151,7 +149,7 @@ impl Node {
             return self.decline(&input);
         }
         match input {
-            Input::Author(draft) => self.author_update(*draft),
+            Input::Author(draft) => self.author_update(draft),
             Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => {
                 return self.member(|membership, cx| membership.on_datagram(cx, from, &bytes));
@@ -160,7 +158,7 @@ impl Node {
                 self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, retry));
             }
             Input::Disconnected { peer } => self.connect(|connectivity, cx| connectivity.on_disconnected(cx, peer)),
-            Input::Finish { patience } => self.begin_finish(patience),
+            Input::Finish { patience } => self.write(|own, cx| own.begin_finish(cx, patience)),
             Input::Introduce { address } => self.connect(|connectivity, cx| connectivity.on_introduced(cx, address)),
             Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
             Input::Leave => self.leave(),
@@ -217,7 +215,7 @@ impl Node {
             self.transfer.next_deadline(),
             Some(self.replication.next_deadline()),
             self.catch_up.next_deadline(&self.core),
-            self.finish.next_deadline(self.core.now),
+            self.own_chain.next_deadline(self.core.now),
             self.finality.next_deadline(&self.core, self.catch_up.joining()),
         ];
         due.into_iter().flatten().min()
@@ -248,6 +246,17 @@ impl Node {
         self.finality.certificates()
     }
 
+    /// What the next segment starts from.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.set, &self.transfer, &self.id())
+    }
+
+    /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
+    /// it, and the own chain is safe with those who stay.
+    pub fn delays(&mut self) -> Vec<Delay> {
+        self.write(|own, cx| own.delays(cx))
+    }
+
     /// How often a neighbour with the same set had the same state, and how often another.
     pub fn roots_compared(&self) -> (u64, u64) {
         self.replication.roots_compared()
@@ -274,7 +283,7 @@ impl Node {
         self.pull();
         self.check_caught_up();
         self.check_final();
-        self.check_finished();
+        self.write(OwnChain::check_finished);
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
@@ -388,7 +397,14 @@ impl Node {
 
     fn leave(&mut self) {
         self.member(|membership, cx| membership.leave_swarm(cx));
-        self.say_goodbye();
+        self.write(|own, cx| own.say_goodbye(cx));
+    }
+
+    /// Takes an update of the trainer, unless so much work is not final that none is to be added.
+    fn author_update(&mut self, draft: Box<Draft>) {
+        if !self.is_stalled() {
+            self.write(|own, cx| own.author_update(cx, draft));
+        }
     }
 
     fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use murmur_collectives::{Certificate, Entry, Fold, Hash, Identity, Insertion, PeerId, Proposal, Rules, State};
+use murmur_collectives::{Certificate, Entry, Fold, Hash, Identity, PeerId, Proposal, Rules, State, Verdict};
 use murmur_verification::{
     Lottery,
     audit::{Input, carry_bytes_max},
@@ -21,7 +21,7 @@ use rand_chacha::{
 };
 
 use super::{
-    Node,
+    Node, Stored,
     audits::{self, Audits},
     catch_up::{self, CatchUp, Known, Replacement, Restored, read_checkpoint},
     connectivity::{self, Connectivity, Neighbours, Purpose},
@@ -29,7 +29,8 @@ use super::{
     finality::{self, Finality},
     limits::{self, Limits},
     membership::{self, Membership},
-    replication::{self, Replication, Room},
+    own_chain::{self, OwnChain},
+    replication::{self, Replication, Room, checked},
     transfer::{self, Checkpoint, Transfer, Wanted},
 };
 use crate::{Closing, Config, EntryName, Event, Message, Output, StoredEntry, Time};
@@ -46,6 +47,7 @@ pub(crate) enum Raised {
     Finality(finality::Event),
     Audits(audits::Event),
     Eviction(eviction::Event),
+    OwnChain(own_chain::Event),
 }
 
 macro_rules! raised {
@@ -58,7 +60,7 @@ macro_rules! raised {
     };
 }
 
-raised!(audits => Audits, eviction => Eviction, catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
+raised!(own_chain => OwnChain, audits => Audits, eviction => Eviction, catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -225,6 +227,11 @@ impl Node {
                 }
                 Raised::Audits(event) => self.on_audits(event),
                 Raised::Eviction(event) => self.on_eviction(event),
+                Raised::OwnChain(own_chain::Event::Resume(step)) => {
+                    let (machine, mut cx) = self.own_chain();
+                    machine.resume(&mut cx, step);
+                }
+                Raised::OwnChain(own_chain::Event::FinishBegun) => self.replicate(Replication::anti_entropy_now),
             }
             // Not by recursion: an operation of many steps raises each from the one before.
             let first = core::mem::replace(&mut self.core.raised, later);
@@ -247,9 +254,9 @@ impl Node {
             Event::Evicted(peer) => self.on_evicted(peer),
             Event::ForkProven { forger, proof } => {
                 self.on_evicted(forger);
-                self.repeat_evidence(&proof);
+                self.write(|own, cx| own.repeat_evidence(cx, &proof));
             }
-            Event::Forks { held, other } => self.author_evidence(&held, &other),
+            Event::Forks { held, other } => self.write(|own, cx| own.author_evidence(cx, &held, &other)),
             Event::Staged { entry, payload } => self.stage(*entry, payload),
             Event::AnswerStaged(authors) => self.stage_more(&authors),
         }
@@ -336,7 +343,7 @@ impl Node {
 
     /// Lets connectivity do something, and hands on what it raises.
     pub(crate) fn connect<T>(&mut self, act: impl FnOnce(&mut Connectivity, &mut connectivity::Context<'_>) -> T) -> T {
-        let swarm = self.membership.swarm(self.finish.is_begun());
+        let swarm = self.membership.swarm(self.own_chain.is_finishing());
         let Self { core, limits, set, connectivity, .. } = self;
         let outcome = act(connectivity, &mut connectivity::Context { core, limits, set, swarm });
         self.route();
@@ -345,7 +352,7 @@ impl Node {
 
     /// Lets membership do something, and hands on what it raises.
     pub(crate) fn member<T>(&mut self, act: impl FnOnce(&mut Membership, &mut membership::Context<'_>) -> T) -> T {
-        let is_finishing = self.finish.is_begun();
+        let is_finishing = self.own_chain.is_finishing();
         let Self { core, limits, set, connectivity, membership, .. } = self;
         let outcome = act(membership, &mut membership::Context { core, limits, set, connectivity, is_finishing });
         self.route();
@@ -384,17 +391,21 @@ impl Node {
         self.in_transfer(|transfer, cx| transfer.drop_source(cx, peer));
     }
 
-    /// Replication, and what it may touch.
-    pub(crate) fn replication(&mut self) -> (&mut Replication, replication::Context<'_>) {
-        let mode = replication::Mode {
+    fn replication_mode(&self) -> replication::Mode {
+        replication::Mode {
             is_staging: self.is_staging(),
             pulls: self.catch_up.pulls(),
             is_caught_up: self.catch_up.is_done(),
-            is_finishing: self.finish.is_begun(),
-            is_closing: self.is_closing(),
+            is_finishing: self.own_chain.is_finishing(),
+            is_closing: self.own_chain.is_closing(self.core.now),
             is_done_auditing: self.audits_open() == 0,
             signed_before: self.catch_up.own_count(),
-        };
+        }
+    }
+
+    /// Replication, and what it may touch.
+    pub(crate) fn replication(&mut self) -> (&mut Replication, replication::Context<'_>) {
+        let mode = self.replication_mode();
         let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
         (&mut self.replication, replication::Context { net, set: &mut self.set, mode })
     }
@@ -417,11 +428,6 @@ impl Node {
         self.replicate(|machine, cx| machine.send_digest(cx, to, reply));
     }
 
-    /// Adds an own entry to the set.
-    pub(crate) fn insert(&mut self, entry: Entry, payload: Option<Arc<[u8]>>) -> Insertion {
-        self.replicate(|machine, cx| machine.insert_own(cx, entry, payload))
-    }
-
     /// Tries the entries that wait for chains that have grown.
     pub(crate) fn retry_pending(&mut self) {
         self.replicate(|machine, cx| machine.retry(cx.net.core));
@@ -436,6 +442,65 @@ impl Node {
     pub(crate) fn forget_requests_to(&mut self, peer: PeerId) {
         self.replication.forget_requests_to(&peer);
         self.forget_source(peer);
+    }
+
+    /// The own chain, and what it may touch.
+    fn own_chain(&mut self) -> (&mut OwnChain, own_chain::Context<'_>) {
+        let (mode, audits_open, is_alone) = (self.replication_mode(), self.audits_open(), self.solitude.is_sure());
+        let cx = own_chain::Context {
+            net: Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours()),
+            set: &mut self.set,
+            replication: &mut self.replication,
+            mode,
+            transfer: &mut self.transfer,
+            catch_up: &self.catch_up,
+            is_alone,
+            audits_open,
+        };
+        (&mut self.own_chain, cx)
+    }
+
+    /// Lets the own chain act, and hands on what it raises.
+    pub(super) fn write<T>(&mut self, act: impl FnOnce(&mut OwnChain, &mut own_chain::Context<'_>) -> T) -> T {
+        let (machine, mut cx) = self.own_chain();
+        let done = act(machine, &mut cx);
+        self.route();
+        done
+    }
+
+    /// Begins the own chain, if nothing must be fetched first.
+    pub(super) fn start(&mut self) {
+        self.write(OwnChain::start);
+    }
+
+    /// Publishes the result of an audit.
+    pub(super) fn author_verdict(&mut self, verdict: Verdict) {
+        self.write(|own, cx| own.author_verdict(cx, verdict));
+    }
+
+    /// The epoch that an own verdict names.
+    pub(super) fn epoch_to_say(&self) -> u32 {
+        own_chain::epoch_to_say(&self.set, &self.id())
+    }
+
+    /// Puts back what was on disk.
+    pub(super) fn restore(&mut self, stored: Stored) {
+        let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
+        let head = head.and_then(checked);
+        // First of all, so that nothing before it is taken for the newest.
+        head.iter().for_each(|(entry, _)| self.catch_up.expect_own(entry.seq() + 1));
+        self.transfer.resume_from(fetched);
+        match compacted {
+            Some((proof, state)) => self.restore_compacted(&proof, state, entries),
+            None => self.replication.put_back(&mut self.set, entries.into_iter().filter_map(checked)),
+        }
+        for bytes in carries {
+            self.transfer.serve_blob(bytes, self.core.config.carries_kept);
+        }
+        if let Some((entry, payload)) = head {
+            self.replication.hold(entry, payload, Room::of(&self.core.config));
+        }
+        self.retry_pending();
     }
 
     /// Has finality do something, and hands on what it raised.
@@ -668,7 +733,7 @@ impl Node {
             }
             eviction::Event::Closed(peer) => self.send_away(peer, Closing::Evicted),
             eviction::Event::Digest { from, digest } => {
-                self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, &digest));
+                self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, digest.lost, digest.reply));
             }
             eviction::Event::Request { from, request } => self.serve(from, request),
             eviction::Event::Goodbye(peer) => self.on_goodbye(peer),

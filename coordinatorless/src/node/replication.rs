@@ -27,7 +27,7 @@ mod payloads;
 mod pending;
 mod pull;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,7 +36,10 @@ use std::{
 
 use murmur_collectives::{Entry, Hash, PeerId, VersionVector};
 
-pub(crate) use self::{gossip::WANT_MAX, pending::Room};
+pub(crate) use self::{
+    gossip::WANT_MAX,
+    pending::{Checked, Room, checked},
+};
 use self::{
     knowledge::Peer,
     pending::{Arrival, Pending},

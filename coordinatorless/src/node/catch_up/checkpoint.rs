@@ -6,8 +6,8 @@ use super::Replacement;
 use crate::{
     StoredEntry,
     node::{
-        chain::{Checked, checked},
         finality::Proof,
+        replication::{Checked, checked},
     },
 };
 

@@ -13,7 +13,10 @@ use murmur_collectives::{Certificate, Entry, Fold, Foundation, Hash, PeerId, Pro
 use super::{CatchUp, Context, Event, Stage, checkpoint::begin_at};
 use crate::{
     Message, Output, Time, Want,
-    node::{chain::Checked, replication::WANT_MAX, transfer::Wanted},
+    node::{
+        replication::{Checked, WANT_MAX},
+        transfer::Wanted,
+    },
 };
 
 /// A frontier is given up after this many fruitless answers for each neighbour, on average: each request goes to one that is

@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
 
     /// No payload is wanted any more. Whatever still needs one asks for it again.
     pub(super) fn forget_wanted_payloads(&mut self) {
-        self.replication.forget_payloads();
+        self.replication.forget_wanted_payloads();
     }
 
     /// Tokens that are not final.

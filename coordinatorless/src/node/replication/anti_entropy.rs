@@ -123,7 +123,7 @@ impl Replication {
         if digest.run != cx.set.fold.run() {
             return cx.net.core.raise(Event::OtherRun(from));
         }
-        self.heed_loss(&from, &digest);
+        self.heed_loss(&from, digest.lost);
         match self.hear(&from, &digest) {
             Heard::Set(mut vector) => {
                 vector.share(cx.set.fold.log().version());
@@ -136,17 +136,17 @@ impl Replication {
         }
     }
 
-    /// Answers a digest of an evicted peer, and believes nothing of what it says.
-    pub(crate) fn on_digest_of_evicted(&mut self, cx: &mut Context<'_>, from: PeerId, digest: &Digest) {
-        self.heed_loss(&from, digest);
-        if digest.reply {
+    /// Answers a digest of an evicted peer with these fields, and believes nothing else that it says.
+    pub(crate) fn on_digest_of_evicted(&mut self, cx: &mut Context<'_>, from: PeerId, lost: bool, reply: bool) {
+        self.heed_loss(&from, lost);
+        if reply {
             self.send_digest(cx, from, false);
         }
     }
 
     /// If the peer could not understand the digest before, the next one is whole.
-    fn heed_loss(&mut self, from: &PeerId, digest: &Digest) {
-        if let Some(peer) = self.peers.get_mut(from).filter(|_| digest.lost) {
+    fn heed_loss(&mut self, from: &PeerId, lost: bool) {
+        if let Some(peer) = self.peers.get_mut(from).filter(|_| lost) {
             peer.told = None;
         }
     }
@@ -194,7 +194,7 @@ impl Replication {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Bench, ME, Told, id, pair};
+    use super::super::testing::{Bench, Told, id, pair};
     use super::*;
 
     #[test]
@@ -248,12 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_of_an_evicted_peer_is_answered_and_not_believed() {
-        let (mut one, mut two) = pair();
-        one.learn(2, ME);
-        let digest = Digest { reply: true, ..one.say(2) };
-        let told = two.act(|machine, cx| machine.on_digest_of_evicted(cx, id(1), &digest));
-        assert!(told.is_empty() && two.machine.claims(&id(1)).is_none());
-        assert_eq!(two.digests().len(), 1);
+    fn an_evicted_peer_is_answered_if_it_asks_and_with_the_whole_if_it_missed_a_digest() {
+        let mut bench = Bench::new(&[1]);
+        bench.learn(1, 10);
+        assert!(bench.say(1).whole && !bench.say(1).whole);
+        bench.act(|machine, cx| machine.on_digest_of_evicted(cx, id(1), true, true));
+        assert!(bench.digests().remove(0).whole);
+        bench.act(|machine, cx| machine.on_digest_of_evicted(cx, id(1), false, false));
+        assert!(bench.digests().is_empty());
     }
 }

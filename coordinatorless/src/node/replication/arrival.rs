@@ -9,7 +9,7 @@ use super::{
     Context, Event, Replication, Work,
     gossip::WANT_MAX,
     later,
-    pending::{Arrival, Room},
+    pending::{Arrival, Checked, Room},
 };
 use crate::{
     EntryName, Item, Message, StoredEntry, Want,
@@ -181,7 +181,7 @@ impl Replication {
 
     /// Takes in what the disk held, in the order in which it was stored. Nothing is told or announced; what does not fit yet
     /// waits, and is tried by the next [`Replication::retry`].
-    pub(crate) fn put_back(&mut self, set: &mut Set, entries: impl IntoIterator<Item = (Entry, Option<Arc<[u8]>>)>) {
+    pub(crate) fn put_back(&mut self, set: &mut Set, entries: impl IntoIterator<Item = Checked>) {
         for (entry, payload) in entries {
             match set.insert(entry.clone(), payload.clone()) {
                 Insertion::Waits { .. } | Insertion::Early { .. } | Insertion::NeedsPayloads(_) => {

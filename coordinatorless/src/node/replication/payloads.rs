@@ -15,7 +15,7 @@ impl Replication {
     }
 
     /// Another frontier is the newest: what still needs a payload names it again.
-    pub(crate) fn forget_payloads(&mut self) {
+    pub(crate) fn forget_wanted_payloads(&mut self) {
         self.payloads.clear();
     }
 
@@ -76,7 +76,7 @@ mod tests {
         bench.act(Replication::pull);
         assert_eq!(bench.sent(), [(id(1), want)]);
 
-        bench.machine.forget_payloads();
+        bench.machine.forget_wanted_payloads();
         assert_eq!(bench.machine.awaited(), (0, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use murmur_collectives::{Entry, PeerId};
 
-use crate::Config;
+use crate::{Config, StoredEntry};
 
 type Name = (PeerId, u32);
 
@@ -32,6 +32,14 @@ struct Waiting {
     arrival: Arrival,
     /// The author whose chain has to grow first.
     on: PeerId,
+}
+
+/// A stored entry whose signature was checked, and its payload.
+pub(crate) type Checked = (Entry, Option<Arc<[u8]>>);
+
+/// Checks the signature of a stored entry.
+pub(crate) fn checked(stored: StoredEntry) -> Option<Checked> {
+    Some((Entry::check(stored.entry).ok()?, stored.payload))
 }
 
 /// How much may wait.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
-use murmur_collectives::{Body, Enroll, Entry, Fold, Hash, Header, Identity, PeerId, Rules};
+use murmur_collectives::{Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, PeerId, Rules};
 
 use super::{Context, Event, Mode, Replication};
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// Whoever is tested.
-pub(super) const ME: u8 = 200;
+/// The peer that is tested, the founder of its run.
+pub(in super::super) const ME: u8 = 200;
 
-pub(super) fn id(peer: u8) -> PeerId {
+pub(in super::super) fn id(peer: u8) -> PeerId {
     Identity::from_secret(&[peer; 32]).peer_id()
 }
 
@@ -37,7 +37,7 @@ fn rules() -> Rules {
         audit_quorum: 2,
         frontier_every_tokens: 0,
         class: None,
-        founders: Vec::new(),
+        founders: vec![Founder { peer: id(ME), vrf_key: [0; 32] }],
     }
 }
 
@@ -46,7 +46,7 @@ fn fold() -> Fold {
 }
 
 /// The first entry of `author`, which has seen the first entries of `past`. Another `key` makes another entry.
-pub(super) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
+pub(in super::super) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
     let (identity, fold) = (Identity::from_secret(&[author; 32]), fold());
     let past: murmur_collectives::VersionVector = past.iter().map(|peer| (id(*peer), 1)).collect();
     let header = Header {
@@ -62,13 +62,13 @@ pub(super) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
     Entry::sign(&identity, header)
 }
 
-pub(super) fn item(entry: &Entry) -> Item {
+pub(in super::super) fn item(entry: &Entry) -> Item {
     Item { entry: entry.to_wire(), payload: None }
 }
 
 /// What other machines would be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Told {
+pub(in super::super) enum Told {
     Applied(PeerId),
     Banned(PeerId),
     Epoch(PeerId),
@@ -80,23 +80,23 @@ pub(super) enum Told {
 }
 
 /// Two neighbours: 1 is connected with 2.
-pub(super) fn pair() -> (Bench, Bench) {
+pub(in super::super) fn pair() -> (Bench, Bench) {
     (Bench::new(&[2]), Bench::new(&[1]))
 }
 
 /// The machine with a set, connections and settings.
-pub(super) struct Bench {
-    pub(super) machine: Replication,
-    pub(super) core: Core,
-    pub(super) set: Set,
-    pub(super) mode: Mode,
+pub(in super::super) struct Bench {
+    pub(in super::super) machine: Replication,
+    pub(in super::super) core: Core,
+    pub(in super::super) set: Set,
+    pub(in super::super) mode: Mode,
     limits: Limits,
     neighbours: Neighbours,
 }
 
 impl Bench {
     /// A peer that has caught up, and its connected neighbours.
-    pub(super) fn new(neighbours: &[u8]) -> Self {
+    pub(in super::super) fn new(neighbours: &[u8]) -> Self {
         let (identity, config) = (Identity::from_secret(&[ME; 32]), Config::default());
         let mut bench = Self {
             machine: Replication::default(),
@@ -110,27 +110,26 @@ impl Bench {
         bench
     }
 
-    pub(super) fn connect(&mut self, peer: u8) {
+    pub(in super::super) fn connect(&mut self, peer: u8) {
         self.neighbours.connect_near(id(peer), SocketAddr::from(([127, 0, 0, 1], u16::from(peer))));
         self.limits.connected(&self.core, id(peer));
         self.machine.connected(id(peer));
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(in super::super) fn pass(&mut self, time: Duration) {
         self.core.now = self.core.now + time;
     }
 
     /// Lets the machine act and then do all steps that follow. What it raised for others, in order.
-    pub(super) fn act(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) -> Vec<Told> {
+    pub(in super::super) fn act(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) -> Vec<Told> {
         let mut told = Vec::new();
         self.once(act);
-        let mut raised = VecDeque::from(self.core.take_raised());
+        let mut raised = self.raised();
         while let Some(event) = raised.pop_front() {
             match event {
                 Raised::Replication(Event::Resume(step)) => {
                     self.once(|machine, cx| machine.resume(cx, step));
-                    let first = self.core.take_raised();
-                    first.into_iter().rev().for_each(|event| raised.push_front(event));
+                    self.raised().into_iter().rev().for_each(|event| raised.push_front(event));
                 }
                 Raised::Replication(event) => told.push(told_by(&event)),
                 Raised::Limits(limits::Event::Banned(peer)) => told.push(Told::Banned(peer)),
@@ -140,13 +139,24 @@ impl Bench {
         told
     }
 
-    fn once(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) {
+    /// Lets the machine act, and nothing that follows.
+    pub(in super::super) fn once(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) {
+        let (machine, mut cx) = self.parts();
+        act(machine, &mut cx);
+    }
+
+    pub(in super::super) fn parts(&mut self) -> (&mut Replication, Context<'_>) {
         let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
-        act(&mut self.machine, &mut Context { net, set: &mut self.set, mode: self.mode });
+        (&mut self.machine, Context { net, set: &mut self.set, mode: self.mode })
+    }
+
+    /// What was raised and not looked at.
+    pub(in super::super) fn raised(&mut self) -> VecDeque<Raised> {
+        core::iter::from_fn(|| self.core.next_raised()).collect()
     }
 
     /// Messages sent since this was last asked.
-    pub(super) fn sent(&mut self) -> Vec<(PeerId, Message)> {
+    pub(in super::super) fn sent(&mut self) -> Vec<(PeerId, Message)> {
         let sent = |output| {
             let Output::Send { to, bytes, .. } = output else { return None };
             Message::decode(&bytes).ok().map(|message| (to, message))
@@ -155,32 +165,32 @@ impl Bench {
     }
 
     /// Digests sent since messages were last asked for.
-    pub(super) fn digests(&mut self) -> Vec<Digest> {
+    pub(in super::super) fn digests(&mut self) -> Vec<Digest> {
         let digest = |(_, message)| if let Message::Digest(digest) = message { Some(*digest) } else { None };
         self.sent().into_iter().filter_map(digest).collect()
     }
 
     /// The next digest for `to`.
-    pub(super) fn say(&mut self, to: u8) -> Digest {
+    pub(in super::super) fn say(&mut self, to: u8) -> Digest {
         self.act(|machine, cx| machine.send_digest(cx, id(to), false));
         self.digests().remove(0)
     }
 
-    pub(super) fn hear(&mut self, from: u8, digest: &Digest) -> Vec<Told> {
+    pub(in super::super) fn hear(&mut self, from: u8, digest: &Digest) -> Vec<Told> {
         self.act(|machine, cx| machine.on_digest(cx, id(from), Box::new(digest.clone())))
     }
 
     /// `from` sends the first entry of `author`.
-    pub(super) fn learn(&mut self, from: u8, author: u8) {
+    pub(in super::super) fn learn(&mut self, from: u8, author: u8) {
         self.act(|machine, cx| machine.on_entries(cx, id(from), vec![item(&enrolment(author, 0, &[]))]));
         self.sent();
     }
 
-    pub(super) fn holds(&self, author: u8) -> bool {
+    pub(in super::super) fn holds(&self, author: u8) -> bool {
         self.set.fold.log().version().count(&id(author)) > 0
     }
 
-    pub(super) fn now(&self) -> Time {
+    pub(in super::super) fn now(&self) -> Time {
         self.core.now
     }
 }
