@@ -144,8 +144,8 @@ fn would_exclude(cx: &Context<'_>, proposal: &Proposal) -> bool {
     records.any(|r| r.entry.epoch() < number && !view.contains(&r.entry.author(), r.entry.seq()))
 }
 
-/// What voters of more than two thirds of the connected weight hold, as far as this peer knows: a proposal of that can gather
-/// enough prevotes at once, while one of all that is held here would wait for what others lack.
+/// The entries that voters with more than two thirds of the connected weight hold, as far as this peer knows. A proposal of
+/// these can get a quorum at once, while one of all that is held here would wait for what others lack.
 fn widely_held(cx: &Context<'_>, me: &PeerId) -> VersionVector {
     let version = cx.set.fold.log().version();
     let previous = &cx.set.fold.epochs().newest().frontier;

@@ -79,8 +79,8 @@ impl Finality {
         self.pacemaker.patience(cx.now(), cx.config())
     }
 
-    /// Whether the votes of a late round are split so that none of its proposals can gather enough. As long as a first round
-    /// lasts every voter that is silent may still decide it, after that only live ones.
+    /// Whether the prevotes of a late round are split so that none of its proposals can get a quorum any more. For the time of
+    /// a first round every silent voter is taken to vote yet; after that, only live ones are.
     fn is_split(&mut self, cx: &mut Context<'_>, began: Time) -> bool {
         if self.consensus.rounds(cx).round() < INSISTS_UNTIL_ROUND && !cx.is_fading(&self.rules) {
             return false;
