@@ -21,13 +21,13 @@ mod finish;
 mod footprint;
 mod frontier;
 mod gossip;
+mod identity_guard;
 mod limits;
 mod membership;
 mod overdue;
 mod pending;
 mod pull;
 mod set;
-mod solitude;
 mod staging;
 mod turns;
 mod vow;
@@ -48,8 +48,8 @@ use {
     audits::Audits, blobs::Blobs, catch_up::CatchUp, finals::Finals, finish::Finish, frontier::Finality, gossip::Gossip,
 };
 use {
-    connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership, set::Set,
-    solitude::Solitude,
+    connectivity::Connectivity, context::Core, eviction::Evictions, identity_guard::IdentityGuard, limits::Limits,
+    membership::Membership, set::Set,
 };
 
 /// What a peer brings into a run.
@@ -107,7 +107,7 @@ pub struct Node {
     membership: Membership,
     connectivity: Connectivity,
     limits: Limits,
-    solitude: Solitude,
+    identity_guard: IdentityGuard,
     evictions: Evictions,
     gossip: Gossip,
     blobs: Blobs,
@@ -125,7 +125,7 @@ impl Node {
             setup;
         let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
-        let solitude = Solitude::new(catch_up.is_done());
+        let identity_guard = IdentityGuard::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let mut node = Self {
             manifest,
@@ -135,7 +135,7 @@ impl Node {
             membership,
             connectivity: Connectivity::new(&address_book),
             limits: Limits::default(),
-            solitude,
+            identity_guard,
             evictions: Evictions::default(),
             gossip: Gossip::default(),
             blobs: Blobs::default(),
@@ -194,7 +194,7 @@ impl Node {
         }
         self.member(|membership, cx| membership.membership_due(cx));
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.core.now) {
-            self.solitude_due();
+            self.identity_guard_due();
             self.connect(|connectivity, cx| connectivity.dials_due(cx));
             self.connect(|connectivity, cx| connectivity.traversals_due(cx));
             self.look_due();
@@ -224,7 +224,7 @@ impl Node {
     fn poll_timeout_of_the_rest(&self) -> Option<Time> {
         let due = [
             self.connectivity.next_deadline(&self.core),
-            self.solitude.next_deadline(&self.core),
+            self.identity_guard.next_deadline(&self.core),
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
             self.gossip.next_deadline(),
@@ -381,7 +381,7 @@ impl Node {
         if self.connectivity.neighbours().is_connected(&peer) {
             self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
         }
-        self.solitude.connected(peer, self.core.now);
+        self.identity_guard.connected(peer, self.core.now);
         self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
         self.member(|membership, cx| membership.show_card(cx, peer));
         if self.set.fold.is_evicted(&peer) {
@@ -415,8 +415,8 @@ impl Node {
         self.give_up_lost_carries();
     }
 
-    fn solitude_due(&mut self) {
-        for peer in self.solitude.due(&self.core) {
+    fn identity_guard_due(&mut self) {
+        for peer in self.identity_guard.due(&self.core) {
             self.member(|membership, cx| membership.announce_to(cx, peer));
         }
     }
@@ -425,7 +425,7 @@ impl Node {
     /// and stops; one that is will be told in time that the other stopped, or who of the two it is.
     fn on_twin(&mut self, address: SocketAddr) {
         self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, false));
-        if !self.solitude.is_sure() && !self.membership.is_second() {
+        if !self.identity_guard.is_sure() && !self.membership.is_second() {
             self.membership.stop_as_second();
             self.stop_as_second();
         }
@@ -455,7 +455,7 @@ impl Node {
 
     /// Tells an evicted peer, if it is connected, what this one holds; or ends the connection if it had its hearing.
     fn give_hearing(&mut self, peer: PeerId) {
-        self.connectivity.part_for_good(&peer);
+        self.connectivity.stop_seeking(&peer);
         if !self.connectivity.neighbours().is_connected(&peer) {
             return;
         }

@@ -2,7 +2,7 @@
 //! the state of that part is the same. Until then this peer authors nothing, and of what it has it serves entries only,
 //! which prove themselves.
 //!
-//! Whoever has something to catch up with must also know that it is alone with its identity: see `solitude`.
+//! Whoever has something to catch up with must also know that it is alone with its identity: see `identity_guard`.
 //!
 //! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it
 //! cannot sign a second entry for a position it has signed before. If that does not come, because nobody is left who holds
@@ -138,7 +138,7 @@ impl Node {
         }
         self.stage_wants();
         let waited = !self.catch_up.is_done() && self.catch_up.has_past && self.core.now >= self.lonely_at();
-        if waited && self.solitude.is_sure() && self.own_chain_is_whole() && self.nobody_is_ahead() {
+        if waited && self.identity_guard.is_sure() && self.own_chain_is_whole() && self.nobody_is_ahead() {
             self.caught_up();
         }
     }
@@ -173,7 +173,7 @@ impl Node {
             Stage::Staging(_) => {}
             Stage::Following => {
                 let waited = self.core.now >= Time::default() + WHOLE_WITHIN;
-                let may_sign = self.solitude.is_sure() && (waited || self.own_chain_is_whole());
+                let may_sign = self.identity_guard.is_sure() && (waited || self.own_chain_is_whole());
                 if may_sign && self.contains_a_neighbour() {
                     self.caught_up();
                 }

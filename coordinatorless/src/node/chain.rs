@@ -179,7 +179,7 @@ impl Node {
 
     fn author(&mut self, base: &VersionVector, epoch: u32, body: Body, payload: Option<Arc<[u8]>>) {
         let me = self.id();
-        if !self.solitude.is_sure() {
+        if !self.identity_guard.is_sure() {
             let reason = "own entry before it was clear that no other process has this identity: not signed".to_owned();
             return self.core.tell(crate::Event::BadInput { peer: me, reason });
         }

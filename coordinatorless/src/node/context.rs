@@ -165,7 +165,9 @@ impl Node {
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
                 Raised::Connectivity(event) => self.on_connectivity(event),
-                Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
+                Raised::Membership(membership::Event::Vouched(peer)) => {
+                    self.identity_guard.vouched(&peer, self.core.now)
+                }
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
             }
             self.route();
@@ -192,7 +194,7 @@ impl Node {
     fn on_connectivity(&mut self, event: connectivity::Event) {
         match event {
             connectivity::Event::Lost { peer, departed, closing } => {
-                self.solitude.disconnected(&peer, self.core.now);
+                self.identity_guard.disconnected(&peer, self.core.now);
                 self.forget_requests_to(peer);
                 if departed {
                     self.core.tell(Event::Departed { peer });
