@@ -8,6 +8,8 @@
 
 mod anti_entropy;
 mod audits;
+#[cfg(test)]
+mod bench;
 mod blobs;
 mod catch_up;
 mod certificates;

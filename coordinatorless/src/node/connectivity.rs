@@ -146,3 +146,7 @@ impl Connectivity {
         self.address_book.held_bytes() + self.reachability.held_bytes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

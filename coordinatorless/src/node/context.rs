@@ -112,6 +112,19 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+impl Core {
+    /// A peer in a run with these rules, for tests of a single machine.
+    pub(crate) fn for_test(identity: Identity, class: Hash, rules: &Rules) -> Self {
+        Self::new(identity, class, Arc::new(rules.clone()), Config::default(), 1)
+    }
+
+    /// The events that were raised since the last call, in order.
+    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+        core::mem::take(&mut self.raised).into()
+    }
+}
+
 /// The way to other peers, for machines above those that make and guard connections.
 pub(crate) struct Network<'a> {
     pub(crate) core: &'a mut Core,

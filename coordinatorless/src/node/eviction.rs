@@ -85,7 +85,10 @@ impl Evictions {
 
 #[cfg(test)]
 mod tests {
+    use murmur_collectives::{Body, Enroll, Entry, Equivocation, Header, Insertion, Voided};
+
     use super::*;
+    use crate::node::bench::{ME, RUN, core, identity, peer, set, take_events};
 
     const PEER: PeerId = PeerId([1; 32]);
 
@@ -112,5 +115,48 @@ mod tests {
             PeerId(id)
         });
         assert_eq!(crowd.filter(|peer| evictions.admits(*peer, at(0))).count(), HEARINGS_MAX);
+    }
+
+    /// A set in which the peer 2 proves that [`ME`] signed two entries for one position.
+    fn forked_set() -> Set {
+        let mut set = set();
+        let sign = |set: &Set, n: u8, body: Body| {
+            let (place, epochs) = (set.fold.log().place(&peer(n)), set.fold.epochs());
+            let header = Header {
+                run: RUN,
+                author: peer(n),
+                seq: place.seq,
+                previous: place.previous,
+                epoch: epochs.number(),
+                frontier: epochs.newest().frontier.name(),
+                base: set.fold.log().version().to_components(),
+                body,
+            };
+            Entry::sign(&identity(n), header)
+        };
+        let enroll = |key| Body::Enroll(Enroll { vrf_key: [key; 32] });
+        let twins = [0, 1].map(|key| sign(&set, ME, enroll(key)));
+        for entry in [sign(&set, 2, enroll(2)), twins[0].clone()] {
+            assert!(matches!(set.fold.insert(entry, None), Insertion::Applied { .. }));
+        }
+        let evidence = sign(&set, 2, Body::Equivocation(Equivocation::of(&twins[0], &twins[1])));
+        assert!(matches!(set.fold.insert(evidence, None), Insertion::Applied { .. }));
+        set
+    }
+
+    #[test]
+    fn the_own_eviction_is_reported_once_and_only_with_a_proof() {
+        let (mut evictions, mut core, innocent) = (Evictions::default(), core(), set());
+        evictions.check_own(&mut core, &innocent);
+        assert_eq!(take_events(&mut core), []);
+        let mut forked = forked_set();
+        evictions.check_own(&mut core, &forked);
+        assert_eq!(take_events(&mut core), [], "a set is examined only after a change");
+        forked.changed();
+        (0..2).for_each(|_| evictions.check_own(&mut core, &forked));
+        assert_eq!(take_events(&mut core), [Event::Evicted { peer: peer(ME), why: Voided::Fork }]);
+        forked.changed();
+        evictions.check_own(&mut core, &forked);
+        assert_eq!(take_events(&mut core), [], "once");
     }
 }

@@ -144,3 +144,92 @@ impl IdentityGuard {
         self.witnesses.values().map(sure_at).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::bench::{at_ms, core, peer};
+
+    /// The guard of a restarted process that was started at time zero.
+    fn started() -> (IdentityGuard, Core) {
+        let (mut guard, core) = (IdentityGuard::new(false), core());
+        assert_eq!(guard.due(&core), []);
+        (guard, core)
+    }
+
+    /// Whether the guard is sure at `at`, when it is asked then.
+    fn sure(guard: &mut IdentityGuard, core: &mut Core, at: Time) -> bool {
+        core.now = at;
+        guard.due(core);
+        guard.is_sure()
+    }
+
+    fn just_before(time: Time) -> Time {
+        Time(time.0 - 1)
+    }
+
+    #[test]
+    fn a_founder_is_sure_from_the_start() {
+        let guard = IdentityGuard::new(true);
+        assert!(guard.is_sure() && guard.next_deadline(&core()).is_none());
+    }
+
+    #[test]
+    fn a_process_that_reaches_no_peer_waits_for_lonely_after() {
+        let (mut guard, mut core) = started();
+        let lonely_after = core.config.lonely_after;
+        assert_eq!(guard.next_deadline(&core), Some(Time::default() + lonely_after));
+        assert!(!sure(&mut guard, &mut core, just_before(Time::default() + lonely_after)));
+        assert!(sure(&mut guard, &mut core, Time::default() + lonely_after));
+    }
+
+    #[test]
+    fn a_vouch_and_the_patience_make_a_process_sure() {
+        let (mut guard, mut core) = started();
+        core.now = at_ms(1000);
+        guard.connected(peer(2), core.now);
+        assert_eq!(guard.due(&core), [peer(2)], "it is asked to vouch");
+        guard.vouched(&peer(2), at_ms(2000));
+        guard.vouched(&peer(2), at_ms(4000));
+        guard.vouched(&peer(3), at_ms(0));
+        let sure_at = at_ms(2000) + core.config.alone_after;
+        assert_eq!(guard.next_deadline(&core), Some(sure_at), "since the first vouch, and nothing more to ask");
+        assert!(!sure(&mut guard, &mut core, just_before(sure_at)));
+        assert!(sure(&mut guard, &mut core, sure_at));
+        guard.disconnected(&peer(2), sure_at);
+        assert!(sure(&mut guard, &mut core, sure_at), "it stays sure");
+    }
+
+    #[test]
+    fn a_neighbour_that_cannot_vouch_is_asked_again_and_counts_later() {
+        let (mut guard, mut core) = started();
+        guard.connected(peer(2), core.now);
+        core.now = at_ms(500);
+        assert_eq!(guard.due(&core), [peer(2)]);
+        assert_eq!((guard.due(&core), guard.next_deadline(&core)), (vec![], Some(at_ms(1000))));
+        let sure_at = Time::default() + core.config.alone_after * 5;
+        assert!(!sure(&mut guard, &mut core, just_before(sure_at)));
+        assert!(sure(&mut guard, &mut core, sure_at));
+    }
+
+    #[test]
+    fn a_vouch_does_not_outlive_its_connection() {
+        let (mut guard, mut core) = started();
+        guard.connected(peer(2), at_ms(0));
+        guard.vouched(&peer(2), at_ms(0));
+        guard.connected(peer(2), at_ms(1000));
+        let patience = core.config.alone_after;
+        assert!(!sure(&mut guard, &mut core, at_ms(1000) + patience));
+    }
+
+    #[test]
+    fn a_lost_connection_makes_a_process_wait_longer() {
+        let (mut guard, mut core) = started();
+        guard.connected(peer(2), at_ms(0));
+        guard.vouched(&peer(2), at_ms(0));
+        guard.disconnected(&peer(2), at_ms(1000));
+        let sure_at = at_ms(1000) + core.config.lonely_after * 6;
+        assert!(!sure(&mut guard, &mut core, just_before(sure_at)));
+        assert!(sure(&mut guard, &mut core, sure_at));
+    }
+}

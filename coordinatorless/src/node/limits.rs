@@ -126,3 +126,7 @@ pub(crate) fn overdue_at(core: &Core, rules: &Rules, request: &Message) -> Time 
     let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_LINK_BYTES_PER_SECOND);
     core.now + core.config.request_timeout + takes
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests;

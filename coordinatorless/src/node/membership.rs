@@ -330,3 +330,7 @@ impl Membership {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
