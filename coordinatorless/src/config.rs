@@ -1,83 +1,91 @@
-//! A peer's own settings: nothing in here needs to be agreed on.
+//! The settings of one peer. Peers need not agree on them.
 
 use core::time::Duration;
 
-/// How one peer behaves towards the network.
+/// How one peer uses the network and its own resources.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Time between rounds of anti-entropy with a random neighbour. Shorter repairs losses sooner and costs a digest each
-    /// way: 200 bytes, and 44 for each author heard of since the one before. A tenth of a segment is a good choice.
+    /// Time between rounds of anti-entropy with a random neighbour. A shorter time repairs losses sooner and costs a
+    /// digest in each direction: 200 bytes, and 44 for each author with news since the last one. A tenth of a segment
+    /// is a good choice.
     pub anti_entropy_every: Duration,
-    /// The same while finishing, when agreement is waited for.
+    /// The same while finishing, when the peers wait for agreement.
     pub finish_every: Duration,
-    /// After this long, and the time a long answer takes at 10 Mbit/s, a request counts as unanswered and goes to another
-    /// neighbour.
+    /// A request without an answer after this time goes to another neighbour. The time that a long answer takes at 10
+    /// Mbit/s is added.
     pub request_timeout: Duration,
-    /// Neighbours to announce a new entry to, at most. Announcements are pulled, so each entry still travels once.
+    /// Neighbours to which a new entry is announced, at most. A neighbour pulls an announced entry, so each entry
+    /// still travels once.
     pub fanout: usize,
     /// Connections, at most.
     pub neighbours_max: usize,
-    /// A swarm of up to this many peers is connected each with each; in a larger one each has a random few neighbours.
+    /// A swarm of up to this many peers is a full mesh. In a larger one each peer has a few random neighbours.
     pub neighbours_target: usize,
-    /// Time between looks at the neighbourhood: whether there are too few or too many, whether connections idle.
+    /// Time between checks of the view: whether there are too few or too many neighbours, and whether connections are
+    /// idle.
     pub look_around_every: Duration,
-    /// Time between dials of a remembered peer that is believed dead, which heal a swarm that fell apart.
+    /// Time between dials of a stored peer that is believed down. These dials heal a partition.
     pub heal_every: Duration,
-    /// A connection that is no neighbour's is closed when nothing was said on it for this long.
+    /// A connection that is not a neighbour's is closed after this long without traffic.
     pub idle_after: Duration,
-    /// Dials under way at once.
+    /// Dials under way at a time, at most.
     pub dials_at_once: usize,
     /// How members are probed.
     pub swim: Swim,
-    /// Messages of one neighbour that are looked at, a second; twice as many at once.
+    /// Rate limit for messages of one neighbour, per second; the token bucket holds two seconds' worth. Further ones
+    /// are dropped.
     pub messages_per_second: u64,
     /// The same for datagrams. A neighbour needs about ten.
     pub datagrams_per_second: u64,
-    /// Bytes that one neighbour may send without being asked, a second; twice as many at once. Beyond, they are dropped.
-    /// Announcements, digests and votes of a thousand authors take a hundred thousand.
+    /// Rate limit for bytes that one neighbour sends without a request, per second; the token bucket holds two
+    /// seconds' worth. Further ones are dropped. Announcements, digests and votes of a thousand authors take a
+    /// hundred thousand.
     pub received_bytes_per_second: u64,
-    /// Bytes of answers to one neighbour, a second; twice as many at once. Beyond, its requests wait.
+    /// Rate limit for bytes of answers to one neighbour, per second; the token bucket holds two seconds' worth.
+    /// Further requests of the neighbour wait.
     pub served_bytes_per_second: u64,
-    /// Offences until a neighbour is sent away. What an offence counts halves every minute.
+    /// The number of offences for which a neighbour is banned. The weight of an offence halves every minute.
     pub strikes_max: u32,
-    /// How long it stays away the first time; each time twice as long as the last.
+    /// Duration of the first ban of a peer; each further ban lasts twice as long.
     pub ban: Duration,
-    /// Entries whose past is missing are kept up to this many.
+    /// Entries stored without their predecessors, at most.
     pub pending_max: usize,
-    /// And up to so many bytes.
+    /// And their bytes, at most.
     pub pending_bytes_max: usize,
-    /// Audits waiting for their carry or for replay, at most; more are not taken on.
+    /// Audits that wait for their carry or for replay, at most; the peer accepts no more.
     pub audits_max: usize,
-    /// Own carries kept for auditors: segments.
+    /// Own carries kept for auditors, in segments.
     pub carries_kept: usize,
-    /// Time between two voters' turns to propose a frontier. A few times the delay between any two peers.
+    /// Time between the turns of two voters to propose a frontier. A few times the delay between any two peers.
     pub propose_stagger: Duration,
-    /// How long the first round of deciding a frontier takes at most; each next one takes as much longer. Must leave time
-    /// to pull an update that some lack.
+    /// Timeout of the first round of deciding a frontier; each further round takes longer by as much. It must leave
+    /// time to pull an update that some voters lack.
     pub round_timeout: Duration,
-    /// Whether to enroll as soon as it has caught up, so that it can be drawn as an auditor of what follows. One that only
-    /// holds, checks and passes on what others say should not: it enrolls when it has something to say, and until then
-    /// its name is in nobody's version vector.
+    /// Whether to enroll as soon as the peer has caught up, so that it can be drawn as an auditor of later updates.
+    /// Set it to false for a peer that only stores, checks and forwards entries of others: it enrolls with its first
+    /// own entry, and until then no version vector names it.
     pub enroll_early: bool,
-    /// How long a neighbour must have known this process before it may sign: an earlier process with the same identity has
-    /// that time to object. Above a second, after which a lost connection is dialed again, and some round trips.
+    /// A neighbour must have known this process for this long before the process may sign anything. In that time an
+    /// earlier process with the same identity can object. Longer than one second, after which a lost connection is
+    /// dialed again, plus a few round trips.
     pub alone_after: Duration,
-    /// A restarted peer that finds nobody trains on alone after this long.
+    /// A restarted peer that reaches no other peer trains on alone after this time.
     pub lonely_after: Duration,
-    /// Whether addresses that peers tell are dialed only if they are loopback addresses.
+    /// Whether addresses that other peers sent are dialed only if they are loopback addresses.
     pub loopback_only: bool,
-    /// Whether this peer tells its neighbours that it passes packets on between peers that cannot reach each other. The
-    /// transport's limits must allow it, too; volunteer only where anyone can dial in.
+    /// Whether this peer offers its neighbours to act as a relay between peers that cannot reach each other. The
+    /// transport's limits must allow it, too. Set it only where every peer can dial in.
     pub relay: bool,
-    /// A dial that has taken this long may meet a translator: a mutual neighbour is asked to bring both together while it goes
-    /// on; at once where the address is this peer's own as others see it, and sooner where most dials took less than a third
-    /// of it. Above two round trips to nearly everyone, which a dial takes when nothing is in its way.
+    /// A dial that takes this long counts as slow, because a NAT may block it: a mutual neighbour is asked for an
+    /// introduction while the dial goes on. The time is shorter if most dials here took less than a third of it, and
+    /// zero if the address is that of this peer's own NAT. Above two round trips to nearly all peers, which is the
+    /// duration of an unhindered dial.
     pub doubt_after: Duration,
-    /// How long a way may take until another is tried. Longer than the transport's own limit for a handshake.
+    /// Timeout of one step of NAT traversal. Longer than the transport's own limit for a handshake.
     pub reach_patience: Duration,
-    /// The first attempt to replace a relayed connection by a straight one comes after this long, or sooner: when another round
-    /// of punching would begin, if there were no relay. The next one comes after twice this, each further one after twice the
-    /// time, up to 32 times.
+    /// Time until the first attempt to replace a relayed connection by a direct one; it comes earlier if another
+    /// round of hole punching would. The second attempt follows after twice this time, and each further one after
+    /// twice as long, up to 32 times.
     pub reach_upgrade_after: Duration,
 }
 
@@ -120,7 +128,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// For peers spread over the internet: everything that waits for an answer waits longer.
+    /// For peers spread over the internet: all timeouts for answers are longer.
     pub fn wan() -> Self {
         let (request_timeout, alone_after) = (Duration::from_secs(15), Duration::from_secs(6));
         let idle_after = Duration::from_secs(30);
@@ -128,32 +136,33 @@ impl Config {
     }
 }
 
-/// How members are probed (Das, Gupta, Motivala: SWIM, 2002). A member that dies is down for everyone after about
-/// `probe_every · 1.6 + suspicion` in a small swarm; both presets leave room for a peer whose processor is busy.
+/// How members are probed (Das, Gupta, Motivala: SWIM, 2002). In a small swarm, all members declare a dead member
+/// down after about `probe_every · 1.6 + suspicion`. Both presets leave room for a peer whose processor is busy.
 #[derive(Clone, Copy, Debug)]
 pub struct Swim {
-    /// Time between probes of a random member; whoever has not answered by the next one is suspected.
+    /// Time between probes of a random member. A member that has not answered before the next probe is suspected.
     pub probe_every: Duration,
-    /// After this long without a direct answer others are asked to probe. Longer than nearly every round trip.
+    /// After this time without a direct answer, other members are asked to probe. Longer than nearly all round trips.
     pub probe_rtt: Duration,
-    /// How many others are asked.
+    /// Number of other members that are asked.
     pub indirect_probes: usize,
-    /// How long a suspected member has to deny it; longer in swarms above a hundred, with the logarithm.
+    /// Time that a suspected member has to refute the suspicion; in swarms above a hundred members it grows with the
+    /// logarithm.
     pub suspicion: Duration,
-    /// Time between rounds of gossip, while there is news.
+    /// Time between rounds of gossip, while there are updates.
     pub gossip_every: Duration,
-    /// Members told in a round of gossip.
+    /// Members that receive one round of gossip.
     pub gossip_fanout: usize,
-    /// Time between asking a random member for others it knows.
+    /// Time between requests to a random member for the members that it knows.
     pub announce_every: Duration,
-    /// How long a member that is down is remembered.
+    /// Time for which a member that is down stays in the list.
     pub forget_after: Duration,
-    /// Members remembered, at most.
+    /// Members stored, at most.
     pub members_max: usize,
 }
 
 impl Swim {
-    /// One machine or one site. The times are memberlist's for a LAN.
+    /// For one machine or one site. The times are memberlist's for a LAN.
     pub const fn lan() -> Self {
         Self {
             probe_every: Duration::from_secs(1),
@@ -168,7 +177,7 @@ impl Swim {
         }
     }
 
-    /// The internet: slow, lossy and asymmetric links. The times are memberlist's for a WAN.
+    /// For the internet with its slow, lossy and asymmetric links. The times are memberlist's for a WAN.
     pub const fn wan() -> Self {
         Self {
             probe_every: Duration::from_secs(5),

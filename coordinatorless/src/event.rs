@@ -1,4 +1,4 @@
-//! What goes into a peer and what comes out.
+//! The inputs and outputs of a peer.
 
 use core::time::Duration;
 use std::{net::SocketAddr, sync::Arc};
@@ -7,51 +7,52 @@ use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, Voided, Wire
 
 use crate::{Delay, EntryName, Kind, PeerAddress};
 
-/// What can happen to a peer.
+/// An input from the transport, the trainer or the user.
 #[derive(Debug)]
 pub enum Input {
     /// The trainer finished a segment.
     Author(Box<Draft>),
     /// A connection is up.
     Connected {
-        /// The other side, proven by its key.
+        /// The peer at the other end, authenticated by its key.
         peer: PeerId,
-        /// Where it is; a stand-in that nobody else can dial if it is relayed.
+        /// The address of the other end. For a relayed connection a placeholder, which no other peer can dial.
         address: SocketAddr,
-        /// How its packets travel: [`Reach::Direct`] or [`Reach::Relayed`]. Whether a direct one had to be punched, the
-        /// node knows itself.
+        /// The path of its packets: [`Reach::Direct`] or [`Reach::Relayed`]. The node itself knows whether a direct
+        /// connection was punched.
         reach: Reach,
     },
-    /// A datagram came in.
+    /// A datagram arrived.
     Datagram {
-        /// From whom, proven by its key.
+        /// The sender, authenticated by its key.
         from: PeerId,
         /// Its bytes.
         bytes: Vec<u8>,
     },
     /// A dial failed.
     DialFailed {
-        /// Where to.
+        /// The dialed address.
         address: SocketAddr,
-        /// Whether a later attempt may succeed; not if it led to this peer itself or to one already connected.
+        /// Whether a later attempt may succeed. It cannot if the dial led to this peer itself or to a peer that is
+        /// already connected.
         retry: bool,
     },
     /// A connection is gone.
     Disconnected {
-        /// The other side.
+        /// The peer at the other end.
         peer: PeerId,
     },
-    /// Author nothing more; reach agreement with those who finish, too, then report [`Event::Finished`].
+    /// Stop authoring, reach agreement with the neighbours that finish as well, then report [`Event::Finished`].
     Finish {
         /// How long to wait for neighbours that still train.
         patience: Duration,
     },
     /// The user gave an address to dial.
     Introduce {
-        /// Where to.
+        /// The address.
         address: SocketAddr,
     },
-    /// Say goodbye: the peer stops after the outputs of this input.
+    /// Say goodbye. The peer stops after the outputs of this input.
     Leave,
     /// The trainer replayed an update.
     Judged {
@@ -59,161 +60,161 @@ pub enum Input {
         update: EntryName,
         /// Whether the replay gave the same bits.
         passed: bool,
-        /// Digest of what the replay gave.
+        /// The digest of the replayed result.
         replay: Hash,
     },
-    /// A message came in.
+    /// A message arrived.
     Message {
-        /// From whom, proven by its key.
+        /// The sender, authenticated by its key.
         from: PeerId,
-        /// Its bytes, at most as long as the transport allows.
+        /// Its bytes; the transport limits their number.
         bytes: Vec<u8>,
     },
-    /// A relayed connection was replaced by one that goes straight; nothing was lost.
+    /// The transport replaced a relayed connection by a direct one, without losing any bytes.
     Moved {
-        /// The other side.
+        /// The peer at the other end.
         peer: PeerId,
-        /// Where it is.
+        /// The new address of the other end.
         address: SocketAddr,
     },
-    /// Where this peer may be dialed beside where others see it: addresses of its own network, and the outer end of a mapped
-    /// port. In place of those given before; the first four count. Give none that the user did not open to the network:
-    /// neighbours that see this peer elsewhere are told.
+    /// Further addresses at which this peer may be dialed, beside the one that others see: those of its own network,
+    /// and the outer end of a port mapping. They replace earlier ones, and the first four count. Give none that the
+    /// user did not open to the network, because neighbours that see this peer elsewhere receive them.
     OwnAddresses {
-        /// All of them.
+        /// The complete list.
         addresses: Vec<SocketAddr>,
     },
-    /// A dial led to another process that proved to hold this peer's own key.
+    /// A dial led to another process with this peer's own key, which it proved.
     Twin {
-        /// Where to.
+        /// The dialed address.
         address: SocketAddr,
     },
-    /// An audit could not be replayed here; forget it.
+    /// An audit could not be replayed here and is dropped.
     Unjudged {
         /// The update.
         update: EntryName,
     },
 }
 
-/// How the packets of a connection travel.
+/// The path of a connection's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
-    /// Straight, after one side simply dialed the other.
+    /// Direct, by a plain dial.
     Direct,
-    /// Straight, through holes that both sides made in their address translators at the same moment.
+    /// Direct, by hole punching: both sides dialed at the same time through their NATs.
     Punched,
-    /// Through a third peer, encrypted end to end.
+    /// Through a relay, encrypted end to end.
     Relayed {
-        /// The third peer.
+        /// The relay.
         by: PeerId,
     },
 }
 
-/// A segment's result, to become an update.
+/// The result of a segment, from which the node makes an update.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The set the segment started from.
+    /// The set from which the segment started.
     pub base: VersionVector,
-    /// The newest epoch that was final when it started.
+    /// The newest final epoch at its start.
     pub epoch: u32,
-    /// The name of its frontier then. If another history took its place meanwhile, the segment is lost.
+    /// The name of that epoch's frontier. If another history replaces it meanwhile, the segment is lost.
     pub frontier: Hash,
-    /// Its number.
+    /// The number of the segment.
     pub segment: u32,
-    /// Inner steps taken.
+    /// The number of inner steps.
     pub steps: u32,
     /// The compressed pseudo-gradient.
     pub payload: Arc<[u8]>,
-    /// Mean training loss, micro-nats per token.
+    /// The mean training loss, in micro-nats per token.
     pub loss_micronats: u32,
-    /// Root of the trace.
+    /// The root of the trace.
     pub trace: Hash,
-    /// Root of the carry the segment started from, [`Hash::NONE`] if fresh.
+    /// The root of the carry from which the segment started, or [`Hash::NONE`].
     pub carry_before: Hash,
-    /// The sealed carry after it.
+    /// The sealed carry after the segment.
     pub carry: Arc<[u8]>,
 }
 
-/// What a peer wants done. Outputs are carried out in order, each before the next.
+/// An action for the driver. It carries out the outputs in order, each before the next.
 #[derive(Debug)]
 pub enum Output {
-    /// Store a record of the log. If `durable`, it must be on disk before the next output is looked at.
+    /// Store a record of the log. If `durable`, it must be on disk before the driver takes the next output.
     Append {
-        /// What to store.
+        /// The record.
         record: StoredEntry,
-        /// Whether losing it would fork the own chain.
+        /// Whether losing it would fork this peer's own chain.
         durable: bool,
     },
-    /// Store the address book in place of the one before: peers this one was connected to, newest success first, several
-    /// addresses a peer, a few hundred lines at most. Comes back as [`crate::Setup::address_book`].
+    /// Store the address book in place of the one before: peers to which this one was connected, newest success
+    /// first, several addresses a peer, a few hundred lines at most. It comes back as [`crate::Setup::address_book`].
     AddressBook {
         /// The whole book.
         peers: Vec<PeerAddress>,
     },
-    /// End a connection.
+    /// Close a connection.
     Close {
-        /// With whom.
+        /// The peer at the other end.
         peer: PeerId,
-        /// Why.
+        /// The reason.
         reason: Closing,
     },
-    /// Send a datagram over a connection that is up: at once, past every queue, at most once. Without a connection it is
-    /// dropped silently.
+    /// Send a datagram over a connection that is up: at once, ahead of all queues, at most once. Without a connection
+    /// it is dropped silently.
     Datagram {
-        /// To whom.
+        /// The receiver.
         to: PeerId,
-        /// At most [`crate::DATAGRAM_BYTES_MAX`].
+        /// At most [`crate::DATAGRAM_BYTES_MAX`] bytes.
         bytes: Vec<u8>,
     },
-    /// A frontier became final: store all of this in place of the log so far, whole or not at all. It stands for every
-    /// record appended before, and for every chunk kept.
+    /// A frontier became final: store all of this in place of the log so far, either completely or not at all. It
+    /// replaces every record appended before, and every chunk kept.
     Compact(Box<Compacted>),
-    /// Store a chunk of a state that is being fetched, beside others with the same root and in place of those with another.
-    /// Losing it costs fetching it again.
+    /// Store a chunk of a state that is being fetched, beside other chunks of the same root and in place of those of
+    /// another. If it is lost it is fetched again.
     KeepChunk {
-        /// Root of the state.
+        /// The root of the state.
         root: Hash,
-        /// Which chunk.
+        /// The index of the chunk.
         index: u32,
         /// Its bytes.
         bytes: Vec<u8>,
     },
     /// Open a connection.
     Dial {
-        /// Where to.
+        /// The address.
         address: SocketAddr,
-        /// Who must be there, if that is known; another peer there is a failed dial.
+        /// The peer expected there, if known. If another peer answers, the dial has failed.
         expect: Option<PeerId>,
     },
-    /// Open a connection through a neighbour that volunteers to pass packets on.
+    /// Open a connection through a neighbour that volunteers as a relay.
     DialThrough {
-        /// The neighbour.
+        /// The relay.
         relay: PeerId,
-        /// Who must be at the other end.
+        /// The peer expected at the other end.
         peer: PeerId,
     },
-    /// Tell the trainer or the user.
+    /// Report an event to the trainer or the user.
     Event(Event),
-    /// Store what this peer signed in the present epoch, in place of what was stored before. It must be on disk before the
-    /// next output is looked at: it keeps the peer from voting twice.
+    /// Store what this peer signed in the present epoch, in place of the stored one. It must be on disk before the
+    /// driver takes the next output, because it keeps the peer from voting twice after a restart.
     Signing {
-        /// To be given back at the next start.
+        /// The node needs them back at the next start.
         bytes: Vec<u8>,
     },
-    /// Set the stored log aside: it is fetched again from its first entry.
+    /// Set the stored log aside: the node fetches it again from the first entry.
     Reset,
     /// Send a message.
     Send {
-        /// To whom.
+        /// The receiver.
         to: PeerId,
-        /// What it is about.
+        /// Its kind, for priorities.
         kind: Kind,
-        /// The wire form.
+        /// Its wire form.
         bytes: Vec<u8>,
     },
 }
 
-/// What a peer keeps on its disk from a final frontier on. A log stored after it holds what was appended since.
+/// What a peer keeps on disk from a final frontier on. A log stored after it holds the records appended since.
 #[derive(Clone, Debug)]
 pub struct Compacted {
     /// The epoch.
@@ -222,24 +223,24 @@ pub struct Compacted {
     pub proof: Vec<u8>,
     /// The state of the final frontier, `[parameters]`.
     pub state: State,
-    /// The log from now on begins with these: records that the foundation names, and those that are not final yet.
+    /// The first records of the log from now on: those that the foundation names, and those that are not final yet.
     pub records: Vec<StoredEntry>,
 }
 
-/// Why a connection is ended.
+/// Why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
     /// The peer was evicted from the run.
     Evicted,
-    /// Enough others are connected.
+    /// All places for connections or neighbours are taken.
     Full,
-    /// The connection served a single purpose, and nothing was said on it for a while.
+    /// The connection served a single exchange and has been idle since.
     Idle,
     /// The peer said goodbye.
     Goodbye,
-    /// The peer broke the protocol too often.
+    /// The peer violated the protocol too often and is banned.
     Misbehaved,
-    /// The peer is in another run.
+    /// The peer takes part in another run.
     OtherRun,
 }
 
@@ -258,14 +259,14 @@ impl StoredEntry {
     }
 }
 
-/// What is worth telling.
+/// A report to the trainer or the user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// An update joined the set.
     Applied {
         /// Its name.
         update: EntryName,
-        /// Its tokens.
+        /// The number of its tokens.
         tokens: u64,
         /// Its weight in 16-bit fixed point; zero on probation.
         weight_q16: u32,
@@ -279,105 +280,106 @@ pub enum Event {
     Audited {
         /// The audited update.
         update: EntryName,
-        /// Who replayed it.
+        /// The peer that replayed it.
         auditor: PeerId,
-        /// Whether the bits were the same.
+        /// Whether the replay gave the same bits.
         passed: bool,
     },
-    /// A peer sent something it should not have; nothing was applied.
+    /// A peer violated the protocol; the message or datagram had no effect.
     BadInput {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// What.
+        /// The violation.
         reason: String,
     },
-    /// A peer is not listened to for a while.
+    /// A peer is banned: its connection is closed and it is not dialed.
     Banned {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// For how long; twice as long each time.
+        /// The duration; each further ban lasts twice as long.
         lasts: Duration,
         /// Its last offence.
         reason: String,
     },
     /// The set and the state equal a neighbour's: training may start.
     CaughtUp,
-    /// A neighbour left or was lost.
+    /// A neighbour left, or its connection was lost.
     Departed {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
     /// A neighbour with the same set has another state: a bug or an attack.
     Diverged {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// Its state root.
         theirs: Hash,
-        /// The own state root.
+        /// This peer's state root.
         ours: Hash,
     },
-    /// Updates of a peer became void, by the own fold: of this peer itself or of another.
+    /// By this peer's fold, updates of a peer became void. The peer may be this one itself.
     Evicted {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Why.
+        /// The reason.
         why: Voided,
     },
     /// A frontier became final.
     Final {
-        /// Its number.
+        /// The number of its epoch.
         epoch: u32,
-        /// Its tokens.
+        /// The number of its tokens.
         clock: u64,
         /// Entries that came too late for it and left the set.
         excluded: u64,
     },
-    /// The peer may leave now. Told again if the set grows afterwards and agreement is reached again.
+    /// The peer may leave now. Reported again if the set grows afterwards and agreement is reached again.
     Finished {
-        /// Whether every neighbour that also finished holds the same set and state.
+        /// Whether all neighbours that also finished hold the same set and state.
         agreed: bool,
     },
-    /// The peer has been finishing for a while, and may not leave yet.
+    /// The peer has been finishing for a while and may not leave yet.
     Unfinished {
-        /// What it waits for.
+        /// The reasons.
         delays: Vec<Delay>,
     },
-    /// Another process that started with this peer's key *before* this one is alive, by its own signature. This one must
-    /// stop: it authors nothing from now on.
+    /// By its signature, another process that started with this peer's key *before* this one is alive. This process
+    /// must stop: it signs nothing from now on.
     IdentityInUse,
-    /// So much work is not final that this peer adds none until that changes.
+    /// Too much work is not final, so this peer adds none until that changes.
     Stalled {
-        /// Tokens since the newest final frontier.
+        /// The number of tokens since the newest final frontier.
         tokens: u64,
     },
     /// More work may be added again, although nothing became final since [`Event::Stalled`].
     Resumed,
-    /// A neighbour came.
+    /// A peer became a neighbour.
     Joined {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// A member of the swarm is no longer there.
+    /// A member of the swarm is down.
     MemberDown {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Why it is believed.
+        /// The reason.
         reason: DownReason,
     },
     /// The swarm has a new member, or one that was down is back.
     MemberUp {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
-    /// Another process that started with this peer's key *after* this one has been heard of, and was told to stop.
+    /// Another process started with this peer's key *after* this one, and this one objected to it. The other one must
+    /// stop.
     Usurped,
 }
 
-/// Why a member is no longer counted.
+/// Why a member is down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DownReason {
     /// It said goodbye.
     Left,
-    /// It did not answer, and did not deny it in time.
+    /// It answered no probe and did not refute the suspicion in time.
     Silent,
 }

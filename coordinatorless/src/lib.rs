@@ -1,10 +1,11 @@
-//! The whole peer as a sans-IO state machine: membership, gossip, anti-entropy, joining, audits, finishing.
+//! A complete peer as a sans-IO state machine: membership, gossip, anti-entropy, joining, audits, finishing.
 //!
-//! In life-cycle order: a [`Node`] is made from a [`Setup`]; the driver feeds it [`Input`]s and carries out its
-//! [`Output`]s; it greets neighbours, catches up, announces and pulls entries, holds lotteries and asks for replays,
-//! serves newcomers, and at the end agrees with the others without a vote. [`Message`] lists everything peers say.
+//! In life-cycle order: a [`Node`] is made from a [`Setup`]. The driver feeds it [`Input`]s and carries out its
+//! [`Output`]s. The node connects to neighbours, catches up, announces and pulls entries, draws lotteries and
+//! requests replays, serves newcomers, and at the end reaches agreement with the other finishing peers without a
+//! vote. [`Message`] lists all messages between peers.
 //!
-//! There is no clock, socket, thread, file or operating-system randomness in this crate.
+//! This crate uses no clock, socket, thread, file or randomness of the operating system.
 
 mod config;
 mod event;

@@ -1,36 +1,37 @@
-//! Every message between peers, and its form on the wire.
+//! All messages between peers, and their wire format.
 //!
 //! | message | from → to | when | size |
 //! |---|---|---|---|
-//! | `Announce` | holder → neighbours | an entry became part of the set | 68 B an entry |
-//! | `Absent` | server → asker | asked for a blob it does not hold | 32 B |
-//! | `Candidates` | any → neighbour | it sees this peer elsewhere: own network, mapped port | 50 B an address, ≤ 4 |
-//! | `Chunk` | server → asker | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
-//! | `ChunkList` | server → asker | answers `WantChunkList` | 32 B a chunk |
-//! | `Digest` | any → neighbour | on connecting, every round of anti-entropy, on finishing: what changed since the one before, or the whole set | 200 B, 44 B an author named |
-//! | `Entries` | holder → asker | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
-//! | `Certificates` | any → asker | answers `WantCertificates`: proofs of final frontiers, the newest with rows | 1 KB an epoch |
-//! | `Frontier` | holder → asker | answers `WantFrontier` | 68 B an author |
+//! | `Announce` | holder → neighbours | an entry joined the set | 68 B an entry |
+//! | `Absent` | server → requester | it does not hold the requested blob | 32 B |
+//! | `Candidates` | any → neighbour | the neighbour sees the sender elsewhere: local addresses, port mapping | 50 B an address, ≤ 4 |
+//! | `Chunk` | server → requester | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
+//! | `ChunkList` | server → requester | answers `WantChunkList` | 32 B a chunk |
+//! | `Digest` | any → neighbour | on connecting, in every round of anti-entropy, on finishing: the changes since the last one, or the whole set | 200 B, 44 B an author named |
+//! | `Entries` | holder → requester | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
+//! | `Certificates` | any → requester | answers `WantCertificates`: proofs of final frontiers, the newest with rows | 1 KB an epoch |
+//! | `Frontier` | holder → requester | answers `WantFrontier` | 68 B an author |
 //! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
 //! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
-//! | `Meet` | asker → mutual neighbour | a peer cannot be dialed: bring us together | 32 B |
-//! | `Observed` | any → neighbour | on connecting: where I see you, whether I relay | 60 B |
-//! | `Peers` | member → neighbour | on connecting | 50 B a peer, ≤ 64 |
-//! | `Punch` | mutual neighbour → both | answers `Meet`: dial each other now, one message an address | 50 B |
-//! | `Votes` | voter → neighbours, passed on | an epoch is being decided | 170 B a vote |
-//! | `Want` | asker → holder | an entry is missing | 44 B |
-//! | `WantChunks`, `WantChunkList` | asker → server | a carry or checkpoint is needed | small |
-//! | `WantCertificates` | any → neighbour | that one knows a newer epoch | 4 B |
-//! | `WantFrontier` | any → voter | a vote names a frontier that is not known | 32 B |
+//! | `Meet` | requester → mutual neighbour | a peer cannot be dialed: requests an introduction | 32 B |
+//! | `Observed` | any → neighbour | on connecting: the address at which the sender sees the neighbour, and whether the sender is a relay | 60 B |
+//! | `Peers` | member → neighbour | on connecting: addresses of other peers | 50 B a peer, ≤ 64 |
+//! | `Punch` | mutual neighbour → both peers | answers `Meet`: dial each other now, one message an address | 50 B |
+//! | `Votes` | voter → neighbours, forwarded | an epoch is being decided | 170 B a vote |
+//! | `Want` | requester → holder | an entry is missing | 44 B |
+//! | `WantChunks`, `WantChunkList` | requester → server | a carry or checkpoint is needed | small |
+//! | `WantCertificates` | any → neighbour | the neighbour knows a newer epoch | 4 B |
+//! | `WantFrontier` | any → voter | a vote names an unknown frontier | 32 B |
 //! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
 //!
-//! Membership travels beside these in datagrams: SWIM frames of up to 1000 B and single cards; the table of frames is in
+//! Membership uses datagrams instead: SWIM frames of up to 1000 B and single cards. The table of frames is in
 //! `node/membership/codec.rs`.
 //!
-//! On the wire a message is one byte, then rkyv bytes. Bit 0 of the byte says how they are packed (0 plain, 1 zstd), bits
-//! 1 and 2 what kind of message it is, so that it can be counted unread; the rest is zero. Headers, carries and states
-//! compress; payloads are entropy-coded already and travel plain. Reading: size limit first, then bounded decompression,
-//! then checked access, then the semantic checks of whoever uses it.
+//! On the wire a message is one byte, then rkyv bytes. Bit 0 of the byte is the packing (0 plain, 1 zstd), bits 1 and
+//! 2 are the kind, so that a transport can count messages without reading them; the other bits are zero. Headers,
+//! carries and states are compressed; payloads are entropy-coded already and travel plain. A receiver checks the size
+//! limit first, decompresses with a bound, then makes a checked access; the machine that handles the message checks
+//! its meaning.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -42,31 +43,31 @@ use crate::packing::{pack, unpack};
 /// The longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest datagram, in bytes: fits the smallest path that QUIC allows, with room for its own headers.
+/// The longest datagram, in bytes. It fits the smallest path that QUIC allows, with room for QUIC's own headers.
 pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
-/// The most that a compressed message may unpack to, in bytes.
+/// The largest unpacked size of a compressed message, in bytes.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of entries in one answer, beyond the first of them; what does not fit is requested again.
 pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
 
-/// Messages shorter than this are not worth compressing, in bytes.
+/// Messages shorter than this are not compressed, in bytes.
 const PACK_FROM_BYTES: usize = 512;
 
-/// The name of an entry.
+/// The name of an entry: its author and its position.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntryName {
-    /// Its author.
+    /// The author.
     pub author: PeerId,
-    /// Its position.
+    /// The position in the author's chain.
     pub seq: u32,
 }
 
-/// Where a peer can be reached, as it travels: an IPv6 address (IPv4 mapped) and a port.
+/// A peer with its address, as sent in messages: IPv6 (IPv4 mapped) and a port.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PeerAddress {
-    /// Who.
+    /// The peer.
     pub peer: PeerId,
     ip: [u8; 16],
     port: u16,
@@ -82,39 +83,41 @@ impl PeerAddress {
         Self { peer, ip: ip.octets(), port: address.port() }
     }
 
-    /// The address.
+    /// The address, IPv4 if it is mapped.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(Ipv6Addr::from(self.ip).to_canonical(), self.port)
     }
 }
 
-/// What a peer holds, in short.
+/// A summary of a peer's set.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Digest {
     /// The run.
     pub run: Hash,
-    /// Counts the digests said on this connection, from 1.
+    /// The number of this digest on its connection, from 1.
     pub number: u32,
-    /// Whether `vector` is the whole set. If not, it names what differs from the digest before, with a count of 0 for what
-    /// is gone; who has missed that one says so and is told the whole.
+    /// Whether `vector` describes the whole set. If not, it describes the changes since the last digest, with a count
+    /// of 0 for an author that is gone. A receiver that missed the last digest sets `lost` in its own next one, and
+    /// gets the whole set.
     pub whole: bool,
-    /// The set.
+    /// The number of entries of each author.
     pub vector: Vec<Component>,
-    /// For each component of `vector`, the first bytes of the newest entry's hash: shows forks.
+    /// For each component of `vector`, the first bytes of the newest entry's hash, which show a fork.
     pub heads: Vec<[u8; 8]>,
-    /// Names the whole set with all its heads: of two peers with equal vectors it tells whether one holds another branch.
+    /// The name of the whole set with all its heads. It differs between two peers with equal vectors and different
+    /// branches of a fork.
     pub set: Hash,
-    /// State root of the set.
+    /// The state root of the set.
     pub root: Hash,
-    /// It will author nothing more unless something new arrives.
+    /// The sender authors no more entries unless something new arrives.
     pub idle: bool,
-    /// It is about to leave.
+    /// The sender is about to leave.
     pub finishing: bool,
-    /// An answer with the receiver's own digest is wanted.
+    /// The receiver should answer with its own digest.
     pub reply: bool,
-    /// The receiver's digest before could not be understood: the next one should be whole.
+    /// The sender could not apply the receiver's last digest: the next one should be whole.
     pub lost: bool,
-    /// The newest epoch that is final there.
+    /// The newest final epoch of the sender.
     pub epoch: u32,
     /// The name of its frontier.
     pub frontier: Hash,
@@ -129,29 +132,29 @@ pub struct Proven {
     pub rows: Vec<Row>,
 }
 
-/// One entry in an answer.
+/// An entry in an answer.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Item {
     /// The signed header.
     pub entry: WireEntry,
-    /// The payload of an update, if it was asked for and is held.
+    /// The payload of an update, if it was requested and is held.
     pub payload: Option<Vec<u8>>,
 }
 
-/// Asks for a stretch of one author's chain.
+/// A request for a part of one author's chain.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
-    /// Whose chain.
+    /// The author.
     pub author: PeerId,
-    /// The first entry wanted.
+    /// The position of the first entry.
     pub from: u32,
-    /// How many at most.
+    /// The number of entries, at most.
     pub count: u32,
-    /// Whether payloads are wanted, too.
+    /// Whether to send payloads as well.
     pub payloads: bool,
 }
 
-/// Everything a peer can say to another.
+/// A message from one peer to another.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // the table above says what each is for
 pub enum Message {
@@ -179,10 +182,10 @@ pub enum Message {
     Candidates { addresses: Vec<PeerAddress> },
 }
 
-/// What a message is about: for priorities and for counting bytes.
+/// The kind of a message: its priority, and the class under which its bytes are counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// Membership, announcements, digests: small, never to starve.
+    /// Membership, announcements, digests: small, and must never starve.
     Control,
     /// Headers and requests.
     Header,
@@ -195,12 +198,12 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; 4] = [Self::Control, Self::Header, Self::Payload, Self::Bulk];
 
-    /// The kind that a message on the wire claims to be; [`Message::decode`] checks the claim.
+    /// The kind that a message on the wire claims; [`Message::decode`] verifies the claim.
     pub fn peek(bytes: &[u8]) -> Self {
         Self::ALL[usize::from(bytes.first().copied().unwrap_or(0) >> 1) % 4]
     }
 
-    /// Its name in metrics.
+    /// The name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Control => "control",
@@ -214,25 +217,25 @@ impl Kind {
 /// Why bytes are not a message. The sender's fault.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
 pub enum MessageError {
-    /// Nothing at all.
+    /// There are no bytes.
     #[error("empty message")]
     Empty,
-    /// The first byte is none of ours.
+    /// The first byte is not valid.
     #[error("unknown packing {0}")]
     Packing(u8),
-    /// The first byte names another kind than the message is.
+    /// The first byte claims another kind than the message has.
     #[error("message of another kind than it claims")]
     Kind,
-    /// The compressed bytes are malformed, or unpack to more than allowed.
+    /// The compressed bytes are malformed, or their unpacked size exceeds the limit.
     #[error("compressed message is malformed or unpacks to more than {UNPACKED_BYTES_MAX} bytes")]
     Unpack,
-    /// The bytes do not form a message.
+    /// The bytes are not a message.
     #[error("malformed message")]
     Malformed,
 }
 
 impl Message {
-    /// What it is about.
+    /// The kind of this message.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Absent { .. } | Self::Announce { .. } | Self::Digest(_) | Self::Goodbye | Self::Peers { .. } => {
@@ -260,10 +263,10 @@ impl Message {
         }
     }
 
-    /// Reads the wire form of a message whose length the transport has limited already.
+    /// Reads the wire form of a message, whose length the transport has limited.
     ///
     /// # Errors
-    /// [`MessageError`] says what is wrong with it.
+    /// [`MessageError`] names the violation.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
         let (packing, body) = bytes.split_first().ok_or(MessageError::Empty)?;
         let message = match packing & 1 {

@@ -7,18 +7,20 @@
 //! - Time never goes backwards. The same inputs at the same times give the same outputs, bit for bit.
 
 mod audits;
+#[cfg(test)]
+mod bench;
 mod catch_up;
 mod connectivity;
 mod context;
 mod eviction;
 mod finality;
 mod footprint;
+mod identity_guard;
 mod limits;
 mod membership;
 mod own_chain;
 mod replication;
 mod set;
-mod solitude;
 #[cfg(test)]
 #[path = "../../collectives/tests/support/mod.rs"]
 mod support;
@@ -38,8 +40,8 @@ pub use own_chain::{Delay, Snapshot};
 pub use transfer::Fetched;
 use {audits::Audits, catch_up::CatchUp, finality::Finality, own_chain::OwnChain};
 use {
-    connectivity::Connectivity, context::Core, eviction::Evictions, limits::Limits, membership::Membership,
-    replication::Replication, set::Set, solitude::Solitude, transfer::Transfer,
+    connectivity::Connectivity, context::Core, eviction::Evictions, identity_guard::IdentityGuard, limits::Limits,
+    membership::Membership, replication::Replication, set::Set, transfer::Transfer,
 };
 
 /// What a peer brings into a run.
@@ -96,7 +98,7 @@ pub struct Node {
     membership: Membership,
     connectivity: Connectivity,
     limits: Limits,
-    solitude: Solitude,
+    identity_guard: IdentityGuard,
     evictions: Evictions,
     replication: Replication,
     transfer: Transfer,
@@ -113,7 +115,7 @@ impl Node {
             setup;
         let finality = Finality::new(&rules, identity.peer_id(), stored.signing.as_deref());
         let catch_up = CatchUp::new(&rules, &identity.peer_id(), &stored);
-        let solitude = Solitude::new(catch_up.is_done());
+        let identity_guard = IdentityGuard::new(catch_up.is_done());
         let membership = Membership::new(&identity, run, incarnation, config.swim, seed);
         let core = Core::new(identity, class, Arc::new(rules.clone()), config, seed);
         let mut node = Self {
@@ -124,7 +126,7 @@ impl Node {
             membership,
             connectivity: Connectivity::new(&address_book),
             limits: Limits::default(),
-            solitude,
+            identity_guard,
             evictions: Evictions::default(),
             replication: Replication::default(),
             transfer: Transfer::default(),
@@ -181,7 +183,7 @@ impl Node {
         }
         self.member(|membership, cx| membership.membership_due(cx));
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.core.now) {
-            self.solitude_due();
+            self.identity_guard_due();
             self.connect(|connectivity, cx| connectivity.dials_due(cx));
             self.connect(|connectivity, cx| connectivity.traversals_due(cx));
             self.look_due();
@@ -209,7 +211,7 @@ impl Node {
     fn poll_timeout_of_the_rest(&self) -> Option<Time> {
         let due = [
             self.connectivity.next_deadline(&self.core),
-            self.solitude.next_deadline(&self.core),
+            self.identity_guard.next_deadline(&self.core),
             self.evictions.next_deadline(),
             self.limits.next_deadline(&self.core.config),
             self.transfer.next_deadline(),
@@ -415,7 +417,7 @@ impl Node {
         if self.connectivity.neighbours().is_connected(&peer) {
             self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
         }
-        self.solitude.connected(peer, self.core.now);
+        self.identity_guard.connected(peer, self.core.now);
         self.replication.connected(peer);
         self.finality.connected(peer);
         self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
@@ -451,8 +453,8 @@ impl Node {
         self.give_up_lost_carries();
     }
 
-    fn solitude_due(&mut self) {
-        for peer in self.solitude.due(&self.core) {
+    fn identity_guard_due(&mut self) {
+        for peer in self.identity_guard.due(&self.core) {
             self.member(|membership, cx| membership.announce_to(cx, peer));
         }
     }
@@ -461,7 +463,7 @@ impl Node {
     /// and stops; one that is will be told in time that the other stopped, or who of the two it is.
     fn on_twin(&mut self, address: SocketAddr) {
         self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, false));
-        if !self.solitude.is_sure() && !self.membership.is_second() {
+        if !self.identity_guard.is_sure() && !self.membership.is_second() {
             self.membership.stop_as_second();
             self.stop_as_second();
         }

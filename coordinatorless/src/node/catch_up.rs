@@ -5,7 +5,7 @@
 //! A restarted peer begins with what its disk held. Its own chain must be back to its full length first, so that it cannot
 //! sign a second entry for a position that it has signed before. If the missing part does not come, because no peer is left
 //! that holds what it builds on, the peer votes and serves all the same, and authors nothing until a final frontier excludes
-//! what it said. It must also know that no other process signs with its identity: see `solitude`.
+//! what it said. It must also know that no other process signs with its identity: see `identity_guard`.
 //!
 //! Contract:
 //! - [`CatchUp::check`] is called after every change, [`CatchUp::handle_timeout`] at [`CatchUp::next_deadline`].

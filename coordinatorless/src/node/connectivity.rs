@@ -1,16 +1,18 @@
-//! Connections: which peers to be connected with, where they are, and how to get there.
+//! Connections: which peers to connect to, at which addresses, and through which NATs or relays.
 //!
-//! Contract: the transport's news come in by [`Connectivity::admit`] and [`Connectivity::begin`] for a connection that came
-//! up, [`Connectivity::on_disconnected`], [`Connectivity::on_dial_failed`], [`Connectivity::on_moved`]; messages of
-//! neighbours about addresses by the other `on_…` methods. Machines above seek peers ([`Connectivity::seek`]), part with
-//! them ([`Connectivity::part`], [`Connectivity::send_away`]), and read who is connected. What a lost connection means for
-//! them is raised: [`Event`].
+//! Contract: [`Connectivity::admit`] and then [`Connectivity::begin`] take a connection that came up;
+//! [`Connectivity::on_disconnected`], [`Connectivity::on_dial_failed`] and [`Connectivity::on_moved`] take the other
+//! news of the transport; the remaining `on_…` methods take messages of neighbours about addresses. Machines above
+//! connect to peers ([`Connectivity::seek`]), disconnect from them ([`Connectivity::close`],
+//! [`Connectivity::send_away`]), and read the connected peers. [`Event`] is raised for them when a connection ends or
+//! cannot be made.
 //!
 //! - `neighbours`: the connected peers;
-//! - `view`: how many there should be, and which ones;
-//! - `dialing`, `address_book`, `dial_rtt`: dials of known addresses, and when one takes too long;
-//! - `reachability`, `candidates`: how others see this peer, and introductions between peers behind NATs;
-//! - `traversal`: the search for a way to a peer that a dial does not reach: hole punching, then relays.
+//! - `view`: how many neighbours this peer keeps, and which ones;
+//! - `dialing`, `address_book`, `dial_rtt`: dials of known addresses, and when a dial counts as slow;
+//! - `reachability`, `candidates`: the address at which others see this peer, and introductions between peers behind
+//!   NATs;
+//! - `traversal`: NAT traversal for a peer that a dial does not reach: hole punching, then relays.
 
 mod address_book;
 mod candidates;
@@ -25,7 +27,7 @@ use std::collections::BTreeSet;
 
 use murmur_collectives::PeerId;
 
-use self::{address_book::AddressBook, dialing::Dialing, reachability::Reachability, view::View};
+use self::{address_book::AddressBook, dialing::Dialing, reachability::Reachability, view::ViewTimers};
 pub(crate) use self::{dialing::Purpose, neighbours::Neighbours};
 pub use self::{
     neighbours::{MemberState, NeighbourView},
@@ -34,19 +36,20 @@ pub use self::{
 use super::{context::Core, limits::Limits, set::Set};
 use crate::{Closing, Message, PeerAddress, Time};
 
-/// What machines above have to know.
+/// A change that the machines above must act on.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A connection is gone: what was asked on it is void. `departed`: the peer was a neighbour. `closing`: the transport
-    /// still has to close the connection.
+    /// A connection is gone, and all requests on it are void. `departed`: the peer was a neighbour. `closing`: the
+    /// transport has not closed the connection yet.
     Lost { peer: PeerId, departed: bool, closing: Option<Closing> },
-    /// The peer is evicted and still connected: what was asked of it is void.
+    /// The peer was evicted and is still connected; all requests to it are void. `departed`: the peer was a
+    /// neighbour.
     Evicted { peer: PeerId, departed: bool },
-    /// No way to the peer was found.
+    /// Neither a dial nor NAT traversal reached the peer.
     Unreachable(PeerId),
 }
 
-/// What connectivity may touch.
+/// The state outside this machine that it may use.
 pub(crate) struct Context<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) limits: &'a mut Limits,
@@ -55,39 +58,41 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Sends a message to a connected peer, and lets the answer to a request pass the rate limit.
     fn send(&mut self, to: PeerId, message: &Message) {
         self.limits.expect_answer(&self.core.rules, &to, message);
         self.core.post(to, message);
     }
 
+    /// Counts an offence of `peer`; see [`Limits::strike`].
     fn strike(&mut self, peer: PeerId, reason: String) {
         self.limits.strike(self.core, peer, reason);
     }
 }
 
-/// What the machines above say of the swarm and this peer's part in it.
+/// The swarm and this peer's role in it, as the machines above report them.
 #[derive(Clone, Copy)]
 pub(crate) struct Swarm<'a> {
-    /// Members that are up, without this peer.
+    /// The members that are up, without this peer.
     pub(crate) members: &'a BTreeSet<PeerId>,
-    /// Another process with this peer's key takes part; this one connects to nobody.
+    /// An earlier process with this peer's key is alive; this process connects to no peer.
     pub(crate) is_second: bool,
-    /// This peer is about to leave, and seeks no new neighbours.
+    /// This peer is about to leave and connects to no new neighbours.
     pub(crate) is_finishing: bool,
 }
 
-/// Connections and the ways to them.
+/// The connected peers, and everything needed to connect to more.
 #[derive(Default, Debug)]
 pub(crate) struct Connectivity {
     neighbours: Neighbours,
     address_book: AddressBook,
     dialing: Dialing,
-    view: View,
+    view: ViewTimers,
     reachability: Reachability,
 }
 
 impl Connectivity {
-    /// With the addresses that were kept at the last run, and those of a ticket.
+    /// Starts with the addresses that the host stored in the last run, and those of a ticket.
     pub(crate) fn new(addresses: &[PeerAddress]) -> Self {
         Self { address_book: AddressBook::restore(addresses), ..Self::default() }
     }
@@ -97,30 +102,30 @@ impl Connectivity {
         &self.neighbours
     }
 
-    /// The connected peers, for what machines above keep with them.
+    /// The connected peers, with the state that machines above keep for each.
     pub(crate) fn neighbours_mut(&mut self) -> &mut Neighbours {
         &mut self.neighbours
     }
 
-    /// Whether a dial to `peer` is wanted or under way, or another way to it is sought.
+    /// Whether a dial to `peer` is queued or under way, or a NAT traversal is.
     pub(crate) fn is_seeking(&self, peer: &PeerId) -> bool {
         self.dialing.seeks(peer) || self.reachability.seeks(peer)
     }
 
-    /// Notes that `from` spoke of `peer`, and so may bring both together.
+    /// Records that `from` sent an address of `peer`, and so can probably introduce the two peers.
     pub(crate) fn note_introducer(&mut self, peer: PeerId, from: PeerId) {
         self.reachability.note_introducer(peer, from);
     }
 
-    /// Ends all connections and seeks none.
+    /// Closes all connections and cancels all dials and traversals.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>) {
         let peers: Vec<PeerId> = self.neighbours.iter_all().map(|(peer, _)| peer).collect();
-        peers.into_iter().for_each(|peer| self.part(cx, peer, Closing::Idle));
+        peers.into_iter().for_each(|peer| self.close(cx, peer, Closing::Idle));
         self.dialing = Dialing::default();
         self.reachability = Reachability::default();
     }
 
-    /// When something is due.
+    /// The time at which one of the `…_due` methods has work.
     pub(crate) fn next_deadline(&self, core: &Core) -> Option<Time> {
         let view = self.view.next_deadline(self.address_book.has_changes());
         let due =
@@ -128,13 +133,17 @@ impl Connectivity {
         due.into_iter().flatten().min()
     }
 
-    /// Bytes of what is known of the connected peers.
+    /// The memory that the connected peers take, in bytes.
     pub(crate) fn neighbour_bytes(&self) -> usize {
         self.neighbours.held_bytes()
     }
 
-    /// Bytes of what is known of addresses and introductions.
+    /// The memory that addresses and introducers take, in bytes.
     pub(crate) fn address_bytes(&self) -> usize {
         self.address_book.held_bytes() + self.reachability.held_bytes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -216,7 +216,9 @@ impl Node {
             match event {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
                 Raised::Connectivity(event) => self.on_connectivity(event),
-                Raised::Membership(membership::Event::Vouched(peer)) => self.solitude.vouched(&peer, self.core.now),
+                Raised::Membership(membership::Event::Vouched(peer)) => {
+                    self.identity_guard.vouched(&peer, self.core.now)
+                }
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
                 Raised::CatchUp(event) => self.on_catch_up_event(event),
                 Raised::Transfer(event) => self.on_transfer_event(event),
@@ -322,7 +324,7 @@ impl Node {
     fn on_connectivity(&mut self, event: connectivity::Event) {
         match event {
             connectivity::Event::Lost { peer, departed, closing } => {
-                self.solitude.disconnected(&peer, self.core.now);
+                self.identity_guard.disconnected(&peer, self.core.now);
                 self.replication.disconnected(&peer);
                 self.finality.disconnected(&peer);
                 self.forget_requests_to(peer);
@@ -446,7 +448,8 @@ impl Node {
 
     /// The own chain, and what it may touch.
     fn own_chain(&mut self) -> (&mut OwnChain, own_chain::Context<'_>) {
-        let (mode, audits_open, is_alone) = (self.replication_mode(), self.audits_open(), self.solitude.is_sure());
+        let (mode, audits_open, is_alone) =
+            (self.replication_mode(), self.audits_open(), self.identity_guard.is_sure());
         let cx = own_chain::Context {
             net: Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours()),
             set: &mut self.set,
@@ -548,7 +551,8 @@ impl Node {
     }
 
     fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
-        let Self { core, limits, set, connectivity, transfer, replication, finality, solitude, catch_up, .. } = self;
+        let Self { core, limits, set, connectivity, transfer, replication, finality, identity_guard, catch_up, .. } =
+            self;
         let known = connectivity.neighbours().iter().map(|(peer, _)| Known {
             peer,
             epoch: replication.epoch_at(&peer),
@@ -563,7 +567,7 @@ impl Node {
             known,
             is_finality_on: finality.is_on(),
             awaits_decided: finality.awaits_entries(),
-            is_alone: solitude.is_sure(),
+            is_alone: identity_guard.is_sure(),
         };
         (catch_up, context)
     }
@@ -725,7 +729,7 @@ impl Node {
 
     fn on_eviction(&mut self, event: eviction::Event) {
         match event {
-            eviction::Event::Unwanted(peer) => self.connectivity.part_for_good(&peer),
+            eviction::Event::Unwanted(peer) => self.connectivity.stop_seeking(&peer),
             eviction::Event::Opened(peer) => {
                 self.connectivity.set_evicted(&mut self.core, peer);
                 self.route();

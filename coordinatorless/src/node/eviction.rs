@@ -1,9 +1,9 @@
-//! Evictions: telling of them here, and letting those whom they concern find out.
+//! Evictions: reporting this peer's own, and hearings for other evicted peers.
 //!
-//! A peer believes that it is evicted when its own fold proves it, and for no other reason: anyone can close a connection
-//! with any code. So the connection of an evicted peer is not closed at once. It gets a *hearing*: it is told what this
-//! peer holds, and may ask for what it lacks of that, which contains the proof. Nothing else that it says counts. A
-//! hearing is short, and the next one begins only after a pause, so that a hostile peer gains little by being evicted.
+//! A peer accepts that it is evicted only when its own fold proves it, because any peer can close a connection with
+//! any code. So the connection of an evicted peer is not closed at once. The peer gets a *hearing*: it receives a
+//! digest and may request the entries that it lacks, among them the proof. Its other messages are ignored. A hearing
+//! is short, and the next one starts only after a pause, so that a hostile peer gains little by an eviction.
 //!
 //! Contract:
 //! - [`Evictions::on_voided`] is told of every peer whose updates become void, and [`Evictions::give_hearing`] when an
@@ -28,13 +28,14 @@ use crate::{Digest, Message, Time};
 #[cfg(test)]
 mod tests;
 
-/// How long a hearing lasts at most: entries that were signed lately come in a few round trips.
+/// The longest duration of a hearing: recent entries take a few round trips.
 const HEARING: Duration = Duration::from_secs(10);
 
-/// How long after the beginning of a hearing the next one may begin.
+/// The time between the starts of two hearings of one peer.
 const HEARING_EVERY: Duration = Duration::from_secs(60);
 
-/// Hearings remembered, at most; of more evicted peers those that come last are turned away.
+/// The number of hearings stored, at most. If all are taken, a further evicted peer is disconnected without a
+/// hearing.
 const HEARINGS_MAX: usize = 1024;
 
 /// What follows from an eviction in machines that send, serve and connect.
@@ -64,24 +65,25 @@ pub(crate) enum Event {
     Goodbye(PeerId),
 }
 
-/// Whether a hearing is under way.
+/// A hearing of one peer, under way or ended lately.
 #[derive(Clone, Copy, Debug)]
 struct Hearing {
     ends_at: Time,
     open: bool,
 }
 
-/// Hearings of evicted peers, and what is known of the own standing.
+/// The hearings of evicted peers, and whether this peer is evicted itself.
 #[derive(Default, Debug)]
 pub(crate) struct Evictions {
     hearings: BTreeMap<PeerId, Hearing>,
-    /// The set, by its count of changes, in which the own standing was looked at last.
-    looked_at: Option<u64>,
-    /// Whether the own eviction was told.
-    told: bool,
+    /// The change count of the set that [`Evictions::check_own`] examined last.
+    checked_at: Option<u64>,
+    /// Whether this peer's own eviction was reported.
+    reported: bool,
 }
 
 impl Evictions {
+    /// The time at which [`Evictions::end`] has work.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.hearings.values().filter(|hearing| hearing.open).map(|hearing| hearing.ends_at).min()
     }
@@ -91,7 +93,7 @@ impl Evictions {
         self.hearings.get(peer).is_some_and(|hearing| hearing.open)
     }
 
-    /// Whether `peer`, which is evicted, may have a hearing at `now`: the one under way, or a new one.
+    /// Whether the evicted `peer` may stay connected at `now`, for the hearing under way or for a new one.
     fn admits(&mut self, peer: PeerId, now: Time) -> bool {
         self.hearings.retain(|_, hearing| hearing.open || now < hearing.ends_at + (HEARING_EVERY - HEARING));
         if !self.hearings.contains_key(&peer) && self.hearings.len() < HEARINGS_MAX {
@@ -100,7 +102,7 @@ impl Evictions {
         self.hears(&peer)
     }
 
-    /// Ends hearings whose time is up.
+    /// Ends the hearings that have timed out, and returns their peers.
     fn end(&mut self, now: Time) -> Vec<PeerId> {
         let over = self.hearings.iter_mut().filter(|(_, hearing)| hearing.open && hearing.ends_at <= now);
         over.map(|(peer, hearing)| {
@@ -177,15 +179,15 @@ impl Evictions {
         }
     }
 
-    /// Tells of the own eviction once the own fold proves it, wherever the proof came from: a neighbour, a final frontier,
-    /// or the disk.
+    /// Reports this peer's own eviction as soon as its fold proves it. The proof may come from a neighbour, a final
+    /// frontier, or the disk, so this is checked after every change of the set.
     pub(crate) fn check_own(&mut self, core: &mut Core, set: &Set) {
-        if self.told || self.looked_at.replace(set.changes()) == Some(set.changes()) {
+        if self.reported || self.checked_at.replace(set.changes()) == Some(set.changes()) {
             return;
         }
         let peer = core.id();
         let why: Option<Voided> = set.fold.voided(&peer);
-        self.told = why.is_some();
+        self.reported = why.is_some();
         why.into_iter().for_each(|why| core.tell(crate::Event::Evicted { peer, why }));
     }
 }

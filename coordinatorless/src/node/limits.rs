@@ -1,11 +1,12 @@
-//! What a neighbour may cost this peer: rate limits while it keeps to the protocol, penalties when it does not.
+//! Rate limits for a neighbour that follows the protocol, penalties for one that does not.
 //!
-//! Contract: [`Limits::connected`] and [`Limits::disconnected`] follow the connections; between them
-//! - [`Limits::admit_message`] and [`Limits::admit_datagram`] are asked before bytes are read;
-//! - [`Limits::expect_answer`] is told of every request that this peer sends, so that the answer is let in;
-//! - [`Limits::admit_request`] holds back requests beyond the rate, and [`Limits::next_request`] gives them back later;
-//!   [`Limits::charge`] is told what an answer cost;
-//! - [`Limits::strike`] counts an offence; too many, and [`Event::Banned`] is raised.
+//! Contract: [`Limits::connected`] and [`Limits::disconnected`] follow the connections. Between the two calls
+//! - the node asks [`Limits::admit_message`] or [`Limits::admit_datagram`] before it decodes any bytes;
+//! - every request that this peer sends is reported to [`Limits::expect_answer`], so that the answer passes the rate
+//!   limit;
+//! - [`Limits::admit_request`] queues a request beyond the rate, and [`Limits::next_request`] returns it when tokens
+//!   are available again; [`Limits::charge`] takes the tokens for an answer;
+//! - [`Limits::strike`] counts an offence, and raises [`Event::Banned`] when the neighbour has committed too many.
 
 mod penalties;
 mod rate_limit;
@@ -20,17 +21,17 @@ use self::{penalties::Penalties, rate_limit::RateLimits};
 use super::context::Core;
 use crate::{Message, Time};
 
-/// The slowest line worth waiting for: 10 Mbit/s.
-const SLOW_BYTES_PER_SECOND: u64 = 1_250_000;
+/// The slowest link for which this peer waits: 10 Mbit/s.
+const SLOWEST_LINK_BYTES_PER_SECOND: u64 = 1_250_000;
 
-/// What the limits have decided.
+/// A decision of the limits that the machines above must carry out.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The peer offended too often: its connection is to be closed, and it is not dialed again.
+    /// The peer committed too many offences. The node closes the connection and does not dial the peer again.
     Banned(PeerId),
 }
 
-/// The limits of every connected peer, and the penalties of those that offended.
+/// The rate limits of every connected peer, and the penalties of the peers that committed offences.
 #[derive(Default, Debug)]
 pub(crate) struct Limits {
     rates: BTreeMap<PeerId, RateLimits>,
@@ -38,68 +39,73 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// A connection is up; what was owed on one before it is void.
+    /// A connection to `peer` came up. Its token buckets start full, and answers expected on an older connection are
+    /// void.
     pub(crate) fn connected(&mut self, core: &Core, peer: PeerId) {
         self.rates.insert(peer, RateLimits::new(&core.config, core.now));
     }
 
-    /// The connection is gone.
+    /// The connection to `peer` is gone.
     pub(crate) fn disconnected(&mut self, peer: &PeerId) {
         self.rates.remove(peer);
     }
 
-    /// Whether a message of `bytes` is looked at. Beyond the rate it is dropped: its sender floods.
+    /// Takes tokens for a message of `bytes` and says whether to decode it. The node drops a message beyond the rate.
     pub(crate) fn admit_message(&mut self, core: &Core, from: &PeerId, bytes: usize) -> bool {
         let Some(rates) = self.rates.get_mut(from) else { return false };
         rates.admit_message(&core.config, core.now, bytes as u64)
     }
 
-    /// The same for a datagram.
+    /// Takes a token for a datagram and says whether to decode it.
     pub(crate) fn admit_datagram(&mut self, core: &Core, from: &PeerId) -> bool {
         let Some(rates) = self.rates.get_mut(from) else { return false };
         rates.admit_datagram(&core.config, core.now)
     }
 
-    /// Whether one more address told by `from` is looked at.
+    /// Takes a token for one address that `from` sent and says whether to store it.
     pub(crate) fn admit_address(&mut self, core: &Core, from: &PeerId) -> bool {
         self.rates.get_mut(from).is_some_and(|rates| rates.admit_address(core.now))
     }
 
-    /// Notes that `to` is asked for something, and may answer with as many bytes as that takes.
+    /// Records that this peer sent `request` to `to`, and lets the largest possible answer pass the byte limit.
     pub(crate) fn expect_answer(&mut self, rules: &Rules, to: &PeerId, request: &Message) {
         if let Some(rates) = self.rates.get_mut(to) {
-            rates.expect(answer_bytes_max(rules, request));
+            rates.expect_answer(answer_bytes_max(rules, request));
         }
     }
 
-    /// A request came in: gives it back if it is to be answered now, and keeps it for later if not.
+    /// Returns `request` if `from` has tokens for an answer now. Otherwise the request is queued for
+    /// [`Limits::next_request`].
     pub(crate) fn admit_request(&mut self, core: &Core, from: &PeerId, request: Message) -> Option<Message> {
         self.rates.get_mut(from)?.admit_request(&core.config, core.now, request)
     }
 
-    /// A request that waited and may be answered now.
+    /// The next queued request whose sender has tokens for an answer now.
     pub(crate) fn next_request(&mut self, core: &Core) -> Option<(PeerId, Message)> {
         self.rates.iter_mut().find_map(|(peer, rates)| Some((*peer, rates.next_request(&core.config, core.now)?)))
     }
 
-    /// An answer to `to` took `bytes`.
+    /// Takes the tokens for an answer of `bytes` to `to`. They are taken afterwards because the size is not known
+    /// before.
     pub(crate) fn charge(&mut self, to: &PeerId, bytes: u64) {
         if let Some(rates) = self.rates.get_mut(to) {
             rates.charge(bytes);
         }
     }
 
-    /// When a request that waits can be answered.
+    /// The time at which [`Limits::next_request`] can return a request.
     pub(crate) fn next_deadline(&self, config: &crate::Config) -> Option<Time> {
         self.rates.values().filter_map(|rates| rates.next_deadline(config)).min()
     }
 
-    /// Whether `peer` is not listened to now.
+    /// Whether `peer` is banned at `now`.
     pub(crate) fn is_banned(&self, peer: &PeerId, now: Time) -> bool {
         self.penalties.is_banned(peer, now)
     }
 
-    /// Counts an offence; too many, and the peer is sent away for a while. Of one that is not connected it is only told.
+    /// Counts an offence of `peer` and reports it. Too many offences ban the peer; see [`Event::Banned`].
+    ///
+    /// An offence of a peer that is not connected is only reported: it no longer takes any resources.
     pub(crate) fn strike(&mut self, core: &mut Core, peer: PeerId, reason: String) {
         core.tell(crate::Event::BadInput { peer, reason: reason.clone() });
         if !self.rates.contains_key(&peer) {
@@ -113,9 +119,14 @@ impl Limits {
     }
 }
 
-/// When an answer to `request` is overdue: a slow line needs longer for a long one.
+/// The deadline for an answer to `request`: the timeout plus the time that the largest answer takes on the slowest
+/// link.
 pub(crate) fn overdue_at(core: &Core, rules: &Rules, request: &Message) -> Time {
     let bytes = answer_bytes_max(rules, request);
-    let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOW_BYTES_PER_SECOND);
+    let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_LINK_BYTES_PER_SECOND);
     core.now + core.config.request_timeout + takes
 }
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests;

@@ -1,16 +1,17 @@
-//! Addresses that nobody sees a peer at, and that lead to it all the same: those of its own network, at which a peer behind
-//! the same translator reaches it, and the outer end of a port that its router keeps open for it.
+//! Candidate addresses: addresses at which neighbours do not see a peer, and which reach it all the same. A local
+//! address reaches it from behind the same NAT, and the outer end of a port mapping reaches it from everywhere.
 //!
-//! A peer tells its neighbours those of its addresses at which they do not see it; where there is no translator that is
-//! none. The neighbour believes only what fits what it sees itself:
-//! - an address with the IP address that it sees the peer at counts as mapped, and is told others like the one it sees;
-//! - an address of a private network counts as local, and is told only to a peer seen at the same IP address, so behind the
-//!   same translator, and only when the two are brought together;
-//! - anything else is dropped.
+//! A peer sends its neighbours those of its addresses at which they do not see it; without a NAT there are none. The
+//! neighbour accepts a candidate only if it fits the address at which it sees the peer:
+//! - An address with the same IP address counts as a port mapping. The neighbour shares it like the address that it
+//!   sees.
+//! - An address of a private network counts as local. The neighbour shares it only with a peer that it sees at the
+//!   same IP address, so behind the same NAT, and only in an introduction of the two.
+//! - Every other address is dropped.
 //!
-//! So a liar can have others dial its own IP address, or machines of their own network when they share its IP address, as
-//! often as [`Message::Punch`] and [`Message::Peers`] allow anybody, and nobody learns a peer's local addresses but its
-//! neighbours and those who share its translator.
+//! These rules limit an attacker. It can make others dial its own IP address, or, if they share its IP address,
+//! machines of their own network, but only at the rate that [`Message::Punch`] and [`Message::Peers`] allow every
+//! peer. And only neighbours, and peers behind the same NAT, learn the local addresses of a peer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,89 +19,94 @@ use murmur_collectives::PeerId;
 
 use super::{
     Connectivity, Context,
-    reachability::{is_allowed, is_somewhere},
+    reachability::{is_allowed, is_routable},
 };
 use crate::{Message, PeerAddress};
 
-/// Candidates of one peer, at most: two networks, each with both versions of IP, or one with a mapped port.
+/// The number of candidates of one peer, at most: two networks with both versions of IP, or one network and a port
+/// mapping.
 pub(crate) const CANDIDATES_MAX: usize = 4;
 
-/// What a neighbour says of itself, as far as it is believed, and what it was told.
+/// The accepted candidates of a neighbour, and the candidates that this peer sent to it.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Candidates {
     mapped: Option<SocketAddr>,
     local: Vec<SocketAddr>,
-    /// What this peer told it last.
-    told: Vec<SocketAddr>,
+    /// The candidates that this peer sent to the neighbour last.
+    sent: Vec<SocketAddr>,
 }
 
 impl Candidates {
-    /// Sorts what a peer seen at `seen` says of itself.
-    fn believe(&mut self, seen: SocketAddr, said: &[SocketAddr]) {
-        self.mapped = said.iter().copied().find(|address| address.ip() == seen.ip() && *address != seen);
+    /// Accepts those of the `claimed` addresses that fit `seen`, the address at which this peer sees the neighbour.
+    fn accept(&mut self, seen: SocketAddr, claimed: &[SocketAddr]) {
+        self.mapped = claimed.iter().copied().find(|address| address.ip() == seen.ip() && *address != seen);
         let local = |address: &SocketAddr| is_private(address.ip()) && address.ip() != seen.ip();
-        self.local = said.iter().copied().filter(local).collect();
+        self.local = claimed.iter().copied().filter(local).collect();
     }
 
-    /// The outer end of a port that the peer's router keeps open, if it has said so.
+    /// The outer end of the port mapping that the peer's router keeps for it, if the peer announced one.
     pub(crate) fn mapped(&self) -> Option<SocketAddr> {
         self.mapped
     }
 }
 
 impl Connectivity {
-    /// The user's machine has these addresses, or a port was mapped.
+    /// Takes this peer's own addresses: those of the machine's interfaces, and the outer end of a port mapping.
     pub(crate) fn on_own_addresses(&mut self, cx: &mut Context<'_>, mut addresses: Vec<SocketAddr>) {
         addresses.retain(|address| is_allowed(&cx.core.config, *address) && !address.ip().is_loopback());
         addresses.truncate(CANDIDATES_MAX);
-        let gained = addresses.iter().any(|address| !self.reachability.own.contains(address));
-        self.reachability.own = addresses;
+        let gained = addresses.iter().any(|address| !self.reachability.own_addresses.contains(address));
+        self.reachability.own_addresses = addresses;
         let peers: Vec<PeerId> = self.reachability.paths.keys().copied().collect();
-        peers.into_iter().for_each(|peer| self.tell_candidates(cx, peer));
+        peers.into_iter().for_each(|peer| self.send_candidates(cx, peer));
         if gained {
-            self.meet_anew(cx);
+            self.repeat_introductions(cx);
         }
     }
 
-    /// Tells a neighbour the addresses that it does not see, unless it knows.
-    pub(crate) fn tell_candidates(&mut self, cx: &mut Context<'_>, to: PeerId) {
-        let Some(seen) = self.reachability.straight(&to).and_then(|path| path.sees_us_at) else { return };
-        let unseen: Vec<SocketAddr> = self.reachability.own.iter().copied().filter(|own| *own != seen).collect();
-        let Some(path) = self.reachability.paths.get_mut(&to).filter(|path| path.candidates.told != unseen) else {
+    /// Sends a neighbour those of this peer's addresses at which it does not see this peer, unless it has them
+    /// already.
+    pub(crate) fn send_candidates(&mut self, cx: &mut Context<'_>, to: PeerId) {
+        let Some(seen) = self.reachability.direct(&to).and_then(|path| path.sees_us_at) else { return };
+        let unseen: Vec<SocketAddr> =
+            self.reachability.own_addresses.iter().copied().filter(|own| *own != seen).collect();
+        let Some(path) = self.reachability.paths.get_mut(&to).filter(|path| path.candidates.sent != unseen) else {
             return;
         };
-        path.candidates.told.clone_from(&unseen);
+        path.candidates.sent.clone_from(&unseen);
         let own = cx.core.id();
         let addresses = unseen.into_iter().map(|address| PeerAddress::new(own, address)).collect();
         cx.send(to, &Message::Candidates { addresses });
     }
 
-    pub(crate) fn on_candidates(&mut self, cx: &mut Context<'_>, from: PeerId, told: &[PeerAddress]) {
-        if told.len() > CANDIDATES_MAX || told.iter().any(|told| told.peer != from) {
-            return cx.strike(from, "named addresses too many, or of somebody else".to_owned());
+    /// A neighbour announces its candidates. An announcement about another peer is an offence.
+    pub(crate) fn on_candidates(&mut self, cx: &mut Context<'_>, from: PeerId, claims: &[PeerAddress]) {
+        if claims.len() > CANDIDATES_MAX || claims.iter().any(|claim| claim.peer != from) {
+            return cx.strike(from, "too many candidates, or candidates of another peer".to_owned());
         }
-        let said: Vec<SocketAddr> =
-            told.iter().map(PeerAddress::address).filter(|address| is_allowed(&cx.core.config, *address)).collect();
-        let Some(path) = self.reachability.straight_mut(&from) else { return };
-        path.candidates.believe(path.address, &said);
+        let claimed: Vec<SocketAddr> =
+            claims.iter().map(PeerAddress::address).filter(|address| is_allowed(&cx.core.config, *address)).collect();
+        let Some(path) = self.reachability.direct_mut(&from) else { return };
+        path.candidates.accept(path.address, &claimed);
         if let Some(mapped) = path.candidates.mapped {
-            self.hear_of(cx.core, from, mapped);
+            self.learn_address(cx.core, from, mapped);
         }
     }
 
-    /// Where `other`, a neighbour like `peer`, may try to dial `peer`: where it is seen first.
+    /// The addresses at which `other`, a neighbour like `peer`, may dial `peer`. The address that this peer sees
+    /// comes first.
     pub(crate) fn addresses_for(&self, peer: &PeerId, other: &PeerId) -> Vec<SocketAddr> {
-        let (Some(path), Some(there)) = (self.reachability.straight(peer), self.reachability.straight(other)) else {
+        let (Some(path), Some(other_path)) = (self.reachability.direct(peer), self.reachability.direct(other)) else {
             return Vec::new();
         };
-        let shared = path.address.ip() == there.address.ip();
+        let shared = path.address.ip() == other_path.address.ip();
         let local = path.candidates.local.iter().copied().filter(|_| shared);
         let all = std::iter::once(path.address).chain(path.candidates.mapped).chain(local);
-        all.filter(|address| is_somewhere(address.ip())).collect()
+        all.filter(|address| is_routable(address.ip())).collect()
     }
 }
 
-/// Whether this address means something only within a network (RFC 1918, RFC 4193).
+/// Whether an IP address is valid only within a private network (RFC 1918, RFC 4193).
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.is_private(),
@@ -118,23 +124,27 @@ mod tests {
     }
 
     #[test]
-    fn only_what_fits_what_is_seen_is_believed() {
+    fn only_addresses_that_fit_the_seen_one_are_accepted() {
         let seen: SocketAddr = "198.51.100.2:7000".parse().unwrap();
         let mut candidates = Candidates::default();
-        candidates.believe(seen, &addresses(&["198.51.100.2:7000", "203.0.113.9:1", "169.254.1.1:1", "127.0.0.1:1"]));
-        assert_eq!((candidates.mapped, candidates.local.len()), (None, 0), "seen, somebody else's, not told abroad");
-        let said = ["198.51.100.2:4001", "10.0.0.2:4001", "[fd00::2]:4001", "192.168.1.2:4001"];
-        candidates.believe(seen, &addresses(&said));
-        assert_eq!(candidates.mapped, Some(addresses(&said)[0]));
-        assert_eq!(candidates.local, addresses(&said[1..]));
-        candidates.believe(seen, &[]);
-        assert_eq!((candidates.mapped, candidates.local.len()), (None, 0), "taken back");
+        candidates.accept(seen, &addresses(&["198.51.100.2:7000", "203.0.113.9:1", "169.254.1.1:1", "127.0.0.1:1"]));
+        assert_eq!(
+            (candidates.mapped, candidates.local.len()),
+            (None, 0),
+            "its seen address, a foreign one, two that no other machine can dial"
+        );
+        let claimed = ["198.51.100.2:4001", "10.0.0.2:4001", "[fd00::2]:4001", "192.168.1.2:4001"];
+        candidates.accept(seen, &addresses(&claimed));
+        assert_eq!(candidates.mapped, Some(addresses(&claimed)[0]));
+        assert_eq!(candidates.local, addresses(&claimed[1..]));
+        candidates.accept(seen, &[]);
+        assert_eq!((candidates.mapped, candidates.local.len()), (None, 0), "an empty claim withdraws both");
     }
 
     #[test]
     fn within_a_network_a_second_port_of_the_same_machine_is_no_other_address() {
         let mut candidates = Candidates::default();
-        candidates.believe("10.0.0.2:1".parse().unwrap(), &addresses(&["10.0.0.2:2"]));
+        candidates.accept("10.0.0.2:1".parse().unwrap(), &addresses(&["10.0.0.2:2"]));
         assert_eq!((candidates.mapped, candidates.local.len()), (Some(addresses(&["10.0.0.2:2"])[0]), 0));
     }
 }

@@ -1,41 +1,43 @@
-//! How long dials take here when nothing is in their way, and so from when on one that takes longer is doubted.
+//! The usual duration of a direct dial, from which follows when a dial counts as slow.
 //!
-//! Doubt asks a mutual neighbour for help, and that one's help may go through a relay: too early it troubles others for nothing,
-//! too late a peer behind a translator is out of reach for that long. Networks differ a thousandfold, so dials that succeeded
-//! are the measure, and [`Config::doubt_after`](crate::Config::doubt_after) is the most and what holds until one has. The median of
-//! the newest few, because some of them had help or met a busy machine.
+//! If a dial is slow, this peer asks a mutual neighbour for an introduction while the dial goes on. If it asks too
+//! early, it loads the neighbour and perhaps a relay for nothing; if it asks too late, a peer behind a NAT stays
+//! unreachable for that long. Round trips differ a thousandfold between networks, so the limit follows from the dials
+//! that succeeded: a multiple of the median of the newest ones, because a few of them were introduced or met a busy
+//! machine. [`Config::doubt_after`](crate::Config::doubt_after) is the upper bound, and the limit while there is no
+//! sample.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-/// Dials remembered.
-const REMEMBERED: usize = 8;
+/// The number of samples kept.
+const SAMPLES_MAX: usize = 8;
 
-/// A dial is doubted after this many times the median.
-const TIMES: u32 = 3;
+/// A dial is slow after this many times the median.
+const MEDIAN_FACTOR: u32 = 3;
 
-/// But never sooner: less is lost in the time that a processor takes for a handshake.
+/// The lower bound: a handshake takes this long on a busy processor alone.
 const DOUBT_MIN: Duration = Duration::from_millis(30);
 
-/// What the newest straight dials took, the newest last.
+/// The durations of the newest direct dials, newest last.
 #[derive(Default, Debug)]
 pub(crate) struct DialRtt(VecDeque<Duration>);
 
 impl DialRtt {
-    /// A dial led to its peer straight, after this long.
-    pub(crate) fn note(&mut self, took: Duration) {
+    /// A direct dial succeeded after `took`.
+    pub(crate) fn record(&mut self, took: Duration) {
         self.0.push_back(took);
-        if self.0.len() > REMEMBERED {
+        if self.0.len() > SAMPLES_MAX {
             self.0.pop_front();
         }
     }
 
-    /// How long a dial may take until it is doubted, at most `most`.
+    /// The time after which a dial counts as slow, at most `most`.
     pub(crate) fn doubt_after(&self, most: Duration) -> Duration {
-        let mut took: Vec<Duration> = self.0.iter().copied().collect();
-        took.sort_unstable();
-        let median = took.get(took.len() / 2);
-        median.map_or(most, |median| (*median * TIMES).max(DOUBT_MIN).min(most))
+        let mut samples: Vec<Duration> = self.0.iter().copied().collect();
+        samples.sort_unstable();
+        let median = samples.get(samples.len() / 2);
+        median.map_or(most, |median| (*median * MEDIAN_FACTOR).max(DOUBT_MIN).min(most))
     }
 }
 
@@ -45,27 +47,27 @@ mod tests {
 
     const MOST: Duration = Duration::from_millis(500);
 
-    /// Milliseconds until doubt after dials that took so many.
-    fn doubts(took: &[u64]) -> u128 {
-        let mut pace = DialRtt::default();
-        took.iter().for_each(|took| pace.note(Duration::from_millis(*took)));
-        pace.doubt_after(MOST).as_millis()
+    /// The time after which a dial counts as slow, in milliseconds, given earlier dials in milliseconds.
+    fn doubt_after_ms(samples: &[u64]) -> u128 {
+        let mut dial_rtt = DialRtt::default();
+        samples.iter().for_each(|took| dial_rtt.record(Duration::from_millis(*took)));
+        dial_rtt.doubt_after(MOST).as_millis()
     }
 
     #[test]
-    fn the_pace_of_most_dials_counts_within_limits() {
-        assert_eq!(doubts(&[]), 500, "nothing known");
-        assert_eq!(doubts(&[20]), 60);
-        assert_eq!(doubts(&[1, 2, 1]), 30);
-        assert_eq!(doubts(&[20, 900, 20, 20]), 60, "one that took long changes nothing");
-        assert_eq!(doubts(&[20, 900, 900]), 500);
-        assert_eq!(doubts(&[[900; 8], [20; 8]].concat()), 60, "the newest count");
+    fn the_median_of_the_newest_dials_counts_within_limits() {
+        assert_eq!(doubt_after_ms(&[]), 500, "no sample");
+        assert_eq!(doubt_after_ms(&[20]), 60);
+        assert_eq!(doubt_after_ms(&[1, 2, 1]), 30);
+        assert_eq!(doubt_after_ms(&[20, 900, 20, 20]), 60, "one slow dial changes nothing");
+        assert_eq!(doubt_after_ms(&[20, 900, 900]), 500);
+        assert_eq!(doubt_after_ms(&[[900; 8], [20; 8]].concat()), 60, "only the newest samples count");
     }
 
     #[test]
-    fn a_limit_below_the_least_holds() {
-        let mut pace = DialRtt::default();
-        pace.note(Duration::from_millis(20));
-        assert_eq!(pace.doubt_after(Duration::from_millis(5)), Duration::from_millis(5));
+    fn a_configured_limit_below_the_minimum_holds() {
+        let mut dial_rtt = DialRtt::default();
+        dial_rtt.record(Duration::from_millis(20));
+        assert_eq!(dial_rtt.doubt_after(Duration::from_millis(5)), Duration::from_millis(5));
     }
 }

@@ -1,4 +1,5 @@
-//! Dials: a few at once, those that failed again later, twice as late each time, for ever but slowly.
+//! Dials: a few at a time; a failed dial to a lost neighbour or to an address of the user is repeated for ever, with
+//! a delay that doubles up to a limit.
 
 use core::time::Duration;
 use std::{
@@ -8,98 +9,106 @@ use std::{
 
 use murmur_collectives::PeerId;
 
-use super::{Connectivity, Context, Event, address_book::pause, dial_rtt::DialRtt, reachability::is_allowed};
+use super::{Connectivity, Context, Event, address_book::retry_delay, dial_rtt::DialRtt, reachability::is_allowed};
 use crate::{Message, Output, PeerAddress, Time, node::context::Core};
 
-/// Dials wanted, at most; beyond, those that matter least are dropped.
-const WANTED_MAX: usize = 256;
+/// The number of dials queued or under way, at most; beyond, the least important queued dial is dropped.
+const DIALS_MAX: usize = 256;
 
-/// A dial that the driver has said nothing of for this long has failed.
-const ANSWER_AFTER: Duration = Duration::from_secs(30);
+/// A dial without a result from the driver has failed after this time.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Addresses in one message, at most.
-const TOLD_MAX: usize = 64;
+/// The number of addresses in one `Peers` message, at most.
+const ADDRESSES_PER_MESSAGE_MAX: usize = 64;
 
-/// Datagrams kept for a peer that is being dialed, at most, and peers they are kept for.
-const HELD_MAX: (usize, usize) = (2, 64);
+/// The number of datagrams queued for one peer that is being dialed, at most; the newest are kept.
+const QUEUED_DATAGRAMS_MAX: usize = 2;
 
-/// What a dial is for, the least important first.
+/// The number of peers for which datagrams are queued, at most.
+const QUEUED_PEERS_MAX: usize = 64;
+
+/// The purpose of a dial, least important first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Purpose {
-    /// One exchange with a member that is no neighbour.
+    /// One exchange with a member that is not a neighbour.
     Contact,
-    /// To see whether a peer believed dead is back.
+    /// To find out whether a peer that is believed down is back.
     Heal,
-    /// To have enough neighbours.
+    /// To reach the target number of neighbours.
     View,
-    /// A neighbour was lost.
+    /// To reconnect to a neighbour whose connection was lost.
     Lost,
-    /// The user said so.
+    /// The user asked for it.
     User,
 }
 
-/// A dial that is wanted or under way.
+/// A dial that is queued or under way.
 #[derive(Clone, Copy, Debug)]
 struct Dial {
     purpose: Purpose,
     expect: Option<PeerId>,
     attempts: u32,
-    /// When to begin, or when it began.
+    /// The time to start it, or the time at which it was started.
     at: Time,
-    begun: bool,
-    /// When, once begun, another way is looked for beside it.
-    doubt_at: Option<Time>,
+    started: bool,
+    /// The time at which the started dial counts as slow, until NAT traversal was started beside it.
+    slow_at: Option<Time>,
 }
 
 impl Dial {
+    /// A dial to start at `at`.
     fn new(purpose: Purpose, expect: Option<PeerId>, at: Time) -> Self {
-        Self { purpose, expect, attempts: 0, at, begun: false, doubt_at: None }
+        Self { purpose, expect, attempts: 0, at, started: false, slow_at: None }
     }
 
+    /// The time at which the dial is to be started, becomes slow, or times out.
     fn next_deadline(&self) -> Time {
-        let ends = if self.begun { self.at + ANSWER_AFTER } else { self.at };
-        self.doubt_at.map_or(ends, |doubt_at| ends.min(doubt_at))
+        let ends = if self.started { self.at + DIAL_TIMEOUT } else { self.at };
+        self.slow_at.map_or(ends, |slow_at| ends.min(slow_at))
     }
 }
 
-/// Dials wanted and under way, and what waits for them.
+/// The dials queued or under way, and the datagrams that wait for their connections.
 #[derive(Default, Debug)]
 pub(crate) struct Dialing {
     dials: BTreeMap<SocketAddr, Dial>,
-    held: BTreeMap<PeerId, VecDeque<Vec<u8>>>,
+    queued_datagrams: BTreeMap<PeerId, VecDeque<Vec<u8>>>,
     dial_rtt: DialRtt,
 }
 
 impl Dialing {
+    /// The time at which [`Connectivity::dials_due`] has work. Queued dials do not count while `at_once` dials are
+    /// under way.
     pub(crate) fn next_deadline(&self, at_once: usize) -> Option<Time> {
-        let busy = self.dials.values().filter(|dial| dial.begun).count() >= at_once;
-        self.dials.values().filter(|dial| dial.begun || !busy).map(Dial::next_deadline).min()
+        let busy = self.dials.values().filter(|dial| dial.started).count() >= at_once;
+        self.dials.values().filter(|dial| dial.started || !busy).map(Dial::next_deadline).min()
     }
 
-    /// Whether `address` is being dialed.
+    /// Whether a dial of `address` was started.
     pub(crate) fn is_under_way(&self, address: &SocketAddr) -> bool {
-        self.dials.get(address).is_some_and(|dial| dial.begun)
+        self.dials.get(address).is_some_and(|dial| dial.started)
     }
 
-    /// Whether a dial that expects `peer` is wanted or under way.
+    /// Whether a dial that expects `peer` is queued or under way.
     pub(crate) fn seeks(&self, peer: &PeerId) -> bool {
         self.dials.values().any(|dial| dial.expect == Some(*peer))
     }
 
-    /// Everybody that a dial expects.
+    /// All peers that a dial expects.
     pub(crate) fn sought(&self) -> BTreeSet<PeerId> {
         self.dials.values().filter_map(|dial| dial.expect).collect()
     }
 
-    /// Dials that will make neighbours.
+    /// The number of dials that add a neighbour to the view.
     pub(crate) fn count_for_view(&self) -> usize {
         self.dials.values().filter(|dial| dial.purpose == Purpose::View).count()
     }
 
-    /// The connection that `address` or `peer` was dialed for is there. Says what for, if it was dialed.
-    pub(crate) fn done(&mut self, peer: &PeerId, address: SocketAddr, now: Time) -> Option<Purpose> {
-        if let Some(straight) = self.dials.get(&address).filter(|dial| dial.begun) {
-            self.dial_rtt.note(now.since(straight.at));
+    /// A connection to `peer` at `address` came up: removes all dials for either. Returns the most important purpose
+    /// of them.
+    pub(crate) fn complete(&mut self, peer: &PeerId, address: SocketAddr, now: Time) -> Option<Purpose> {
+        if let Some(dial) = self.dials.get(&address).filter(|dial| dial.started) {
+            self.dial_rtt.record(now.since(dial.at));
         }
         let hit = |at: &SocketAddr, dial: &Dial| *at == address || dial.expect == Some(*peer);
         let purpose = self.dials.iter().filter(|(at, dial)| hit(at, dial)).map(|(_, dial)| dial.purpose).max();
@@ -107,21 +116,24 @@ impl Dialing {
         purpose
     }
 
+    /// Drops all dials that expect `peer`, and the datagrams queued for it.
     pub(crate) fn cancel(&mut self, peer: &PeerId) {
         self.dials.retain(|_, dial| dial.expect != Some(*peer));
-        self.held.remove(peer);
+        self.queued_datagrams.remove(peer);
     }
 
-    fn want(&mut self, address: SocketAddr, dial: Dial) {
-        if let Some(held) = self.dials.get_mut(&address) {
-            held.purpose = held.purpose.max(dial.purpose);
-            if !held.begun && dial.purpose == Purpose::User {
-                held.at = held.at.min(dial.at);
+    /// Queues a dial, unless the address is being dialed already: then that dial gets the more important purpose. If
+    /// all places are taken, a less important dial gives way.
+    fn enqueue(&mut self, address: SocketAddr, dial: Dial) {
+        if let Some(queued) = self.dials.get_mut(&address) {
+            queued.purpose = queued.purpose.max(dial.purpose);
+            if !queued.started && dial.purpose == Purpose::User {
+                queued.at = queued.at.min(dial.at);
             }
             return;
         }
-        if self.dials.len() >= WANTED_MAX {
-            let idle = self.dials.iter().filter(|(_, dial)| !dial.begun);
+        if self.dials.len() >= DIALS_MAX {
+            let idle = self.dials.iter().filter(|(_, dial)| !dial.started);
             let least = idle.min_by_key(|(_, dial)| (dial.purpose, core::cmp::Reverse(dial.attempts)));
             match least.map(|(address, least)| (*address, least.purpose)) {
                 Some((least, purpose)) if purpose < dial.purpose => self.dials.remove(&least),
@@ -131,40 +143,42 @@ impl Dialing {
         self.dials.insert(address, dial);
     }
 
-    /// Begins the dial that has waited longest, if one is due.
-    fn begin(&mut self, now: Time, at_once: usize) -> Option<(SocketAddr, &mut Dial)> {
-        if self.dials.values().filter(|dial| dial.begun).count() >= at_once {
+    /// Starts the dial that has been due longest, if fewer than `at_once` are under way.
+    fn start_next(&mut self, now: Time, at_once: usize) -> Option<(SocketAddr, &mut Dial)> {
+        if self.dials.values().filter(|dial| dial.started).count() >= at_once {
             return None;
         }
-        let due = self.dials.iter_mut().filter(|(_, dial)| !dial.begun && dial.at <= now);
+        let due = self.dials.iter_mut().filter(|(_, dial)| !dial.started && dial.at <= now);
         let (address, dial) = due.min_by_key(|(_, dial)| (dial.at, core::cmp::Reverse(dial.purpose)))?;
-        (dial.begun, dial.at) = (true, now);
+        (dial.started, dial.at) = (true, now);
         Some((*address, dial))
     }
 
-    /// Dials that have taken so long that another way is looked for, each told once.
-    fn doubtful(&mut self, now: Time) -> Vec<(PeerId, Purpose)> {
-        let doubtful = self.dials.values_mut().filter(|dial| dial.begun && dial.doubt_at.is_some_and(|at| at <= now));
-        doubtful.filter_map(|dial| dial.doubt_at.take().and(dial.expect).map(|peer| (peer, dial.purpose))).collect()
+    /// The peers whose dial has become slow; each slow dial is returned once.
+    fn slow(&mut self, now: Time) -> Vec<(PeerId, Purpose)> {
+        let slow = self.dials.values_mut().filter(|dial| dial.started && dial.slow_at.is_some_and(|at| at <= now));
+        slow.filter_map(|dial| dial.slow_at.take().and(dial.expect).map(|peer| (peer, dial.purpose))).collect()
     }
 
-    fn unanswered(&self, now: Time) -> Vec<SocketAddr> {
+    /// The addresses of dials without a result.
+    fn timed_out(&self, now: Time) -> Vec<SocketAddr> {
         self.dials
             .iter()
-            .filter(|(_, dial)| dial.begun && dial.at + ANSWER_AFTER <= now)
+            .filter(|(_, dial)| dial.started && dial.at + DIAL_TIMEOUT <= now)
             .map(|(address, _)| *address)
             .collect()
     }
 }
 
 impl Connectivity {
-    /// Wants a dial to `peer` where it was last, unless all its places have just failed.
+    /// Dials `peer` at its best address, unless all of its addresses are delayed after failures.
     pub(crate) fn seek(&mut self, cx: &mut Context<'_>, peer: PeerId, purpose: Purpose) {
         if let Some(address) = self.address_book.best(&peer, cx.core.now).filter(|_| self.may_dial(cx, &peer)) {
-            self.want_dial(cx, address, Some(peer), purpose);
+            self.dial_now(cx, address, Some(peer), purpose);
         }
     }
 
+    /// Whether `peer` may be dialed: it is not connected, evicted or banned, and no earlier process has this identity.
     fn may_dial(&self, cx: &Context<'_>, peer: &PeerId) -> bool {
         *peer != cx.core.id()
             && !cx.swarm.is_second
@@ -173,105 +187,123 @@ impl Connectivity {
             && !cx.limits.is_banned(peer, cx.core.now)
     }
 
-    fn want_dial(&mut self, cx: &mut Context<'_>, address: SocketAddr, expect: Option<PeerId>, purpose: Purpose) {
-        self.dialing.want(address, Dial::new(purpose, expect, cx.core.now));
-        self.begin_dials(cx);
+    /// Queues a dial that is due at once, and starts it if there is room.
+    fn dial_now(&mut self, cx: &mut Context<'_>, address: SocketAddr, expect: Option<PeerId>, purpose: Purpose) {
+        self.dialing.enqueue(address, Dial::new(purpose, expect, cx.core.now));
+        self.start_dials(cx);
     }
 
-    fn begin_dials(&mut self, cx: &mut Context<'_>) {
+    /// Starts due dials until the maximum is under way.
+    fn start_dials(&mut self, cx: &mut Context<'_>) {
         let (now, doubt_after) = (cx.core.now, self.doubt_after(cx));
-        while let Some((address, dial)) = self.dialing.begin(now, cx.core.config.dials_at_once) {
-            // Few translators turn packets around to those inside, and nobody is behind one on loopback.
-            let inside = self.reachability.is_behind(address.ip());
+        while let Some((address, dial)) = self.dialing.start_next(now, cx.core.config.dials_at_once) {
+            // A dial of the own NAT's outer address counts as slow at once: few NATs support hairpinning (RFC 4787,
+            // section 6). A dial on loopback never does: it passes no NAT.
+            let inside = self.reachability.is_own_nat(address.ip());
             let doubt_after = if inside { Duration::ZERO } else { doubt_after };
-            dial.doubt_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
+            dial.slow_at = dial.expect.filter(|_| !address.ip().is_loopback()).map(|_| now + doubt_after);
             cx.core.outputs.push_back(Output::Dial { address, expect: dial.expect });
         }
     }
 
-    /// How long a way may take until another is looked for beside it.
+    /// The time after which a dial counts as slow.
     pub(crate) fn doubt_after(&self, cx: &Context<'_>) -> Duration {
         self.dialing.dial_rtt.doubt_after(cx.core.config.doubt_after)
     }
 
-    /// Begins what is due, doubts what takes long, and gives up what was not answered.
+    /// Starts the dials that are due, starts NAT traversal beside slow ones, and fails those without a result.
     pub(crate) fn dials_due(&mut self, cx: &mut Context<'_>) {
-        for (peer, purpose) in self.dialing.doubtful(cx.core.now) {
-            // Without anybody to ask the dial goes on alone.
-            if self.has_go_between(cx, &peer) {
-                let _ = self.begin_search(cx, peer, purpose);
+        for (peer, purpose) in self.dialing.slow(cx.core.now) {
+            // Without an introducer there is no alternative, and the dial goes on alone.
+            if self.has_introducer(cx, &peer) {
+                let _ = self.start_traversal(cx, peer, purpose);
             }
         }
-        for address in self.dialing.unanswered(cx.core.now) {
+        for address in self.dialing.timed_out(cx.core.now) {
             self.on_dial_failed(cx, address, true);
         }
-        self.begin_dials(cx);
+        self.start_dials(cx);
     }
 
+    /// The user gave an address to dial.
     pub(crate) fn on_introduced(&mut self, cx: &mut Context<'_>, address: SocketAddr) {
-        // As it will be reported, if it is IPv4 in the clothes of IPv6. Any other keeps its scope.
+        // An IPv4-mapped address is stored as IPv4, as the driver will report it. Any other address keeps its scope,
+        // which a conversion would lose.
         let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
-        self.want_dial(cx, if plain.is_ipv4() { plain } else { address }, None, Purpose::User);
+        self.dial_now(cx, if plain.is_ipv4() { plain } else { address }, None, Purpose::User);
     }
 
+    /// A dial of `address` failed: tries the other version of IP, then NAT traversal. A lost neighbour and an address
+    /// of the user are dialed again later, too.
     pub(crate) fn on_dial_failed(&mut self, cx: &mut Context<'_>, address: SocketAddr, retry: bool) {
         if retry {
-            self.address_book.fail(address, cx.core.now);
+            self.address_book.record_failure(address, cx.core.now);
         }
         if let Some(dial) = self.dialing.dials.remove(&address) {
             if let Some(peer) = dial.expect
-                && !self.seek_otherwise(cx, peer, address, dial.purpose)
-                && !self.begin_search(cx, peer, dial.purpose)
+                && !self.seek_other_ip_version(cx, peer, address, dial.purpose)
+                && !self.start_traversal(cx, peer, dial.purpose)
             {
-                self.give_up_reachability(cx, peer);
+                self.give_up(cx, peer);
             }
             if retry && dial.purpose >= Purpose::Lost {
                 self.redial_later(cx, address, dial);
             }
         }
-        self.begin_dials(cx);
+        self.start_dials(cx);
     }
 
-    /// Dials `peer`, which could not be dialed at `failed`, by the other version of IP, if it is known to have both.
-    fn seek_otherwise(&mut self, cx: &mut Context<'_>, peer: PeerId, failed: SocketAddr, purpose: Purpose) -> bool {
+    /// Dials `peer` with the other version of IP than `failed`, if the address book has such an address. Returns
+    /// whether it does.
+    fn seek_other_ip_version(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: PeerId,
+        failed: SocketAddr,
+        purpose: Purpose,
+    ) -> bool {
         let best = self.address_book.best(&peer, cx.core.now).filter(|best| best.is_ipv4() != failed.is_ipv4());
         let Some(address) = best.filter(|_| self.may_dial(cx, &peer)) else { return false };
-        self.dialing.want(address, Dial::new(purpose, Some(peer), cx.core.now));
+        self.dialing.enqueue(address, Dial::new(purpose, Some(peer), cx.core.now));
         true
     }
 
-    /// There is no way to `peer` now: what waited for it is dropped.
-    pub(crate) fn give_up_reachability(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        self.dialing.held.remove(&peer);
+    /// `peer` cannot be reached now: drops its queued datagrams and reports it to the machines above.
+    pub(crate) fn give_up(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        self.dialing.queued_datagrams.remove(&peer);
         cx.core.raise(Event::Unreachable(peer));
     }
 
+    /// Queues a failed dial again, with a longer delay.
     fn redial_later(&mut self, cx: &mut Context<'_>, address: SocketAddr, failed: Dial) {
         if cx.swarm.is_finishing {
             return;
         }
         let attempts = failed.attempts.saturating_add(1);
-        let pause = cx.core.jittered(pause(attempts));
-        let again = Dial::new(failed.purpose, failed.expect, cx.core.now + pause);
-        self.dialing.want(address, Dial { attempts, ..again });
+        let delay = cx.core.jittered(retry_delay(attempts));
+        let again = Dial::new(failed.purpose, failed.expect, cx.core.now + delay);
+        self.dialing.enqueue(address, Dial { attempts, ..again });
     }
 
-    /// A neighbour was lost: it is sought soon, in all places where it ever was. The newest may be one of another process
-    /// with its identity, which has stopped since, and a dial that nobody answers takes longer than that process needs to
-    /// be taken for the only one. Who left before it had said anything may not want the connection: it is dialed more and more
-    /// rarely.
+    /// A neighbour was lost: dials it soon at all addresses where it was ever connected.
+    ///
+    /// All of them, because the newest may belong to a second process with the neighbour's identity that has stopped
+    /// since. A dial there fails only after a timeout, and the first process must be found sooner than that:
+    /// meanwhile a second one could become sure that it is alone with the identity. If the neighbour left before it
+    /// had sent a digest (`greeted` is false), it may not want the connection, and the delays of its addresses apply.
     pub(crate) fn redial_lost(&mut self, cx: &mut Context<'_>, peer: PeerId, greeted: bool) {
         if !self.may_dial(cx, &peer) || cx.swarm.is_finishing {
             return;
         }
-        let at = cx.core.now + cx.core.jittered(pause(1));
-        for (address, retry_at) in self.address_book.places(&peer) {
+        let at = cx.core.now + cx.core.jittered(retry_delay(1));
+        for (address, retry_at) in self.address_book.addresses_of(&peer) {
             let at = if greeted { at } else { at.max(retry_at) };
-            self.dialing.want(address, Dial::new(Purpose::Lost, Some(peer), at));
+            self.dialing.enqueue(address, Dial::new(Purpose::Lost, Some(peer), at));
         }
     }
 
-    /// Sends a datagram; to a member without a connection by dialing it first, keeping the newest few meanwhile.
+    /// Sends a datagram. A member without a connection is dialed first, and its newest datagrams are queued
+    /// meanwhile.
     pub(crate) fn send_datagram(&mut self, cx: &mut Context<'_>, to: PeerId, bytes: Vec<u8>) {
         if cx.swarm.is_second {
             return;
@@ -282,39 +314,40 @@ impl Connectivity {
         }
         self.seek(cx, to, Purpose::Contact);
         if (self.dialing.seeks(&to) || self.reachability.seeks(&to))
-            && (self.dialing.held.len() < HELD_MAX.1 || self.dialing.held.contains_key(&to))
+            && (self.dialing.queued_datagrams.len() < QUEUED_PEERS_MAX
+                || self.dialing.queued_datagrams.contains_key(&to))
         {
-            let held = self.dialing.held.entry(to).or_default();
-            held.push_back(bytes);
-            while held.len() > HELD_MAX.0 {
-                held.pop_front();
+            let queue = self.dialing.queued_datagrams.entry(to).or_default();
+            queue.push_back(bytes);
+            while queue.len() > QUEUED_DATAGRAMS_MAX {
+                queue.pop_front();
             }
         }
     }
 
-    /// Sends what waited for a connection.
-    pub(crate) fn release_held(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        for bytes in self.dialing.held.remove(&peer).into_iter().flatten() {
+    /// Sends the datagrams that were queued for a connection to `peer`.
+    pub(crate) fn send_queued_datagrams(&mut self, cx: &mut Context<'_>, peer: PeerId) {
+        for bytes in self.dialing.queued_datagrams.remove(&peer).into_iter().flatten() {
             cx.core.outputs.push_back(Output::Datagram { to: peer, bytes });
         }
     }
 
-    /// Somebody says where a peer is.
-    pub(crate) fn hear_of(&mut self, core: &Core, peer: PeerId, address: SocketAddr) {
+    /// Adds an address of `peer` that another peer sent, if this peer may dial it.
+    pub(crate) fn learn_address(&mut self, core: &Core, peer: PeerId, address: SocketAddr) {
         if is_allowed(&core.config, address) && peer != core.id() {
-            self.address_book.hear(peer, address);
+            self.address_book.learn(peer, address);
         }
     }
 
-    /// A sample of the peers connected here, for one that came.
-    pub(crate) fn introduce_others(&mut self, cx: &mut Context<'_>, to: PeerId) {
+    /// Sends a newly connected peer the addresses of a random sample of the neighbours.
+    pub(crate) fn share_addresses(&mut self, cx: &mut Context<'_>, to: PeerId) {
         let mut known: Vec<PeerAddress> = self
             .neighbours
             .iter()
             .filter(|(peer, neighbour)| *peer != to && neighbour.is_near())
             .filter_map(|(peer, _)| Some(PeerAddress::new(peer, self.address_of(&peer)?)))
             .collect();
-        while known.len() > cx.core.config.neighbours_target.min(TOLD_MAX) {
+        while known.len() > cx.core.config.neighbours_target.min(ADDRESSES_PER_MESSAGE_MAX) {
             let at = cx.core.below(known.len());
             known.swap_remove(at);
         }
@@ -323,13 +356,15 @@ impl Connectivity {
         }
     }
 
+    /// A neighbour sent addresses of other peers: stores them within the rate limit, and dials new neighbours if
+    /// there are too few.
     pub(crate) fn on_peers(&mut self, cx: &mut Context<'_>, from: PeerId, peers: &[PeerAddress]) {
-        if peers.len() > TOLD_MAX {
+        if peers.len() > ADDRESSES_PER_MESSAGE_MAX {
             return cx.strike(from, format!("{} addresses at once", peers.len()));
         }
         for told in peers {
             if cx.limits.admit_address(cx.core, &from) {
-                self.hear_of(cx.core, told.peer, told.address());
+                self.learn_address(cx.core, told.peer, told.address());
                 self.reachability.note_introducer(told.peer, from);
             }
         }

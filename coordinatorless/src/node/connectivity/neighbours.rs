@@ -1,42 +1,44 @@
-//! Who this peer is connected to, and what it knows of them.
+//! The connected peers, and the life cycle of a connection: admission, becoming a neighbour, closing.
 
 use core::time::Duration;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_collectives::PeerId;
 
-use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_somewhere};
+use super::{Connectivity, Context, Event, dialing::Purpose, reachability::is_routable};
 use crate::{Closing, Reach, Time, node::context::Core};
 
-/// What is known of a connected peer.
+/// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct Neighbour {
     /// Whether it has said what it holds. Until then it may be a stranger who only asks for the manifest.
     greeted: bool,
-    /// Whether this peer told it what it holds.
+    /// Whether this peer sent it a digest.
     invited: bool,
-    /// Whether it is evicted, and only connected for its hearing.
+    /// Whether the peer is evicted, and connected only for its hearing.
     evicted: bool,
     /// Where the other end of the connection is.
     pub(crate) address: SocketAddr,
-    /// When the connection came up.
+    /// The time at which the connection came up.
     since: Time,
-    /// When it last said anything.
+    /// The time at which the peer last sent anything.
     pub(crate) heard_at: Time,
-    /// When a datagram was last sent to it.
+    /// The time at which this peer last sent it a datagram.
     pub(crate) used_at: Time,
 }
 
 impl Neighbour {
+    /// The state of a new connection.
     fn new(address: SocketAddr, now: Time) -> Self {
         Self { greeted: false, invited: false, evicted: false, address, since: now, heard_at: now, used_at: now }
     }
 
+    /// Whether the peer has sent a digest.
     pub(crate) fn is_greeted(&self) -> bool {
         self.greeted
     }
 
-    /// Whether this is or is about to be a neighbour, and not only a connection for one exchange.
+    /// Whether the peer is a neighbour or about to become one, so that the connection serves more than one exchange.
     pub(crate) fn is_near(&self) -> bool {
         self.greeted || self.invited
     }
@@ -48,31 +50,31 @@ pub(crate) struct Neighbours {
     connected: BTreeMap<PeerId, Neighbour>,
 }
 
-/// A connected peer, for those who watch.
+/// A connected peer, for monitoring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NeighbourView {
-    /// Who.
+    /// The peer.
     pub peer: PeerId,
-    /// Where the other end of the connection is; a stand-in if it is relayed.
+    /// The address at the other end of the connection; a placeholder if the connection is relayed.
     pub address: SocketAddr,
-    /// How its packets travel.
+    /// The path that the packets take.
     pub reach: Reach,
-    /// Whether entries are exchanged; otherwise the connection serves one purpose.
+    /// Whether the two peers exchange entries; otherwise the connection serves a single exchange.
     pub near: bool,
-    /// What membership says of it.
+    /// The state that membership reports for the peer.
     pub state: MemberState,
-    /// Requests it has been asked and has not answered yet.
+    /// The number of requests that the peer has not answered yet.
     pub requests: u32,
 }
 
-/// What membership says of a peer.
+/// The state that membership reports for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberState {
-    /// It answers.
+    /// It answers probes.
     Alive,
-    /// It failed a probe and has not denied being down yet.
+    /// It failed a probe and has not refuted the suspicion yet.
     Suspected,
-    /// It is not a member, not yet, or no longer.
+    /// It is not a member: not yet, or no longer.
     Unknown,
 }
 
@@ -92,39 +94,44 @@ impl Neighbours {
         self.connected.insert(peer, near);
     }
 
+    /// Whether `peer` is connected, evicted or not.
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains_key(peer)
     }
 
+    /// The state of the connection to `peer`, for changes.
     pub(crate) fn entry(&mut self, peer: &PeerId) -> Option<&mut Neighbour> {
         self.connected.get_mut(peer)
     }
 
-    /// `peer` has said something.
+    /// `peer` sent a message or a datagram.
     pub(crate) fn heard(&mut self, peer: &PeerId, now: Time) {
         if let Some(neighbour) = self.connected.get_mut(peer) {
             neighbour.heard_at = now;
         }
     }
 
+    /// The state of the connection to `peer`.
     pub(crate) fn look(&self, peer: &PeerId) -> Option<&Neighbour> {
         self.connected.get(peer)
     }
 
-    /// Connected peers, ascending, without those that are evicted: what these hold and say counts for nothing.
+    /// The connected peers, ascending, without evicted ones: their digests and entries do not count.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.iter_all().filter(|(_, neighbour)| !neighbour.evicted)
     }
 
-    /// Connected peers, ascending, evicted or not.
+    /// All connected peers, ascending, with evicted ones.
     pub(crate) fn iter_all(&self) -> impl Iterator<Item = (PeerId, &Neighbour)> {
         self.connected.iter().map(|(peer, neighbour)| (*peer, neighbour))
     }
 
+    /// The number of connected peers, evicted or not.
     pub(crate) fn len(&self) -> usize {
         self.connected.len()
     }
 
+    /// The number of near connections.
     pub(crate) fn near_count(&self) -> usize {
         self.connected.values().filter(|neighbour| neighbour.is_near()).count()
     }
@@ -136,7 +143,8 @@ impl Neighbours {
 }
 
 impl Connectivity {
-    /// Connected peers, ascending, with what is known of each; `state` is what membership says, `requests` how many are open.
+    /// The connected peers, ascending, for monitoring; `state` returns the membership state of a peer, `requests` the number of
+    /// its open requests.
     pub(crate) fn views(
         &self,
         state: impl Fn(&PeerId) -> MemberState,
@@ -153,18 +161,18 @@ impl Connectivity {
         self.neighbours.iter().map(view).collect()
     }
 
-    /// Decides on a connection that has just come up: what it is for if it was sought, or why it is closed again. If need be
-    /// another one goes for it.
+    /// Decides whether to keep a connection that has just come up, and returns the purpose for which it was dialed,
+    /// if it was. If all places are taken, another connection may be closed for it.
     ///
     /// # Errors
-    /// Why the connection is not wanted.
+    /// The reason for which the node closes the connection again.
     pub(crate) fn admit(
         &mut self,
         cx: &mut Context<'_>,
         peer: PeerId,
         address: SocketAddr,
     ) -> Result<Option<Purpose>, Closing> {
-        let dialed = self.dialing.done(&peer, address, cx.core.now);
+        let dialed = self.dialing.complete(&peer, address, cx.core.now);
         let purpose = dialed.max(self.traversal_purpose(&peer));
         let banned = cx.limits.is_banned(&peer, cx.core.now);
         let full = !self.neighbours.is_connected(&peer) && !self.make_room(cx);
@@ -175,14 +183,14 @@ impl Connectivity {
         }
     }
 
-    /// An admitted connection begins, in place of an older one with the same peer.
+    /// An admitted connection starts. It replaces an older connection to the same peer.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) {
         self.neighbours.connected.insert(peer, Neighbour::new(address, cx.core.now));
         cx.limits.connected(cx.core, peer);
         self.reached(cx, peer, address, reach);
     }
 
-    /// Whether `peer`, just connected for `purpose`, becomes a neighbour: then it is to be sent a digest.
+    /// Decides whether `peer`, just connected for `purpose`, becomes a neighbour. If so the node sends it a digest.
     pub(crate) fn invites(&mut self, cx: &mut Context<'_>, peer: PeerId, purpose: Option<Purpose>) -> bool {
         let invites = purpose.is_some_and(|purpose| purpose > Purpose::Contact) || self.wants_neighbours(cx);
         if let Some(neighbour) = self.neighbours.entry(&peer).filter(|_| invites) {
@@ -191,14 +199,16 @@ impl Connectivity {
         invites
     }
 
-    /// Tells `peer` of other peers, above all where there is no room for it here, and sends what waited for the connection.
+    /// Sends `peer` the addresses of other peers, which it needs most if this peer has no room for it, and then the
+    /// datagrams that were queued for it.
     pub(crate) fn welcome(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        self.introduce_others(cx, peer);
-        self.release_held(cx, peer);
+        self.share_addresses(cx, peer);
+        self.send_queued_datagrams(cx, peer);
     }
 
-    /// Whether there is room for one more connection. If need be one goes that is evicted, or one that served a single
-    /// exchange, the one that has been silent longest, so that probes get through to a peer that many have probed lately.
+    /// Makes room for one more connection. If all places are taken it closes an evicted peer, or else the connection
+    /// for a single exchange that has been idle longest, so that probes reach even a peer that many have just probed.
+    /// Returns false if no connection may be closed.
     fn make_room(&mut self, cx: &mut Context<'_>) -> bool {
         if self.neighbours.len() < cx.core.config.neighbours_max {
             return true;
@@ -208,11 +218,11 @@ impl Connectivity {
         let may_go = |neighbour: &Neighbour| neighbour.evicted || !neighbour.is_near() && silent(neighbour) < before;
         let passing = self.neighbours.iter_all().filter(|(_, neighbour)| may_go(neighbour));
         let idlest = passing.min_by_key(|(_, neighbour)| (!neighbour.evicted, silent(neighbour))).map(|(peer, _)| peer);
-        idlest.into_iter().for_each(|peer| self.part(cx, peer, Closing::Idle));
+        idlest.into_iter().for_each(|peer| self.close(cx, peer, Closing::Idle));
         idlest.is_some()
     }
 
-    /// The first digest makes a connection a neighbour.
+    /// The first digest of `peer` makes it a neighbour.
     pub(crate) fn greeted(&mut self, core: &mut Core, peer: PeerId) {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         if !core::mem::replace(&mut neighbour.greeted, true) {
@@ -220,7 +230,7 @@ impl Connectivity {
         }
     }
 
-    /// An evicted peer is no neighbour any more, although its connection is still up.
+    /// `peer` was evicted: it is no longer a neighbour, although the connection stays up for its hearing.
     pub(crate) fn set_evicted(&mut self, core: &mut Core, peer: PeerId) {
         let Some(neighbour) = self.neighbours.entry(&peer) else { return };
         neighbour.evicted = true;
@@ -228,18 +238,20 @@ impl Connectivity {
         core.raise(Event::Evicted { peer, departed });
     }
 
-    /// The connection with `peer` is no more, or is about to be closed. Whether the peer was a neighbour.
+    /// Drops the state of the connection to `peer`, and raises [`Event::Lost`]. Returns whether the peer was a
+    /// neighbour.
     fn forget(&mut self, cx: &mut Context<'_>, peer: PeerId, closing: Option<Closing>) -> bool {
         let Some(neighbour) = self.neighbours.connected.remove(&peer) else { return false };
         cx.limits.disconnected(&peer);
-        self.address_book.ended(&peer, neighbour.address, cx.core.now.since(neighbour.since), cx.core.now);
+        self.address_book.record_end(&peer, neighbour.address, cx.core.now.since(neighbour.since), cx.core.now);
         cx.core.raise(Event::Lost { peer, departed: neighbour.greeted, closing });
         neighbour.greeted
     }
 
-    /// The connection with `peer` broke.
+    /// The connection to `peer` broke.
     pub(crate) fn on_disconnected(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        // One that was to become a neighbour may have taken the place of one that was, and the dial that sought it.
+        // Also a peer that had not sent a digest yet is dialed again: its connection may have replaced a neighbour's
+        // older one, together with the dial that was to bring the neighbour back.
         let was_near = self.neighbours.entry(&peer).is_some_and(|neighbour| neighbour.is_near());
         let was_neighbour = self.forget(cx, peer, None);
         let reach = self.reachability.paths.remove(&peer).map(|path| path.reach);
@@ -247,47 +259,47 @@ impl Connectivity {
             self.redial_lost(cx, peer, was_neighbour);
         }
         if was_neighbour && self.is_full_mesh(cx) {
-            reach.into_iter().for_each(|reach| self.lost_traversal(cx, peer, reach));
+            reach.into_iter().for_each(|reach| self.resume_traversal(cx, peer, reach));
         }
         self.look_around_soon(cx.core.now);
     }
 
-    /// `peer` leaves the swarm: it is not sought again. Its connection is still to be closed.
+    /// `peer` leaves the swarm, and is not dialed again. The node still closes its connection.
     pub(crate) fn on_goodbye(&mut self, cx: &mut Context<'_>, peer: PeerId) {
         self.address_book.forget(&peer);
         self.forget(cx, peer, None);
         self.reachability.forget(&peer);
     }
 
-    /// Ends the connection with `peer` and does not seek it again.
+    /// Closes the connection to `peer` and does not dial it again.
     pub(crate) fn send_away(&mut self, cx: &mut Context<'_>, peer: PeerId, reason: Closing) {
-        self.part_for_good(&peer);
+        self.stop_seeking(&peer);
         self.reachability.forget(&peer);
-        self.part(cx, peer, reason);
+        self.close(cx, peer, reason);
     }
 
-    /// Does not seek `peer` again.
-    pub(crate) fn part_for_good(&mut self, peer: &PeerId) {
+    /// Cancels all dials of `peer` and drops its addresses.
+    pub(crate) fn stop_seeking(&mut self, peer: &PeerId) {
         self.address_book.forget(peer);
         self.dialing.cancel(peer);
     }
 
-    /// Ends the connection with `peer`.
-    pub(crate) fn part(&mut self, cx: &mut Context<'_>, peer: PeerId, reason: Closing) {
+    /// Closes the connection to `peer`, which may be dialed again later.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, peer: PeerId, reason: Closing) {
         if self.neighbours.is_connected(&peer) {
             self.forget(cx, peer, Some(reason));
             self.reachability.forget(&peer);
         }
     }
 
-    /// Where others may dial `peer`, a neighbour, unless others are in between: at the port that its router keeps open for
-    /// it, or where this end of the connection sees it.
+    /// The address at which others may dial the neighbour `peer`: the outer end of its port mapping, or else the
+    /// address at which this peer sees it. None if the connection is relayed.
     pub(crate) fn address_of(&self, peer: &PeerId) -> Option<SocketAddr> {
-        let address = self.reachability.straight(peer).map(|path| path.candidates.mapped().unwrap_or(path.address));
-        address.filter(|address| is_somewhere(address.ip()))
+        let address = self.reachability.direct(peer).map(|path| path.candidates.mapped().unwrap_or(path.address));
+        address.filter(|address| is_routable(address.ip()))
     }
 
-    /// Whether `peer` is connected and has said something in the last `duration`.
+    /// Whether `peer` is connected and sent anything within the last `duration`.
     pub(crate) fn heard_within(&self, peer: &PeerId, duration: Duration, now: Time) -> bool {
         self.neighbours.look(peer).is_some_and(|neighbour| now.since(neighbour.heard_at) < duration)
     }

@@ -1,13 +1,15 @@
-//! How neighbours are reached, and how this peer is seen from outside.
+//! The paths to the connected peers, this peer's NAT, and introductions.
 //!
-//! On connecting, each side tells the other where it sees it. From several such tellings a peer knows whether its address
-//! translator shows everybody the same address ([`Mapping::Same`]: punching holes can work) or a new one to everybody
-//! ([`Mapping::Varies`]: it works only towards peers that let anyone in). Those who look for a peer that cannot be dialed
-//! are in [`traversal`](super::traversal); here is the neighbour who brings them together, because it sees both.
+//! When a connection comes up, each side sends the other the address at which it sees it (`Observed`). From several
+//! of these messages a peer learns the behaviour of its NAT: the same outer address towards all peers
+//! ([`Mapping::Same`]; hole punching can work) or a new one for each ([`Mapping::Varies`]; it works only towards
+//! peers without a NAT). The searching side of an introduction is in [`traversal`](super::traversal). This file holds
+//! the mutual neighbour's side, which sees both peers and sends each the other's address (`Punch`), and the dials
+//! that follow.
 //!
-//! A telling is believed only so far: it takes part in a vote about the own address, which nothing but the choice of how
-//! often to punch depends on. The addresses to be punched are those that the mutual neighbour sees itself, and
-//! [`candidates`](super::candidates) that fit them.
+//! An observed address is not trusted: it counts as one vote on the mapping, and the mapping decides only how many
+//! rounds of hole punching are tried. The addresses in an introduction are those at which the mutual neighbour itself
+//! sees the peers, and [`candidates`](super::candidates) that fit them.
 
 use core::time::Duration;
 use std::{
@@ -25,36 +27,42 @@ use super::{
 };
 use crate::{Config, Message, Output, PeerAddress, Reach, Time};
 
-/// Meetings arranged for one neighbour within [`MEETINGS_PER`], at most: it is the one who makes others dial.
-const MEETINGS_MAX: u32 = 32;
-const MEETINGS_PER: Duration = Duration::from_secs(10);
+/// The number of introductions made for one neighbour within [`INTRODUCTIONS_WINDOW`], at most. The limit counts on
+/// the requesting neighbour, because it is the one that makes others dial.
+const INTRODUCTIONS_MAX: u32 = 32;
 
-/// Meetings asked of one neighbour in the same time, at most: half of what it grants, as its clock is not this peer's.
-const MEETINGS_ASKED_MAX: u32 = MEETINGS_MAX / 2;
+/// The window in which introductions are counted.
+const INTRODUCTIONS_WINDOW: Duration = Duration::from_secs(10);
 
-/// Peers whose introducers are remembered, and introducers of each, at most.
+/// The number of introductions requested from one neighbour in the same time, at most. Half of the number that it
+/// grants, because its window starts at another time.
+const INTRODUCTIONS_REQUESTED_MAX: u32 = INTRODUCTIONS_MAX / 2;
+
+/// The number of peers whose introducers are stored, at most.
 const INTRODUCED_MAX: usize = 1024;
+
+/// The number of introducers stored for one peer, at most.
 const INTRODUCERS_MAX: usize = 4;
 
-/// Punching dials under way at once, at most.
+/// The number of addresses dialed for hole punching at a time, at most.
 const PUNCHES_MAX: usize = 16;
 
-/// Of those, to one peer: where it is seen, and its candidates.
+/// The same for one peer: its seen address and its candidates.
 const PUNCHES_PER_PEER_MAX: usize = 1 + CANDIDATES_MAX;
 
-/// How this peer's address translator, if there is one, presents it.
+/// The behaviour of this peer's NAT, if it has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mapping {
-    /// Too few neighbours have said.
+    /// Fewer than two neighbours reported an address.
     Unknown,
-    /// Most neighbours see this peer at one address.
+    /// Most neighbours see this peer at this address.
     Same(SocketAddr),
-    /// Different neighbours see it at different addresses.
+    /// Neighbours see this peer at different addresses.
     Varies,
 }
 
 impl Mapping {
-    /// What those who see a peer at these addresses say together.
+    /// The mapping that follows from the reported addresses by majority.
     fn of(seen: &[SocketAddr]) -> Self {
         let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         seen.iter().for_each(|address| *votes.entry(*address).or_default() += 1);
@@ -66,35 +74,37 @@ impl Mapping {
     }
 }
 
-/// A connected peer, seen from the network's side.
+/// The network path to a connected peer.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     pub(crate) address: SocketAddr,
     pub(crate) reach: Reach,
-    /// It passes packets on.
-    pub(crate) volunteers: bool,
-    /// Where it sees this peer.
+    /// Whether the peer volunteers as a relay.
+    pub(crate) is_relay: bool,
+    /// The address at which the peer sees this one.
     pub(crate) sees_us_at: Option<SocketAddr>,
-    /// Where else it is, by its own account.
+    /// Further addresses of the peer, as it announced them.
     pub(crate) candidates: Candidates,
-    /// Meetings arranged for it.
-    arranged: Meetings,
-    /// Meetings asked of it.
-    asked: Meetings,
+    /// The introductions that this peer made for it.
+    introductions_made: IntroductionQuota,
+    /// The introductions that this peer requested from it.
+    introductions_requested: IntroductionQuota,
 }
 
-/// Meetings within [`MEETINGS_PER`] of the first.
+/// A count of introductions in a window that starts with the first of them.
 #[derive(Clone, Copy, Default, Debug)]
-struct Meetings {
+struct IntroductionQuota {
     since: Time,
     count: u32,
 }
 
-impl Meetings {
+impl IntroductionQuota {
+    /// The count in the window that is open at `now`.
     fn count(&self, now: Time) -> u32 {
-        if self.since + MEETINGS_PER <= now { 0 } else { self.count }
+        if self.since + INTRODUCTIONS_WINDOW <= now { 0 } else { self.count }
     }
 
+    /// Counts one introduction, in a new window if the last one is over.
     fn add(&mut self, now: Time) {
         *self = match self.count(now) {
             0 => Self { since: now, count: 1 },
@@ -103,57 +113,58 @@ impl Meetings {
     }
 }
 
-/// Dials of one peer that a mutual neighbour asked for.
+/// The dials of one peer that a mutual neighbour asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Punching {
-    /// Until when a connection to the peer counts as punched.
+pub(crate) struct HolePunch {
+    /// Until this time a direct connection to the peer counts as punched.
     until: Time,
     addresses: BTreeSet<SocketAddr>,
 }
 
-/// What is known of ways.
+/// The paths to the connected peers, and the searches for further paths.
 #[derive(Default, Debug)]
 pub(crate) struct Reachability {
     pub(crate) paths: BTreeMap<PeerId, Path>,
-    punching: BTreeMap<PeerId, Punching>,
-    /// Addresses of this peer that a translator may hide.
-    pub(crate) own: Vec<SocketAddr>,
+    hole_punches: BTreeMap<PeerId, HolePunch>,
+    /// The addresses of this peer, including those that a NAT may hide.
+    pub(crate) own_addresses: Vec<SocketAddr>,
     pub(crate) traversals: BTreeMap<PeerId, Traversal>,
-    /// Neighbours that spoke of a peer, and so may be its neighbours.
+    /// The neighbours that sent an address of a peer, and so are probably connected to it.
     introducers: BTreeMap<PeerId, BTreeSet<PeerId>>,
 }
 
 impl Reachability {
+    /// The time of the next step of a traversal.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.traversals.values().map(|traversal| traversal.at).min()
     }
 
-    /// Bytes of what is known of who knows whom.
+    /// The memory that the introducers take, in bytes.
     pub(crate) fn held_bytes(&self) -> usize {
         let introducers: usize = self.introducers.values().map(|known| known.len() * size_of::<PeerId>()).sum();
         introducers + self.introducers.len() * size_of::<(PeerId, BTreeSet<PeerId>)>()
     }
 
-    /// Whether a way to `peer` is being looked for.
+    /// Whether NAT traversal for `peer` is under way, and the peer is not connected.
     pub(crate) fn seeks(&self, peer: &PeerId) -> bool {
         !self.paths.contains_key(peer) && self.traversals.contains_key(peer)
     }
 
-    /// Searches that will make neighbours, beside dials.
+    /// The number of traversals that add a neighbour to the view, without those whose dial is counted already.
     pub(crate) fn count_for_view(&self, dialing: &Dialing) -> usize {
         let alone = |peer: &PeerId| !self.paths.contains_key(peer) && !dialing.seeks(peer);
         let searches = self.traversals.iter().filter(|(peer, _)| alone(peer));
         searches.filter(|(_, traversal)| traversal.purpose == Purpose::View).count()
     }
 
-    /// Neither searches for `peer` nor remembers a way to it.
+    /// Drops the path to `peer`, its traversal and its introducers.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.paths.remove(peer);
         self.traversals.remove(peer);
         self.introducers.remove(peer);
     }
 
-    /// `from` spoke of `peer`.
+    /// Records that `from` sent an address of `peer`.
     pub(crate) fn note_introducer(&mut self, peer: PeerId, from: PeerId) {
         if self.introducers.len() >= INTRODUCED_MAX && !self.introducers.contains_key(&peer) {
             self.introducers.pop_first();
@@ -164,37 +175,39 @@ impl Reachability {
         }
     }
 
-    /// Neighbours that spoke of `peer`.
+    /// The neighbours that sent an address of `peer`.
     pub(crate) fn introducers_of(&self, peer: &PeerId) -> BTreeSet<PeerId> {
         self.introducers.get(peer).cloned().unwrap_or_default()
     }
 
-    /// A neighbour to whom packets go straight.
-    pub(crate) fn straight(&self, peer: &PeerId) -> Option<&Path> {
+    /// The path to a neighbour, if it is direct.
+    pub(crate) fn direct(&self, peer: &PeerId) -> Option<&Path> {
         self.paths.get(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
-    pub(crate) fn straight_mut(&mut self, peer: &PeerId) -> Option<&mut Path> {
+    /// The same, for changes.
+    pub(crate) fn direct_mut(&mut self, peer: &PeerId) -> Option<&mut Path> {
         self.paths.get_mut(peer).filter(|path| !matches!(path.reach, Reach::Relayed { .. }))
     }
 
-    /// Whether this IP address is that of a translator which this peer is behind: a neighbour sees this peer there, and it is
-    /// no interface's. One that is known may be a mapped port, if there is also a private address.
-    pub(crate) fn is_behind(&self, ip: IpAddr) -> bool {
-        let inside = self.own.iter().any(|own| is_private(own.ip()));
-        let hidden = |seen: SocketAddr| !self.own.contains(&seen) || (inside && !is_private(seen.ip()));
+    /// Whether `ip` is the outer address of a NAT in front of this peer: a neighbour sees this peer there, and no
+    /// interface has the address. If this peer has a private address, a known public one may be a port mapping and
+    /// also belongs to the NAT.
+    pub(crate) fn is_own_nat(&self, ip: IpAddr) -> bool {
+        let inside = self.own_addresses.iter().any(|own| is_private(own.ip()));
+        let hidden = |seen: SocketAddr| !self.own_addresses.contains(&seen) || (inside && !is_private(seen.ip()));
         let mut seen = self.paths.values().filter_map(|path| path.sees_us_at);
         seen.any(|seen| seen.ip() == ip && hidden(seen))
     }
 
-    /// Whether `peer` is a straight neighbour that can be asked for one more meeting.
-    pub(crate) fn can_ask(&self, peer: &PeerId, now: Time) -> bool {
-        self.straight(peer).is_some_and(|path| path.asked.count(now) < MEETINGS_ASKED_MAX)
+    /// Whether `peer` has a direct path, and one more introduction may be requested from it.
+    pub(crate) fn can_request_introduction(&self, peer: &PeerId, now: Time) -> bool {
+        self.direct(peer).is_some_and(|path| path.introductions_requested.count(now) < INTRODUCTIONS_REQUESTED_MAX)
     }
 
-    /// Punching dials under way, to all peers.
-    fn punches(&self) -> usize {
-        self.punching.values().map(|punching| punching.addresses.len()).sum()
+    /// The number of addresses that are being dialed for hole punching.
+    fn punch_count(&self) -> usize {
+        self.hole_punches.values().map(|punch| punch.addresses.len()).sum()
     }
 }
 
@@ -204,8 +217,8 @@ impl Connectivity {
         self.reachability.paths.get(peer).map(|path| path.reach)
     }
 
-    /// How others see this peer's address, by a vote of those who see it directly. Each version of IP has a vote of its own: if
-    /// one varies that is the answer, else the one with more votes counts.
+    /// The behaviour of this peer's NAT, by a vote of the neighbours with a direct path. Each version of IP votes
+    /// separately: if one varies, the result is [`Mapping::Varies`]; otherwise the version with more votes decides.
     pub(crate) fn mapping(&self) -> Mapping {
         let seen = self.reachability.paths.values().filter_map(|path| path.sees_us_at);
         let (v4, v6): (Vec<SocketAddr>, Vec<SocketAddr>) = seen.partition(SocketAddr::is_ipv4);
@@ -216,48 +229,56 @@ impl Connectivity {
         }
     }
 
-    /// A connection is up: the traversal for it, if there was one, has ended well.
+    /// A connection came up: records its path and ends the traversal for it.
     pub(crate) fn reached(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let reach = self.refine(cx, peer, address, reach);
-        let (candidates, none) = (Candidates::default(), Meetings::default());
-        let path =
-            Path { address, reach, volunteers: false, sees_us_at: None, candidates, arranged: none, asked: none };
+        let reach = self.classify_reach(cx, peer, address, reach);
+        let (candidates, none) = (Candidates::default(), IntroductionQuota::default());
+        let path = Path {
+            address,
+            reach,
+            is_relay: false,
+            sees_us_at: None,
+            candidates,
+            introductions_made: none,
+            introductions_requested: none,
+        };
         self.reachability.paths.insert(peer, path);
         self.end_traversal(cx, peer, reach);
-        let straight = !matches!(reach, Reach::Relayed { .. });
-        if straight {
-            self.address_book.succeed(peer, address);
+        let direct = !matches!(reach, Reach::Relayed { .. });
+        if direct {
+            self.address_book.record_success(peer, address);
         }
-        self.tell_observed(cx, peer, Some(address).filter(|_| straight));
+        self.send_observed(cx, peer, Some(address).filter(|_| direct));
     }
 
-    /// A relayed connection has become a straight one.
+    /// The transport replaced a relayed connection by a direct one.
     pub(crate) fn on_moved(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr) {
-        let reach = self.refine(cx, peer, address, Reach::Direct);
+        let reach = self.classify_reach(cx, peer, address, Reach::Direct);
         let Some(path) = self.reachability.paths.get_mut(&peer) else { return };
         (path.address, path.reach) = (address, reach);
-        self.address_book.succeed(peer, address);
+        self.address_book.record_success(peer, address);
         self.end_traversal(cx, peer, reach);
-        self.tell_observed(cx, peer, Some(address));
+        self.send_observed(cx, peer, Some(address));
     }
 
-    /// Tells a neighbour where it is seen, if that means anything there.
-    fn tell_observed(&mut self, cx: &mut Context<'_>, peer: PeerId, seen: Option<SocketAddr>) {
-        let address = seen.filter(|seen| is_somewhere(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
+    /// Sends a neighbour the address at which this peer sees it, if that address means anything to the neighbour.
+    fn send_observed(&mut self, cx: &mut Context<'_>, peer: PeerId, seen: Option<SocketAddr>) {
+        let address = seen.filter(|seen| is_routable(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
         cx.send(peer, &Message::Observed { address, relay: cx.core.config.relay });
     }
 
-    /// A straight connection that came up while holes were punched for it was punched, unless it stays within a network.
-    fn refine(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) -> Reach {
+    /// A direct connection that came up during hole punching counts as punched, except within a private network.
+    fn classify_reach(&mut self, cx: &mut Context<'_>, peer: PeerId, address: SocketAddr, reach: Reach) -> Reach {
         match reach {
             Reach::Relayed { .. } | Reach::Punched => reach,
-            Reach::Direct => match self.reachability.punching.remove(&peer) {
-                Some(punching) if punching.until >= cx.core.now && !is_private(address.ip()) => Reach::Punched,
+            Reach::Direct => match self.reachability.hole_punches.remove(&peer) {
+                Some(punch) if punch.until >= cx.core.now && !is_private(address.ip()) => Reach::Punched,
                 Some(_) | None => Reach::Direct,
             },
         }
     }
 
+    /// A neighbour reports the address at which it sees this peer, and whether it is a relay.
     pub(crate) fn on_observed(
         &mut self,
         cx: &mut Context<'_>,
@@ -267,35 +288,36 @@ impl Connectivity {
     ) {
         let own = cx.core.id();
         if address.is_some_and(|seen| seen.peer != own) {
-            return cx.strike(from, "observed somebody else".to_owned());
+            return cx.strike(from, "observed the address of another peer".to_owned());
         }
         let Some(path) = self.reachability.paths.get_mut(&from) else { return };
-        path.volunteers = relay;
-        let straight = !matches!(path.reach, Reach::Relayed { .. });
-        path.sees_us_at = address.map(|seen| seen.address()).filter(|seen| straight && is_somewhere(seen.ip()));
-        self.tell_candidates(cx, from);
+        path.is_relay = relay;
+        let direct = !matches!(path.reach, Reach::Relayed { .. });
+        path.sees_us_at = address.map(|seen| seen.address()).filter(|seen| direct && is_routable(seen.ip()));
+        self.send_candidates(cx, from);
     }
 
-    /// Asks `neighbour` to bring this peer and `peer` together.
-    pub(crate) fn ask_to_meet(&mut self, cx: &mut Context<'_>, neighbour: PeerId, peer: PeerId) {
+    /// Requests from `neighbour` an introduction to `peer`.
+    pub(crate) fn request_introduction(&mut self, cx: &mut Context<'_>, neighbour: PeerId, peer: PeerId) {
         if let Some(path) = self.reachability.paths.get_mut(&neighbour) {
-            path.asked.add(cx.core.now);
+            path.introductions_requested.add(cx.core.now);
         }
         cx.send(neighbour, &Message::Meet { peer });
     }
 
-    /// `from` cannot dial `peer`: tells both where the other may be dialed, at the same moment.
+    /// `from` requests an introduction to `peer`: sends each of the two the addresses of the other, so that both dial
+    /// at the same time.
     pub(crate) fn on_meet(&mut self, cx: &mut Context<'_>, from: PeerId, peer: PeerId) {
-        if self.reachability.straight(&peer).is_none() {
+        if self.reachability.direct(&peer).is_none() {
             return;
         }
         let now = cx.core.now;
         let Some(path) = self.reachability.paths.get_mut(&from).filter(|_| from != peer) else { return };
-        let count = path.arranged.count(now);
-        if count >= MEETINGS_MAX {
-            return cx.strike(from, format!("{count} meetings asked for in a row"));
+        let count = path.introductions_made.count(now);
+        if count >= INTRODUCTIONS_MAX {
+            return cx.strike(from, format!("{count} introductions requested in a row"));
         }
-        path.arranged.add(now);
+        path.introductions_made.add(now);
         for (to, other) in [(peer, from), (from, peer)] {
             for address in self.addresses_for(&other, &to) {
                 cx.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
@@ -303,12 +325,13 @@ impl Connectivity {
         }
     }
 
-    /// Somebody is dialing this peer from `told` now: dials back, so that both address translators let the other in.
+    /// A mutual neighbour introduces `told.peer`, which is dialing this peer now. This peer dials back, so that both
+    /// NATs let the packets of the other side in.
     pub(crate) fn on_punch(&mut self, cx: &mut Context<'_>, told: PeerAddress) {
         let (peer, address, now) = (told.peer, told.address(), cx.core.now);
-        self.reachability.punching.retain(|_, punching| punching.until > now);
+        self.reachability.hole_punches.retain(|_, punch| punch.until > now);
         let crowded = !self.neighbours.is_connected(&peer) && self.neighbours.len() >= cx.core.config.neighbours_max;
-        let known = self.reachability.straight(&peer).is_some() || self.reachability.punches() >= PUNCHES_MAX;
+        let known = self.reachability.direct(&peer).is_some() || self.reachability.punch_count() >= PUNCHES_MAX;
         if known
             || crowded
             || peer == cx.core.id()
@@ -317,33 +340,33 @@ impl Connectivity {
         {
             return;
         }
-        let fresh = Punching { until: now + cx.core.config.reach_patience, addresses: BTreeSet::new() };
-        let addresses = &mut self.reachability.punching.entry(peer).or_insert(fresh).addresses;
-        // A dial under way has made the hole already.
+        let fresh = HolePunch { until: now + cx.core.config.reach_patience, addresses: BTreeSet::new() };
+        let addresses = &mut self.reachability.hole_punches.entry(peer).or_insert(fresh).addresses;
+        // A dial under way has opened the NAT already.
         if addresses.len() < PUNCHES_PER_PEER_MAX && addresses.insert(address) && !self.dialing.is_under_way(&address) {
             cx.core.outputs.push_back(Output::Dial { address, expect: Some(peer) });
         }
     }
 
-    /// Connected peers that pass packets on, those in `first` before the others.
+    /// The connected relays, those in `first` before the others.
     pub(crate) fn relays(&self, first: &BTreeSet<PeerId>) -> Vec<PeerId> {
-        let willing = self.reachability.paths.iter().filter(|(_, path)| path.volunteers);
-        let straight = willing.filter(|(peer, _)| self.reachability.straight(peer).is_some());
-        let mut relays: Vec<PeerId> = straight.map(|(peer, _)| *peer).collect();
+        let willing = self.reachability.paths.iter().filter(|(_, path)| path.is_relay);
+        let direct = willing.filter(|(peer, _)| self.reachability.direct(peer).is_some());
+        let mut relays: Vec<PeerId> = direct.map(|(peer, _)| *peer).collect();
         relays.sort_by_key(|peer| !first.contains(peer));
         relays
     }
 }
 
-/// Whether an address that somebody told may be dialed.
+/// Whether an address that another peer sent may be dialed.
 pub(crate) fn is_allowed(config: &Config, address: SocketAddr) -> bool {
     let allowed = !config.loopback_only || address.ip().is_loopback();
-    allowed && address.port() != 0 && is_somewhere(address.ip())
+    allowed && address.port() != 0 && is_routable(address.ip())
 }
 
-/// Whether an address can be one machine's on some network, and means the same to all who are told it: a link-local one of
-/// IPv6 is nothing without the name of an interface, which each machine has for itself (RFC 4007).
-pub(crate) fn is_somewhere(ip: IpAddr) -> bool {
+/// Whether an IP address can belong to one machine and means the same to all peers. An IPv6 link-local address does
+/// not: it is valid only together with the name of an interface, which each machine chooses (RFC 4007).
+pub(crate) fn is_routable(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => !v4.is_unspecified() && v4.octets()[0] < 224,
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),

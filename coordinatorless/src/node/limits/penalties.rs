@@ -1,5 +1,5 @@
-//! Offences: each weighs less as time passes; too many at once, and a peer is not listened to for a while, each time
-//! twice as long as before.
+//! Penalties: the score of a peer grows with each offence and decays over time. When the score reaches the limit the
+//! peer is banned, and each further ban lasts twice as long.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -8,19 +8,19 @@ use murmur_collectives::PeerId;
 
 use crate::Time;
 
-/// Peers whose offences are remembered, at most; those with the least to remember give way.
+/// The number of peers whose offences are stored, at most; the record with the least weight gives way.
 const PEERS_MAX: usize = 1024;
 
-/// What one offence counts.
+/// The score of one offence. Large, because a score is an integer and halves.
 const OFFENCE: u64 = 1000;
 
-/// In this time what was counted halves.
+/// The time in which a score halves.
 const HALF_LIFE: Duration = Duration::from_secs(60);
 
 /// The longest ban.
 const BAN_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What is remembered of one peer.
+/// The offences and bans of one peer.
 #[derive(Clone, Copy, Default, Debug)]
 struct Record {
     score: u64,
@@ -30,22 +30,24 @@ struct Record {
 }
 
 impl Record {
+    /// The score at `now`, after its decay.
     fn score(&self, now: Time) -> u64 {
         let halvings = now.since(self.counted_at).as_secs() / HALF_LIFE.as_secs();
         self.score.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0)
     }
 }
 
-/// What is remembered of peers that offended.
+/// The records of all peers that committed an offence.
 #[derive(Default, Debug)]
 pub(super) struct Penalties(BTreeMap<PeerId, Record>);
 
 impl Penalties {
+    /// Whether `peer` is banned at `now`.
     pub(super) fn is_banned(&self, peer: &PeerId, now: Time) -> bool {
         self.0.get(peer).is_some_and(|record| record.banned_until > now)
     }
 
-    /// Counts an offence. Says for how long the peer is banned, if it is that.
+    /// Counts an offence. Returns the duration of the ban if this offence caused one.
     pub(super) fn offend(&mut self, peer: PeerId, now: Time, offences_max: u32, ban: Duration) -> Option<Duration> {
         self.make_room(&peer, now);
         let record = self.0.entry(peer).or_default();
@@ -58,6 +60,7 @@ impl Penalties {
         Some(lasts)
     }
 
+    /// Drops the record with the least weight if all places are taken: bans that last longest are kept first.
     fn make_room(&mut self, peer: &PeerId, now: Time) {
         if self.0.len() < PEERS_MAX || self.0.contains_key(peer) {
             return;

@@ -1,5 +1,6 @@
-//! How much of this peer's time and line one neighbour may take: what comes in is metered, by messages and by bytes that
-//! nobody asked for, and requests beyond the meter wait their turn, so that no neighbour is served at the cost of others.
+//! Rate limits of one neighbour: token buckets for messages, datagrams, addresses, bytes that it sends unasked, and
+//! bytes of answers to it. A request beyond the last bucket is queued, so that one neighbour cannot use up the uplink
+//! of the others.
 
 use std::collections::VecDeque;
 
@@ -11,150 +12,160 @@ use crate::{
     message::{ANSWER_BYTES, UNPACKED_BYTES_MAX},
 };
 
-/// Answers that one neighbour may owe at a time, in bytes, unless a single one is longer.
-const EXPECTED_BYTES_MAX: u64 = 32 << 20;
+/// The bytes of answers that one neighbour may owe at a time, at most, unless a single answer is larger.
+const OWED_BYTES_MAX: u64 = 32 << 20;
 
-/// Bytes a message takes beside what it carries, at most.
-const SPARE_BYTES: usize = 1024;
+/// The bytes of a message beside its payload, at most.
+const OVERHEAD_BYTES: usize = 1024;
 
-/// Requests of one neighbour that may wait, at most; it asks again for those beyond.
-const WAITING_MAX: usize = 64;
+/// The number of queued requests of one neighbour, at most. Further ones are dropped, and the neighbour asks again
+/// after its timeout.
+const QUEUED_REQUESTS_MAX: usize = 64;
 
-/// A token bucket in virtual time. It may be overdrawn by what was only known afterwards.
+/// A token bucket in virtual time. The level may become negative, because the size of an answer is only known
+/// afterwards.
 #[derive(Clone, Copy, Debug)]
-struct Meter {
-    /// Tokens times a million.
+struct TokenBucket {
+    /// In millionths of a token, so that a refill per microsecond is exact.
     level: i128,
     at: Time,
 }
 
-impl Meter {
-    /// A full one: `rate` tokens a second, two seconds' worth at once.
+impl TokenBucket {
+    /// A full bucket: it gains `rate` tokens per second and holds the tokens of two seconds.
     pub(super) fn full(rate: u64, now: Time) -> Self {
         Self { level: i128::from(rate) * 2_000_000, at: now }
     }
 
+    /// Adds the tokens gained since the last call.
     fn refill(&mut self, rate: u64, now: Time) {
         let gained = now.since(self.at).as_micros().min(1 << 60) as i128 * i128::from(rate);
         self.level = (self.level + gained).min(i128::from(rate) * 2_000_000);
         self.at = self.at.max(now);
     }
 
-    /// Whether there is anything left.
-    pub(super) fn is_open(&mut self, rate: u64, now: Time) -> bool {
+    /// Whether the bucket holds any tokens at `now`.
+    pub(super) fn has_tokens(&mut self, rate: u64, now: Time) -> bool {
         self.refill(rate, now);
         self.level > 0
     }
 
+    /// Takes tokens, below zero if need be.
     pub(super) fn charge(&mut self, tokens: u64) {
         self.level -= i128::from(tokens) * 1_000_000;
     }
 
-    /// Takes one token if there is one.
-    pub(super) fn admit(&mut self, rate: u64, now: Time) -> bool {
-        let open = self.is_open(rate, now);
-        if open {
+    /// Takes one token if the bucket holds any.
+    pub(super) fn try_take(&mut self, rate: u64, now: Time) -> bool {
+        let has_room = self.has_tokens(rate, now);
+        if has_room {
             self.charge(1);
         }
-        open
+        has_room
     }
 
-    /// When there will be something left.
-    fn opens_at(&self, rate: u64) -> Time {
+    /// The time at which the bucket holds a token again.
+    fn refilled_at(&self, rate: u64) -> Time {
         let lacking = (-self.level).max(0) + 1_000_000;
         let micros = lacking / i128::from(rate.max(1)) + 1;
         Time(self.at.0.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX)))
     }
 }
 
-/// One neighbour's meters.
+/// The token buckets of one neighbour, and its queued requests.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    messages: Meter,
-    datagrams: Meter,
-    addresses: Meter,
-    served_bytes: Meter,
-    received_bytes: Meter,
-    /// Bytes of answers that may still come to what this peer asked.
+    messages: TokenBucket,
+    datagrams: TokenBucket,
+    addresses: TokenBucket,
+    served_bytes: TokenBucket,
+    received_bytes: TokenBucket,
+    /// The bytes of answers that this neighbour still owes. They pass the bucket for received bytes.
     expected_bytes: u64,
-    waiting: VecDeque<Message>,
+    queued: VecDeque<Message>,
 }
 
-/// Addresses taken from one neighbour, a second.
+/// The number of addresses per second that one neighbour may send.
 const ADDRESSES_PER_SECOND: u64 = 32;
 
 impl RateLimits {
+    /// Full buckets.
     pub(super) fn new(config: &Config, now: Time) -> Self {
         Self {
-            messages: Meter::full(config.messages_per_second, now),
-            datagrams: Meter::full(config.datagrams_per_second, now),
-            addresses: Meter::full(ADDRESSES_PER_SECOND, now),
-            served_bytes: Meter::full(config.served_bytes_per_second, now),
-            received_bytes: Meter::full(config.received_bytes_per_second, now),
+            messages: TokenBucket::full(config.messages_per_second, now),
+            datagrams: TokenBucket::full(config.datagrams_per_second, now),
+            addresses: TokenBucket::full(ADDRESSES_PER_SECOND, now),
+            served_bytes: TokenBucket::full(config.served_bytes_per_second, now),
+            received_bytes: TokenBucket::full(config.received_bytes_per_second, now),
             expected_bytes: 0,
-            waiting: VecDeque::new(),
+            queued: VecDeque::new(),
         }
     }
 
+    /// Takes tokens for a message of `bytes`, if there are any.
     pub(super) fn admit_message(&mut self, config: &Config, now: Time, bytes: u64) -> bool {
-        self.messages.admit(config.messages_per_second, now)
+        self.messages.try_take(config.messages_per_second, now)
             && self.admit_bytes(bytes, config.received_bytes_per_second, now)
     }
 
+    /// Takes a token for a datagram, if there is one.
     pub(super) fn admit_datagram(&mut self, config: &Config, now: Time) -> bool {
-        self.datagrams.admit(config.datagrams_per_second, now)
+        self.datagrams.try_take(config.datagrams_per_second, now)
     }
 
+    /// Takes a token for an address, if there is one.
     pub(super) fn admit_address(&mut self, now: Time) -> bool {
-        self.addresses.admit(ADDRESSES_PER_SECOND, now)
+        self.addresses.try_take(ADDRESSES_PER_SECOND, now)
     }
 
-    /// An answer, or within what a neighbour may send unasked.
+    /// Admits bytes that belong to an expected answer, and other bytes as the bucket allows.
     fn admit_bytes(&mut self, bytes: u64, rate: u64, now: Time) -> bool {
         let answered = bytes.min(self.expected_bytes);
         self.expected_bytes -= answered;
-        let open = bytes == answered || self.received_bytes.is_open(rate, now);
-        if open {
+        let has_room = bytes == answered || self.received_bytes.has_tokens(rate, now);
+        if has_room {
             self.received_bytes.charge(bytes - answered);
         }
-        open
+        has_room
     }
 
-    /// An answer of up to `bytes` may come.
-    pub(super) fn expect(&mut self, bytes: u64) {
-        self.expected_bytes = self.expected_bytes.saturating_add(bytes).min(EXPECTED_BYTES_MAX.max(bytes));
+    /// Expects an answer of up to `bytes`. The cap keeps a neighbour that never answers from saving up an allowance
+    /// for a flood.
+    pub(super) fn expect_answer(&mut self, bytes: u64) {
+        self.expected_bytes = self.expected_bytes.saturating_add(bytes).min(OWED_BYTES_MAX.max(bytes));
     }
 
-    /// Gives `request` back if it may be answered now; else keeps it, if not too many wait.
+    /// Returns `request` if the bucket for answers holds tokens. Otherwise queues it, unless the queue is full.
     pub(super) fn admit_request(&mut self, config: &Config, now: Time, request: Message) -> Option<Message> {
-        if self.waiting.is_empty() && self.served_bytes.is_open(config.served_bytes_per_second, now) {
+        if self.queued.is_empty() && self.served_bytes.has_tokens(config.served_bytes_per_second, now) {
             return Some(request);
         }
-        if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(request);
+        if self.queued.len() < QUEUED_REQUESTS_MAX {
+            self.queued.push_back(request);
         }
         None
     }
 
-    /// A request that waited, if it may be answered now.
+    /// The oldest queued request, if the bucket for answers holds tokens.
     pub(super) fn next_request(&mut self, config: &Config, now: Time) -> Option<Message> {
-        let open = !self.waiting.is_empty() && self.served_bytes.is_open(config.served_bytes_per_second, now);
-        open.then(|| self.waiting.pop_front()).flatten()
+        let has_room = !self.queued.is_empty() && self.served_bytes.has_tokens(config.served_bytes_per_second, now);
+        has_room.then(|| self.queued.pop_front()).flatten()
     }
 
+    /// Takes the tokens for an answer of `bytes`.
     pub(super) fn charge(&mut self, bytes: u64) {
         self.served_bytes.charge(bytes);
     }
 
-    /// When a request that waits can be answered.
+    /// The time at which a queued request can be answered.
     pub(super) fn next_deadline(&self, config: &Config) -> Option<Time> {
-        (!self.waiting.is_empty()).then(|| self.served_bytes.opens_at(config.served_bytes_per_second))
+        (!self.queued.is_empty()).then(|| self.served_bytes.refilled_at(config.served_bytes_per_second))
     }
 }
 
-/// The longest answer to a request, in bytes; 0 for what is no request.
+/// The size of the largest answer to a request, in bytes; 0 for a message that is not a request.
 pub(crate) fn answer_bytes_max(rules: &Rules, request: &Message) -> u64 {
-    let longest = match request {
+    let answer_bytes = match request {
         Message::Want(want) if want.payloads => {
             let payload = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
             let entry = HEADER_BYTES_MAX.saturating_add(payload);
@@ -163,7 +174,7 @@ pub(crate) fn answer_bytes_max(rules: &Rules, request: &Message) -> u64 {
         Message::Want(want) => {
             HEADER_BYTES_MAX.saturating_mul(want.count as usize).min(ANSWER_BYTES + HEADER_BYTES_MAX)
         }
-        Message::WantChunks { indices, .. } => indices.len() * (BLOB_CHUNK + SPARE_BYTES),
+        Message::WantChunks { indices, .. } => indices.len() * (BLOB_CHUNK + OVERHEAD_BYTES),
         Message::WantChunkList { .. } => {
             rules.parameter_count().div_ceil(BLOB_CHUNK / 8).max(FOUNDATION_BYTES_MAX / BLOB_CHUNK) * 32
         }
@@ -186,7 +197,7 @@ pub(crate) fn answer_bytes_max(rules: &Rules, request: &Message) -> u64 {
         | Message::Punch { .. }
         | Message::Votes { .. } => return 0,
     };
-    longest as u64 + SPARE_BYTES as u64
+    answer_bytes as u64 + OVERHEAD_BYTES as u64
 }
 
 #[cfg(test)]
@@ -194,33 +205,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meter_lets_through_its_rate_and_no_more() {
-        let mut meter = Meter::full(10, Time(0));
-        let through = (0..10_000u64).filter(|n| meter.admit(10, Time(n * 1000))).count();
-        assert!((119..=121).contains(&through), "two seconds' worth at once, then ten a second: {through}");
+    fn a_bucket_admits_its_rate_and_no_more() {
+        let mut bucket = TokenBucket::full(10, Time(0));
+        let admitted = (0..10_000u64).filter(|n| bucket.try_take(10, Time(n * 1000))).count();
+        assert!((119..=121).contains(&admitted), "two seconds' worth at once, then ten a second: {admitted}");
     }
 
     #[test]
-    fn what_was_asked_for_comes_in_whatever_was_sent_unasked() {
+    fn an_expected_answer_passes_an_empty_bucket() {
         let (config, rate) = (Config { received_bytes_per_second: 100, ..Config::default() }, 100);
         let mut limits = RateLimits::new(&config, Time(0));
-        let through = (0..1000).filter(|_| limits.admit_bytes(50, rate, Time(0))).count();
-        assert_eq!(through, 4, "two seconds' worth");
+        let admitted = (0..1000).filter(|_| limits.admit_bytes(50, rate, Time(0))).count();
+        assert_eq!(admitted, 4, "two seconds' worth");
         assert!(!limits.admit_bytes(1, rate, Time(0)));
         limits.expected_bytes = 5000;
         assert!(limits.admit_bytes(4000, rate, Time(0)), "an answer");
-        assert!(!limits.admit_bytes(4000, rate, Time(0)), "more than was asked for");
-        assert!(limits.admit_bytes(4000, rate, Time(1_000_000)), "but the meter opens again");
+        assert!(!limits.admit_bytes(4000, rate, Time(0)), "more than was requested");
+        assert!(limits.admit_bytes(4000, rate, Time(1_000_000)), "the bucket has refilled");
     }
 
     #[test]
-    fn an_overdrawn_meter_says_when_it_opens() {
-        let mut meter = Meter::full(10, Time(0));
-        meter.charge(120);
-        assert!(!meter.is_open(10, Time(9_000_000)));
-        let opens = meter.opens_at(10);
-        assert!(!meter.is_open(10, Time(opens.0 - 200_000)));
-        assert!(meter.is_open(10, opens), "{opens:?}");
-        assert!(meter.opens_at(0) > opens, "a rate of nothing never divides by nothing");
+    fn an_overdrawn_bucket_names_the_time_of_its_next_token() {
+        let mut bucket = TokenBucket::full(10, Time(0));
+        bucket.charge(120);
+        assert!(!bucket.has_tokens(10, Time(9_000_000)));
+        let refilled = bucket.refilled_at(10);
+        assert!(!bucket.has_tokens(10, Time(refilled.0 - 200_000)));
+        assert!(bucket.has_tokens(10, refilled), "{refilled:?}");
+        assert!(bucket.refilled_at(0) > refilled, "a rate of zero is not divided by");
     }
 }

@@ -1,13 +1,16 @@
-//! A member's card: who it is, which start of it this is, and where it was seen. SWIM's tables and frames hold cards.
+//! A member's card: its identity, its start, and the address at which it was seen. SWIM's member list and frames hold
+//! cards.
 //!
-//! The owner signs all but the address, so nobody can make up a member, or a later start of one that would shadow it.
-//! The address is a hint of whoever was connected with the member; a wrong one costs a failed dial.
+//! The owner signs all fields but the address. So no other peer can invent a member, or a later start of a member
+//! that would override it. The address is a hint from a peer that was connected to the member; a wrong one costs a
+//! failed dial.
 //!
-//! **One identity, two processes.** Each start has a number, `incarnation`, greater than those before it. A process that
-//! meets a card of its own key with a *greater* incarnation knows that another was started after it, and answers with a
-//! card that names it in `objects_to`. Only a process that lived then can do that, so the later one, on seeing an earlier
-//! one object to its own incarnation or to one after that, knows that the earlier one lives, and stops. What is left over
-//! from an earlier life objects to nothing that started after it.
+//! **One identity, two processes.** Each start has a number, `incarnation`, greater than those of earlier starts. A
+//! process that receives a card with its own key and a *greater* incarnation knows that another process was started
+//! after it. It objects: it signs a card with that incarnation in `objects_to`. Only a process that was running then
+//! can do that. So when the later process receives a card of an earlier start that objects to its own incarnation, or
+//! to a later one, it knows that the earlier process is alive, and stops. Cards left over from an ended process
+//! object to nothing that started after it ended.
 
 use core::cmp::Reverse;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,72 +20,75 @@ use murmur_collectives::{Hash, Identity, PeerId};
 
 use super::codec::Malformed;
 
-/// Bytes of a whole card.
+/// The length of a card, in bytes.
 pub(super) const CARD_BYTES: usize = NAME_BYTES + 18 + 64;
 
-/// Bytes of a card's name: what tells it from others, without proof and address.
+/// The length of a card's name: the fields that distinguish it from other cards, without signature and address.
 pub(super) const NAME_BYTES: usize = 32 + 8 + 4 + 8;
 
 /// A member's card.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Card {
-    /// Whose it is.
+    /// The member.
     pub(super) peer: PeerId,
-    /// Which start of the peer.
+    /// The number of the member's start.
     pub(super) incarnation: u64,
-    /// How often the peer has come back since its start from being called dead.
+    /// How often the member renewed its card since that start, after others had declared it down.
     pub(super) renewals: u32,
-    /// A later start of the same key that this one denies; 0: none.
+    /// The incarnation of a later start of the same key that this one objects to; 0: none.
     pub(super) objects_to: u64,
-    /// Where it was seen.
+    /// The address at which the member was seen.
     pub(super) address: Option<SocketAddr>,
     signature: [u8; 64],
 }
 
-/// The order of a peer's cards: later starts win, objections to a start win over that start, of these that of the earliest
-/// process, and renewals win over what they renew.
+/// The precedence of a peer's cards. A later start overrides an earlier one, an objection overrides the start that it
+/// names, an objection of an earlier process overrides that of a later one, and a renewal overrides the card that it
+/// renews.
 type Rank = (u64, bool, Reverse<u64>, u32);
 
 impl Card {
-    /// A peer's own card.
+    /// Signs a card of this peer.
     pub(super) fn sign(identity: &Identity, run: Hash, incarnation: u64, renewals: u32, objects_to: u64) -> Self {
-        let blank = Self { incarnation, renewals, objects_to, ..Self::stranger(identity.peer_id()) };
-        Self { signature: identity.sign(&blank.text(run)), ..blank }
+        let blank = Self { incarnation, renewals, objects_to, ..Self::placeholder(identity.peer_id()) };
+        Self { signature: identity.sign(&blank.signed_bytes(run)), ..blank }
     }
 
-    /// Stands for a peer of whom nothing is known, to send it a first frame.
-    pub(super) fn stranger(peer: PeerId) -> Self {
+    /// A card without signature, to address a first frame to a peer whose card is unknown.
+    pub(super) fn placeholder(peer: PeerId) -> Self {
         Self { peer, incarnation: 0, renewals: 0, objects_to: 0, address: None, signature: [0; 64] }
     }
 
-    /// Whether its owner made it, for this run.
+    /// Whether the owner signed this card for this run, with plausible numbers.
     pub(super) fn is_genuine(&self, run: Hash) -> bool {
         let sensible = self.incarnation > 0 && (self.objects_to == 0 || self.objects_to > self.incarnation);
-        sensible && self.peer.verifies(&self.text(run), &self.signature)
+        sensible && self.peer.verifies(&self.signed_bytes(run), &self.signature)
     }
 
-    /// The same card, seen at another place.
-    pub(super) fn seen_at(self, address: Option<SocketAddr>) -> Self {
+    /// This card with another address, if there is one.
+    pub(super) fn with_address(self, address: Option<SocketAddr>) -> Self {
         Self { address: address.or(self.address), ..self }
     }
 
-    /// The same card with the signature of `known`, which was checked and is of a card with the same name.
-    pub(super) fn proven_by(self, known: &Self) -> Self {
+    /// This card with the signature of `known`, a card with the same name whose signature was verified.
+    pub(super) fn with_signature_of(self, known: &Self) -> Self {
         Self { signature: known.signature, ..self }
     }
 
+    /// The precedence of this card among those of its owner.
     pub(super) fn rank(&self) -> Rank {
         (self.incarnation.max(self.objects_to), self.objects_to > 0, Reverse(self.incarnation), self.renewals)
     }
 
-    fn text(&self, run: Hash) -> Vec<u8> {
+    /// The bytes that the owner signs.
+    fn signed_bytes(&self, run: Hash) -> Vec<u8> {
         let mut text = b"murmuration member card v1".to_vec();
         text.extend_from_slice(&run.0);
         self.put_name(&mut text);
         text
     }
 
-    /// Writes what tells this card from others.
+    /// Writes the card's name.
     pub(super) fn put_name(&self, buffer: &mut impl BufMut) {
         buffer.put_slice(&self.peer.0);
         buffer.put_u64(self.incarnation);
@@ -99,7 +105,7 @@ impl Card {
         buffer.put_slice(&self.signature);
     }
 
-    /// Reads a card without proof or address.
+    /// Reads a card's name.
     pub(super) fn take_name(buffer: &mut impl Buf) -> Result<Self, Malformed> {
         if buffer.remaining() < NAME_BYTES {
             return Err(Malformed);
@@ -107,7 +113,7 @@ impl Card {
         let mut peer = PeerId([0; 32]);
         buffer.copy_to_slice(&mut peer.0);
         let (incarnation, renewals) = (buffer.get_u64(), buffer.get_u32());
-        Ok(Self { incarnation, renewals, objects_to: buffer.get_u64(), ..Self::stranger(peer) })
+        Ok(Self { incarnation, renewals, objects_to: buffer.get_u64(), ..Self::placeholder(peer) })
     }
 
     /// Reads a whole card.
@@ -125,6 +131,7 @@ impl Card {
     }
 }
 
+/// The IP address as IPv6, IPv4 mapped.
 fn mapped(address: SocketAddr) -> Ipv6Addr {
     match address.ip() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -132,7 +139,7 @@ fn mapped(address: SocketAddr) -> Ipv6Addr {
     }
 }
 
-/// Two cards are one if they have one name: where they were seen does not matter.
+/// Cards with the same name are equal, whatever their addresses.
 impl PartialEq for Card {
     fn eq(&self, other: &Self) -> bool {
         self.peer == other.peer && self.rank() == other.rank()
@@ -144,7 +151,8 @@ impl Eq for Card {}
 impl foca::Identity for Card {
     type Addr = PeerId;
 
-    /// Only the owner's key can make the next card, and it is not in here: the node does it.
+    /// A new card needs the owner's key, which the library does not have; [`Membership`](super::Membership) renews
+    /// the card.
     fn renew(&self) -> Option<Self> {
         None
     }
@@ -171,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_card_survives_the_wire_and_proves_itself() {
-        let card = Card::sign(&identity(), RUN, 77, 2, 78).seen_at(Some("10.1.2.3:99".parse().unwrap()));
+        let card = Card::sign(&identity(), RUN, 77, 2, 78).with_address(Some("10.1.2.3:99".parse().unwrap()));
         let mut bytes = Vec::new();
         card.put(&mut bytes);
         assert_eq!(bytes.len(), CARD_BYTES);
@@ -179,7 +187,7 @@ mod tests {
         assert_eq!((read, read.address), (card, card.address));
         assert!(read.is_genuine(RUN));
         assert!(!read.is_genuine(Hash([8; 32])), "a card of another run");
-        assert!(!Card { renewals: 3, ..read }.is_genuine(RUN), "somebody else's idea of the next card");
+        assert!(!Card { renewals: 3, ..read }.is_genuine(RUN), "a renewal that the owner did not sign");
         assert!(Card::take(&mut &bytes[1..]).is_err());
     }
 
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_objects_to_an_earlier_start() {
+    fn an_objection_to_an_earlier_start_is_not_genuine() {
         assert!(!Card::sign(&identity(), RUN, 7, 0, 6).is_genuine(RUN));
     }
 }

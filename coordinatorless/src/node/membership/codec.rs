@@ -1,37 +1,38 @@
-//! Frames: what membership says in a datagram, and how it is read when it comes from anyone.
+//! The wire format of membership datagrams, and the checks on reading them.
 //!
 //! | frame | from → to | when | size |
 //! |---|---|---|---|
-//! | 0, SWIM | member → member | probes, their answers, gossip of who is up, suspected or down | ≤ 1000 B, 137 B a member, ≤ 5 |
-//! | 1, cards | member → member | the receiver showed an outdated card: here is the newer one | 135 B |
+//! | 0, SWIM | member → member | probes, their answers, gossip of members that are up, suspected or down | ≤ 1000 B, 137 B a member, ≤ 5 |
+//! | 1, cards | member → member | the receiver sent an outdated card: this is the newer one | 135 B |
 //!
-//! A SWIM frame is read completely and checked before the library sees it: its sender is who the connection proved,
-//! every card is signed by its owner, nothing is left over. See [`Frame`].
+//! A SWIM frame is read completely and checked before the library receives it: the sender matches the connection, the
+//! owners signed all cards, and no bytes remain. See [`Frame`].
 
 use bytes::{Buf, BufMut};
 use foca::{Header, Member, Message, State};
 
 use super::card::{CARD_BYTES, Card, NAME_BYTES};
 
-/// Bytes of what is said of one member.
+/// The length of an update about one member, in bytes.
 pub(super) const MEMBER_BYTES: usize = CARD_BYTES + 3;
 
-/// Bytes of a frame before the name of its receiver.
+/// The offset of the receiver's name in a frame.
 const RECEIVER_AT: usize = CARD_BYTES + 2;
 
-/// Where a frame's kind is.
+/// The offset of the frame's kind.
 const TAG_AT: usize = RECEIVER_AT + NAME_BYTES;
 
-/// Members in a frame, at most.
+/// The number of members in a frame, at most.
 const FRAME_MEMBERS: usize = 5;
 
-/// The longest frame: filled to the last byte by as many members as fit a datagram. With room to spare the library would
-/// look through all news, for each frame, for something that fits.
+/// The longest frame: its members fill it to the last byte. With room to spare the library would search all queued
+/// updates for one that fits, for every frame.
 pub(super) const FRAME_BYTES: usize = TAG_AT + 2 + 2 + FRAME_MEMBERS * MEMBER_BYTES;
 
 const _: () =
     assert!(FRAME_BYTES < crate::DATAGRAM_BYTES_MAX && FRAME_BYTES + MEMBER_BYTES >= crate::DATAGRAM_BYTES_MAX);
 
+/// The tag of a gossip frame.
 const GOSSIP: u8 = 8;
 
 /// Whether a frame that this peer wrote is gossip.
@@ -39,19 +40,19 @@ pub(super) fn is_gossip(frame: &[u8]) -> bool {
     frame.get(TAG_AT) == Some(&GOSSIP)
 }
 
-/// Names another receiver in a frame that this peer wrote.
-pub(super) fn address_to(receiver: &Card, frame: &mut [u8]) {
+/// Replaces the receiver of a frame that this peer wrote.
+pub(super) fn set_receiver(receiver: &Card, frame: &mut [u8]) {
     if let Some(mut name) = frame.get_mut(RECEIVER_AT..TAG_AT) {
         receiver.put_name(&mut name);
     }
 }
 
-/// Bytes that are no frame.
+/// The bytes are not a membership frame. The sender's fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("malformed membership frame")]
 pub(super) struct Malformed;
 
-/// A SWIM frame, read: its header and what it says about members.
+/// A SWIM frame: its header and its updates about members.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) header: Header<Card>,
@@ -59,7 +60,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Reads a frame; the transport has limited its length.
+    /// Reads a frame, whose length the transport has limited.
     pub(super) fn read(mut bytes: &[u8]) -> Result<Self, Malformed> {
         let header = take_header(&mut bytes)?;
         let mut updates = Vec::new();
@@ -73,7 +74,7 @@ impl Frame {
         if bytes.is_empty() { Ok(Self { header, updates }) } else { Err(Malformed) }
     }
 
-    /// Writes it again, for the library.
+    /// Writes the frame for the library.
     pub(super) fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(crate::DATAGRAM_BYTES_MAX);
         put_header(&self.header, &mut bytes);
@@ -85,7 +86,7 @@ impl Frame {
     }
 }
 
-/// The form of headers and members on the wire: fixed lengths, integers with the high byte first.
+/// The wire format of headers and members: fixed lengths, big-endian integers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Codec;
 
@@ -197,7 +198,7 @@ mod tests {
     }
 
     fn frames() -> Vec<Frame> {
-        let stub = || Card::stranger(PeerId([4; 32]));
+        let stub = || Card::placeholder(PeerId([4; 32]));
         let probe_number = 7;
         let messages = vec![
             Message::Ping(1),
@@ -234,7 +235,7 @@ mod tests {
         for frame in frames() {
             let mut bytes = frame.write();
             assert_eq!(is_gossip(&bytes), frame.header.message == Message::Gossip);
-            address_to(&card(6), &mut bytes);
+            set_receiver(&card(6), &mut bytes);
             let read = Frame::read(&bytes).unwrap();
             assert_eq!((read.header.dst, read.header.message), (card(6), frame.header.message));
             assert_eq!(read.updates, frame.updates);
@@ -245,7 +246,7 @@ mod tests {
     fn every_shortened_or_lengthened_frame_is_refused() {
         for frame in frames() {
             let bytes = frame.write();
-            // Without its members a frame is whole; anywhere else a cut is seen.
+            // A frame cut off before its members is valid; any other cut is detected.
             let whole =
                 bytes.len() - frame.updates.len() * (CARD_BYTES + 3) - 2 * usize::from(!frame.updates.is_empty());
             for length in (0..bytes.len()).filter(|length| *length != whole) {
