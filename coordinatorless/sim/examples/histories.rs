@@ -1,14 +1,14 @@
-//! Prints the digest of the history of each seed of a scenario, a line each: `histories SCENARIO [COUNT]`. The test
-//! `histories` compares them with the files that this wrote.
+//! Prints the history digest of each seed of a scenario, one to a line: `histories SCENARIO [COUNT]`. The test
+//! `histories` compares them with the recorded files.
 
 use std::{io::Write, process::ExitCode};
 
 use murmur_sim::{Scenario, run_seed};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let count = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(200);
-    let Some(scenario) = words.first().and_then(|name| Scenario::built_in(name)) else {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = arguments.get(1).and_then(|argument| argument.parse().ok()).unwrap_or(200);
+    let Some(scenario) = arguments.first().and_then(|name| Scenario::built_in(name)) else {
         eprintln!("scenarios: {}", Scenario::built_in_names().collect::<Vec<_>>().join(", "));
         return ExitCode::from(2);
     };

@@ -1,13 +1,15 @@
-//! Plays seeds of a scenario, built in or of a file: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Violations go to the screen, then figures.
+//! Simulates seeds of a scenario, built in or from a file: `seeds [SCENARIO [FIRST [COUNT [PEERS [SECONDS]]]]]`. Prints
+//! violations, then figures.
 
 use std::process::ExitCode;
 
 use murmur_sim::{Scenario, run_seeds};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let name = words.first().map_or("mix", String::as_str);
-    let number = |at: usize, default: u64| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(default);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = arguments.first().map_or("mix", String::as_str);
+    let number =
+        |at: usize, default: u64| arguments.get(at).and_then(|argument| argument.parse().ok()).unwrap_or(default);
     let from_file = || Scenario::from_toml(&std::fs::read_to_string(name).ok()?).ok();
     let Some(mut scenario) = Scenario::built_in(name).or_else(from_file) else {
         eprintln!("scenarios: {}, or a file", Scenario::built_in_names().collect::<Vec<_>>().join(", "));

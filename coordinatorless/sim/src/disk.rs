@@ -1,4 +1,4 @@
-//! A machine's disk: records that are written, and how many of them a loss of power leaves.
+//! A machine's disk: which records are written, and which of them survive a power loss.
 
 use std::sync::Arc;
 
@@ -7,132 +7,136 @@ use murmur_coordinatorless::{Compacted, Fetched, PeerAddress, Stored, StoredEntr
 
 /// One record of the log.
 #[derive(Clone, Debug)]
-struct Written {
+struct LogRecord {
     record: StoredEntry,
-    /// When it is on the platter, whatever happens. `None`: at some time.
+    /// When the record survives a power loss. `None`: not before the next sync.
     safe_at: Option<Time>,
 }
 
-/// What a peer has on its machine's disk.
+/// The stored state of one peer.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Disk {
-    log: Vec<Written>,
-    head: Option<Written>,
-    head_before: Option<Written>,
+    log: Vec<LogRecord>,
+    head: Option<LogRecord>,
+    head_before: Option<LogRecord>,
     carries: Vec<Arc<[u8]>>,
-    /// Proof and state of a final frontier; the log begins with what belongs to it.
+    /// Proof and state of the newest stored final frontier; the log begins with its records.
     compacted: Option<(Vec<u8>, Arc<State>)>,
-    /// Chunks of a state that is being fetched.
+    /// Chunks of a state under download.
     fetched: Option<Fetched>,
     signing: Option<Vec<u8>>,
-    book: Vec<PeerAddress>,
-    /// What was there before the files were last replaced, and when the new ones are safe.
-    before: Option<(Time, Box<Self>)>,
+    address_book: Vec<PeerAddress>,
+    /// The contents before the newest replacement of a file, and the time at which that replacement is durable.
+    previous: Option<(Time, Box<Self>)>,
 }
 
 /// Carries a machine keeps.
-const CARRIES: usize = 2;
+const CARRIES_MAX: usize = 2;
 
 impl Disk {
-    /// Appends a record. A durable one, and all before it, are safe from `safe_at` on.
+    /// Appends a record. A durable record and all earlier ones survive a power loss from `safe_at` on.
     pub(crate) fn append(&mut self, record: StoredEntry, durable: bool, safe_at: Time) {
-        let written = Written { record, safe_at: durable.then_some(safe_at) };
+        let record = LogRecord { record, safe_at: durable.then_some(safe_at) };
         if durable {
-            self.sync(safe_at);
-            self.head_before = self.head.replace(written.clone());
+            self.sync_pending(safe_at);
+            self.head_before = self.head.replace(record.clone());
         }
-        self.log.push(written);
+        self.log.push(record);
     }
 
-    /// Stores a final frontier in place of the log.
+    /// Replaces the log by a final frontier and its records.
     pub(crate) fn compact(&mut self, compacted: Compacted, now: Time, safe_at: Time) {
-        self.remember(now, safe_at);
-        let safe = |record| Written { record, safe_at: Some(safe_at) };
+        self.keep_previous(now, safe_at);
+        let safe = |record| LogRecord { record, safe_at: Some(safe_at) };
         self.log = compacted.records.into_iter().map(safe).collect();
         (self.compacted, self.fetched) = (Some((compacted.proof, Arc::new(compacted.state))), None);
     }
 
-    /// Stores a chunk of a state of so many parameters, beside others of the same one.
-    pub(crate) fn keep_chunk(&mut self, name: (Hash, u32), bytes: &[u8], parameters: usize) {
+    /// Stores a chunk of a state with `parameters` parameters. Chunks of another state are discarded.
+    pub(crate) fn store_chunk(&mut self, name: (Hash, u32), bytes: &[u8], parameters: usize) {
         Fetched::keep(&mut self.fetched, name, bytes, || vec![0; parameters].into());
     }
 
-    /// Stores what was voted for, and makes all records before it safe.
-    pub(crate) fn sign(&mut self, bytes: Vec<u8>, now: Time, safe_at: Time) {
-        self.remember(now, safe_at);
-        self.sync(safe_at);
+    /// Stores the vote record and syncs all earlier log records: a peer must not forget a vote it sent.
+    pub(crate) fn store_signing(&mut self, bytes: Vec<u8>, now: Time, safe_at: Time) {
+        self.keep_previous(now, safe_at);
+        self.sync_pending(safe_at);
         self.signing = Some(bytes);
     }
 
-    fn sync(&mut self, safe_at: Time) {
-        self.log.iter_mut().rev().take_while(|w| w.safe_at.is_none()).for_each(|w| w.safe_at = Some(safe_at));
+    fn sync_pending(&mut self, safe_at: Time) {
+        self.log
+            .iter_mut()
+            .rev()
+            .take_while(|record| record.safe_at.is_none())
+            .for_each(|record| record.safe_at = Some(safe_at));
     }
 
-    /// Files are replaced whole or not at all: keeps the present ones until the new ones are safe.
-    fn remember(&mut self, now: Time, safe_at: Time) {
-        self.before = self.before.take().filter(|(safe_at, _)| *safe_at > now);
-        let before = self.clone();
-        self.before = Some((safe_at, Box::new(before)));
+    /// Keeps the present files until their replacements are durable: a file is replaced atomically or not at all.
+    fn keep_previous(&mut self, now: Time, safe_at: Time) {
+        self.previous = self.previous.take().filter(|(safe_at, _)| *safe_at > now);
+        let previous = self.clone();
+        self.previous = Some((safe_at, Box::new(previous)));
     }
 
-    /// Stores where others are.
-    pub(crate) fn keep_book(&mut self, book: Vec<PeerAddress>) {
-        self.book = book;
+    /// Stores the address book.
+    pub(crate) fn store_address_book(&mut self, address_book: Vec<PeerAddress>) {
+        self.address_book = address_book;
     }
 
-    /// Where others were.
-    pub(crate) fn book(&self) -> Vec<PeerAddress> {
-        self.book.clone()
+    /// The stored address book.
+    pub(crate) fn address_book(&self) -> Vec<PeerAddress> {
+        self.address_book.clone()
     }
 
-    /// Sets the log aside.
+    /// Discards the log.
     pub(crate) fn reset(&mut self) {
         (self.log, self.compacted) = (Vec::new(), None);
     }
 
-    /// Keeps the newest carries.
-    pub(crate) fn keep_carry(&mut self, carry: Arc<[u8]>) {
+    /// Stores a carry and discards the oldest beyond [`CARRIES_MAX`].
+    pub(crate) fn store_carry(&mut self, carry: Arc<[u8]>) {
         self.carries.push(carry);
-        let surplus = self.carries.len().saturating_sub(CARRIES);
+        let surplus = self.carries.len().saturating_sub(CARRIES_MAX);
         self.carries.drain(..surplus);
     }
 
-    /// Power is lost at `now`. Of what is not safe, `keep` says how many records survive, given how many there are.
-    /// Returns whether anything was lost.
+    /// Cuts the power at `now`. `keep` maps the number of records that are not durable to the number that survive.
+    /// Returns whether a record or a file replacement was lost.
     pub(crate) fn lose_power(&mut self, now: Time, keep: impl FnOnce(usize) -> usize) -> bool {
         let mut replaced = false;
-        while let Some((_, before)) = self.before.take().filter(|(safe_at, _)| *safe_at > now) {
+        while let Some((_, previous)) = self.previous.take().filter(|(safe_at, _)| *safe_at > now) {
             let carries = core::mem::take(&mut self.carries);
-            *self = Self { carries, ..*before };
+            *self = Self { carries, ..*previous };
             replaced = true;
         }
-        let is_safe = |written: &Written| written.safe_at.is_some_and(|at| at <= now);
+        let is_safe = |record: &LogRecord| record.safe_at.is_some_and(|safe_at| safe_at <= now);
         let safe = self.log.iter().rposition(is_safe).map_or(0, |last| last + 1);
-        let before = self.log.len();
-        self.log.truncate(safe + keep(before - safe));
+        let length = self.log.len();
+        self.log.truncate(safe + keep(length - safe));
         if self.head.as_ref().is_some_and(|head| !is_safe(head)) {
-            // The file is replaced whole or not at all.
+            // The head file is replaced atomically, so the previous own record is back.
             self.head = self.head_before.take();
             self.log.truncate(safe);
         }
-        replaced || self.log.len() < before
+        replaced || self.log.len() < length
     }
 
-    /// The end of the log is damaged: `keep` says how many records are left, given how many there are. The newest own
-    /// record is in a file of its own.
+    /// Damages the end of the log: `keep` maps the number of records to the number left. The newest own record
+    /// survives, because it has its own file.
     pub(crate) fn damage(&mut self, keep: impl FnOnce(usize) -> usize) {
         let left = keep(self.log.len());
         self.log.truncate(left);
     }
 
-    /// What a starting peer finds.
-    pub(crate) fn read(&self) -> Stored {
+    /// The contents that a starting peer reads.
+    pub(crate) fn stored(&self) -> Stored {
         Stored {
-            entries: self.log.iter().map(|written| written.record.clone()).collect(),
+            entries: self.log.iter().map(|record| record.record.clone()).collect(),
             compacted: self.compacted.as_ref().map(|(proof, state)| (proof.clone(), State::clone(state))),
             fetched: self.fetched.clone(),
             signing: self.signing.clone(),
-            head: self.head.as_ref().map(|written| written.record.clone()),
+            head: self.head.as_ref().map(|record| record.record.clone()),
             carries: self.carries.clone(),
         }
     }
@@ -150,23 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_durable_survives_and_what_is_not_may_be_lost() {
+    fn durable_records_survive_a_power_loss_and_later_ones_may_not() {
         let mut disk = Disk::default();
         disk.append(record(0), false, Time(5));
         disk.append(record(1), true, Time(10));
         disk.append(record(2), false, Time(11));
         assert!(disk.lose_power(Time(10), |unsafe_ones| unsafe_ones - 1));
-        assert_eq!(disk.read().entries.len(), 2);
-        assert!(disk.read().head.is_some());
+        assert_eq!(disk.stored().entries.len(), 2);
+        assert!(disk.stored().head.is_some());
     }
 
     #[test]
-    fn a_write_under_way_when_power_goes_is_lost_with_its_head() {
+    fn a_power_loss_during_a_write_loses_the_record_and_its_head() {
         let mut disk = Disk::default();
         disk.append(record(0), true, Time(5));
         disk.append(record(1), true, Time(20));
         assert!(disk.lose_power(Time(10), |_| 1));
-        let head = disk.read().head.map(|head| head.entry.header);
-        assert_eq!((disk.read().entries.len(), head), (1, Some(vec![0])));
+        let head = disk.stored().head.map(|head| head.entry.header);
+        assert_eq!((disk.stored().entries.len(), head), (1, Some(vec![0])));
     }
 }

@@ -1,29 +1,29 @@
-//! What goes wrong, and when: planned before the run begins from the seed and the scenario's rates.
+//! The fault schedule, drawn from the seed and the scenario's rates before the run begins.
 
 use murmur_coordinatorless::Time;
 
 use crate::{
-    dice::Dice,
-    queue::{Happening, Place, Queue},
+    queue::{EventQueue, MachineIndex, SimEvent},
+    rng::SeededRng,
     scenario::Faults,
 };
 
-/// A fault that begins, or one that ends.
+/// A fault that begins or ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
-    /// One of this kind begins; whom it meets is drawn then.
-    Begins(Kind),
-    /// A stopped process goes on.
-    Continues { at: Place, life: u32 },
-    /// The two parts of the network are one again; the number tells partitions apart.
-    Heals(u64),
-    /// A disk is as fast as before.
-    Hastens(Place),
+    /// Begins a fault of this kind. Its victim is drawn at that moment, among the machines then live.
+    Begin(FaultKind),
+    /// Resumes a stopped process, unless it was killed meanwhile.
+    Resume { at: MachineIndex, generation: u32 },
+    /// Heals the partition with this number, unless a later one replaced it.
+    HealPartition(u64),
+    /// Ends a slow-disk fault.
+    DiskRecovers(MachineIndex),
 }
 
 /// Kinds of faults.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum FaultKind {
     Kill,
     Leave,
     Loss,
@@ -33,8 +33,8 @@ pub(crate) enum Kind {
     Stop,
 }
 
-impl Kind {
-    /// Its name in reports.
+impl FaultKind {
+    /// Name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -60,18 +60,26 @@ impl Kind {
     }
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Kill, Kind::Leave, Kind::Loss, Kind::Partition, Kind::PowerLoss, Kind::SlowDisk, Kind::Stop];
+const KINDS: [FaultKind; 7] = [
+    FaultKind::Kill,
+    FaultKind::Leave,
+    FaultKind::Loss,
+    FaultKind::Partition,
+    FaultKind::PowerLoss,
+    FaultKind::SlowDisk,
+    FaultKind::Stop,
+];
 
-/// Plans all faults that begin between `from` and `until`: of each kind a Poisson process.
-pub(crate) fn plan(faults: &Faults, seed: u64, from: Time, until: Time, queue: &mut Queue) {
+/// Schedules all faults that begin between `from` and `until`. Each kind is a Poisson process with a generator of its
+/// own.
+pub(crate) fn schedule(faults: &Faults, seed: u64, from: Time, until: Time, queue: &mut EventQueue) {
     for kind in KINDS {
         let Some(mean) = 3_600_000_000u64.checked_div(kind.per_hour(faults)) else { continue };
-        let mut dice = Dice::new(seed, kind.name());
-        let mut at = from.0 + dice.wait(mean);
-        while at < until.0 {
-            queue.plan(Time(at), Happening::Fault(Fault::Begins(kind)));
-            at += dice.wait(mean).max(1);
+        let mut rng = SeededRng::new(seed, kind.name());
+        let mut time = from.0 + rng.waiting_time(mean);
+        while time < until.0 {
+            queue.schedule(Time(time), SimEvent::Fault(Fault::Begin(kind)));
+            time += rng.waiting_time(mean).max(1);
         }
     }
 }
@@ -81,10 +89,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_come_about_as_often_as_asked() {
+    fn faults_occur_at_the_scenarios_rate() {
         let faults = Faults { kills_per_hour: 3600, ..crate::Scenario::default().without_faults().faults };
-        let mut queue = Queue::default();
-        plan(&faults, 1, Time(0), Time(1_000_000_000), &mut queue);
+        let mut queue = EventQueue::default();
+        schedule(&faults, 1, Time(0), Time(1_000_000_000), &mut queue);
         let count = core::iter::from_fn(|| queue.next(Time(u64::MAX))).count();
         assert!((850..1150).contains(&count), "{count} in 1000 s at one a second");
     }

@@ -1,11 +1,12 @@
-//! The digest of a history: every output of every peer, with its time, as numbers and bytes that outlive renames.
+//! The digest of a history: every output of every peer with its time, encoded as numbers and bytes that do not change
+//! when a type or variant is renamed.
 
 use blake3::Hasher;
 use murmur_coordinatorless::{Closing, DownReason, EntryName, Event, Kind, Output, PeerAddress, StoredEntry, Time};
 
-use crate::queue::Place;
+use crate::queue::MachineIndex;
 
-/// Hashes what happened, in order. Two runs of a seed with one digest did the same things at the same times.
+/// Hashes inputs and outputs in order. Two runs with equal digests had the same inputs and outputs at the same times.
 #[derive(Default)]
 pub(crate) struct History(Hasher);
 
@@ -15,13 +16,13 @@ impl History {
         self.0.finalize().to_hex().to_string()
     }
 
-    /// Something of `length` bytes from `from` reached the machine at `at`.
-    pub(crate) fn arrived(&mut self, now: Time, at: Place, from: Place, length: usize) {
+    /// Adds an input: `length` bytes from `from` reached the machine at `at`.
+    pub(crate) fn input(&mut self, now: Time, at: MachineIndex, from: MachineIndex, length: usize) {
         self.numbers([now.0, at as u64, from as u64, length as u64]);
     }
 
-    /// The peer at `at` gave `output`.
-    pub(crate) fn gave(&mut self, now: Time, at: Place, output: &Output) {
+    /// Adds an output of the peer at `at`.
+    pub(crate) fn output(&mut self, now: Time, at: MachineIndex, output: &Output) {
         self.numbers([now.0, at as u64]);
         match output {
             Output::Append { record, durable } => {
@@ -67,7 +68,7 @@ impl History {
             }
             Output::Reset => self.numbers([9]),
             Output::Send { to, kind, bytes } => {
-                self.numbers([10, class(*kind)]);
+                self.numbers([10, priority(*kind)]);
                 self.bytes(&to.0);
                 self.bytes(bytes);
             }
@@ -78,7 +79,8 @@ impl History {
         }
     }
 
-    /// Without the words of a [`Event::BadInput`] and [`Event::Banned`]: these may be put better.
+    /// Adds an event, without the reason texts of [`Event::BadInput`] and [`Event::Banned`]: rewording a text must not
+    /// change a history.
     fn event(&mut self, event: &Event) {
         match event {
             Event::Applied { update, tokens, weight_q16 } => {
@@ -88,43 +90,43 @@ impl History {
             Event::AuditReady { update } => self.name(101, update),
             Event::Audited { update, auditor, passed } => {
                 self.name(102, update);
-                self.told(u64::from(*passed), &auditor.0);
+                self.tagged(u64::from(*passed), &auditor.0);
             }
-            Event::BadInput { peer, .. } => self.told(103, &peer.0),
+            Event::BadInput { peer, .. } => self.tagged(103, &peer.0),
             Event::Banned { peer, lasts, .. } => {
-                self.told(104, &peer.0);
+                self.tagged(104, &peer.0);
                 self.numbers([u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX)]);
             }
             Event::CaughtUp => self.numbers([105]),
-            Event::Departed { peer } => self.told(106, &peer.0),
+            Event::Departed { peer } => self.tagged(106, &peer.0),
             Event::Diverged { peer, theirs, ours } => {
-                self.told(107, &peer.0);
+                self.tagged(107, &peer.0);
                 self.bytes(&theirs.0);
                 self.bytes(&ours.0);
             }
-            Event::Evicted { peer, .. } => self.told(108, &peer.0),
+            Event::Evicted { peer, .. } => self.tagged(108, &peer.0),
             Event::Final { epoch, clock, excluded } => self.numbers([109, u64::from(*epoch), *clock, *excluded]),
             Event::Finished { agreed } => self.numbers([110, u64::from(*agreed)]),
             Event::Unfinished { delays } => self.numbers([111, delays.len() as u64]),
             Event::IdentityInUse => self.numbers([112]),
             Event::Stalled { tokens } => self.numbers([113, *tokens]),
             Event::Resumed => self.numbers([114]),
-            Event::Joined { peer } => self.told(115, &peer.0),
+            Event::Joined { peer } => self.tagged(115, &peer.0),
             Event::MemberDown { peer, reason } => {
-                self.told(116, &peer.0);
+                self.tagged(116, &peer.0);
                 self.numbers([u64::from(*reason == DownReason::Left)]);
             }
-            Event::MemberUp { peer } => self.told(117, &peer.0),
+            Event::MemberUp { peer } => self.tagged(117, &peer.0),
             Event::Usurped => self.numbers([118]),
         }
     }
 
     fn name(&mut self, tag: u64, name: &EntryName) {
-        self.told(tag, &name.author.0);
+        self.tagged(tag, &name.author.0);
         self.numbers([u64::from(name.seq)]);
     }
 
-    fn told(&mut self, tag: u64, bytes: &[u8]) {
+    fn tagged(&mut self, tag: u64, bytes: &[u8]) {
         self.numbers([tag]);
         self.bytes(bytes);
     }
@@ -163,7 +165,7 @@ fn closing(reason: Closing) -> u64 {
     }
 }
 
-fn class(kind: Kind) -> u64 {
+fn priority(kind: Kind) -> u64 {
     match kind {
         Kind::Control => 0,
         Kind::Header => 1,

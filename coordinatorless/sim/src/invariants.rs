@@ -1,7 +1,7 @@
-//! What must hold in every simulated run: one invariant, one file.
+//! The invariants of every simulated run, one in each file.
 //!
-//! Each is looked at again and again while the run goes on, hears what peers tell, and concludes when the swarm has
-//! come to rest.
+//! The checker calls each invariant at a fixed interval, on every event of an honest peer, and once when the swarm is
+//! at rest.
 
 mod chains;
 mod conservation;
@@ -23,106 +23,107 @@ use murmur_collectives::{Hash, PeerId, VersionVector};
 use murmur_coordinatorless::{Delay, Event, Footprint, Time};
 pub(crate) use progress::is_settled;
 
-use crate::{queue::Place, scenario::Checks, swarm::Machine};
+use crate::{queue::MachineIndex, scenario::Checks, swarm::Machine};
 
-/// Violations of one invariant that are kept; the first ones say most.
-const KEPT_EACH: usize = 3;
+/// Findings kept of each invariant. The first ones are closest to the cause.
+const FINDINGS_PER_INVARIANT: usize = 3;
 
-/// What is seen of one honest, live peer at one moment.
+/// One honest, live peer at one moment.
 #[derive(Debug)]
-pub(crate) struct Glance {
-    pub(crate) at: Place,
-    /// The newest epoch that is final there.
+pub(crate) struct PeerSnapshot {
+    pub(crate) at: MachineIndex,
+    /// Newest epoch that is final at this peer.
     pub(crate) epoch: u32,
-    /// Names the set: the newest final frontier, every chain's length and newest entry, and the chains that are closed.
+    /// Digest of the set: the newest final frontier, the length and head of every chain, and the forked chains.
     pub(crate) set: Hash,
     pub(crate) root: Hash,
     pub(crate) clock: u64,
-    /// How much of it is final.
+    /// The part of `clock` that is final.
     pub(crate) final_clock: u64,
     pub(crate) is_caught_up: bool,
     pub(crate) footprint: Footprint,
 }
 
-/// What is seen of the swarm at one moment.
-pub(crate) struct Sight<'a> {
+/// The swarm at one moment.
+pub(crate) struct SwarmSnapshot<'a> {
     pub(crate) now: Time,
     pub(crate) machines: &'a [Machine],
-    /// One for each honest peer that runs and is not stopped.
-    pub(crate) glances: &'a [Glance],
-    /// Whether segments are still begun.
+    /// One snapshot for each honest peer that is live.
+    pub(crate) peers: &'a [PeerSnapshot],
+    /// Whether peers still begin segments.
     pub(crate) is_training: bool,
 }
 
-impl Sight<'_> {
-    /// The set of the peer at `at`, which must run.
-    pub(crate) fn version(&self, at: Place) -> Option<&VersionVector> {
+impl SwarmSnapshot<'_> {
+    /// The version vector of the peer at `at`; `None` if it is down.
+    pub(crate) fn version(&self, at: MachineIndex) -> Option<&VersionVector> {
         self.machines[at].node.as_ref().map(|node| node.fold().log().version())
     }
 
-    /// The newest final epoch that an entry knows, as held by the peer at `at`.
-    pub(crate) fn epoch_of(&self, at: Place, author: &PeerId, seq: u32) -> Option<u32> {
+    /// The newest final epoch known to entry `seq` of `author`, read from the log of the peer at `at`.
+    pub(crate) fn epoch_of(&self, at: MachineIndex, author: &PeerId, seq: u32) -> Option<u32> {
         let node = self.machines[at].node.as_ref()?;
         node.fold().log().record(author, seq).map(|record| record.entry.header().epoch)
     }
 }
 
-/// Something a peer told.
-pub(crate) struct Told<'a> {
+/// An event of an honest peer, with its context.
+pub(crate) struct ObservedEvent<'a> {
     pub(crate) now: Time,
-    pub(crate) at: Place,
+    pub(crate) at: MachineIndex,
     pub(crate) event: &'a Event,
     pub(crate) machines: &'a [Machine],
-    pub(crate) places: &'a BTreeMap<PeerId, Place>,
+    pub(crate) indices: &'a BTreeMap<PeerId, MachineIndex>,
 }
 
-impl Told<'_> {
-    /// Whether `peer` is one of the swarm's and means well.
+impl ObservedEvent<'_> {
+    /// Whether `peer` belongs to the swarm and is honest.
     pub(crate) fn is_honest(&self, peer: &PeerId) -> bool {
-        self.places.get(peer).is_some_and(|place| self.machines[*place].is_honest())
+        self.indices.get(peer).is_some_and(|index| self.machines[*index].is_honest())
     }
 }
 
-/// Something that must hold. Every method gives sentences about how it does not.
+/// A property that must hold. Each method returns one sentence for each violation.
 pub(crate) trait Invariant {
-    /// Its name in reports.
+    /// Name in reports.
     fn name(&self) -> &'static str;
 
-    /// Looks at the swarm while it runs.
-    fn look(&mut self, _sight: &Sight<'_>) -> Vec<String> {
+    /// Checks the running swarm.
+    fn check(&mut self, _swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         Vec::new()
     }
 
-    /// Hears what an honest peer told.
-    fn heed(&mut self, _told: &Told<'_>) -> Vec<String> {
+    /// Checks an event of an honest peer.
+    fn observe(&mut self, _observed: &ObservedEvent<'_>) -> Vec<String> {
         Vec::new()
     }
 
-    /// The peer at `_at` may have lost what its disk held, or has left.
-    fn forgot(&mut self, _at: Place) {}
+    /// The peer at `_at` left or may have lost records on its disk. From now on the invariant must not rely on its
+    /// holdings.
+    fn holdings_lost(&mut self, _at: MachineIndex) {}
 
-    /// Looks at the swarm when it is at rest, or should be.
-    fn conclude(&mut self, _sight: &Sight<'_>) -> Vec<String> {
+    /// Checks the swarm at the end, at rest or after the healing time has run out.
+    fn check_at_end(&mut self, _swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// A violation, before it is known which seed it belongs to.
+/// A violation before it is attributed to a seed.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) at: Time,
+pub(crate) struct Finding {
+    pub(crate) time: Time,
     pub(crate) invariant: &'static str,
     pub(crate) detail: String,
 }
 
-/// All invariants, and what was found.
-pub(crate) struct Watch {
+/// All invariants and their findings.
+pub(crate) struct InvariantChecker {
     invariants: Vec<Box<dyn Invariant>>,
-    pub(crate) found: Vec<Found>,
+    pub(crate) findings: Vec<Finding>,
     counts: BTreeMap<&'static str, usize>,
 }
 
-impl Watch {
+impl InvariantChecker {
     pub(crate) fn new(checks: &Checks) -> Self {
         let mut invariants: Vec<Box<dyn Invariant>> = vec![
             Box::new(roots::EqualSetEqualRoot),
@@ -141,59 +142,59 @@ impl Watch {
         if checks.contributing_percent > 0 {
             invariants.push(Box::new(participation::Participation::new(checks)));
         }
-        Self { invariants, found: Vec::new(), counts: BTreeMap::new() }
+        Self { invariants, findings: Vec::new(), counts: BTreeMap::new() }
     }
 
-    pub(crate) fn look(&mut self, sight: &Sight<'_>) {
-        self.each(sight.now, |invariant| invariant.look(sight));
+    pub(crate) fn check(&mut self, swarm: &SwarmSnapshot<'_>) {
+        self.run_each(swarm.now, |invariant| invariant.check(swarm));
     }
 
-    pub(crate) fn conclude(&mut self, sight: &Sight<'_>) {
-        self.each(sight.now, |invariant| invariant.conclude(sight));
+    pub(crate) fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) {
+        self.run_each(swarm.now, |invariant| invariant.check_at_end(swarm));
     }
 
-    pub(crate) fn heed(&mut self, told: &Told<'_>) {
-        if told.machines[told.at].is_honest() {
-            self.each(told.now, |invariant| invariant.heed(told));
+    pub(crate) fn observe(&mut self, observed: &ObservedEvent<'_>) {
+        if observed.machines[observed.at].is_honest() {
+            self.run_each(observed.now, |invariant| invariant.observe(observed));
         }
     }
 
-    pub(crate) fn forgot(&mut self, at: Place) {
-        self.invariants.iter_mut().for_each(|invariant| invariant.forgot(at));
+    pub(crate) fn holdings_lost(&mut self, at: MachineIndex) {
+        self.invariants.iter_mut().for_each(|invariant| invariant.holdings_lost(at));
     }
 
-    /// A peer's timer is due although it was just looked at.
-    pub(crate) fn spins(&mut self, now: Time, at: Place) {
-        self.note(now, timers::NAME, timers::sentence(at));
+    /// Records that a timer is still due after its timeout was handled.
+    pub(crate) fn timer_still_due(&mut self, now: Time, at: MachineIndex) {
+        self.record(now, timers::NAME, timers::sentence(at));
     }
 
-    /// The peer at `at` was to finish, and long after all had come to rest it could not leave.
-    pub(crate) fn never_finishes(&mut self, now: Time, at: Place, delays: &[Delay]) {
-        self.note(now, finishing::NAME, finishing::sentence(at, delays));
+    /// Records that the peer at `at` did not finish within the healing time.
+    pub(crate) fn never_finishes(&mut self, now: Time, at: MachineIndex, delays: &[Delay]) {
+        self.record(now, finishing::NAME, finishing::sentence(at, delays));
     }
 
-    /// The peer at `at` sent the one at `other` away for breaking the protocol.
-    pub(crate) fn banned(&mut self, now: Time, at: Place, other: Place, machines: &[Machine]) {
+    /// Records a ban if both peers are honest.
+    pub(crate) fn banned(&mut self, now: Time, at: MachineIndex, other: MachineIndex, machines: &[Machine]) {
         if machines[at].is_honest() && machines[other].is_honest() {
-            self.note(now, innocence::NAME, format!("peer {at} banned peer {other}, which means well"));
+            self.record(now, innocence::NAME, format!("peer {at} banned peer {other}, which means well"));
         }
     }
 
-    /// Notes a violation found elsewhere.
-    pub(crate) fn note(&mut self, at: Time, invariant: &'static str, detail: String) {
+    /// Records a violation, up to [`FINDINGS_PER_INVARIANT`].
+    pub(crate) fn record(&mut self, time: Time, invariant: &'static str, detail: String) {
         let count = self.counts.entry(invariant).or_default();
         *count += 1;
-        if *count <= KEPT_EACH {
-            self.found.push(Found { at, invariant, detail });
+        if *count <= FINDINGS_PER_INVARIANT {
+            self.findings.push(Finding { time, invariant, detail });
         }
     }
 
-    fn each(&mut self, now: Time, mut ask: impl FnMut(&mut dyn Invariant) -> Vec<String>) {
-        let mut all = Vec::new();
+    fn run_each(&mut self, now: Time, mut check: impl FnMut(&mut dyn Invariant) -> Vec<String>) {
+        let mut findings = Vec::new();
         for invariant in &mut self.invariants {
             let name = invariant.name();
-            all.extend(ask(invariant.as_mut()).into_iter().map(|detail| (name, detail)));
+            findings.extend(check(invariant.as_mut()).into_iter().map(|detail| (name, detail)));
         }
-        all.into_iter().for_each(|(name, detail)| self.note(now, name, detail));
+        findings.into_iter().for_each(|(name, detail)| self.record(now, name, detail));
     }
 }

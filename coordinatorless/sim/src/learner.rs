@@ -1,8 +1,9 @@
-//! The stand-in for training: a segment takes virtual time and gives an invented pseudo-gradient, really compressed.
+//! Simulated training: a segment takes virtual time and yields a random pseudo-gradient, compressed by the real codec.
 //!
-//! Its trace is the digest of its number and the parameters it started from. So a replay is real, too: an auditor rebuilds the
-//! parameters at the update's base from its own log and compares digests. A peer whose log gives other bits for a past
-//! set would accuse an honest author, and the simulator would see that.
+//! Its trace is the digest of the segment number and the starting parameters. An audit therefore works as in a real
+//! run: the auditor rebuilds the parameters at the update's base from its own log and compares digests. A log that
+//! yields other parameters for an old version vector would accuse an honest author, and the `innocence` invariant would
+//! report it.
 
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use murmur_collectives::{Hash, VersionVector};
 use murmur_coordinatorless::{AuditJob, Draft, Snapshot};
 use murmur_kernels::{TopK, blob_root, compress};
 
-use crate::dice::Dice;
+use crate::rng::SeededRng;
 
-/// A segment under way.
+/// A segment in progress.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     base: VersionVector,
@@ -24,7 +25,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Begins a segment on what the peer holds now.
+    /// Begins a segment from the peer's current state.
     pub(crate) fn begin(snapshot: &Snapshot) -> Self {
         Self {
             base: snapshot.base.clone(),
@@ -36,25 +37,25 @@ impl Segment {
         }
     }
 
-    /// Its result. A cheat has not done the work, so its trace is invented.
-    pub(crate) fn finish(self, top: TopK, parameters: usize, steps: u32, honest: bool, dice: &mut Dice) -> Draft {
-        let trace = if honest { self.trace } else { Hash(dice.bytes(32).try_into().unwrap_or([1; 32])) };
+    /// Ends the segment. An attacker that skips the work has no trace, so it invents one.
+    pub(crate) fn finish(self, top: TopK, parameters: usize, steps: u32, honest: bool, rng: &mut SeededRng) -> Draft {
+        let trace = if honest { self.trace } else { Hash(rng.bytes(32).try_into().unwrap_or([1; 32])) };
         Draft {
             base: self.base,
             epoch: self.epoch,
             frontier: self.frontier,
             segment: self.number,
             steps,
-            payload: payload(top, parameters, dice),
+            payload: payload(top, parameters, rng),
             loss_micronats: 1,
             trace,
             carry_before: self.carry_before,
-            carry: dice.bytes(parameters.min(40_000) * 3).into(),
+            carry: rng.bytes(parameters.min(40_000) * 3).into(),
         }
     }
 }
 
-/// Replays an update: whether it is right, and the digest of what was computed.
+/// Replays an update: whether it passes, and the digest of the replay.
 pub(crate) fn replay(job: &AuditJob) -> (bool, Hash) {
     let Some(update) = job.entry.update() else { return (false, Hash::NONE) };
     let ours = trace_of(update.segment, &job.parameters);
@@ -68,8 +69,8 @@ fn trace_of(segment: u32, parameters: &[f32]) -> Hash {
     Hash::of("murmuration simulated trace v1", &bytes)
 }
 
-fn payload(top: TopK, parameters: usize, dice: &mut Dice) -> Arc<[u8]> {
-    let noise = dice.bytes(parameters);
+fn payload(top: TopK, parameters: usize, rng: &mut SeededRng) -> Arc<[u8]> {
+    let noise = rng.bytes(parameters);
     let end: Vec<f32> = noise.iter().map(|byte| f32::from(*byte) * 1e-5).collect();
     let (start, mut residual, mut payload) = (vec![0.0; parameters], vec![0.0; parameters], Vec::new());
     compress(top, 0.9, &start, &end, &mut residual, &mut payload).expect("the invented gradient is finite");

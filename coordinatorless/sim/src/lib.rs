@@ -1,35 +1,38 @@
-//! Whole swarms in one process and in virtual time: real peers, a simulated network, faults, hostile peers, and invariants
-//! that must hold whatever happens. A seed is a bug report.
+//! Deterministic simulation of whole swarms in one process and in virtual time: real nodes, a simulated network,
+//! faults, attackers, and invariants that must hold in every run. A seed is a bug report.
 //!
-//! In life-cycle order: a [`Scenario`] says what is simulated; [`run_seed`] plays one seed of it; its [`Report`] lists every
-//! [`Violation`], each with the line that shows it again, and figures; [`run_seeds`] plays many and sums them up.
+//! In life-cycle order: a [`Scenario`] describes a swarm and its faults; [`run_seed`] simulates one seed of it; its
+//! [`Report`] holds every [`Violation`] with the command that reproduces it, and the measured [`Figures`];
+//! [`run_seeds`] simulates many seeds and sums them in a [`Summary`].
 //!
-//! There is no clock, thread, socket or operating-system randomness in here: the same seed gives the same history on
-//! every machine, and the caller may spread seeds over threads.
+//! This crate uses no clock, thread, socket or operating-system randomness: a seed gives the same history on every
+//! machine, and the caller may distribute seeds over threads.
 
-mod dials;
-mod dice;
+mod attacker;
+mod connection_loss;
+mod dialing;
 mod disk;
+mod fault_injection;
 mod faults;
 mod history;
 mod invariants;
 mod learner;
-mod life;
-mod malice;
 mod nat;
 mod network;
+mod node_io;
 mod queue;
-mod reaches;
+mod reachability;
 mod report;
+mod rng;
 mod run;
 mod scenario;
-mod seam;
+mod simulation;
 mod swarm;
-mod wires;
-mod world;
+mod training;
+mod transmit;
 
 pub use murmur_verification::Attack;
-pub use nat::Nat;
+pub use nat::NatKind;
 pub use report::{Figures, Report, Summary, Traffic, Violation};
 pub use run::{run_seed, run_seeds};
 pub use scenario::{BadScenario, Checks, Faults, Hostile, Network, Scenario, Work};

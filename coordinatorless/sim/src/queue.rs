@@ -1,4 +1,5 @@
-//! What is going to happen, in the order of virtual time; at one moment, in the order in which it was planned.
+//! The event queue: future events in order of virtual time, and in order of scheduling at equal times. The second rule
+//! makes a seed reproducible.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -7,90 +8,92 @@ use murmur_coordinatorless::{EntryName, Time};
 
 use crate::faults::Fault;
 
-/// Names a peer of the simulated swarm by its place in the list.
-pub(crate) type Place = usize;
+/// Index of a machine in the simulated swarm.
+///
+/// A parameter or field `at` is the machine where something happens; points in time are called `time`, `now` or `*_at`.
+pub(crate) type MachineIndex = usize;
 
-/// What reaches a machine from the network.
+/// What the network delivers to a machine.
 #[derive(Clone, Debug)]
-pub(crate) enum Mail {
-    /// A connection is up; its packets go through `relay` if one is named.
+pub(crate) enum Delivery {
+    /// A connection is up; `relay` is set if it is relayed.
     Connected { peer: PeerId, address: SocketAddr, relay: Option<PeerId> },
-    /// A datagram came in.
-    Datagram { from: Place, connection: u64, bytes: Vec<u8> },
+    /// A datagram arrived.
+    Datagram { from: MachineIndex, connection: u64, bytes: Vec<u8> },
     /// A dial failed.
     DialFailed { address: SocketAddr, retry: bool },
-    /// A connection is gone.
+    /// A connection ended.
     Disconnected { peer: PeerId },
-    /// A message came in over the connection with this number.
-    Message { from: Place, connection: u64, bytes: Vec<u8> },
-    /// A relayed connection goes straight now.
+    /// A message arrived on the connection with this number.
+    Message { from: MachineIndex, connection: u64, bytes: Vec<u8> },
+    /// A relayed connection is direct from now on.
     Moved { peer: PeerId, address: SocketAddr },
 }
 
-/// An attempt to connect.
+/// A dial in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dial {
-    pub(crate) to: Place,
-    pub(crate) way: Way,
-    /// Who must be there, if it matters.
+    pub(crate) to: MachineIndex,
+    pub(crate) route: DialRoute,
+    /// The peer that must answer; `None` accepts any.
     pub(crate) expect: Option<PeerId>,
     /// When its handshake times out.
     pub(crate) ends: Time,
 }
 
-/// Which way a dial goes.
+/// The route of a dial.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Way {
+pub(crate) enum DialRoute {
     /// To this address.
-    Straight(SocketAddr),
-    /// Through the machine here.
-    Through(Place),
+    Direct(SocketAddr),
+    /// Through this relay.
+    Relayed(MachineIndex),
 }
 
-/// One thing that will happen.
+/// A future event. Events that carry a `generation` are void once that process has ended.
 #[derive(Clone, Debug)]
-pub(crate) enum Happening {
-    /// Mail reaches a machine, if it still runs the same life of its peer.
-    Arrive { to: Place, life: u32, mail: Mail },
-    /// A connection that carried nothing for the idle timeout is noticed to be lost.
-    Broken { a: Place, b: Place, connection: u64 },
+pub(crate) enum SimEvent {
+    /// The network delivers to a machine.
+    Deliver { to: MachineIndex, generation: u32, delivery: Delivery },
+    /// The idle timeout of a silent connection has passed.
+    IdleTimeout { a: MachineIndex, b: MachineIndex, connection: u64 },
     /// A fault begins or ends.
     Fault(Fault),
-    /// The first packets of a dial have had their round trip.
-    Handshake { from: Place, life: u32, dial: Dial },
-    /// The invariants are looked at.
-    Look,
-    /// The trainer of a machine has replayed an update.
-    Replayed { at: Place, life: u32, update: EntryName },
-    /// The trainer of a machine has finished a segment, or looks again whether it may begin one.
-    Segment { at: Place, life: u32 },
-    /// A message leaves a machine: its disk is done with what had to be stored before.
-    Send { from: Place, life: u32, to: PeerId, priority: usize, bytes: Vec<u8> },
-    /// A peer starts.
-    Start { at: Place },
-    /// A timer of a peer is due.
-    Wake { at: Place, life: u32 },
+    /// A handshake round trip of a dial has passed.
+    Handshake { from: MachineIndex, generation: u32, dial: Dial },
+    /// The invariants are due for a check.
+    CheckInvariants,
+    /// A machine has replayed an update.
+    AuditDone { at: MachineIndex, generation: u32, update: EntryName },
+    /// A machine has finished a segment, or checks whether it may begin one.
+    SegmentDue { at: MachineIndex, generation: u32 },
+    /// A message leaves a machine whose disk has finished the writes that must precede it.
+    Send { from: MachineIndex, generation: u32, to: PeerId, priority: usize, bytes: Vec<u8> },
+    /// A process starts.
+    Start { at: MachineIndex },
+    /// A node's timer is due.
+    TimerDue { at: MachineIndex, generation: u32 },
 }
 
-/// The plan.
+/// Future events, by time and order of scheduling.
 #[derive(Default, Debug)]
-pub(crate) struct Queue {
-    planned: BTreeMap<(Time, u64), Happening>,
+pub(crate) struct EventQueue {
+    scheduled: BTreeMap<(Time, u64), SimEvent>,
     count: u64,
 }
 
-impl Queue {
-    /// Plans `happening` for `at`.
-    pub(crate) fn plan(&mut self, at: Time, happening: Happening) {
+impl EventQueue {
+    /// Schedules `event` at `time`.
+    pub(crate) fn schedule(&mut self, time: Time, event: SimEvent) {
         self.count += 1;
-        self.planned.insert((at, self.count), happening);
+        self.scheduled.insert((time, self.count), event);
     }
 
-    /// The next thing to happen, not after `end`.
-    pub(crate) fn next(&mut self, end: Time) -> Option<(Time, Happening)> {
-        let first = self.planned.first_entry().filter(|entry| entry.key().0 <= end)?;
-        let ((at, _), happening) = first.remove_entry();
-        Some((at, happening))
+    /// Removes the earliest event, if it is due by `end`.
+    pub(crate) fn next(&mut self, end: Time) -> Option<(Time, SimEvent)> {
+        let first = self.scheduled.first_entry().filter(|entry| entry.key().0 <= end)?;
+        let ((time, _), event) = first.remove_entry();
+        Some((time, event))
     }
 }
 
@@ -99,13 +102,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_planned_for_one_moment_happens_in_the_order_of_planning() {
-        let mut queue = Queue::default();
-        for (at, place) in [(5, 0), (1, 1), (5, 2), (9, 3)] {
-            queue.plan(Time(at), Happening::Start { at: place });
+    fn events_at_one_moment_happen_in_the_order_of_scheduling() {
+        let mut queue = EventQueue::default();
+        for (time, index) in [(5, 0), (1, 1), (5, 2), (9, 3)] {
+            queue.schedule(Time(time), SimEvent::Start { at: index });
         }
         let order: Vec<usize> = core::iter::from_fn(|| queue.next(Time(8)))
-            .map(|(_, happening)| if let Happening::Start { at } = happening { at } else { usize::MAX })
+            .map(|(_, event)| if let SimEvent::Start { at } = event { at } else { usize::MAX })
             .collect();
         assert_eq!(order, [1, 0, 2]);
     }

@@ -1,4 +1,4 @@
-//! What a seed, or many of them, gave.
+//! The results of one seed and of many.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use murmur_coordinatorless::{DownReason, Event, Footprint, Time};
 use serde::Serialize;
 
 use crate::{
-    invariants::{Found, Glance},
+    invariants::{Finding, PeerSnapshot},
     scenario::Scenario,
 };
 
-/// What one seed gave.
+/// The result of one seed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The seed.
     pub seed: u64,
-    /// What did not hold; the first few of each invariant.
+    /// Violated invariants; the first few findings of each.
     pub violations: Vec<Violation>,
     /// Counts and sizes.
     pub figures: Figures,
-    /// Starts, ends and faults, in order: what to read beside a violation. The first thousand.
+    /// Starts, ends and faults in order, for the analysis of a violation. At most a thousand lines.
     pub chronicle: Vec<String>,
-    /// Names everything that happened: the same seed gives the same trace, on every machine.
+    /// Digest of the history: a seed gives the same trace on every machine.
     pub trace: String,
 }
 
-/// Something that should have held and did not.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// The seed.
     pub seed: u64,
     /// When, virtual milliseconds since the run began.
     pub at_ms: u64,
-    /// Which invariant.
+    /// Name of the invariant.
     pub invariant: &'static str,
-    /// What was seen.
+    /// What violated it.
     pub detail: String,
-    /// The command that shows it again.
+    /// The command that reproduces it.
     pub reproduce: String,
 }
 
@@ -50,65 +50,65 @@ impl core::fmt::Display for Violation {
 /// Counts and sizes of one seed.
 #[derive(Clone, Default, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// Virtual time the seed took, milliseconds.
+    /// Virtual time simulated, milliseconds.
     pub virtual_ms: u64,
-    /// Segments finished anywhere.
+    /// Segments finished by all peers.
     pub authored: u64,
-    /// Tokens in the set that all agree on at the end.
+    /// Tokens in the set at the end of the run.
     pub tokens: u64,
     /// Entries in it.
     pub entries: u64,
-    /// The newest final frontier at the end.
+    /// The newest final epoch.
     pub epochs: u32,
-    /// The longest that none became final, virtual milliseconds.
+    /// The longest time between two final frontiers, virtual milliseconds.
     pub undecided_ms: u64,
-    /// The most tokens that any peer held and that were not final.
+    /// The most tokens that a peer held beyond its newest final frontier.
     pub open_tokens_max: u64,
-    /// When the newest frontier was first seen to be final.
+    /// When the newest epoch was first seen.
     #[serde(skip)]
     decided_at: Time,
-    /// How long after the last segment all honest peers held the same, milliseconds; `None` if they never did.
+    /// Time from the last segment until all honest peers held the same set, milliseconds; `None` if they never did.
     pub heal_ms: Option<u64>,
-    /// Faults that happened, by kind.
+    /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
-    /// What peers told, by kind.
+    /// Events reported by peers, by kind.
     pub events: BTreeMap<&'static str, u64>,
-    /// Messages sent, by kind: membership travels as datagrams.
+    /// Messages sent, by kind. Membership uses datagrams.
     pub messages: BTreeMap<&'static str, u64>,
     /// Bytes sent, by kind.
     pub bytes: BTreeMap<&'static str, u64>,
-    /// Swarm rounds: of the author with the fewest, how many segments everyone has folded at the end.
+    /// Swarm rounds: segments that every peer has folded of the author with the fewest.
     pub rounds: u64,
-    /// What a peer sent in a round, on average over peers and rounds, starts and joins included.
+    /// Mean traffic of a peer in a round, including starts and joins.
     pub per_peer_round: BTreeMap<&'static str, Traffic>,
-    /// What a peer sent in a second after the faults had ended and while training went on, on average.
+    /// Mean traffic of a peer in a second, measured after the faults and during training.
     pub per_peer_calm_second: BTreeMap<&'static str, Traffic>,
-    /// What a peer keeps in memory at the end, bytes, on average.
+    /// Mean memory of a peer at the end, bytes.
     pub held_bytes_mean: u64,
-    /// Of it what it knows of the members of the swarm, on average and at most.
+    /// Mean memory of a peer's membership table at the end, bytes.
     pub membership_bytes_mean: u64,
-    /// The most that any peer keeps of it.
+    /// The largest membership table of a peer at the end, bytes.
     pub membership_bytes_max: u64,
-    /// Pairs of live honest peers at the end by how they are connected: `direct`, `punched` (the dialed one lets in only whom
-    /// it has called itself), `relayed`, or not: `apart`.
+    /// Pairs of live honest peers at the end, by connection: `direct`, `punched` (the dialed NAT admits only endpoints
+    /// its machine has sent to), `relayed`, or `apart` (not connected).
     pub reach: BTreeMap<&'static str, u64>,
-    /// Pairs of which one end holds the connection to be punched because a mutual neighbour had told it to dial; the other
-    /// holes came about because both dialed of themselves.
+    /// Pairs of which a node reports a punched connection because a mutual neighbour arranged the punch. Without
+    /// arrangement a hole also opens when both peers happen to dial.
     pub arranged: u64,
-    /// Relayed connections that a straight one took over from.
+    /// Connections that moved from a relay to a direct path.
     pub moved: u64,
-    /// The most that a peer kept in memory, bytes, and what of it was neither model nor set.
+    /// The largest memory of a peer at any check, bytes.
     pub held_bytes_max: u64,
-    /// The most that a peer kept beside model, set and the state that somebody fetched, bytes.
+    /// The largest memory of a peer beyond model, set and the state under download, bytes.
     pub overhead_bytes_max: u64,
-    /// Tokens in percent of the same seed without faults, where the scenario compares.
+    /// Tokens in percent of the same seed without faults; `None` if the scenario does not compare.
     pub tokens_percent: Option<u64>,
 }
 
-/// How many messages and bytes were sent, by kind.
+/// Messages and bytes sent, by kind.
 type Sent = (BTreeMap<&'static str, u64>, BTreeMap<&'static str, u64>);
 
-/// What one peer sent of one kind.
+/// Traffic of one peer and one kind.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Serialize)]
 pub struct Traffic {
     /// Thousandths of a message.
@@ -118,55 +118,55 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn shared(messages: u64, bytes: u64, among: u64) -> Self {
-        let share = |all: u64| all.checked_div(among).unwrap_or(0);
+    fn mean(messages: u64, bytes: u64, count: u64) -> Self {
+        let share = |total: u64| total.checked_div(count).unwrap_or(0);
         Self { messages_milli: share(messages * 1000), bytes: share(bytes) }
     }
 }
 
 impl Figures {
-    pub(crate) fn count(&mut self, kind: &'static str, bytes: usize) {
+    pub(crate) fn count_message(&mut self, kind: &'static str, bytes: usize) {
         *self.messages.entry(kind).or_default() += 1;
         *self.bytes.entry(kind).or_default() += bytes as u64;
     }
 
-    /// What has been sent so far.
+    /// Everything sent so far.
     pub(crate) fn sent(&self) -> Sent {
         (self.messages.clone(), self.bytes.clone())
     }
 
-    /// It was calm for `seconds` among so many `peers` since `before` was sent.
-    pub(crate) fn weigh_calm(&mut self, (messages, bytes): &Sent, seconds: u64, peers: usize) {
+    /// Records the mean traffic of `peers` over the fault-free `seconds` since the given counters were read.
+    pub(crate) fn record_calm_traffic(&mut self, (messages, bytes): &Sent, seconds: u64, peers: usize) {
         let since = |now: u64, before: &BTreeMap<&str, u64>, kind| now - before.get(kind).copied().unwrap_or(0);
         for (kind, sent) in &self.messages {
-            let volume = self.bytes.get(kind).copied().unwrap_or(0);
-            let (sent, volume) = (since(*sent, messages, kind), since(volume, bytes, kind));
-            self.per_peer_calm_second.insert(kind, Traffic::shared(sent, volume, seconds * peers as u64));
+            let bytes_sent = self.bytes.get(kind).copied().unwrap_or(0);
+            let (sent, bytes_sent) = (since(*sent, messages, kind), since(bytes_sent, bytes, kind));
+            self.per_peer_calm_second.insert(kind, Traffic::mean(sent, bytes_sent, seconds * peers as u64));
         }
     }
 
-    /// What peers hold, and what of it is final, at some moment.
-    pub(crate) fn note(&mut self, now: Time, glances: &[Glance]) {
-        for glance in glances {
-            self.note_held(&glance.footprint);
-            self.open_tokens_max = self.open_tokens_max.max(glance.clock.saturating_sub(glance.final_clock));
-            if glance.epoch > self.epochs {
-                (self.epochs, self.decided_at) = (glance.epoch, now);
+    /// Updates the maxima of memory, open tokens and undecided time.
+    pub(crate) fn observe(&mut self, now: Time, peers: &[PeerSnapshot]) {
+        for peer in peers {
+            self.observe_footprint(&peer.footprint);
+            self.open_tokens_max = self.open_tokens_max.max(peer.clock.saturating_sub(peer.final_clock));
+            if peer.epoch > self.epochs {
+                (self.epochs, self.decided_at) = (peer.epoch, now);
             }
         }
         let undecided = now.since(self.decided_at).as_millis();
         self.undecided_ms = self.undecided_ms.max(u64::try_from(undecided).unwrap_or(u64::MAX));
     }
 
-    /// What a peer holds at some moment.
-    pub(crate) fn note_held(&mut self, footprint: &Footprint) {
+    /// Updates the maxima of memory.
+    pub(crate) fn observe_footprint(&mut self, footprint: &Footprint) {
         self.held_bytes_max = self.held_bytes_max.max(footprint.total() as u64);
         self.overhead_bytes_max = self.overhead_bytes_max.max(footprint.overhead() as u64);
     }
 
-    /// What peers hold at the end, and what each round cost them.
-    pub(crate) fn weigh(&mut self, footprints: &[Footprint]) {
-        footprints.iter().for_each(|footprint| self.note_held(footprint));
+    /// Records the memory of all peers at the end and the mean traffic of a round.
+    pub(crate) fn record_footprints(&mut self, footprints: &[Footprint]) {
+        footprints.iter().for_each(|footprint| self.observe_footprint(footprint));
         let peers = footprints.len() as u64;
         let mean = |of: fn(&Footprint) -> usize| {
             let all: u64 = footprints.iter().map(|footprint| of(footprint) as u64).sum();
@@ -175,12 +175,12 @@ impl Figures {
         (self.held_bytes_mean, self.membership_bytes_mean) = (mean(Footprint::total), mean(|held| held.membership));
         self.membership_bytes_max = footprints.iter().map(|held| held.membership as u64).max().unwrap_or(0);
         for (kind, sent) in &self.messages {
-            let volume = self.bytes.get(kind).copied().unwrap_or(0);
-            self.per_peer_round.insert(kind, Traffic::shared(*sent, volume, self.rounds * peers));
+            let bytes_sent = self.bytes.get(kind).copied().unwrap_or(0);
+            self.per_peer_round.insert(kind, Traffic::mean(*sent, bytes_sent, self.rounds * peers));
         }
     }
 
-    pub(crate) fn tell(&mut self, event: &Event) {
+    pub(crate) fn count_event(&mut self, event: &Event) {
         let names = [
             ("audit_passed", matches!(event, Event::Audited { passed: true, .. })),
             ("audit_failed", matches!(event, Event::Audited { passed: false, .. })),
@@ -197,28 +197,28 @@ impl Figures {
 }
 
 impl Violation {
-    pub(crate) fn new(scenario: &Scenario, seed: u64, found: Found) -> Self {
+    pub(crate) fn new(scenario: &Scenario, seed: u64, finding: Finding) -> Self {
         let Scenario { name, peers, seconds, .. } = scenario;
         let reproduce = format!("murmur sim --scenario {name} --peers {peers} --seconds {seconds} --seed {seed}");
-        let Found { at, invariant, detail } = found;
-        Self { seed, at_ms: at.0 / 1000, invariant, detail, reproduce }
+        let Finding { time, invariant, detail } = finding;
+        Self { seed, at_ms: time.0 / 1000, invariant, detail, reproduce }
     }
 }
 
-/// What many seeds gave.
+/// The sum of many seeds.
 #[derive(Clone, Default, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// How many seeds were run.
+    /// Seeds simulated.
     pub seeds: u64,
-    /// Violations, by invariant.
+    /// Violations by invariant.
     pub violated: BTreeMap<&'static str, u64>,
     /// The first violations.
     pub violations: Vec<Violation>,
-    /// Segments finished, in all.
+    /// Segments finished.
     pub authored: u64,
-    /// Faults, by kind.
+    /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
-    /// Virtual time, in all, milliseconds.
+    /// Virtual time, milliseconds.
     pub virtual_ms: u64,
     /// The longest time from the last segment to agreement, milliseconds.
     pub heal_ms_max: u64,
@@ -228,19 +228,23 @@ pub struct Summary {
 const KEPT: usize = 20;
 
 impl Summary {
-    /// Adds what one seed gave.
+    /// Adds the report of one seed.
     pub fn add(&mut self, report: &Report) {
         self.seeds += 1;
-        report.violations.iter().for_each(|found| *self.violated.entry(found.invariant).or_default() += 1);
+        report.violations.iter().for_each(|violation| *self.violated.entry(violation.invariant).or_default() += 1);
         let room = KEPT.saturating_sub(self.violations.len());
         self.violations.extend(report.violations.iter().take(room).cloned());
         self.authored += report.figures.authored;
-        report.figures.faults.iter().for_each(|(kind, count)| *self.faults.entry(kind.clone()).or_default() += count);
+        report
+            .figures
+            .faults
+            .iter()
+            .for_each(|(kind, count_message)| *self.faults.entry(kind.clone()).or_default() += count_message);
         self.virtual_ms += report.figures.virtual_ms;
         self.heal_ms_max = self.heal_ms_max.max(report.figures.heal_ms.unwrap_or(0));
     }
 
-    /// How many violations there were.
+    /// Number of violations.
     pub fn violation_count(&self) -> u64 {
         self.violated.values().sum()
     }

@@ -1,68 +1,68 @@
-//! What is simulated: how many peers, on what network, with which faults, held to what. Read from TOML; every key has a
+//! Scenarios: the peers, network, faults, attackers and checks of a simulation. Read from TOML; every key has a
 //! default, and the defaults together are the fault mix `mix.toml`.
 
 use murmur_verification::Attack;
 use serde::{Deserialize, Serialize};
 
-use crate::nat::Nat;
+use crate::nat::NatKind;
 
-/// A whole scenario. Times are virtual, in milliseconds unless the name says otherwise.
+/// A scenario. Times are virtual, in milliseconds unless the name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
-    /// What to call it; the line that reproduces a violation names it.
+    /// Name. The command that reproduces a violation contains it.
     pub name: String,
-    /// Peers in all, newcomers and hostile ones included. 1 to 1024.
+    /// All peers, including newcomers, reserves and attackers. 1 to 1024.
     pub peers: usize,
-    /// How many of them the manifest names as founders.
+    /// Peers that the manifest names as founders.
     pub founders: usize,
-    /// All others start within this time, milliseconds.
+    /// Peers that are not newcomers start within this time, milliseconds.
     pub starts_ms: u64,
-    /// How many join only while the run goes on.
+    /// Peers that join during the run.
     pub newcomers: usize,
-    /// How many come only in place of those that are lost for good.
+    /// Peers that start only as replacements of machines lost for good.
     pub reserves: usize,
-    /// Length of the part with faults, seconds.
+    /// Length of the fault phase, seconds.
     pub seconds: u64,
-    /// After the faults end: training goes on for this long, seconds.
+    /// Training time after the faults end, seconds.
     pub calm_seconds: u64,
-    /// After that: how long the swarm may take until every honest peer holds the same set and state, seconds.
+    /// Time after training within which all honest peers must hold the same set and state, seconds.
     pub heal_seconds: u64,
     /// Connections a peer keeps, at most.
     pub neighbours_max: usize,
-    /// Addresses a peer is given when it starts.
+    /// Addresses a starting peer is given.
     pub introductions: usize,
-    /// What peers compute.
+    /// Simulated training.
     pub work: Work,
-    /// How messages travel.
+    /// Simulated network.
     pub network: Network,
-    /// What goes wrong.
+    /// Fault rates.
     pub faults: Faults,
-    /// Who means harm.
+    /// Attackers.
     pub hostile: Hostile,
-    /// What must hold.
+    /// Checks and their bounds.
     pub checks: Checks,
 }
 
-/// The stand-in for training.
+/// Simulated training.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Work {
-    /// Sizes of the model, parameters; the seed chooses one.
+    /// Model sizes, parameters; the seed chooses one.
     pub parameters: Vec<u64>,
-    /// Of every 4096 parameters an update carries this many.
+    /// Parameters of every 4096 that an update carries.
     pub top: u16,
-    /// Length of a segment on the fastest machine.
+    /// Duration of a segment on the fastest machine.
     pub segment_ms: u64,
-    /// The slowest machine takes this much longer, percent.
+    /// Additional duration on the slowest machine, percent.
     pub segment_spread_percent: u64,
-    /// How many peers author updates; 0 means all. The others hold, check and pass on what these say, and do not enroll.
+    /// Peers that author updates; 0 means all. The others store, verify and forward updates and do not enroll.
     pub authors: usize,
-    /// Inner steps of a segment; a step is ten tokens.
+    /// Inner steps of a segment. A step is ten tokens.
     pub steps: u32,
     /// Probability that a trusted author's update is audited, percent.
     pub audit_percent: u32,
-    /// The token clock between two final frontiers, 0: nothing becomes final; the seed chooses one of these.
+    /// Tokens between two final frontiers, 0 for none; the seed chooses one value.
     pub frontier_every_tokens: Vec<u64>,
 }
 
@@ -70,88 +70,88 @@ pub struct Work {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// The shortest and the longest one-way latency of a pair of machines; the seed chooses one for each pair.
+    /// Shortest and longest one-way latency; the seed chooses one for each pair of machines.
     pub latency_ms: [u64; 2],
-    /// Added to every message at random, at most this much: so messages overtake each other.
+    /// Maximum random delay added to each message. Jitter reorders messages.
     pub jitter_ms: u64,
-    /// Packets lost, percent. A message of a connection is sent again and so comes late; a datagram is gone.
+    /// Packet loss, percent. A lost packet of a message is retransmitted and delays it; a datagram is lost.
     pub loss_percent: u64,
-    /// Messages dropped by a full queue, percent. What is dropped must be repaired by anti-entropy.
+    /// Messages dropped by a full send queue, percent. Anti-entropy must repair these.
     pub drop_percent: u64,
-    /// Messages that come twice, percent. QUIC never does this; the peer bears it all the same.
+    /// Messages delivered twice, percent. QUIC never duplicates; a node must tolerate it all the same.
     pub double_percent: u64,
-    /// Upload of the slowest and of the fastest machine, kilobytes a second; 0 means unlimited.
+    /// Upload rate of the slowest and of the fastest machine, kilobytes per second; 0 means unlimited.
     pub upload_kb_per_s: [u64; 2],
-    /// A connection that carries nothing for this long is lost.
+    /// A connection silent for this long is dropped.
     pub idle_timeout_ms: u64,
-    /// A dial that nobody answers fails after this long.
+    /// A dial without an answer fails after this long.
     pub handshake_timeout_ms: u64,
-    /// The fastest and the slowest clock differ by at most this much, parts per million.
+    /// Maximum difference between the fastest and the slowest clock, parts per million.
     pub drift_ppm: u64,
-    /// What machines are behind; the seed deals these out, each as often as the others. If any is not open, the founders must
-    /// be at least as many as are named here, so that some of them are: those are whom newcomers know.
-    pub behind: Vec<Nat>,
-    /// Whether machines that anyone can dial pass packets on between those that cannot reach each other.
+    /// Kinds of NAT, assigned by the seed in equal numbers. With more than one kind there must be at least as many
+    /// founders as kinds: then at least one founder is open, and newcomers can dial it.
+    pub behind: Vec<NatKind>,
+    /// Whether open machines relay between peers that cannot connect directly.
     pub relays: bool,
 }
 
-/// Faults, each as often as the number says in an hour, in the whole swarm.
+/// Faults per hour, of the whole swarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
-    /// A process is killed and starts again later.
+    /// A process is killed and restarts later.
     pub kills_per_hour: u64,
-    /// A machine loses power: what is not synced may be gone. It starts again later.
+    /// A machine loses power, loses records that are not durable, and restarts later.
     pub power_losses_per_hour: u64,
-    /// The log of a machine is damaged while it is down, after a power loss: any of its end may be gone.
+    /// Power losses that also damage the end of the log, percent.
     pub damages_percent: u64,
-    /// A process is stopped for a while.
+    /// A process is stopped and resumes later.
     pub stops_per_hour: u64,
-    /// The network splits into two parts for a while.
+    /// The network splits into two sides.
     pub partitions_per_hour: u64,
-    /// Of the partitions, those that cut only one direction, percent.
+    /// Partitions that block only one direction, percent.
     pub one_way_percent: u64,
-    /// The disk of a machine becomes slow for a while.
+    /// A disk becomes slow.
     pub slow_disks_per_hour: u64,
-    /// A peer says goodbye and does not come back.
+    /// A peer leaves with a goodbye and does not return.
     pub leaves_per_hour: u64,
-    /// A machine is lost for good, and somebody nobody knows comes in its place, as long as there are reserves.
+    /// A machine is lost for good and a reserve with a new identity starts, while there are reserves.
     pub losses_per_hour: u64,
-    /// The shortest and the longest time a fault lasts.
+    /// Shortest and longest duration of a fault.
     pub lasts_ms: [u64; 2],
-    /// How long a durable write takes on a slow disk.
+    /// Duration of a durable write on a slow disk.
     pub slow_write_ms: u64,
 }
 
-/// Peers that mean harm.
+/// Attackers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hostile {
-    /// How many of the peers.
+    /// Number of attackers.
     pub peers: usize,
-    /// What they do, of [`Attack::SIMULATED`]; the seed deals these out among them.
+    /// Their attacks, of [`Attack::SIMULATED`]; the seed assigns them in turn.
     pub ways: Vec<Attack>,
 }
 
-/// What is held to what.
+/// Checks and their bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
-    /// How often the invariants are looked at.
+    /// Interval between two checks of the invariants.
     pub every_ms: u64,
-    /// While anyone may train, some update must be folded within this time.
+    /// While an honest peer can train, an update must be folded within this time.
     pub liveness_ms: u64,
-    /// What a peer keeps in memory beyond its state and its log, at most, bytes.
+    /// Memory of a peer beyond its state and its log, at most, bytes.
     pub overhead_bytes: u64,
-    /// What its log takes in memory, at most, if work becomes final. 0: not asked.
+    /// Memory of a peer's log once an epoch is final, at most, bytes. 0: unchecked.
     pub log_bytes: u64,
-    /// Tokens folded, at least, in percent of the same seed without faults. 0: not compared.
+    /// Tokens folded, at least, in percent of the same seed without faults. 0: unchecked.
     pub tokens_percent: u64,
-    /// Of the peers that live through a window, those whose work was folded in it, at least, percent. 0: not asked.
+    /// Peers live for a whole window that must have an update folded in it, percent. 0: unchecked.
     pub contributing_percent: u64,
-    /// Length of such a window.
+    /// Length of a window.
     pub window_ms: u64,
-    /// Whether the whole log is folded again at the end, in another order. Costs as much as one peer's run.
+    /// Whether the final check folds the whole log again in another order. Costs as much as the run of one peer.
     pub refold: bool,
 }
 
@@ -205,7 +205,7 @@ impl Default for Network {
             idle_timeout_ms: 10_000,
             handshake_timeout_ms: 5000,
             drift_ppm: 200,
-            behind: vec![Nat::Open],
+            behind: vec![NatKind::Open],
             relays: false,
         }
     }
@@ -250,13 +250,13 @@ impl Default for Checks {
     }
 }
 
-/// Why a scenario cannot be run.
+/// Why a scenario is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum BadScenario {
     /// The text is not a scenario.
     #[error("not a scenario: {0}")]
     Text(#[from] toml::de::Error),
-    /// A number is out of range.
+    /// A value is out of range.
     #[error("scenario: {0}")]
     Range(&'static str),
 }
@@ -272,13 +272,13 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// A scenario that comes with the program, by its name.
+    /// A built-in scenario by name.
     pub fn built_in(name: &str) -> Option<Self> {
         let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
         Some(Self::from_toml(text).expect("a test reads every scenario that comes with the program"))
     }
 
-    /// Names of the scenarios that come with the program.
+    /// Names of the built-in scenarios.
     pub fn built_in_names() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(name, _)| *name)
     }
@@ -286,11 +286,11 @@ impl Scenario {
     /// Checks every range.
     ///
     /// # Errors
-    /// [`BadScenario::Range`] says which number is not sensible.
+    /// [`BadScenario::Range`] names the value that is out of range.
     pub fn check(&self) -> Result<(), BadScenario> {
         let ordered = |pair: [u64; 2]| pair[0] <= pair[1];
         let percents = [self.network.loss_percent, self.network.drop_percent, self.network.double_percent];
-        let wrong = [
+        let violations = [
             (self.peers == 0 || self.peers > 1024, "peers must be 1 to 1024"),
             (self.founders == 0 || self.founders > self.peers, "founders must be 1 to peers"),
             (
@@ -299,7 +299,7 @@ impl Scenario {
             ),
             (self.hostile.peers * 3 > self.peers, "hostile.peers must be at most a third of peers"),
             (self.hostile.peers > 0 && self.hostile.ways.is_empty(), "hostile.ways must name a way"),
-            (!self.hostile.ways.iter().all(|way| Attack::SIMULATED.contains(way)), "hostile.ways: not simulated"),
+            (!self.hostile.ways.iter().all(|attack| Attack::SIMULATED.contains(attack)), "hostile.ways: not simulated"),
             (self.seconds + self.calm_seconds + self.heal_seconds > 1_000_000, "no more than 1,000,000 seconds"),
             (self.work.parameters.is_empty(), "work.parameters must name a size"),
             (self.work.parameters.iter().any(|size| *size == 0 || *size > 1 << 24), "work.parameters: 1 to 2^24"),
@@ -314,7 +314,7 @@ impl Scenario {
             (!ordered(self.network.upload_kb_per_s), "network.upload_kb_per_s: slowest, then fastest"),
             (percents.iter().any(|percent| *percent > 90), "network: at most 90 percent"),
             (self.network.drift_ppm > 100_000, "network.drift_ppm must be at most 100,000"),
-            (!self.network.behind.contains(&Nat::Open), "network.behind must name open"),
+            (!self.network.behind.contains(&NatKind::Open), "network.behind must name open"),
             (
                 self.network.behind.len() > 1 && self.network.behind.len() > self.founders,
                 "network.behind: at most founders",
@@ -323,11 +323,11 @@ impl Scenario {
             (!ordered(self.faults.lasts_ms), "faults.lasts_ms: shortest, then longest"),
             (self.checks.every_ms == 0 || self.checks.window_ms == 0, "checks: an interval must not be 0"),
         ];
-        let wrong = wrong.iter().find(|(is_wrong, _)| *is_wrong);
-        wrong.map_or(Ok(()), |(_, what)| Err(BadScenario::Range(what)))
+        let violation = violations.iter().find(|(is_violated, _)| *is_violated);
+        violation.map_or(Ok(()), |(_, what)| Err(BadScenario::Range(what)))
     }
 
-    /// The same without faults and hostile peers, for comparison.
+    /// The same scenario without faults and attackers, as the baseline of `checks.tokens_percent`.
     #[must_use]
     pub fn without_faults(&self) -> Self {
         let faults = Faults {
@@ -371,19 +371,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_built_in_scenario_can_be_read_and_bears_its_name() {
+    fn every_built_in_scenario_is_valid_and_has_its_file_name() {
         for name in Scenario::built_in_names() {
             assert_eq!(Scenario::built_in(name).unwrap().name, name);
         }
     }
 
     #[test]
-    fn the_mix_is_the_default() {
+    fn the_default_scenario_is_mix() {
         assert_eq!(Scenario::built_in("mix").unwrap(), Scenario::default());
     }
 
     #[test]
-    fn unknown_keys_and_senseless_numbers_are_refused() {
+    fn unknown_keys_and_values_out_of_range_are_rejected() {
         let skips = "[hostile]\nways = [\"skips\"]";
         for text in ["pears = 3", "[work]\nspeed = 1", "peers = 0", "founders = 17", "[hostile]\npeers = 9", skips] {
             assert!(Scenario::from_toml(text).is_err(), "{text}");

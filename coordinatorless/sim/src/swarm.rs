@@ -1,4 +1,4 @@
-//! Who takes part: the run that all agree on, and one machine for each peer.
+//! The participants: the run that all peers share, and one machine for each peer.
 
 use core::time::Duration;
 
@@ -7,9 +7,9 @@ use murmur_coordinatorless::{Node, Time};
 use murmur_kernels::from_f32;
 use murmur_verification::Attack;
 
-use crate::{dice::Dice, disk::Disk, learner::Segment, queue::Happening, scenario::Scenario, seam::CLASS};
+use crate::{disk::Disk, learner::Segment, node_io::CLASS, queue::SimEvent, rng::SeededRng, scenario::Scenario};
 
-/// What all peers of a simulated run agree on.
+/// The run that all peers share.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) id: Hash,
@@ -17,37 +17,37 @@ pub(crate) struct Run {
     pub(crate) genesis: Vec<i64>,
 }
 
-/// A peer and the machine it runs on.
+/// A peer and its machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) id: PeerId,
     pub(crate) identity: Identity,
-    /// The peer while it runs.
+    /// The node while its process runs.
     pub(crate) node: Option<Node>,
     pub(crate) disk: Disk,
-    /// Counts starts and ends of its process: what was planned for an earlier life does not happen in a later one.
-    pub(crate) life: u32,
+    /// Counts starts and ends of the process. An event scheduled for an earlier generation is void.
+    pub(crate) generation: u32,
     started_at: Time,
     drift_ppm: i64,
     pub(crate) is_stopped: bool,
-    /// It has said goodbye, or is not to come back, or not yet.
-    pub(crate) is_gone: bool,
-    /// What reached it while it was stopped.
-    pub(crate) held: Vec<Happening>,
-    /// Until when it waits for its disk.
+    /// The peer has left, is lost for good, or is a reserve that has not started.
+    pub(crate) is_absent: bool,
+    /// Events that reached the process while it was stopped.
+    pub(crate) deferred: Vec<SimEvent>,
+    /// Until when the process waits for its disk.
     pub(crate) busy_until: Time,
     pub(crate) has_slow_disk: bool,
     pub(crate) segment: Option<Segment>,
     pub(crate) segment_time: Duration,
     pub(crate) is_author: bool,
-    /// It was told to come to an end.
+    /// Whether the peer was told to finish.
     pub(crate) is_finishing: bool,
-    /// It told that it may leave, and that all who finish agree.
+    /// Whether the peer reported that it finished in agreement.
     pub(crate) has_finished: bool,
-    /// How it does harm; honest peers do not.
+    /// The attack it runs; `None` for an honest peer.
     pub(crate) attack: Option<Attack>,
-    /// When its timer will be looked at.
-    pub(crate) wake_at: Option<Time>,
+    /// When its next timeout is scheduled.
+    pub(crate) timer_at: Option<Time>,
 }
 
 impl Machine {
@@ -57,12 +57,12 @@ impl Machine {
             identity,
             node: None,
             disk: Disk::default(),
-            life: 0,
+            generation: 0,
             started_at: Time(0),
             drift_ppm,
             is_stopped: false,
-            is_gone: false,
-            held: Vec::new(),
+            is_absent: false,
+            deferred: Vec::new(),
             busy_until: Time(0),
             has_slow_disk: false,
             segment: None,
@@ -71,11 +71,11 @@ impl Machine {
             is_finishing: false,
             has_finished: false,
             attack: None,
-            wake_at: None,
+            timer_at: None,
         }
     }
 
-    /// Whether it means well.
+    /// Whether the peer is honest.
     pub(crate) fn is_honest(&self) -> bool {
         self.attack.is_none()
     }
@@ -85,74 +85,76 @@ impl Machine {
         self.node.is_some() && !self.is_stopped
     }
 
-    /// Its process begins at `now` with this peer.
-    pub(crate) fn begin(&mut self, now: Time, node: Node) {
-        self.life += 1;
+    /// Starts its process with `node` at `now`.
+    pub(crate) fn start_process(&mut self, now: Time, node: Node) {
+        self.generation += 1;
         (self.node, self.started_at, self.busy_until) = (Some(node), now, now);
         (self.is_stopped, self.has_slow_disk) = (false, false);
         (self.is_finishing, self.has_finished) = (false, false);
     }
 
-    /// Its process ends; only the disk is left.
-    pub(crate) fn end(&mut self) {
-        self.life += 1;
-        (self.node, self.segment, self.wake_at, self.is_stopped) = (None, None, None, false);
-        self.held.clear();
+    /// Ends its process; only the disk remains.
+    pub(crate) fn end_process(&mut self) {
+        self.generation += 1;
+        (self.node, self.segment, self.timer_at, self.is_stopped) = (None, None, None, false);
+        self.deferred.clear();
     }
 
-    /// The time by its own clock: since its process began, and a little fast or slow.
-    pub(crate) fn local(&self, now: Time) -> Time {
+    /// Its local time: since the process started, on a clock that drifts.
+    pub(crate) fn local_time(&self, now: Time) -> Time {
         let elapsed = u128::from(now.0.saturating_sub(self.started_at.0));
-        Time(u64::try_from(elapsed * u128::from(self.speed()) / 1_000_000).unwrap_or(u64::MAX))
+        Time(u64::try_from(elapsed * u128::from(self.clock_rate()) / 1_000_000).unwrap_or(u64::MAX))
     }
 
-    /// The first moment at which its own clock shows `local`.
-    pub(crate) fn global(&self, local: Time) -> Time {
-        let elapsed = (u128::from(local.0) * 1_000_000).div_ceil(u128::from(self.speed()));
+    /// The first global time at which its clock shows `local_time`. Rounded up: a timeout that fires early would find
+    /// nothing due and be scheduled again at the same moment.
+    pub(crate) fn global_time(&self, local_time: Time) -> Time {
+        let elapsed = (u128::from(local_time.0) * 1_000_000).div_ceil(u128::from(self.clock_rate()));
         Time(u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(self.started_at.0))
     }
 
-    fn speed(&self) -> u64 {
+    fn clock_rate(&self) -> u64 {
         1_000_000u64.saturating_add_signed(self.drift_ppm)
     }
 }
 
-/// All machines of a seed, founders first, then others, newcomers, reserves; the hostile ones anywhere.
+/// The machines of a seed: founders, others, newcomers, reserves, in this order. Attackers are drawn among all of them.
 pub(crate) fn machines(scenario: &Scenario, seed: u64) -> Vec<Machine> {
-    let mut dice = Dice::new(seed, "machines");
-    let mut machines: Vec<Machine> = (0..scenario.peers).map(|_| machine(scenario, &mut dice)).collect();
+    let mut rng = SeededRng::new(seed, "machines");
+    let mut machines: Vec<Machine> = (0..scenario.peers).map(|_| machine(scenario, &mut rng)).collect();
     for number in 0..scenario.hostile.peers {
-        let place = dice.index(machines.len());
-        let ways = &scenario.hostile.ways;
+        let index = rng.index(machines.len());
+        let attacks = &scenario.hostile.ways;
+        // Consecutive seeds continue the list where the last one stopped, so that together they cover every attack.
         let first = usize::try_from(seed).unwrap_or(0) * scenario.hostile.peers;
-        machines[place].attack = machines[place].attack.or(Some(ways[(first + number) % ways.len()]));
+        machines[index].attack = machines[index].attack.or(Some(attacks[(first + number) % attacks.len()]));
     }
-    machines.iter_mut().rev().take(scenario.reserves).for_each(|machine| machine.is_gone = true);
+    machines.iter_mut().rev().take(scenario.reserves).for_each(|machine| machine.is_absent = true);
     if scenario.work.authors > 0 {
         machines.iter_mut().skip(scenario.work.authors).for_each(|machine| machine.is_author = false);
     }
     machines
 }
 
-fn machine(scenario: &Scenario, dice: &mut Dice) -> Machine {
-    let secret: [u8; 32] = dice.bytes(32).try_into().unwrap_or([0; 32]);
-    let slower = dice.between([0, scenario.work.segment_spread_percent]);
-    let segment_time = Duration::from_micros(scenario.work.segment_ms * 10 * (100 + slower));
+fn machine(scenario: &Scenario, rng: &mut SeededRng) -> Machine {
+    let secret: [u8; 32] = rng.bytes(32).try_into().unwrap_or([0; 32]);
+    let slowdown = rng.between([0, scenario.work.segment_spread_percent]);
+    let segment_time = Duration::from_micros(scenario.work.segment_ms * 10 * (100 + slowdown));
     let drift =
-        dice.below(scenario.network.drift_ppm + 1).cast_signed() - (scenario.network.drift_ppm / 2).cast_signed();
+        rng.below(scenario.network.drift_ppm + 1).cast_signed() - (scenario.network.drift_ppm / 2).cast_signed();
     Machine::new(Identity::from_secret(&secret), segment_time, drift)
 }
 
 impl Run {
-    /// What the founders among `machines` agreed on.
+    /// The run that the founders among `machines` define.
     pub(crate) fn new(scenario: &Scenario, seed: u64, machines: &[Machine]) -> Self {
         let sizes = &scenario.work.parameters;
-        let parameters = sizes[Dice::new(seed, "model").index(sizes.len())];
+        let parameters = sizes[SeededRng::new(seed, "model").index(sizes.len())];
         let founders: Vec<Founder> =
             machines[..scenario.founders].iter().map(|machine| Node::founder(&machine.identity)).collect();
-        let id = Hash(Dice::new(seed, "run").bytes(32).try_into().unwrap_or([0; 32]));
-        let often = &scenario.work.frontier_every_tokens;
-        let frontier_every_tokens = often[Dice::new(seed, "finality").index(often.len())];
+        let id = Hash(SeededRng::new(seed, "run").bytes(32).try_into().unwrap_or([0; 32]));
+        let intervals = &scenario.work.frontier_every_tokens;
+        let frontier_every_tokens = intervals[SeededRng::new(seed, "finality").index(intervals.len())];
         let floats = vec![0.5; usize::try_from(parameters).unwrap_or(1)];
         let rules = Rules {
             parameters,
@@ -178,20 +180,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timer_set_by_a_machines_own_clock_is_never_early() {
+    fn a_timer_on_a_drifting_clock_is_never_early() {
         for drift in [-50_000, -1, 0, 3, 50_000] {
             let mut machine = Machine::new(Identity::from_secret(&[1; 32]), Duration::ZERO, drift);
             machine.started_at = Time(777);
-            for local in [0, 1, 999_999, 123_456_789] {
-                let at = machine.global(Time(local));
-                assert!(machine.local(at) >= Time(local), "drift {drift}, {local}");
-                assert!(machine.local(Time(at.0.saturating_sub(3))) <= Time(local), "and not much later");
+            for local_time in [0, 1, 999_999, 123_456_789] {
+                let at = machine.global_time(Time(local_time));
+                assert!(machine.local_time(at) >= Time(local_time), "drift {drift}, {local_time}");
+                assert!(machine.local_time(Time(at.0.saturating_sub(3))) <= Time(local_time), "and at most 3 µs late");
             }
         }
     }
 
     #[test]
-    fn founders_and_hostile_peers_are_as_many_as_asked() {
+    fn a_swarm_has_at_most_the_configured_attackers() {
         let scenario = Scenario::default();
         for seed in 0..20 {
             let machines = machines(&scenario, seed);

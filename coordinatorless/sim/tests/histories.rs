@@ -1,11 +1,11 @@
-//! A change that is not meant to change behaviour changes no history: for every seed recorded in `histories/`, the digest of
-//! every output of every peer is the recorded one. After a change that is meant to, record again, and say so in its commit:
+//! A refactoring changes no history: for every seed recorded in `histories/`, the digest of all inputs and outputs
+//! equals the recorded one. After an intended change of behaviour, record again and say so in the commit:
 //! `cargo run --release -p murmur-sim --example histories -- mix 200 > coordinatorless/sim/tests/histories/mix.txt`.
-//! Not recorded are `churn125`, `joins` and `thousand`, whose seeds take minutes each.
+//! `churn125`, `joins` and `thousand` are not recorded: their seeds take minutes each.
 
 use murmur_sim::{Scenario, run_seed};
 
-fn unchanged(name: &str, recorded: &str) {
+fn assert_unchanged(name: &str, recorded: &str) {
     let scenario = Scenario::built_in(name).expect("a scenario that comes with the program");
     let digests = recorded.lines().zip(0..).map(|(recorded, seed)| (seed, recorded, run_seed(&scenario, seed).trace));
     let changed: Vec<u64> = digests.filter(|(_, old, new)| !new.starts_with(old)).map(|(seed, ..)| seed).collect();
@@ -18,7 +18,7 @@ macro_rules! histories {
     ($($name:ident),*) => {
         $(#[test]
         fn $name() {
-            unchanged(stringify!($name), include_str!(concat!("histories/", stringify!($name), ".txt")));
+            assert_unchanged(stringify!($name), include_str!(concat!("histories/", stringify!($name), ".txt")));
         })*
     };
 }

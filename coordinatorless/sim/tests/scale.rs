@@ -1,12 +1,12 @@
-//! What a peer does and holds hardly depends on how many others there are.
+//! Traffic and memory of a peer hardly grow with the size of the swarm.
 
 use murmur_sim::{Figures, Scenario, run_seed};
 
-/// Bytes that a join may cost each of the others. Of 120 everyone who hears of it tells it nine times, at 137 bytes, less what
-/// one hears from the newcomer itself, more what frames carry beside.
+/// Bytes that one join may cost each other peer. In a swarm of 120, each peer repeats the announcement nine times at
+/// 137 bytes; add the framing, subtract the announcements the newcomer sends itself.
 const JOIN_BYTES: u64 = 1250;
 
-/// A quiet swarm of which eight train, fully joined long before the faults would end.
+/// A fault-free swarm with eight authors. All peers join long before the fault phase would end.
 fn swarm(peers: usize) -> Scenario {
     let mut scenario = Scenario::built_in("thousand").expect("a scenario that comes with the program");
     (scenario.peers, scenario.founders, scenario.work.authors) = (peers, 8, 8);
@@ -17,17 +17,17 @@ fn swarm(peers: usize) -> Scenario {
 
 fn figures(peers: usize) -> Figures {
     let report = run_seed(&swarm(peers), 4);
-    assert_eq!(report.violations, [], "all agree in the end");
+    assert_eq!(report.violations, [], "the swarm agrees in the end");
     assert!(report.figures.rounds >= 10, "{} rounds", report.figures.rounds);
-    assert!(!report.figures.events.contains_key("member_silent"), "nobody is taken for dead");
+    assert!(!report.figures.events.contains_key("member_silent"), "no member is suspected");
     report.figures
 }
 
 #[test]
-fn messages_per_peer_grow_no_faster_than_the_logarithm_of_the_swarm() {
+fn traffic_per_peer_grows_no_faster_than_the_logarithm_of_the_swarm() {
     let [small, large] = [60, 120].map(figures);
     let within = |name: &str, few: u64, many: u64| {
-        // log2 120 / log2 60 = 1.17, and a tenth for chance.
+        // log2 120 / log2 60 = 1.17, plus a tenth for random variation.
         assert!(many * 100 <= few * 129, "{name} a peer: {few} among 60, {many} among 120");
     };
     for kind in ["datagram", "control", "header", "payload"] {

@@ -1,5 +1,6 @@
-//! A network on which nodes only live together: connections, datagrams and time, in virtual time from a seed. Unlike the
-//! swarm's, it knows nodes by place, so that two may have one identity, and it is light enough for hundreds.
+//! A simulated network for membership tests: connections, datagrams and virtual time from a seed. Unlike the swarm
+//! tests' network it addresses nodes by index, so that two nodes may share an identity, and it is light enough for
+//! hundreds of nodes.
 
 use core::time::Duration;
 use std::{
@@ -18,14 +19,14 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
-/// One-way delay of everything.
-const DELAY: Duration = Duration::from_millis(20);
+/// One-way delay of every datagram and message.
+const ONE_WAY_DELAY: Duration = Duration::from_millis(20);
 
-/// Inputs on their way. A connection has a number, so that what was sent on an old one is lost with it.
-enum Mail {
-    Dialed { by: usize, address: SocketAddr, expect: Option<PeerId> },
-    On { from: usize, connection: u64, input: Input },
-    Alone(Input),
+/// Inputs in flight. An input sent on a connection is lost if that connection was replaced meanwhile.
+enum InFlight {
+    Dial { by: usize, address: SocketAddr, expect: Option<PeerId> },
+    OnConnection { from: usize, connection: u64, input: Input },
+    Local(Input),
 }
 
 pub(crate) struct Net {
@@ -35,33 +36,33 @@ pub(crate) struct Net {
     pub(crate) nodes: BTreeMap<usize, Node>,
     pub(crate) events: Vec<(usize, Event)>,
     pub(crate) books: BTreeMap<usize, Vec<PeerAddress>>,
-    /// Datagrams and messages sent.
+    /// Datagrams and messages sent by each node.
     pub(crate) sent: BTreeMap<usize, (u64, u64)>,
     pub(crate) closed: Vec<(usize, Closing)>,
-    /// The stored log of each place, and its newest own record.
+    /// Stored log of each node, and its newest own record.
     disks: BTreeMap<usize, (Vec<StoredEntry>, Option<StoredEntry>)>,
-    /// Which place signed what at each position of a chain, in the order of signing.
+    /// Each signature in order: the node that made it, and the author, sequence number and hash of the entry.
     pub(crate) signed: Vec<(usize, PeerId, u32, Hash)>,
-    /// Connections made.
+    /// Connections opened so far.
     pub(crate) connections_made: u64,
-    /// Nodes on the other side of a partition.
+    /// Nodes on one side of a partition; empty without one.
     pub(crate) apart: BTreeSet<usize>,
-    asleep: BTreeSet<usize>,
+    stopped: BTreeSet<usize>,
     keys: BTreeMap<usize, Identity>,
-    keys_of: BTreeMap<usize, usize>,
-    /// For each node its connections: who is there, which place that is, and the connection's number.
+    key_numbers: BTreeMap<usize, usize>,
+    /// Connections of each node by peer: the other node's index and the connection number.
     connections: BTreeMap<usize, BTreeMap<PeerId, (usize, u64)>>,
-    mail: BTreeMap<(Time, u64), (usize, Mail)>,
-    /// What each node says of its next timeout.
-    due: BTreeMap<usize, Time>,
-    count: u64,
+    in_flight: BTreeMap<(Time, u64), (usize, InFlight)>,
+    /// The next timeout of each node.
+    timers: BTreeMap<usize, Time>,
+    sequence: u64,
     pub(crate) rng: ChaCha8Rng,
     rules: Rules,
     genesis: Vec<i64>,
 }
 
-pub(crate) fn address(place: usize) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], u16::try_from(place + 1).expect("few enough")))
+pub(crate) fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], u16::try_from(index + 1).expect("few enough")))
 }
 
 pub(crate) fn identity(key: usize) -> Identity {
@@ -74,8 +75,8 @@ pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// How long a dial waits that nobody answers.
-const UNANSWERED: Duration = Duration::from_secs(5);
+/// Time until a dial without an answer fails.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Net {
     pub(crate) fn new(seed: u64, founders: usize) -> Self {
@@ -107,20 +108,20 @@ impl Net {
             signed: Vec::new(),
             connections_made: 0,
             apart: BTreeSet::new(),
-            asleep: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             keys: BTreeMap::new(),
-            keys_of: BTreeMap::new(),
+            key_numbers: BTreeMap::new(),
             connections: BTreeMap::new(),
-            mail: BTreeMap::new(),
-            due: BTreeMap::new(),
-            count: 0,
+            in_flight: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            sequence: 0,
             rng: ChaCha8Rng::seed_from_u64(seed),
             rules,
             genesis: from_f32(&[0.5; 64]).expect("finite"),
         }
     }
 
-    /// `peers` nodes, introduced to the first one after another, and given time.
+    /// A network of `peers` nodes, each introduced to the first, after they have joined.
     pub(crate) fn founded(seed: u64, peers: usize) -> Self {
         let mut net = Self::new(seed, peers);
         net.settle_in(peers);
@@ -128,32 +129,32 @@ impl Net {
     }
 
     pub(crate) fn settle_in(&mut self, peers: usize) {
-        for place in 0..peers {
-            self.start(place, place);
-            self.introduce(place, 0);
+        for index in 0..peers {
+            self.start(index, index);
+            self.introduce(index, 0);
             self.pass(Duration::from_millis(50));
         }
         self.pass(seconds(10));
     }
 
-    /// Starts a node at `place` on a copy of what `original` has on its disk now.
-    pub(crate) fn start_copy(&mut self, place: usize, original: usize) {
-        let key = self.keys_of[&original];
-        self.disks.insert(place, self.disks[&original].clone());
-        self.books.insert(place, self.books.get(&original).cloned().unwrap_or_default());
-        self.start_on_disk(place, key);
+    /// Starts a node at `index` on a copy of the present disk of `original`.
+    pub(crate) fn start_copy(&mut self, index: usize, original: usize) {
+        let key = self.key_numbers[&original];
+        self.disks.insert(index, self.disks[&original].clone());
+        self.books.insert(index, self.books.get(&original).cloned().unwrap_or_default());
+        self.start_on_disk(index, key);
     }
 
-    /// Starts a node with the key numbered `key` at `place`, with nothing but the address book it had there.
-    pub(crate) fn start(&mut self, place: usize, key: usize) {
-        self.disks.remove(&place);
-        self.start_on_disk(place, key);
+    /// Starts a node at `index` with key number `key` and only its former address book.
+    pub(crate) fn start(&mut self, index: usize, key: usize) {
+        self.disks.remove(&index);
+        self.start_on_disk(index, key);
     }
 
-    /// Starts a node with the key numbered `key` at `place`, with what it had stored there.
-    pub(crate) fn start_on_disk(&mut self, place: usize, key: usize) {
-        let (entries, head) = self.disks.get(&place).cloned().unwrap_or_default();
-        self.keys_of.insert(place, key);
+    /// Starts a node at `index` with key number `key` on its former disk.
+    pub(crate) fn start_on_disk(&mut self, index: usize, key: usize) {
+        let (entries, head) = self.disks.get(&index).cloned().unwrap_or_default();
+        self.key_numbers.insert(index, key);
         let node = Node::new(Setup {
             manifest: vec![1],
             run: Hash([9; 32]),
@@ -162,181 +163,183 @@ impl Net {
             identity: identity(key),
             class: Hash([7; 32]),
             config: self.config.clone(),
-            seed: place as u64,
+            seed: index as u64,
             incarnation: self.now.0 + 1,
-            address_book: self.books.get(&place).cloned().unwrap_or_default(),
+            address_book: self.books.get(&index).cloned().unwrap_or_default(),
             stored: Stored { entries, head, ..Stored::default() },
         });
-        self.nodes.insert(place, node);
-        self.keys.insert(place, identity(key));
-        self.drain(place);
+        self.nodes.insert(index, node);
+        self.keys.insert(index, identity(key));
+        self.drain(index);
     }
 
-    pub(crate) fn introduce(&mut self, place: usize, to: usize) {
-        if place != to {
-            self.handle(place, Input::Introduce { address: address(to) });
+    pub(crate) fn introduce(&mut self, index: usize, to: usize) {
+        if index != to {
+            self.handle(index, Input::Introduce { address: address(to) });
         }
     }
 
-    /// The process is gone; its connections break at once.
-    pub(crate) fn kill(&mut self, place: usize) {
-        self.nodes.remove(&place);
-        self.due.remove(&place);
-        self.asleep.remove(&place);
-        self.mail.retain(|_, (to, _)| *to != place);
-        for peer in self.connections.remove(&place).unwrap_or_default().into_values() {
-            self.lose(peer.0, place);
+    /// Kills the process. Its connections break at once.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.nodes.remove(&index);
+        self.timers.remove(&index);
+        self.stopped.remove(&index);
+        self.in_flight.retain(|_, (to, _)| *to != index);
+        for (other, _) in self.connections.remove(&index).unwrap_or_default().into_values() {
+            self.drop_end(other, index);
         }
     }
 
-    /// From now on the node does nothing, and what is sent to it waits.
-    pub(crate) fn stop(&mut self, place: usize) {
-        self.asleep.insert(place);
+    /// Stops the process; inputs to it wait until `wake`.
+    pub(crate) fn stop(&mut self, index: usize) {
+        self.stopped.insert(index);
     }
 
-    pub(crate) fn wake(&mut self, place: usize) {
-        self.asleep.remove(&place);
-        let missed: Vec<_> = self.mail.keys().filter(|(at, _)| *at <= self.now).copied().collect();
-        for key in missed {
-            if let Some((to, mail)) = self.mail.remove(&key) {
-                self.deliver(to, mail);
+    pub(crate) fn wake(&mut self, index: usize) {
+        self.stopped.remove(&index);
+        let overdue: Vec<_> = self.in_flight.keys().filter(|(at, _)| *at <= self.now).copied().collect();
+        for key in overdue {
+            if let Some((to, in_flight)) = self.in_flight.remove(&key) {
+                self.deliver(to, in_flight);
             }
         }
     }
 
-    /// Breaks every connection between the two sides.
+    /// Partitions the nodes and breaks every connection between the two sides.
     pub(crate) fn cut(&mut self, apart: impl Iterator<Item = usize>) {
         self.apart = apart.collect();
-        for place in self.apart.clone() {
-            let others: Vec<usize> = self.connections[&place]
+        for index in self.apart.clone() {
+            let others: Vec<usize> = self.connections[&index]
                 .values()
                 .map(|(other, _)| *other)
                 .filter(|o| !self.apart.contains(o))
                 .collect();
             for other in others {
-                self.lose(place, other);
-                self.lose(other, place);
+                self.drop_end(index, other);
+                self.drop_end(other, index);
             }
         }
     }
 
-    fn lose(&mut self, place: usize, other: usize) {
+    fn drop_end(&mut self, index: usize, other: usize) {
         let peer = self.keys[&other].peer_id();
-        let connections = self.connections.entry(place).or_default();
+        let connections = self.connections.entry(index).or_default();
         if connections.get(&peer).is_some_and(|(at, _)| *at == other) {
             connections.remove(&peer);
-            self.post(place, Duration::ZERO, Mail::Alone(Input::Disconnected { peer }));
+            self.schedule(index, Duration::ZERO, InFlight::Local(Input::Disconnected { peer }));
         }
     }
 
-    /// The connection between two places breaks.
+    /// Breaks the connection between two nodes.
     pub(crate) fn part(&mut self, a: usize, b: usize) {
-        self.lose(a, b);
-        self.lose(b, a);
+        self.drop_end(a, b);
+        self.drop_end(b, a);
     }
 
     fn connect(&mut self, a: usize, b: usize) {
-        self.count += 1;
+        self.sequence += 1;
         self.connections_made += 1;
-        let number = self.count;
-        for (here, there) in [(a, b), (b, a)] {
-            let peer = self.keys[&there].peer_id();
-            let before = self.connections.entry(here).or_default().insert(peer, (there, number));
-            if let Some((other, _)) = before.filter(|(other, _)| *other != there) {
-                // The transport keeps the newer of two connections with one key; the older one's far end is cut off.
-                self.lose(other, here);
+        let number = self.sequence;
+        for (local, remote) in [(a, b), (b, a)] {
+            let peer = self.keys[&remote].peer_id();
+            let before = self.connections.entry(local).or_default().insert(peer, (remote, number));
+            if let Some((other, _)) = before.filter(|(other, _)| *other != remote) {
+                // The transport keeps the newer of two connections with one key and closes the older one at its far
+                // end.
+                self.drop_end(other, local);
             }
-            self.post(
-                here,
+            self.schedule(
+                local,
                 Duration::ZERO,
-                Mail::Alone(Input::Connected { peer, address: address(there), reach: Reach::Direct }),
+                InFlight::Local(Input::Connected { peer, address: address(remote), reach: Reach::Direct }),
             );
         }
     }
 
-    fn post(&mut self, to: usize, delay: Duration, mail: Mail) {
-        self.count += 1;
-        self.mail.insert((self.now + delay, self.count), (to, mail));
+    fn schedule(&mut self, to: usize, delay: Duration, input: InFlight) {
+        self.sequence += 1;
+        self.in_flight.insert((self.now + delay, self.sequence), (to, input));
     }
 
-    pub(crate) fn handle(&mut self, place: usize, input: Input) {
-        if let Some(node) = self.nodes.get_mut(&place) {
+    pub(crate) fn handle(&mut self, index: usize, input: Input) {
+        if let Some(node) = self.nodes.get_mut(&index) {
             node.handle(self.now, input);
-            self.drain(place);
+            self.drain(index);
         }
     }
 
-    fn drain(&mut self, place: usize) {
-        while let Some(output) = self.nodes.get_mut(&place).and_then(Node::poll_output) {
+    fn drain(&mut self, index: usize) {
+        while let Some(output) = self.nodes.get_mut(&index).and_then(Node::poll_output) {
             match output {
-                Output::AddressBook { peers } => drop(self.books.insert(place, peers)),
-                Output::Close { peer, reason } => self.close(place, peer, reason),
-                Output::Datagram { to, bytes } => self.send(place, to, None, bytes),
-                Output::DialThrough { .. } => {} // nobody volunteers here
+                Output::AddressBook { peers } => drop(self.books.insert(index, peers)),
+                Output::Close { peer, reason } => self.close(index, peer, reason),
+                Output::Datagram { to, bytes } => self.send(index, to, None, bytes),
+                Output::DialThrough { .. } => {} // these networks have no relays
                 Output::Dial { address, expect } => {
                     let to = usize::from(address.port()) - 1;
-                    self.post(to, DELAY, Mail::Dialed { by: place, address, expect });
+                    self.schedule(to, ONE_WAY_DELAY, InFlight::Dial { by: index, address, expect });
                 }
-                Output::Event(event) => self.events.push((place, event)),
-                Output::Send { to, kind, bytes } => self.send(place, to, Some(kind), bytes),
-                Output::Append { record, durable } => self.store(place, record, durable),
+                Output::Event(event) => self.events.push((index, event)),
+                Output::Send { to, kind, bytes } => self.send(index, to, Some(kind), bytes),
+                Output::Append { record, durable } => self.store(index, record, durable),
                 Output::KeepChunk { .. } | Output::Reset => {}
                 Output::Compact(_) | Output::Signing { .. } => {} // no work, so nothing becomes final
             }
         }
-        match self.nodes.get(&place).and_then(Node::poll_timeout) {
-            Some(at) => self.due.insert(place, at),
-            None => self.due.remove(&place),
+        match self.nodes.get(&index).and_then(Node::poll_timeout) {
+            Some(at) => self.timers.insert(index, at),
+            None => self.timers.remove(&index),
         };
     }
 
-    fn store(&mut self, place: usize, record: StoredEntry, durable: bool) {
-        let (entries, head) = self.disks.entry(place).or_default();
+    fn store(&mut self, index: usize, record: StoredEntry, durable: bool) {
+        let (entries, head) = self.disks.entry(index).or_default();
         if durable {
             *head = Some(record.clone());
             let entry = Entry::check(record.entry.clone()).expect("signed by this node");
-            // One that others hold came back from them: it was signed at another place.
+            // A restarted or copied node fetches entries of its own chain from peers and appends them again. Only the
+            // first append is a signature.
             let (author, seq, hash) = (entry.author(), entry.seq(), entry.hash());
             if !self.signed.iter().any(|(_, a, s, h)| (*a, *s, *h) == (author, seq, hash)) {
-                self.signed.push((place, author, seq, hash));
+                self.signed.push((index, author, seq, hash));
             }
         }
         entries.push(record);
     }
 
-    /// Who `place` is connected with.
-    pub(crate) fn connected(&self, place: usize) -> Vec<usize> {
-        self.connections.get(&place).into_iter().flatten().map(|(_, (other, _))| *other).collect()
+    /// Nodes connected with the node at `index`.
+    pub(crate) fn connected(&self, index: usize) -> Vec<usize> {
+        self.connections.get(&index).into_iter().flatten().map(|(_, (other, _))| *other).collect()
     }
 
-    fn close(&mut self, place: usize, peer: PeerId, reason: Closing) {
-        self.closed.push((place, reason));
-        let gone = self.connections.entry(place).or_default().remove(&peer);
-        gone.into_iter().for_each(|(other, _)| self.lose(other, place));
+    fn close(&mut self, index: usize, peer: PeerId, reason: Closing) {
+        self.closed.push((index, reason));
+        let gone = self.connections.entry(index).or_default().remove(&peer);
+        gone.into_iter().for_each(|(other, _)| self.drop_end(other, index));
     }
 
-    fn send(&mut self, place: usize, to: PeerId, kind: Option<Kind>, bytes: Vec<u8>) {
-        let sent = self.sent.entry(place).or_default();
+    fn send(&mut self, index: usize, to: PeerId, kind: Option<Kind>, bytes: Vec<u8>) {
+        let sent = self.sent.entry(index).or_default();
         *(if kind.is_some() { &mut sent.1 } else { &mut sent.0 }) += 1;
         let lost = kind.is_none() && self.rng.next_u64() % 100 < self.loss_percent;
-        let Some((other, connection)) = self.connections.entry(place).or_default().get(&to).copied() else { return };
-        let from = self.keys[&place].peer_id();
+        let Some((other, connection)) = self.connections.entry(index).or_default().get(&to).copied() else { return };
+        let from = self.keys[&index].peer_id();
         let input = match kind {
             Some(_) => Input::Message { from, bytes },
             None => Input::Datagram { from, bytes },
         };
         if !lost {
-            self.post(other, DELAY, Mail::On { from: place, connection, input });
+            self.schedule(other, ONE_WAY_DELAY, InFlight::OnConnection { from: index, connection, input });
         }
     }
 
-    fn deliver(&mut self, to: usize, mail: Mail) {
-        match mail {
-            Mail::Dialed { by, address, expect } => self.answer_dial(by, to, address, expect),
-            Mail::Alone(input) => self.handle(to, input),
-            Mail::On { from, connection, input } => {
-                let up = self.connections.entry(to).or_default().values().any(|up| *up == (from, connection));
-                if up {
+    fn deliver(&mut self, to: usize, input: InFlight) {
+        match input {
+            InFlight::Dial { by, address, expect } => self.answer_dial(by, to, address, expect),
+            InFlight::Local(input) => self.handle(to, input),
+            InFlight::OnConnection { from, connection, input } => {
+                let is_open = self.connections.entry(to).or_default().values().any(|open| *open == (from, connection));
+                if is_open {
                     self.handle(to, input);
                 }
             }
@@ -345,46 +348,46 @@ impl Net {
 
     fn answer_dial(&mut self, by: usize, to: usize, address: SocketAddr, expect: Option<PeerId>) {
         let apart = self.apart.contains(&by) != self.apart.contains(&to);
-        let there = self.keys.get(&to).map(Identity::peer_id).filter(|_| self.nodes.contains_key(&to) && !apart);
+        let remote = self.keys.get(&to).map(Identity::peer_id).filter(|_| self.nodes.contains_key(&to) && !apart);
         let connected = self.connections.entry(by).or_default().values().any(|(other, _)| *other == to);
-        let itself = there == Some(self.keys[&by].peer_id());
+        let itself = remote == Some(self.keys[&by].peer_id());
         if !self.nodes.contains_key(&by) {
             return;
         }
-        let expected = expect.is_none_or(|expect| there == Some(expect));
-        if there.is_none() || itself || connected || !expected {
+        let expected = expect.is_none_or(|expect| remote == Some(expect));
+        if remote.is_none() || itself || connected || !expected {
             let twin = itself && by != to;
-            let retry = there.is_none();
-            // Where nobody is, nobody answers.
-            let after = if retry { UNANSWERED } else { Duration::ZERO };
+            let retry = remote.is_none();
+            // Only a dial to an address without a node waits for the timeout; a refusal is immediate.
+            let after = if retry { DIAL_TIMEOUT } else { Duration::ZERO };
             let failed = Input::DialFailed { address, retry };
-            self.post(by, after, Mail::Alone(if twin { Input::Twin { address } } else { failed }));
+            self.schedule(by, after, InFlight::Local(if twin { Input::Twin { address } } else { failed }));
         } else {
             self.connect(by, to);
         }
     }
 
-    /// Lets `duration` pass.
+    /// Advances virtual time by `duration`.
     pub(crate) fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
-            let awake = |(_, (to, _)): &(&(Time, u64), &(usize, Mail))| !self.asleep.contains(to);
-            let mail = self.mail.iter().find(awake).map(|(key, _)| *key);
-            let awake = self.due.iter().filter(|(place, _)| !self.asleep.contains(place));
-            let timer = awake.map(|(place, at)| (*at, *place)).min();
-            let next = mail.map(|(at, _)| at).into_iter().chain(timer.map(|(at, _)| at)).min();
+            let is_running = |(_, (to, _)): &(&(Time, u64), &(usize, InFlight))| !self.stopped.contains(to);
+            let in_flight = self.in_flight.iter().find(is_running).map(|(key, _)| *key);
+            let running = self.timers.iter().filter(|(index, _)| !self.stopped.contains(index));
+            let timer = running.map(|(index, at)| (*at, *index)).min();
+            let next = in_flight.map(|(at, _)| at).into_iter().chain(timer.map(|(at, _)| at)).min();
             let Some(next) = next.filter(|at| *at <= end) else { break };
             self.now = self.now.max(next);
-            match (mail.filter(|(at, _)| *at <= next), timer) {
+            match (in_flight.filter(|(at, _)| *at <= next), timer) {
                 (Some(key), _) => {
-                    let (to, mail) = self.mail.remove(&key).expect("there is mail");
-                    self.deliver(to, mail);
+                    let (to, in_flight) = self.in_flight.remove(&key).expect("found above");
+                    self.deliver(to, in_flight);
                 }
-                (None, Some((_, place))) => {
-                    if let Some(node) = self.nodes.get_mut(&place) {
+                (None, Some((_, index))) => {
+                    if let Some(node) = self.nodes.get_mut(&index) {
                         node.handle_timeout(self.now);
                     }
-                    self.drain(place);
+                    self.drain(index);
                 }
                 (None, None) => break,
             }
@@ -392,29 +395,29 @@ impl Net {
         self.now = end;
     }
 
-    pub(crate) fn id(&self, place: usize) -> PeerId {
-        self.keys[&place].peer_id()
+    pub(crate) fn id(&self, index: usize) -> PeerId {
+        self.keys[&index].peer_id()
     }
 
-    pub(crate) fn has_event(&self, place: usize, event: &Event) -> bool {
-        self.events.iter().any(|(at, told)| *at == place && told == event)
+    pub(crate) fn has_event(&self, index: usize, event: &Event) -> bool {
+        self.events.iter().any(|(at, reported)| *at == index && reported == event)
     }
 
-    /// Why `place` was last told that another is down, if it was.
-    pub(crate) fn down(&self, place: usize, other: usize) -> Option<DownReason> {
+    /// The reason of the newest `MemberDown` for `other` that the node at `index` reported.
+    pub(crate) fn down(&self, index: usize, other: usize) -> Option<DownReason> {
         let other = self.id(other);
         self.events.iter().rev().find_map(|(at, event)| {
             let Event::MemberDown { peer, reason } = event else { return None };
-            (*at == place && *peer == other).then_some(*reason)
+            (*at == index && *peer == other).then_some(*reason)
         })
     }
 
-    /// How many members each live node knows.
+    /// The membership counts that live nodes report.
     pub(crate) fn member_counts(&self) -> BTreeSet<usize> {
         self.nodes.values().map(|node| node.members().len()).collect()
     }
 
-    /// Bytes from one place to another as a hostile peer would send them: a datagram, or a message.
+    /// Hands the node at `to` a message, or raw bytes as a datagram, that a hostile node could send as `from`.
     pub(crate) fn inject(&mut self, from: usize, to: usize, message: Option<&Message>, bytes: Vec<u8>) {
         let from = self.id(from);
         let input = match message {

@@ -1,4 +1,5 @@
-//! A network of nodes in virtual time: messages take random time, may be lost or doubled, and peers may be killed.
+//! A simulated network of nodes in virtual time: random delays, losses, duplicates, and nodes that are killed and
+//! restarted.
 
 use core::time::Duration;
 use std::{
@@ -20,7 +21,7 @@ use crate::disk::Disk;
 /// Two chunks and a short one.
 pub(crate) const PARAMETERS: usize = 8200;
 
-/// How the network and the world treat the nodes.
+/// Seed, network faults and rules of a test.
 #[derive(Clone, Copy)]
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -36,9 +37,9 @@ impl World {
     }
 }
 
-/// What is on its way to a peer.
+/// What the network delivers to a node.
 #[derive(Clone)]
-enum Mail {
+enum Delivery {
     Connected(PeerId, SocketAddr),
     Disconnected(PeerId),
     DialFailed(SocketAddr),
@@ -46,14 +47,14 @@ enum Mail {
     Datagram(PeerId, Vec<u8>),
 }
 
-impl From<Mail> for Input {
-    fn from(mail: Mail) -> Self {
-        match mail {
-            Mail::Connected(peer, address) => Self::Connected { peer, address, reach: Reach::Direct },
-            Mail::Disconnected(peer) => Self::Disconnected { peer },
-            Mail::DialFailed(address) => Self::DialFailed { address, retry: true },
-            Mail::Message(from, bytes) => Self::Message { from, bytes },
-            Mail::Datagram(from, bytes) => Self::Datagram { from, bytes },
+impl From<Delivery> for Input {
+    fn from(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Connected(peer, address) => Self::Connected { peer, address, reach: Reach::Direct },
+            Delivery::Disconnected(peer) => Self::Disconnected { peer },
+            Delivery::DialFailed(address) => Self::DialFailed { address, retry: true },
+            Delivery::Message(from, bytes) => Self::Message { from, bytes },
+            Delivery::Datagram(from, bytes) => Self::Datagram { from, bytes },
         }
     }
 }
@@ -67,26 +68,26 @@ pub(crate) struct Net {
     identities: Vec<Identity>,
     pub(crate) nodes: BTreeMap<usize, Node>,
     pub(crate) disks: BTreeMap<usize, Disk>,
-    mail: BTreeMap<(Time, u64), (usize, Mail)>,
-    count: u64,
+    in_flight: BTreeMap<(Time, u64), (usize, Delivery)>,
+    sequence: u64,
     pub(crate) links: BTreeSet<(usize, usize)>,
     pub(crate) events: Vec<(usize, Event)>,
-    /// What each peer said at each position of its chain: never two things.
-    said: BTreeMap<(PeerId, u32), Hash>,
-    /// Peers whose work every honest auditor finds false.
+    /// Hash of each signed entry by author and sequence number, to detect an honest node that forks its own chain.
+    signed: BTreeMap<(PeerId, u32), Hash>,
+    /// Peers whose updates fail every honest audit.
     pub(crate) cheats: BTreeSet<usize>,
     pub(crate) bytes: u64,
     pub(crate) chunks_sent: u64,
     /// While set, dials fail.
     pub(crate) cut: bool,
-    /// While set, dials are not answered.
+    /// While set, dials stay unanswered.
     pub(crate) silent: bool,
-    /// Of peers that are started from now on.
+    /// Configuration of nodes started from now on.
     pub(crate) config: Config,
 }
 
 impl Net {
-    /// `founders` of `peers` identities found the run; nobody is started yet.
+    /// A network of `peers` identities, of which the first `founders` found the run. No node runs yet.
     pub(crate) fn new(world: World, peers: usize, founders: usize) -> Self {
         let identities: Vec<Identity> = (0..peers).map(|n| Identity::from_secret(&[n as u8 + 1; 32])).collect();
         let rules = Rules {
@@ -113,11 +114,11 @@ impl Net {
             identities,
             nodes: BTreeMap::new(),
             disks: BTreeMap::new(),
-            mail: BTreeMap::new(),
-            count: 0,
+            in_flight: BTreeMap::new(),
+            sequence: 0,
             links: BTreeSet::new(),
             events: Vec::new(),
-            said: BTreeMap::new(),
+            signed: BTreeMap::new(),
             cheats: BTreeSet::new(),
             bytes: 0,
             chunks_sent: 0,
@@ -147,7 +148,7 @@ impl Net {
         self.run
     }
 
-    /// Starts a peer on what its disk holds, and connects it with everyone.
+    /// Starts a node from its disk and connects it with all running nodes.
     pub(crate) fn start(&mut self, peer: usize) {
         let disk = self.disks.entry(peer).or_default().clone();
         let config = self.config.clone();
@@ -183,38 +184,38 @@ impl Net {
             return;
         }
         for (one, other) in [(a, b), (b, a)] {
-            self.post(one, &Mail::Connected(self.id(other), address(other)));
+            self.schedule(one, &Delivery::Connected(self.id(other), address(other)));
         }
     }
 
     pub(crate) fn disconnect(&mut self, a: usize, b: usize) {
         if self.links.remove(&(a.min(b), a.max(b))) {
             for (one, other) in [(a, b), (b, a)] {
-                self.post(one, &Mail::Disconnected(self.id(other)));
+                self.schedule(one, &Delivery::Disconnected(self.id(other)));
             }
         }
     }
 
-    /// Kills a peer: what it has not stored is gone.
+    /// Kills a node; only its disk remains.
     pub(crate) fn kill(&mut self, peer: usize) {
         self.nodes.remove(&peer);
-        self.mail.retain(|_, (to, _)| *to != peer);
+        self.in_flight.retain(|_, (to, _)| *to != peer);
         let others: Vec<usize> = self.nodes.keys().copied().collect();
         others.into_iter().for_each(|other| self.disconnect(peer, other));
     }
 
-    /// Loses all but the first of a peer's log records, as a damaged file would; its head file is whole.
+    /// Damages the log file: only its first record is left. The head file stays intact.
     pub(crate) fn damage_log(&mut self, peer: usize) {
         self.disks.entry(peer).or_default().entries.truncate(1);
     }
 
-    /// Indices of the chunks of a state that a peer has fetched so far.
+    /// Indices of the state chunks that a node has stored so far.
     pub(crate) fn chunks_kept(&self, peer: usize) -> Vec<u32> {
         let fetched = self.disks.get(&peer).and_then(|disk| disk.fetched.as_ref());
         fetched.map_or_else(Vec::new, |fetched| fetched.chunks.iter().copied().collect())
     }
 
-    /// Bends a chunk on the disk.
+    /// Flips a bit in a stored chunk.
     pub(crate) fn spoil_chunk(&mut self, peer: usize, index: u32) {
         let fetched = self.disks.get_mut(&peer).and_then(|disk| disk.fetched.as_mut());
         if let Some(fetched) = fetched.filter(|fetched| fetched.chunks.contains(&index)) {
@@ -222,27 +223,27 @@ impl Net {
         }
     }
 
-    /// Loses the state a peer adopted, as a damaged file would.
+    /// Loses the stored state of the final frontier, as a damaged file would.
     pub(crate) fn lose_final_state(&mut self, peer: usize) {
         self.disks.entry(peer).or_default().compacted = None;
     }
 
-    fn post(&mut self, to: usize, mail: &Mail) {
-        let lossy = matches!(mail, Mail::Message(..) | Mail::Datagram(..));
+    fn schedule(&mut self, to: usize, delivery: &Delivery) {
+        let is_lossy = matches!(delivery, Delivery::Message(..) | Delivery::Datagram(..));
         let copies = match self.rng.next_u64() % 100 {
-            roll if lossy && roll < self.world.loss_percent => 0,
-            roll if lossy && roll < self.world.loss_percent + self.world.double_percent => 2,
+            draw if is_lossy && draw < self.world.loss_percent => 0,
+            draw if is_lossy && draw < self.world.loss_percent + self.world.double_percent => 2,
             _ => 1,
         };
         for _ in 0..copies {
             let delay = Duration::from_micros(1000 + self.rng.next_u64() % 50_000);
-            let delay = if lossy { delay } else { Duration::from_micros(1) };
-            self.count += 1;
-            self.mail.insert((self.now + delay, self.count), (to, mail.clone()));
+            let delay = if is_lossy { delay } else { Duration::from_micros(1) };
+            self.sequence += 1;
+            self.in_flight.insert((self.now + delay, self.sequence), (to, delivery.clone()));
         }
     }
 
-    /// Raw bytes from one peer to another, as a hostile peer would send them.
+    /// Hands raw bytes to a node as a message from another, as a hostile peer could send them.
     pub(crate) fn inject(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         let from = self.id(from);
         self.handle(to, Input::Message { from, bytes });
@@ -264,7 +265,7 @@ impl Net {
                         disk.head = Some(record.clone());
                         let entry = Entry::check(record.entry.clone()).expect("signed by this node");
                         let (name, hash) = ((entry.author(), entry.seq()), entry.hash());
-                        assert_eq!(*self.said.entry(name).or_insert(hash), hash, "peer {peer} forks its own chain");
+                        assert_eq!(*self.signed.entry(name).or_insert(hash), hash, "peer {peer} forks its own chain");
                     }
                     disk.entries.push(record);
                 }
@@ -282,7 +283,7 @@ impl Net {
                     let to = self.index(to);
                     let from = self.id(peer);
                     if self.links.contains(&(peer.min(to), peer.max(to))) {
-                        self.post(to, &Mail::Message(from, bytes));
+                        self.schedule(to, &Delivery::Message(from, bytes));
                     }
                 }
                 Output::Datagram { to, bytes } => {
@@ -290,7 +291,7 @@ impl Net {
                     let to = self.index(to);
                     let from = self.id(peer);
                     if self.links.contains(&(peer.min(to), peer.max(to))) {
-                        self.post(to, &Mail::Datagram(from, bytes));
+                        self.schedule(to, &Delivery::Datagram(from, bytes));
                     }
                 }
                 Output::Close { peer: other, .. } => self.disconnect(peer, self.index(other)),
@@ -301,10 +302,10 @@ impl Net {
                     if self.nodes.contains_key(&other) && !self.cut {
                         self.connect(peer, other);
                     } else {
-                        self.post(peer, &Mail::DialFailed(address));
+                        self.schedule(peer, &Delivery::DialFailed(address));
                     }
                 }
-                Output::DialThrough { .. } => {} // nobody volunteers here
+                Output::DialThrough { .. } => {} // these networks have no relays
                 Output::Event(event) => self.on_event(peer, &event),
             }
         }
@@ -323,26 +324,26 @@ impl Net {
         self.identities.iter().position(|identity| identity.peer_id() == peer).expect("a peer of this network")
     }
 
-    /// Lets `duration` pass.
+    /// Advances virtual time by `duration`.
     pub(crate) fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
-            let mail = self.mail.keys().next().map(|(at, _)| *at);
+            let in_flight = self.in_flight.keys().next().map(|(at, _)| *at);
             let timer = self.nodes.values().filter_map(Node::poll_timeout).min();
-            let Some(next) = mail.into_iter().chain(timer).min().filter(|at| *at <= end) else { break };
+            let Some(next) = in_flight.into_iter().chain(timer).min().filter(|at| *at <= end) else { break };
             self.now = self.now.max(next);
-            match mail.filter(|at| *at <= next) {
+            match in_flight.filter(|at| *at <= next) {
                 Some(_) => {
-                    let (_, (to, mail)) = self.mail.pop_first().expect("there is mail");
-                    self.handle(to, mail.into());
+                    let (_, (to, delivery)) = self.in_flight.pop_first().expect("found above");
+                    self.handle(to, delivery.into());
                 }
-                None => self.timeouts(next),
+                None => self.handle_timeouts(next),
             }
         }
         self.now = end;
     }
 
-    fn timeouts(&mut self, at: Time) {
+    fn handle_timeouts(&mut self, at: Time) {
         let due: Vec<usize> = self
             .nodes
             .iter()
@@ -357,7 +358,7 @@ impl Net {
         }
     }
 
-    /// A segment, if the peer may train.
+    /// Authors a segment, if the node may train.
     pub(crate) fn author(&mut self, peer: usize) {
         if self.nodes.get(&peer).is_some_and(Node::is_caught_up) {
             let draft = self.draft(peer);
@@ -365,7 +366,7 @@ impl Net {
         }
     }
 
-    /// A segment of invented learning on what `peer` holds now: the gradient is random, the carry is too.
+    /// A simulated segment on the node's present state, with a random gradient and carry.
     pub(crate) fn draft(&mut self, peer: usize) -> Draft {
         let snapshot = self.nodes[&peer].snapshot();
         let start = vec![0.0; PARAMETERS];
@@ -393,7 +394,7 @@ impl Net {
         }
     }
 
-    /// Every live peer authors `rounds` times, with time in between.
+    /// Every live node authors `rounds` times, with virtual time in between.
     pub(crate) fn train(&mut self, rounds: usize) {
         for _ in 0..rounds {
             let peers: Vec<usize> = self.nodes.keys().copied().collect();
@@ -404,13 +405,13 @@ impl Net {
         }
     }
 
-    /// The state roots of live peers, without `but`.
+    /// State roots of live nodes except `but`.
     pub(crate) fn roots(&mut self, but: &[usize]) -> BTreeSet<Hash> {
         let nodes = self.nodes.iter_mut().filter(|(peer, _)| !but.contains(peer));
         nodes.map(|(_, node)| node.state_root()).collect()
     }
 
-    /// What a reader of a failed test wants to see.
+    /// State and complaints of all nodes, for the message of a failed assertion.
     pub(crate) fn describe(&mut self) -> String {
         let mut text = String::new();
         for (peer, node) in &mut self.nodes {

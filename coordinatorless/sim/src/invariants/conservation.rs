@@ -1,12 +1,12 @@
-//! Conservation: the state is θ₀ minus the sum of what the log says is applied, to the last bit; what is applied of an
-//! update is its weight or nothing; and no weight exceeds what the rules allow. (DESIGN §1, the one idea.)
+//! Conservation: the state equals θ₀ minus the sum of the applied updates, to the last bit; each update is applied with
+//! its weight or not at all; and no weight exceeds the rules' maximum. (DESIGN §1, the one idea.)
 
 use murmur_collectives::{Fold, ONE_Q16, State};
 use murmur_kernels::{Direction, Weight, fold};
 
-use super::{Invariant, Sight};
+use super::{Invariant, SwarmSnapshot};
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct Conservation;
 
 impl Invariant for Conservation {
@@ -14,16 +14,16 @@ impl Invariant for Conservation {
         "conservation"
     }
 
-    fn conclude(&mut self, sight: &Sight<'_>) -> Vec<String> {
+    fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         // Equal sets have equal roots, so one peer that holds every payload stands for all.
         let complete = |fold: &&Fold| fold.log().records().all(|r| r.entry.update().is_none() || r.payload.is_some());
-        let folds = sight.glances.iter().filter_map(|glance| sight.machines[glance.at].node.as_ref());
+        let folds = swarm.peers.iter().filter_map(|peer| swarm.machines[peer.at].node.as_ref());
         let Some(held) = folds.map(murmur_coordinatorless::Node::fold).find(complete) else { return Vec::new() };
-        let mut wrong: Vec<String> = weights_out_of_bounds(held);
+        let mut violations: Vec<String> = weights_out_of_bounds(held);
         if sum(held).as_deref() != Some(held.state()) {
-            wrong.push("the state is not θ₀ minus the sum of what is applied".to_owned());
+            violations.push("the state is not θ₀ minus the sum of what is applied".to_owned());
         }
-        wrong
+        violations
     }
 }
 
@@ -36,7 +36,8 @@ fn weights_out_of_bounds(held: &Fold) -> Vec<String> {
     bad.map(|r| format!("update {} of {:?}: weight {}", r.entry.seq(), r.entry.author(), r.weight.q16())).collect()
 }
 
-/// θ₀, or what the log was pruned to, with everything that is applied taken from it again, by nothing but the codec.
+/// θ₀, or the state the log was pruned to, minus every applied update. Uses only the codec, so that an error in the
+/// fold cannot hide itself.
 fn sum(held: &Fold) -> Option<State> {
     let epochs = held.epochs();
     let mut state = match epochs.view(epochs.number().saturating_sub(2)).filter(|view| !view.is_empty()) {

@@ -1,13 +1,13 @@
-//! A peer that is to finish may leave within the stated time once nothing new is authored: nobody is kept waiting for what
-//! never comes.
+//! Finishing: a peer told to finish may leave within the healing time once authoring has stopped. No peer waits for an
+//! entry that never arrives.
 
 use murmur_coordinatorless::Delay;
 
-use crate::queue::Place;
+use crate::queue::MachineIndex;
 
 pub(super) const NAME: &str = "finishing";
 
-/// What is said of a peer that could not leave.
-pub(super) fn sentence(at: Place, delays: &[Delay]) -> String {
+/// The finding for a peer that did not finish.
+pub(super) fn sentence(at: MachineIndex, delays: &[Delay]) -> String {
     format!("peer {at} never finished: {}", Delay::list(delays))
 }

@@ -1,26 +1,27 @@
-//! Final frontiers never conflict: what is final on one honest peer is final on all, under the same name, for ever. (Agreement
-//! of a consensus: Dwork, Lynch, Stockmeyer, "Consensus in the presence of partial synchrony", 1988.) Excepted is what the
-//! rules except: a frontier so long after the one before it that the voters' weights had faded.
+//! Final frontiers never conflict: a frontier that is final at one honest peer is final at all, with the same name, for
+//! ever. (Agreement of a consensus: Dwork, Lynch, Stockmeyer, "Consensus in the presence of partial synchrony", 1988.)
+//! The exception is the rules' own: a frontier that comes so long after the previous one that the voters' weights had
+//! faded.
 
 use std::collections::BTreeMap;
 
 use murmur_collectives::{Fold, Hash};
 
-use super::{Invariant, Sight};
-use crate::queue::Place;
+use super::{Invariant, SwarmSnapshot};
+use crate::queue::MachineIndex;
 
-/// After so many epochs' work without a final frontier the weights fade; see `collectives::Frontier`.
+/// Epochs of work without a final frontier after which voting weights fade; see `collectives::Frontier`.
 const FADES_AFTER_EPOCHS: u64 = 4;
 
-/// A final frontier as it was first seen.
+/// A final frontier when it was first seen.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    by: Place,
+    by: MachineIndex,
     name: Hash,
     faded: bool,
 }
 
-/// See the file's head.
+/// See the module documentation.
 #[derive(Default)]
 pub(super) struct FrontiersNeverConflict {
     /// By epoch.
@@ -33,36 +34,36 @@ impl Invariant for FrontiersNeverConflict {
         "frontiers_never_conflict"
     }
 
-    fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        let folds =
-            sight.glances.iter().filter_map(|glance| Some((glance.at, sight.machines[glance.at].node.as_ref()?)));
-        folds.flat_map(|(at, node)| self.look_at(at, node.fold())).collect()
+    fn check(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
+        let folds = swarm.peers.iter().filter_map(|peer| Some((peer.at, swarm.machines[peer.at].node.as_ref()?)));
+        folds.flat_map(|(at, node)| self.check_peer(at, node.fold())).collect()
     }
 
-    fn conclude(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        self.look(sight)
+    fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
+        self.check(swarm)
     }
 }
 
 impl FrontiersNeverConflict {
-    fn look_at(&mut self, by: Place, held: &Fold) -> Vec<String> {
-        let (epochs, mut wrong) = (held.epochs(), Vec::new());
+    fn check_peer(&mut self, by: MachineIndex, held: &Fold) -> Vec<String> {
+        let (epochs, mut violations) = (held.epochs(), Vec::new());
         self.clocks.insert(epochs.newest().frontier.name(), epochs.newest().frontier.clock);
         for epoch in 1..=epochs.number() {
             let Some(name) = epochs.name(epoch) else { continue };
             let faded = self.is_faded(held, epoch);
             let first = *self.seen.entry(epoch).or_insert(Seen { by, name, faded });
             if first.name != name && !first.faded && !faded {
-                wrong.push(format!(
+                violations.push(format!(
                     "epoch {epoch} is {name:?} at peer {by} and was {:?} at peer {}",
                     first.name, first.by
                 ));
             }
         }
-        wrong
+        violations
     }
 
-    /// Whether this frontier, or one before it that is the reason, was decided by faded weights.
+    /// Whether faded weights decided this frontier or an earlier one. A conflict continues in all later epochs, because
+    /// each builds on the one before.
     fn is_faded(&self, held: &Fold, epoch: u32) -> bool {
         let clock = |epoch| held.epochs().name(epoch).and_then(|name| self.clocks.get(&name)).copied();
         let limit = FADES_AFTER_EPOCHS * held.rules().frontier_every_tokens;

@@ -1,13 +1,13 @@
-//! Who means well is never convicted and never sent away, whatever hostile peers say of it. (Accountability must be sound:
+//! Innocence: no honest peer is convicted, banned or evicted, whatever attackers claim. (Accountability must be sound:
 //! Haeberlen, Kouznetsov, Druschel, "PeerReview", 2007, section 3.1: no correct node is exposed.)
 
 use murmur_coordinatorless::Event;
 
-use super::{Invariant, Told};
+use super::{Invariant, ObservedEvent};
 
 pub(super) const NAME: &str = "innocence";
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct Innocence;
 
 impl Invariant for Innocence {
@@ -15,30 +15,31 @@ impl Invariant for Innocence {
         NAME
     }
 
-    fn heed(&mut self, told: &Told<'_>) -> Vec<String> {
-        let (at, places) = (told.at, told.places);
-        let mut wrong = Vec::new();
-        if let Event::Evicted { peer, .. } = told.event
-            && told.is_honest(peer)
+    fn observe(&mut self, observed: &ObservedEvent<'_>) -> Vec<String> {
+        let (at, indices) = (observed.at, observed.indices);
+        let mut violations = Vec::new();
+        if let Event::Evicted { peer, .. } = observed.event
+            && observed.is_honest(peer)
         {
-            wrong.push(format!("peer {at} evicted peer {}, which means well", places[peer]));
+            violations.push(format!("peer {at} evicted peer {}, which means well", indices[peer]));
         }
-        if let Event::Audited { update, auditor, passed: false } = told.event
-            && told.is_honest(&update.author)
-            && told.is_honest(auditor)
+        if let Event::Audited { update, auditor, passed: false } = observed.event
+            && observed.is_honest(&update.author)
+            && observed.is_honest(auditor)
         {
-            let (author, auditor) = (places[&update.author], places[auditor]);
-            wrong.push(format!("peer {auditor} found update {} of peer {author} false; both mean well", update.seq));
+            let (author, auditor) = (indices[&update.author], indices[auditor]);
+            violations
+                .push(format!("peer {auditor} found update {} of peer {author} false; both mean well", update.seq));
         }
-        if let Event::BadInput { peer, reason } = told.event
-            && told.is_honest(peer)
-            && places[peer] != at
+        if let Event::BadInput { peer, reason } = observed.event
+            && observed.is_honest(peer)
+            && indices[peer] != at
         {
-            wrong.push(format!("peer {at} struck peer {}, which means well: {reason}", places[peer]));
+            violations.push(format!("peer {at} struck peer {}, which means well: {reason}", indices[peer]));
         }
-        if matches!(told.event, Event::IdentityInUse | Event::Usurped) {
-            wrong.push(format!("peer {at} tells {:?}, and nobody else has its key", told.event));
+        if matches!(observed.event, Event::IdentityInUse | Event::Usurped) {
+            violations.push(format!("peer {at} tells {:?}, and nobody else has its key", observed.event));
         }
-        wrong
+        violations
     }
 }

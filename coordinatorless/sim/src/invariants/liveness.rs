@@ -1,17 +1,18 @@
-//! Liveness: while anyone is able to train, some update is folded within the stated time. Nobody waits for anybody, so no
-//! fault of others stops the survivors. (Alpern, Schneider, "Defining liveness", 1985; made a safety property by a bound.)
+//! Liveness: while an honest peer can train, some update is folded within the stated time. No peer waits for another,
+//! so no fault of others stops the survivors. (Alpern, Schneider, "Defining liveness", 1985; made a safety property by
+//! a bound.)
 
 use core::time::Duration;
 
 use murmur_coordinatorless::Time;
 
-use super::{Invariant, Sight};
+use super::{Invariant, SwarmSnapshot};
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct Liveness {
     within: Duration,
     clock: u64,
-    /// When the set last grew, or there was last nobody able to train.
+    /// When the token clock last advanced, or when last no peer could train.
     since: Time,
 }
 
@@ -26,16 +27,16 @@ impl Invariant for Liveness {
         "liveness"
     }
 
-    fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        let clock = sight.glances.iter().map(|glance| glance.clock).max().unwrap_or(0);
-        let able = |glance: &super::Glance| glance.is_caught_up && sight.machines[glance.at].is_author;
-        if clock > self.clock || !sight.is_training || !sight.glances.iter().any(able) {
-            (self.clock, self.since) = (self.clock.max(clock), sight.now);
+    fn check(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
+        let clock = swarm.peers.iter().map(|peer| peer.clock).max().unwrap_or(0);
+        let able = |peer: &super::PeerSnapshot| peer.is_caught_up && swarm.machines[peer.at].is_author;
+        if clock > self.clock || !swarm.is_training || !swarm.peers.iter().any(able) {
+            (self.clock, self.since) = (self.clock.max(clock), swarm.now);
         }
-        if sight.now.since(self.since) <= self.within {
+        if swarm.now.since(self.since) <= self.within {
             return Vec::new();
         }
-        self.since = sight.now;
+        self.since = swarm.now;
         vec![format!("nothing was folded for {:?} although somebody could train", self.within)]
     }
 }

@@ -1,13 +1,13 @@
-//! Memory is bounded: beside the state, the set and a checkpoint, a peer keeps no more than stated, whatever others send.
-//! (Every queue has a limit: NASA/JPL, "The power of ten", Holzmann 2006, rules 2 and 3.)
+//! Memory is bounded: beyond state, set and checkpoint, a peer keeps no more than the stated bytes, whatever others
+//! send. (Every queue has a limit: NASA/JPL, "The power of ten", Holzmann 2006, rules 2 and 3.)
 
-use super::{Invariant, Sight};
+use super::{Invariant, SwarmSnapshot};
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct MemoryBound {
-    /// The bound.
+    /// Bound of everything but state and log.
     pub(super) overhead_bytes: u64,
-    /// The bound of the log where work becomes final; 0: none.
+    /// Bound of the log once an epoch is final; 0: unchecked.
     pub(super) log_bytes: u64,
 }
 
@@ -16,12 +16,12 @@ impl Invariant for MemoryBound {
         "memory_bound"
     }
 
-    fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        let over = sight.glances.iter().filter(|glance| glance.footprint.overhead() as u64 > self.overhead_bytes);
-        let long = |glance: &&super::Glance| {
-            self.log_bytes > 0 && glance.epoch > 0 && glance.footprint.log as u64 > self.log_bytes
+    fn check(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
+        let over = swarm.peers.iter().filter(|peer| peer.footprint.overhead() as u64 > self.overhead_bytes);
+        let long = |peer: &&super::PeerSnapshot| {
+            self.log_bytes > 0 && peer.epoch > 0 && peer.footprint.log as u64 > self.log_bytes
         };
-        let over = over.chain(sight.glances.iter().filter(long));
-        over.map(|glance| format!("peer {} keeps {:?}", glance.at, glance.footprint)).collect()
+        let over = over.chain(swarm.peers.iter().filter(long));
+        over.map(|peer| format!("peer {} keeps {:?}", peer.at, peer.footprint)).collect()
     }
 }

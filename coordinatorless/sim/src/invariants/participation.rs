@@ -1,21 +1,21 @@
-//! Liveness is participation: in every window, nearly all peers that lived through it had work of theirs folded by others.
-//! (A swarm whose survivors only watch is live in name: the case against lighthouse-style liveness in DESIGN's comparisons.)
+//! Participation: in every window, nearly all peers that were live throughout it have an update folded by others. (A
+//! swarm in which most survivors only watch would still satisfy `liveness`; see the comparisons in DESIGN.)
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use murmur_coordinatorless::Time;
 
-use super::{Invariant, Sight};
-use crate::{queue::Place, scenario::Checks};
+use super::{Invariant, SwarmSnapshot};
+use crate::{queue::MachineIndex, scenario::Checks};
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct Participation {
     window: Duration,
     percent: u64,
     begun: Time,
-    /// Peers that have lived since the window began, with the updates of theirs that others held then.
-    living: BTreeMap<Place, u32>,
+    /// Peers live since the window began, with the count of their updates that others then held.
+    living: BTreeMap<MachineIndex, u32>,
 }
 
 impl Participation {
@@ -24,10 +24,10 @@ impl Participation {
         Self { window, percent: checks.contributing_percent, begun: Time(0), living: BTreeMap::new() }
     }
 
-    fn begin(&mut self, sight: &Sight<'_>) {
-        self.begun = sight.now;
-        let living = sight.glances.iter().filter(|glance| glance.is_caught_up && sight.machines[glance.at].is_author);
-        self.living = living.map(|glance| (glance.at, folded(sight, glance.at))).collect();
+    fn begin(&mut self, swarm: &SwarmSnapshot<'_>) {
+        self.begun = swarm.now;
+        let living = swarm.peers.iter().filter(|peer| peer.is_caught_up && swarm.machines[peer.at].is_author);
+        self.living = living.map(|peer| (peer.at, folded(swarm, peer.at))).collect();
     }
 }
 
@@ -36,35 +36,35 @@ impl Invariant for Participation {
         "participation"
     }
 
-    fn look(&mut self, sight: &Sight<'_>) -> Vec<String> {
-        if !sight.is_training {
+    fn check(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
+        if !swarm.is_training {
             return Vec::new();
         }
-        let live = |at: &Place| sight.glances.iter().any(|glance| glance.at == *at);
+        let live = |at: &MachineIndex| swarm.peers.iter().any(|peer| peer.at == *at);
         self.living.retain(|at, _| live(at));
-        if sight.now.since(self.begun) < self.window {
+        if swarm.now.since(self.begun) < self.window {
             return Vec::new();
         }
-        let idle: Vec<Place> =
-            self.living.iter().filter(|(at, before)| folded(sight, **at) <= **before).map(|(at, _)| *at).collect();
+        let idle: Vec<MachineIndex> =
+            self.living.iter().filter(|(at, before)| folded(swarm, **at) <= **before).map(|(at, _)| *at).collect();
         let (all, begun) = (self.living.len() as u64, self.begun);
-        self.begin(sight);
+        self.begin(swarm);
         if (all - idle.len() as u64) * 100 >= all * self.percent {
             return Vec::new();
         }
         vec![format!("of {all} peers alive since {} s, {idle:?} had nothing folded", begun.0 / 1_000_000)]
     }
 
-    fn forgot(&mut self, at: Place) {
+    fn holdings_lost(&mut self, at: MachineIndex) {
         self.living.remove(&at);
     }
 }
 
-/// Updates of the peer at `author` that some other live peer holds.
-fn folded(sight: &Sight<'_>, author: Place) -> u32 {
-    let id = sight.machines[author].id;
-    let others = sight.glances.iter().filter(|glance| glance.at != author);
-    let nodes = others.filter_map(|glance| sight.machines[glance.at].node.as_ref());
+/// Updates of `author` that another live peer holds.
+fn folded(swarm: &SwarmSnapshot<'_>, author: MachineIndex) -> u32 {
+    let id = swarm.machines[author].id;
+    let others = swarm.peers.iter().filter(|peer| peer.at != author);
+    let nodes = others.filter_map(|peer| swarm.machines[peer.at].node.as_ref());
     let counts = nodes.filter_map(|node| node.fold().log().last_update(&id)).map(|record| record.updates_until);
     counts.max().unwrap_or(0)
 }

@@ -1,12 +1,12 @@
-//! Exact removal: the model equals one that never held what is void. The whole log is folded again from nothing, in another
-//! order; and the sum is made again of only those updates that are not void, each with the weight its past gives it.
-//! (DESIGN §1: the root is a function of the set and its tombstones alone.)
+//! Exact removal: the state equals that of a swarm that never held the void updates. The check folds the whole log
+//! again in another order and compares states; and no void update may be in the sum. (DESIGN §1: the root is a function
+//! of the set and its tombstones alone.)
 
 use murmur_collectives::{Fold, Record};
 
-use super::{Invariant, Sight};
+use super::{Invariant, SwarmSnapshot};
 
-/// See the file's head.
+/// See the module documentation.
 pub(super) struct ExactRemoval;
 
 impl Invariant for ExactRemoval {
@@ -14,34 +14,35 @@ impl Invariant for ExactRemoval {
         "exact_removal"
     }
 
-    fn conclude(&mut self, sight: &Sight<'_>) -> Vec<String> {
+    fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         let complete = |fold: &&Fold| fold.log().records().all(|r| r.entry.update().is_none() || r.payload.is_some());
-        let folds = sight.glances.iter().filter_map(|glance| sight.machines[glance.at].node.as_ref());
+        let folds = swarm.peers.iter().filter_map(|peer| swarm.machines[peer.at].node.as_ref());
         let Some(held) = folds.map(murmur_coordinatorless::Node::fold).find(complete) else { return Vec::new() };
         if held.epochs().number() > 0 || held.log().forked().next().is_some() {
-            // Where work became final, a part of the log is pruned, or was left out by those who hold it.
-            // A chain closed by a proof leaves entries whose past names what is gone: no order but the one with the
-            // proof first admits them, and `collectives` tests that one.
+            // Past a final frontier the log is pruned, and peers may exclude entries. An eviction by proof leaves
+            // entries whose bases name removed ones: only an order that folds the proof first admits them, and
+            // `collectives` tests that order.
             return Vec::new();
         }
         let Some(again) = refold(held) else { return vec!["the log is not causally closed".to_owned()] };
-        let mut wrong = Vec::new();
+        let mut violations = Vec::new();
         if again.state() != held.state() {
-            wrong.push("the same entries folded in another order give another state".to_owned());
+            violations.push("the same entries folded in another order give another state".to_owned());
         }
         for record in held.log().records().filter(|record| is_void(held, record) && record.applied.q16() != 0) {
-            wrong.push(format!("void update {} of {:?} is in the sum", record.entry.seq(), record.entry.author()));
+            violations.push(format!("void update {} of {:?} is in the sum", record.entry.seq(), record.entry.author()));
         }
-        wrong
+        violations
     }
 }
 
-/// Whether somebody's conviction voids this update.
+/// Whether a conviction voids this update.
 fn is_void(held: &Fold, record: &Record) -> bool {
     record.applied != record.weight && held.is_evicted(&record.entry.author())
 }
 
-/// Folds all entries of `held` again: authors in descending order, each chain as far as it goes, until nothing is left.
+/// Folds all entries of `held` again: authors in descending order, each chain as far as its bases allow, until none is
+/// left.
 fn refold(held: &Fold) -> Option<Fold> {
     let genesis = murmur_kernels::from_f32(&vec![0.5; held.state().len()]).ok()?;
     let mut again = Fold::new(held.run(), held.rules().clone(), genesis);

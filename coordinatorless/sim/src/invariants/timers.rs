@@ -1,10 +1,10 @@
-//! A timer that was looked at is not still due: a real driver would spin on it and burn a processor.
+//! Timers advance: a handled timeout is no longer due. A real driver would otherwise spin on it and occupy a processor.
 
-use crate::queue::Place;
+use crate::queue::MachineIndex;
 
 pub(super) const NAME: &str = "timers_advance";
 
-/// What is said of a peer whose timer stays due.
-pub(super) fn sentence(at: Place) -> String {
+/// The finding for a timer that stays due.
+pub(super) fn sentence(at: MachineIndex) -> String {
     format!("the timer of peer {at} is still due after it was looked at")
 }

@@ -1,55 +1,56 @@
-//! Hostile peers: a real node whose messages are bent on their way out, by somebody who holds its key.
+//! Hostile peers. An attacker is a real node whose outgoing messages are rewritten by an adversary that holds its key.
 
 use murmur_collectives::{Ballot, Body, Entry, Hash, Identity, Vote};
 use murmur_coordinatorless::{EntryName, Item, Message, Want};
 use murmur_verification::Attack;
 
-use crate::{dice::Dice, queue::Place, seam::DATAGRAM};
+use crate::{node_io::DATAGRAM, queue::MachineIndex, rng::SeededRng};
 
-/// Messages of others remembered for repeating.
-const OVERHEARD: usize = 32;
+/// Received messages an attacker keeps for later replays.
+const REPLAY_POOL_MAX: usize = 32;
 
-/// Entries asked for again and again by a flood, in one go.
-const FLOOD: usize = 20;
+/// Pull requests a flooding attacker adds to each digest it sends.
+const FLOOD_REQUESTS_MAX: usize = 20;
 
-/// What a hostile peer remembers.
+/// State an attacker keeps between messages.
 #[derive(Debug)]
-pub(crate) struct Malice {
+pub(crate) struct Attacker {
     run: Hash,
-    dice: Dice,
-    overheard: Vec<Vec<u8>>,
-    /// The frontier it voted for before the one it votes for now.
-    voted: [Hash; 2],
+    rng: SeededRng,
+    replay_pool: Vec<Vec<u8>>,
+    /// The last two frontiers it voted for, the older one first.
+    vote_targets: [Hash; 2],
 }
 
-/// What goes out: priority and bytes.
+/// Messages to send in place of one honest message: priority and bytes.
 type Outgoing = Vec<(usize, Vec<u8>)>;
 
-impl Malice {
-    pub(crate) fn new(run: Hash, seed: u64, place: Place) -> Self {
-        let dice = Dice::new(seed ^ ((place as u64) << 32), "malice");
-        Self { run, dice, overheard: Vec::new(), voted: [Hash::NONE; 2] }
+impl Attacker {
+    pub(crate) fn new(run: Hash, seed: u64, index: MachineIndex) -> Self {
+        let rng = SeededRng::new(seed ^ ((index as u64) << 32), "malice");
+        Self { run, rng, replay_pool: Vec::new(), vote_targets: [Hash::NONE; 2] }
     }
 
-    /// Listens to what others say.
-    pub(crate) fn overhear(&mut self, bytes: &[u8]) {
-        if self.overheard.len() < OVERHEARD {
-            self.overheard.push(bytes.to_vec());
+    /// Keeps a received message for later replays; a full pool overwrites a random entry.
+    pub(crate) fn record_message(&mut self, bytes: &[u8]) {
+        if self.replay_pool.len() < REPLAY_POOL_MAX {
+            self.replay_pool.push(bytes.to_vec());
         } else {
-            let at = self.dice.index(OVERHEARD);
-            self.overheard[at] = bytes.to_vec();
+            let slot = self.rng.index(REPLAY_POOL_MAX);
+            self.replay_pool[slot] = bytes.to_vec();
         }
     }
 
-    /// What a peer that plays `attack` sends to `to` instead of `bytes`.
-    pub(crate) fn instead(
+    /// The messages that an attacker running `attack` sends to `to` in place of `bytes`.
+    pub(crate) fn replace_outgoing(
         &mut self,
         attack: Attack,
         me: &Identity,
-        to: Place,
+        to: MachineIndex,
         priority: usize,
         bytes: Vec<u8>,
     ) -> Outgoing {
+        // Datagrams carry membership. Of the attacks only garbling applies to them.
         if priority == DATAGRAM && attack != Attack::Garbles {
             return vec![(priority, bytes)];
         }
@@ -58,11 +59,11 @@ impl Malice {
             Attack::Replays => self.replay(me, priority, bytes),
             Attack::Withholds if is_entries(&bytes) => Vec::new(),
             Attack::Corrupts => vec![(priority, self.corrupt(bytes))],
-            Attack::Lies => vec![(priority, self.lie(bytes))],
+            Attack::Lies => vec![(priority, self.forge_digest(bytes))],
             Attack::Floods => self.flood(priority, bytes),
-            Attack::Forks => vec![(priority, fork(me, to, bytes))],
-            Attack::Votes => vec![(priority, self.vote(me, to, bytes))],
-            // Attacks on work and in audits: their messages are honest.
+            Attack::Forks => vec![(priority, equivocate(me, to, bytes))],
+            Attack::Votes => vec![(priority, self.equivocate_votes(me, to, bytes))],
+            // These attacks change the work or the audit verdict; their messages are honest.
             Attack::Withholds | Attack::Cheats | Attack::Accuses | Attack::Skips | Attack::Copies => {
                 vec![(priority, bytes)]
             }
@@ -70,14 +71,14 @@ impl Malice {
     }
 
     fn garble(&mut self, priority: usize, mut bytes: Vec<u8>) -> Outgoing {
-        match self.dice.below(12) {
+        match self.rng.below(12) {
             0 => {
-                let length = self.dice.index(400);
-                vec![(priority, bytes), (0, self.dice.bytes(length))]
+                let length = self.rng.index(400);
+                vec![(priority, bytes), (0, self.rng.bytes(length))]
             }
             1 => {
-                let at = self.dice.index(bytes.len());
-                bytes[at] ^= 1 << self.dice.below(8);
+                let at = self.rng.index(bytes.len());
+                bytes[at] ^= 1 << self.rng.below(8);
                 vec![(priority, bytes)]
             }
             2 => vec![(priority, bytes), (0, vec![0; 100_000])],
@@ -87,11 +88,11 @@ impl Malice {
 
     fn replay(&mut self, me: &Identity, priority: usize, bytes: Vec<u8>) -> Outgoing {
         let mut out = vec![(priority, bytes)];
-        if self.dice.happens(30) && !self.overheard.is_empty() {
-            let again = self.overheard[self.dice.index(self.overheard.len())].clone();
+        if self.rng.chance(30) && !self.replay_pool.is_empty() {
+            let again = self.replay_pool[self.rng.index(self.replay_pool.len())].clone();
             out.push((priority, again.clone()));
-            if self.dice.happens(10)
-                && let Some(other) = in_another_run(me, &again)
+            if self.rng.chance(10)
+                && let Some(other) = sign_for_another_run(me, &again)
             {
                 out.push((priority, other));
             }
@@ -102,46 +103,46 @@ impl Malice {
     fn corrupt(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let Ok(message) = Message::decode(&bytes) else { return bytes };
         if let Message::Chunk { root, index, bytes: mut chunk } = message {
-            self.bend(&mut chunk);
+            self.flip_bit(&mut chunk);
             return Message::Chunk { root, index, bytes: chunk }.encode();
         }
         let Message::Entries { mut items } = message else { return bytes };
         if let Some(payload) = items.first_mut().and_then(|item| item.payload.as_mut()) {
-            self.bend(payload);
+            self.flip_bit(payload);
         }
         Message::Entries { items }.encode()
     }
 
-    /// Turns one bit.
-    fn bend(&mut self, bytes: &mut [u8]) {
-        let at = self.dice.index(bytes.len());
+    /// Flips one bit.
+    fn flip_bit(&mut self, bytes: &mut [u8]) {
+        let at = self.rng.index(bytes.len());
         if let Some(byte) = bytes.get_mut(at) {
             *byte ^= 1;
         }
     }
 
-    fn lie(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+    fn forge_digest(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         let Ok(Message::Digest(mut digest)) = Message::decode(&bytes) else { return bytes };
-        let more = u32::try_from(self.dice.between([1, 1000])).unwrap_or(1);
+        let more = u32::try_from(self.rng.between([1, 1000])).unwrap_or(1);
         digest.vector.iter_mut().for_each(|component| component.count = component.count.saturating_add(more));
-        digest.root = Hash(self.dice.bytes(32).try_into().unwrap_or([2; 32]));
-        if self.dice.happens(50) {
+        digest.root = Hash(self.rng.bytes(32).try_into().unwrap_or([2; 32]));
+        if self.rng.chance(50) {
             digest.epoch = digest.epoch.saturating_add(more);
         }
         Message::Digest(digest).encode()
     }
 
-    /// Peers at odd places are told that it voted for another frontier, and now and then that it committed to it.
-    fn vote(&mut self, me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
+    /// Sends machines with an odd index a vote for the previous frontier, and in 30 % of the votes a commit for it.
+    fn equivocate_votes(&mut self, me: &Identity, to: MachineIndex, bytes: Vec<u8>) -> Vec<u8> {
         let Ok(Message::Votes { mut votes }) = Message::decode(&bytes) else { return bytes };
         for vote in &votes {
-            if vote.frontier != self.voted[1] {
-                self.voted = [self.voted[1], vote.frontier];
+            if vote.frontier != self.vote_targets[1] {
+                self.vote_targets = [self.vote_targets[1], vote.frontier];
             }
         }
         for vote in votes.iter_mut().filter(|vote| vote.voter == me.peer_id() && to % 2 == 1) {
-            let ballot = if self.dice.happens(30) { Ballot::Precommit } else { vote.ballot };
-            *vote = Vote::sign(me, self.run, vote.epoch, vote.round, ballot, self.voted[0]);
+            let ballot = if self.rng.chance(30) { Ballot::Precommit } else { vote.ballot };
+            *vote = Vote::sign(me, self.run, vote.epoch, vote.round, ballot, self.vote_targets[0]);
         }
         Message::Votes { votes }.encode()
     }
@@ -149,12 +150,13 @@ impl Malice {
     fn flood(&mut self, priority: usize, bytes: Vec<u8>) -> Outgoing {
         let mut out = Outgoing::new();
         if let Ok(Message::Digest(digest)) = Message::decode(&bytes) {
-            for component in digest.vector.iter().take(FLOOD) {
+            for component in digest.vector.iter().take(FLOOD_REQUESTS_MAX) {
                 let want = Want { author: component.author, from: 0, count: u32::MAX, payloads: true };
                 out.push((1, Message::Want(want).encode()));
             }
-            let entries =
-                (0..1000).map(|seq| EntryName { author: digest.vector.first().map_or(me_not(), |c| c.author), seq });
+            // Most of these entries do not exist, so the receiver pulls them in vain.
+            let entries = (0..1000)
+                .map(|seq| EntryName { author: digest.vector.first().map_or(nonexistent_author(), |c| c.author), seq });
             out.push((0, Message::Announce { entries: entries.collect() }.encode()));
         }
         out.push((priority, bytes));
@@ -162,8 +164,8 @@ impl Malice {
     }
 }
 
-/// An author that does not exist.
-fn me_not() -> murmur_collectives::PeerId {
+/// An author without a chain.
+fn nonexistent_author() -> murmur_collectives::PeerId {
     murmur_collectives::PeerId([0; 32])
 }
 
@@ -171,8 +173,8 @@ fn is_entries(bytes: &[u8]) -> bool {
     matches!(Message::decode(bytes), Ok(Message::Entries { .. }))
 }
 
-/// Peers at odd places are shown another version of the newest own update.
-fn fork(me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
+/// Sends machines with an odd index a second version of the newest own update.
+fn equivocate(me: &Identity, to: MachineIndex, bytes: Vec<u8>) -> Vec<u8> {
     if to.is_multiple_of(2) {
         return bytes;
     }
@@ -191,8 +193,8 @@ fn fork(me: &Identity, to: Place, bytes: Vec<u8>) -> Vec<u8> {
     Message::Entries { items }.encode()
 }
 
-/// The first entry of a message, signed for another run.
-fn in_another_run(me: &Identity, bytes: &[u8]) -> Option<Vec<u8>> {
+/// Signs the first entry of a message for another run.
+fn sign_for_another_run(me: &Identity, bytes: &[u8]) -> Option<Vec<u8>> {
     let Ok(Message::Entries { items }) = Message::decode(bytes) else { return None };
     let first = Entry::check(items.first()?.entry.clone()).ok()?;
     let header = murmur_collectives::Header { run: Hash([3; 32]), author: me.peer_id(), ..first.to_header() };
