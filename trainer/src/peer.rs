@@ -30,6 +30,7 @@ use std::{
 use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::{Config, Node, Setup};
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
+use murmur_verification::Attack;
 
 use crate::crash::{self, Part, endless, enter};
 use crate::data::{Corpus, DataSource};
@@ -41,7 +42,7 @@ use crate::metrics::{self, Metrics};
 use crate::numeric::class_hash;
 use crate::protocol::{Command, EventKind, Started};
 use crate::resources::{self, Free, Machine, Shape};
-use crate::segment::{Misbehave, Worker};
+use crate::segment::Worker;
 use crate::status::{Endpoint, Limits};
 use crate::ticket::Ticket;
 
@@ -76,8 +77,8 @@ pub struct PeerOptions {
     pub metrics: SocketAddr,
     /// A file or folder of text instead of the built-in data.
     pub data: Option<PathBuf>,
-    /// For demonstrations and tests: how to cheat.
-    pub misbehave: Option<Misbehave>,
+    /// For demonstrations and tests: the attack it plays.
+    pub attack: Option<Attack>,
     /// A model's state that takes more MiB than this lies in files instead of memory.
     pub state_memory: usize,
     /// Whether a joiner refuses a run that does not fit into this machine.
@@ -234,7 +235,7 @@ async fn run_parts(
         metrics,
         reporter: *reporter,
         transport: transport.clone(),
-        misbehave: options.misbehave,
+        attack: options.attack,
         patience: options.patience,
         joined: options.ticket.is_some(),
     };

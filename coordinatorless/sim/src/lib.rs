@@ -27,7 +27,8 @@ mod swarm;
 mod wires;
 mod world;
 
+pub use murmur_verification::Attack;
 pub use nat::Nat;
 pub use report::{Figures, Report, Summary, Traffic, Violation};
 pub use run::{run_seed, run_seeds};
-pub use scenario::{BadScenario, Checks, Faults, Hostile, Network, Scenario, Way, Work};
+pub use scenario::{BadScenario, Checks, Faults, Hostile, Network, Scenario, Work};

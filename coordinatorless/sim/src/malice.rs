@@ -2,8 +2,9 @@
 
 use murmur_collectives::{Ballot, Body, Entry, Hash, Identity, Vote};
 use murmur_coordinatorless::{EntryName, Item, Message, Want};
+use murmur_verification::Attack;
 
-use crate::{dice::Dice, queue::Place, scenario::Way, seam::DATAGRAM};
+use crate::{dice::Dice, queue::Place, seam::DATAGRAM};
 
 /// Messages of others remembered for repeating.
 const OVERHEARD: usize = 32;
@@ -40,21 +41,31 @@ impl Malice {
         }
     }
 
-    /// What a peer with this way of doing harm sends to `to` instead of `bytes`.
-    pub(crate) fn instead(&mut self, way: Way, me: &Identity, to: Place, priority: usize, bytes: Vec<u8>) -> Outgoing {
-        if priority == DATAGRAM && way != Way::Garbles {
+    /// What a peer that plays `attack` sends to `to` instead of `bytes`.
+    pub(crate) fn instead(
+        &mut self,
+        attack: Attack,
+        me: &Identity,
+        to: Place,
+        priority: usize,
+        bytes: Vec<u8>,
+    ) -> Outgoing {
+        if priority == DATAGRAM && attack != Attack::Garbles {
             return vec![(priority, bytes)];
         }
-        match way {
-            Way::Garbles => self.garble(priority, bytes),
-            Way::Replays => self.replay(me, priority, bytes),
-            Way::Withholds if is_entries(&bytes) => Vec::new(),
-            Way::Corrupts => vec![(priority, self.corrupt(bytes))],
-            Way::Lies => vec![(priority, self.lie(bytes))],
-            Way::Floods => self.flood(priority, bytes),
-            Way::Forks => vec![(priority, fork(me, to, bytes))],
-            Way::Votes => vec![(priority, self.vote(me, to, bytes))],
-            Way::Withholds | Way::Cheats | Way::Accuses => vec![(priority, bytes)],
+        match attack {
+            Attack::Garbles => self.garble(priority, bytes),
+            Attack::Replays => self.replay(me, priority, bytes),
+            Attack::Withholds if is_entries(&bytes) => Vec::new(),
+            Attack::Corrupts => vec![(priority, self.corrupt(bytes))],
+            Attack::Lies => vec![(priority, self.lie(bytes))],
+            Attack::Floods => self.flood(priority, bytes),
+            Attack::Forks => vec![(priority, fork(me, to, bytes))],
+            Attack::Votes => vec![(priority, self.vote(me, to, bytes))],
+            // Attacks on work and in audits: their messages are honest.
+            Attack::Withholds | Attack::Cheats | Attack::Accuses | Attack::Skips | Attack::Copies => {
+                vec![(priority, bytes)]
+            }
         }
     }
 

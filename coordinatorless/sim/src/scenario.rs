@@ -1,6 +1,7 @@
 //! What is simulated: how many peers, on what network, with which faults, held to what. Read from TOML; every key has a
 //! default, and the defaults together are the fault mix `mix.toml`.
 
+use murmur_verification::Attack;
 use serde::{Deserialize, Serialize};
 
 use crate::nat::Nat;
@@ -128,34 +129,8 @@ pub struct Faults {
 pub struct Hostile {
     /// How many of the peers.
     pub peers: usize,
-    /// What they do; the seed deals these out among them.
-    pub ways: Vec<Way>,
-}
-
-/// A way to do harm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Way {
-    /// Sends bytes that are no message, or a message with a bit turned.
-    Garbles,
-    /// Repeats what others said, and says it of another run.
-    Replays,
-    /// Announces entries and never serves them.
-    Withholds,
-    /// Serves chunks and entries with a byte turned.
-    Corrupts,
-    /// Claims to hold entries that do not exist, with an invented state root.
-    Lies,
-    /// Asks for everything again and again.
-    Floods,
-    /// Signs two entries for one place in its chain and shows each to a part of the swarm.
-    Forks,
-    /// Authors updates that no replay gives.
-    Cheats,
-    /// Finds every update it audits false.
-    Accuses,
-    /// Votes for one frontier before some, and for another before others.
-    Votes,
+    /// What they do, of [`Attack::SIMULATED`]; the seed deals these out among them.
+    pub ways: Vec<Attack>,
 }
 
 /// What is held to what.
@@ -256,9 +231,7 @@ impl Default for Faults {
 
 impl Default for Hostile {
     fn default() -> Self {
-        use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Votes, Withholds};
-        let ways = vec![Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses, Votes];
-        Self { peers: 2, ways }
+        Self { peers: 2, ways: Attack::SIMULATED.to_vec() }
     }
 }
 
@@ -326,6 +299,7 @@ impl Scenario {
             ),
             (self.hostile.peers * 3 > self.peers, "hostile.peers must be at most a third of peers"),
             (self.hostile.peers > 0 && self.hostile.ways.is_empty(), "hostile.ways must name a way"),
+            (!self.hostile.ways.iter().all(|way| Attack::SIMULATED.contains(way)), "hostile.ways: not simulated"),
             (self.seconds + self.calm_seconds + self.heal_seconds > 1_000_000, "no more than 1,000,000 seconds"),
             (self.work.parameters.is_empty(), "work.parameters must name a size"),
             (self.work.parameters.iter().any(|size| *size == 0 || *size > 1 << 24), "work.parameters: 1 to 2^24"),
@@ -410,7 +384,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_senseless_numbers_are_refused() {
-        for text in ["pears = 3", "[work]\nspeed = 1", "peers = 0", "founders = 17", "[hostile]\npeers = 9"] {
+        let skips = "[hostile]\nways = [\"skips\"]";
+        for text in ["pears = 3", "[work]\nspeed = 1", "peers = 0", "founders = 17", "[hostile]\npeers = 9", skips] {
             assert!(Scenario::from_toml(text).is_err(), "{text}");
         }
     }

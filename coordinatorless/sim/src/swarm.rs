@@ -5,15 +5,9 @@ use core::time::Duration;
 use murmur_collectives::{Founder, Hash, Identity, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::{Node, Time};
 use murmur_kernels::from_f32;
+use murmur_verification::Attack;
 
-use crate::{
-    dice::Dice,
-    disk::Disk,
-    learner::Segment,
-    queue::Happening,
-    scenario::{Scenario, Way},
-    seam::CLASS,
-};
+use crate::{dice::Dice, disk::Disk, learner::Segment, queue::Happening, scenario::Scenario, seam::CLASS};
 
 /// What all peers of a simulated run agree on.
 #[derive(Debug)]
@@ -50,7 +44,8 @@ pub(crate) struct Machine {
     pub(crate) is_finishing: bool,
     /// It told that it may leave, and that all who finish agree.
     pub(crate) has_finished: bool,
-    pub(crate) way: Option<Way>,
+    /// How it does harm; honest peers do not.
+    pub(crate) attack: Option<Attack>,
     /// When its timer will be looked at.
     pub(crate) wake_at: Option<Time>,
 }
@@ -75,14 +70,14 @@ impl Machine {
             is_author: true,
             is_finishing: false,
             has_finished: false,
-            way: None,
+            attack: None,
             wake_at: None,
         }
     }
 
     /// Whether it means well.
     pub(crate) fn is_honest(&self) -> bool {
-        self.way.is_none()
+        self.attack.is_none()
     }
 
     /// Whether its process runs and is not stopped.
@@ -130,7 +125,7 @@ pub(crate) fn machines(scenario: &Scenario, seed: u64) -> Vec<Machine> {
         let place = dice.index(machines.len());
         let ways = &scenario.hostile.ways;
         let first = usize::try_from(seed).unwrap_or(0) * scenario.hostile.peers;
-        machines[place].way = machines[place].way.or(Some(ways[(first + number) % ways.len()]));
+        machines[place].attack = machines[place].attack.or(Some(ways[(first + number) % ways.len()]));
     }
     machines.iter_mut().rev().take(scenario.reserves).for_each(|machine| machine.is_gone = true);
     if scenario.work.authors > 0 {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use murmur_collectives::PeerId;
 use murmur_coordinatorless::{EntryName, Event, Time};
+use murmur_verification::Attack;
 
 use crate::{
     dice::Dice,
@@ -15,7 +16,7 @@ use crate::{
     network::Network,
     queue::{Happening, Mail, Place, Queue},
     report::Figures,
-    scenario::{Scenario, Way},
+    scenario::Scenario,
     seam::{self, Deed, Word},
     swarm::{Machine, Run, machines},
 };
@@ -232,8 +233,8 @@ impl World {
         let machine = &self.machines[at];
         let (life, leaves) = (machine.life, machine.busy_until.max(self.now));
         let place = self.places.get(&to).copied().unwrap_or(at);
-        let messages = match machine.way {
-            Some(way) => self.malice[at].instead(way, &machine.identity, place, priority, bytes),
+        let messages = match machine.attack {
+            Some(attack) => self.malice[at].instead(attack, &machine.identity, place, priority, bytes),
             None => vec![(priority, bytes)],
         };
         for (priority, bytes) in messages {
@@ -358,7 +359,7 @@ impl World {
     fn judge(&mut self, at: Place, update: EntryName) {
         let machine = &self.machines[at];
         let job = machine.node.as_ref().and_then(|node| node.audit_job(update));
-        let accuses = machine.way == Some(Way::Accuses);
+        let accuses = machine.attack == Some(Attack::Accuses);
         let verdict = job.map(|job| replay(&job)).map(|(passed, digest)| (passed && !accuses, digest));
         self.tell(at, Word::Judged { update, verdict });
     }
@@ -366,7 +367,7 @@ impl World {
     /// A segment ends, and the next begins; or training is looked at again.
     fn segment_due(&mut self, at: Place) {
         if let Some(segment) = self.machines[at].segment.take() {
-            let honest = self.machines[at].way != Some(Way::Cheats);
+            let honest = self.machines[at].attack != Some(Attack::Cheats);
             let rules = &self.run.rules;
             let steps = self.scenario.work.steps;
             let parameters = rules.parameter_count();
@@ -413,8 +414,11 @@ impl World {
         self.machines[at].begin(self.now, node);
         self.note(at, at, usize::MAX);
         let machine = &self.machines[at];
-        let what =
-            format!("starts: {:?}, {}", machine.id, machine.way.map_or("honest".to_owned(), |way| format!("{way:?}")));
+        let what = format!(
+            "starts: {:?}, {}",
+            machine.id,
+            machine.attack.map_or("honest".to_owned(), |attack| format!("{attack:?}"))
+        );
         self.write_down(at, &what);
         self.tell(at, Word::Time);
         for other in self.introductions(at) {

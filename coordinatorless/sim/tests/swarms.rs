@@ -1,6 +1,6 @@
 //! Whole swarms: seeds of every kind hold the invariants, a seed is one history, and a broken promise is noticed.
 
-use murmur_sim::{Faults, Report, Scenario, Way, run_seed, run_seeds};
+use murmur_sim::{Attack, Faults, Report, Scenario, run_seed, run_seeds};
 
 /// Plays `seeds` and expects nothing to be wrong.
 fn hold(scenario: &Scenario, seeds: core::ops::Range<u64>) {
@@ -152,23 +152,24 @@ fn without_faults_everybody_s_work_is_folded() {
 }
 
 #[test]
-fn every_way_of_doing_harm_is_noticed_or_harmless() {
-    use Way::{Accuses, Cheats, Corrupts, Floods, Forks, Garbles, Lies, Replays, Votes, Withholds};
-    for way in [Garbles, Replays, Withholds, Corrupts, Lies, Floods, Forks, Cheats, Accuses, Votes] {
+fn every_attack_is_noticed_or_harmless() {
+    use Attack::{Accuses, Cheats, Copies, Corrupts, Floods, Forks, Garbles, Lies, Replays, Skips, Votes, Withholds};
+    for attack in Attack::SIMULATED {
         let mut scenario = quiet();
         scenario.hostile.peers = 1;
-        scenario.hostile.ways = vec![way];
+        scenario.hostile.ways = vec![attack];
         scenario.work.audit_percent = 100;
         scenario.work.frontier_every_tokens = vec![1500];
         let report = run_seed(&scenario, 3);
-        assert_eq!(report.violations, [], "{way:?}");
+        assert_eq!(report.violations, [], "{attack:?}");
         let told = |event| report.figures.events.get(event).copied().unwrap_or(0);
-        match way {
-            Garbles | Corrupts => assert!(told("bad_input") > 0, "{way:?} was struck"),
-            Forks | Cheats => assert!(told("evicted") > 0, "{way:?} was evicted"),
-            Accuses => assert!(told("audit_failed") > 0, "{way:?} accused"),
+        match attack {
+            Garbles | Corrupts => assert!(told("bad_input") > 0, "{attack:?} was struck"),
+            Forks | Cheats => assert!(told("evicted") > 0, "{attack:?} was evicted"),
+            Accuses => assert!(told("audit_failed") > 0, "{attack:?} accused"),
             Votes => assert!(told("final") > 0, "and still work became final"),
             Replays | Withholds | Lies | Floods => {}
+            Skips | Copies => unreachable!("not simulated"),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use murmur_verification::Attack;
+
 use super::{arguments::PeerArgs, join::refused};
 use crate::{
     config::{Inputs, Resolved},
@@ -15,7 +17,6 @@ use crate::{
     peer::{self, Pace, PeerOptions},
     protocol::Report,
     resources::start_shared_pool,
-    segment::Misbehave,
 };
 
 /// How long a draining peer of a run waits for neighbours that still train: they drain at the same time, but one may be
@@ -45,7 +46,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
     start_shared_pool()?;
     let settings = Resolved::new(&Inputs { sets: arguments.set.clone(), ..Inputs::default() })?.settings()?;
     let ticket = arguments.ticket.as_deref().map(|text| text.parse().map_err(refused)).transpose()?;
-    let misbehave = arguments.misbehave.as_deref().map(str::parse::<Misbehave>).transpose();
+    let attack = arguments.misbehave.as_deref().map(str::parse::<Attack>).transpose();
     let stand_in = arguments.stand_in.as_deref().map(str::parse::<Pace>).transpose();
     Ok(PeerOptions {
         state_dir: arguments.state_dir.clone(),
@@ -61,7 +62,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         data: settings.data.path,
         stand_in: stand_in.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
         tells_folds: arguments.tell_folds,
-        misbehave: misbehave.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
+        attack: attack.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use murmur_collectives::{Founder, Identity};
-use murmur_verification::Lottery;
+use murmur_verification::{Attack, Lottery};
 
 use super::{arguments::RunArgs, inputs, text};
 use crate::{
@@ -21,7 +21,6 @@ use crate::{
     output::Output,
     peer::check_message_size,
     resources::{self, Free, Machine, Shape, probe_threads, start_shared_pool, threads_of_peer},
-    segment::Misbehave,
     state_dir::{self, Broken, MANIFEST, Origin, StateDir},
 };
 
@@ -147,7 +146,7 @@ fn founder(identity: &Identity) -> Founder {
 fn cheats(arguments: &RunArgs, peers: usize) -> Result<Vec<(usize, String)>, Failure> {
     let cheats = inputs::misbehaviour(&arguments.misbehave, peers)?;
     for (_, mode) in &cheats {
-        let known: Result<Misbehave, _> = mode.parse();
+        let known: Result<Attack, _> = mode.parse();
         known.map_err(|error| Failure::new(Exit::Usage, error.to_string()).at("--misbehave"))?;
     }
     Ok(cheats)

@@ -11,6 +11,7 @@ use murmur_collectives::{Hash, PeerId, Voided};
 use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
 use murmur_kernels::Carry;
 use murmur_quic::Transport;
+use murmur_verification::Attack;
 
 use super::budget::Budget;
 use super::divergence::{Health, LossWatch};
@@ -20,7 +21,7 @@ use crate::explain::Exit;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::protocol::EventKind;
-use crate::segment::{Misbehave, SegmentError, SegmentResult, SegmentSpec, Worker};
+use crate::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
@@ -48,7 +49,8 @@ pub(super) struct Learner {
     pub(super) metrics: Metrics,
     pub(super) reporter: Reporter,
     pub(super) transport: Transport,
-    pub(super) misbehave: Option<Misbehave>,
+    /// What it plays, for demonstrations and tests.
+    pub(super) attack: Option<Attack>,
     pub(super) patience: Duration,
     pub(super) joined: bool,
 }
@@ -261,10 +263,10 @@ impl Learner {
 
     fn work(&mut self, spec: &SegmentSpec, snapshot: &Snapshot, carry: Carry) -> Result<SegmentResult, SegmentError> {
         let start = &snapshot.parameters;
-        if let Some(how) = self.misbehave {
+        if let Some(attack) = self.attack {
             let me = self.link.me;
             let stolen = self.link.ask(move |node| another_payload(node, me)).flatten();
-            return self.worker.misbehave(how, spec, start, carry, stolen.as_deref());
+            return self.worker.attack(attack, spec, start, carry, stolen.as_deref());
         }
         let (shared, manifest) = (self.shared.clone(), &self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);

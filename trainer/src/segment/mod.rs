@@ -1,22 +1,22 @@
 //! A segment: H inner steps on own data, ending in one compressed update that anyone can recompute bit for bit.
 //!
 //! [`run_segment`] is a function of the specification, the parameters it starts from and the author's carry; an auditor
-//! calls it with the same arguments and compares what comes out by [`SegmentResult::confirms`]. [`misbehave`] produces what
-//! a cheat would send, for demonstrations and tests of the audits. A [`Worker`] is what a peer has for all of this: a model with its text, or
+//! calls it with the same arguments and compares what comes out by [`SegmentResult::confirms`]. [`attack_segment`] produces
+//! what an attacker would send, for demonstrations and tests of the audits. A [`Worker`] is what a peer has for all of this: a model with its text, or
 //! a stand-in for benchmarks.
 
+mod attack;
 mod error;
 mod evaluate;
-mod misbehave;
 mod replay;
 mod run;
 mod spec;
 mod stand_in;
 mod worker;
 
+pub use attack::attack_segment;
 pub use error::SegmentError;
 pub use evaluate::validation_loss;
-pub use misbehave::{Misbehave, UnknownMisbehaviour, misbehave};
 pub use replay::Mismatch;
 pub use run::run_segment;
 pub use spec::{SegmentResult, SegmentSpec};

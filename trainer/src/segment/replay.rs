@@ -41,22 +41,25 @@ impl SegmentResult {
 mod tests {
     use murmur_kernels::exact::{Level, Pool};
     use murmur_kernels::{Carry, simd};
+    use murmur_verification::Attack;
 
     use super::*;
     use crate::data::corpus::tests::words;
     use crate::model::{ExactReplica, ModelConfig, initial_params};
     use crate::segment::run::tests::{fixture, spec};
-    use crate::segment::{Misbehave, SegmentSpec, misbehave, run_segment};
+    use crate::segment::{SegmentSpec, attack_segment, run_segment};
 
     /// Two segments by the author; the audit of the second starts from the first's sealed carry.
-    fn second_segment(cheat: Option<Misbehave>) -> Result<(), Mismatch> {
+    fn second_segment(cheat: Option<Attack>) -> Result<(), Mismatch> {
         let (mut author, corpus, start) = fixture();
         let fresh = Carry::fresh(start.len());
         let first = run_segment(&mut author, &corpus, &spec(), &start, fresh, &|_| false).unwrap();
         let spec = SegmentSpec { seq: 4, ..spec() };
         let published = match cheat {
             None => run_segment(&mut author, &corpus, &spec, &start, first.carry, &|_| false),
-            Some(cheat) => misbehave(cheat, &mut author, &corpus, &spec, &start, first.carry, Some(&first.payload)),
+            Some(cheat) => {
+                attack_segment(cheat, &mut author, &corpus, &spec, &start, first.carry, Some(&first.payload))
+            }
         };
         let published = published.unwrap();
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
@@ -73,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_cheat_is_caught() {
-        for cheat in [Misbehave::Skip, Misbehave::Noise, Misbehave::Copy] {
+        for cheat in Attack::ALL.into_iter().filter(|attack| attack.process_word().is_some()) {
             assert_eq!(second_segment(Some(cheat)), Err(Mismatch::Payload), "{cheat:?}");
         }
     }

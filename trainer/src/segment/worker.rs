@@ -3,11 +3,12 @@
 use core::ops::Range;
 
 use murmur_kernels::Carry;
+use murmur_verification::Attack;
 
 use super::{
+    attack::attack_segment,
     error::SegmentError,
     evaluate::validation_loss,
-    misbehave::{Misbehave, misbehave},
     run::run_segment,
     spec::{SegmentResult, SegmentSpec},
     stand_in::{STAND_IN_CLASS, stand_in, stand_in_loss},
@@ -48,20 +49,22 @@ impl Worker {
         }
     }
 
-    /// What a cheat would publish; see [`misbehave`]. A stand-in knows only honest work.
+    /// What a peer publishes that plays `attack`; see [`attack_segment`]. A stand-in knows only honest work.
     ///
     /// # Errors
-    /// As [`misbehave`].
-    pub fn misbehave(
+    /// As [`attack_segment`].
+    pub fn attack(
         &mut self,
-        how: Misbehave,
+        attack: Attack,
         spec: &SegmentSpec,
         start: &[f32],
         carry: Carry,
         stolen: Option<&[u8]>,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
-            Self::Train { replica, corpus } => misbehave(how, replica.as_mut(), corpus, spec, start, carry, stolen),
+            Self::Train { replica, corpus } => {
+                attack_segment(attack, replica.as_mut(), corpus, spec, start, carry, stolen)
+            }
             Self::StandIn => stand_in(spec, start, carry),
         }
     }

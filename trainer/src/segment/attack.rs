@@ -1,11 +1,10 @@
-//! What a cheat would publish: for demonstrations and tests of the audits, never reached by an honest peer.
-
-use core::str::FromStr;
+//! What a peer publishes that plays an attack on work: for demonstrations and tests of the audits, never reached by an honest
+//! peer.
 
 use murmur_kernels::{Carry, blob_root, compress, validate};
+use murmur_verification::Attack;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use thiserror::Error;
 
 use super::error::SegmentError;
 use super::run::run_segment;
@@ -13,42 +12,14 @@ use super::spec::{SegmentResult, SegmentSpec};
 use crate::data::Corpus;
 use crate::model::Replica;
 
-/// A way to be paid for work not done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misbehave {
-    /// Does half of the steps and claims all.
-    Skip,
-    /// Computes nothing and publishes noise of a plausible size.
-    Noise,
-    /// Computes nothing and publishes another peer's payload.
-    Copy,
-}
-
-/// Not a way to misbehave.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unknown misbehaviour {0:?}: expected skip, noise or copy")]
-pub struct UnknownMisbehaviour(String);
-
-impl FromStr for Misbehave {
-    type Err = UnknownMisbehaviour;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "skip" => Ok(Self::Skip),
-            "noise" => Ok(Self::Noise),
-            "copy" => Ok(Self::Copy),
-            _ => Err(UnknownMisbehaviour(name.to_owned())),
-        }
-    }
-}
-
-/// A result that claims all of `spec.steps`. `stolen` is the payload to copy; without one, `Copy` publishes noise, and so
-/// does `Skip` where there is only one step to skip.
+/// The result of a segment whose author plays `attack`. One on work claims all of `spec.steps`; one on the exchange, which
+/// changes only what the peer says, works honestly. `stolen` is the payload to copy; without one, [`Attack::Copies`] publishes
+/// noise, and so does [`Attack::Skips`] where there is only one step to skip.
 ///
 /// # Errors
 /// As [`run_segment`]; a stolen payload of another density is a codec error.
-pub fn misbehave(
-    how: Misbehave,
+pub fn attack_segment(
+    attack: Attack,
     replica: &mut dyn Replica,
     corpus: &Corpus,
     spec: &SegmentSpec,
@@ -56,10 +27,22 @@ pub fn misbehave(
     carry: Carry,
     stolen: Option<&[u8]>,
 ) -> Result<SegmentResult, SegmentError> {
-    match (how, stolen) {
-        (Misbehave::Skip, _) if spec.steps > 1 => skip(replica, corpus, spec, start, carry),
-        (Misbehave::Copy, Some(payload)) => copy(spec, payload, carry),
-        (Misbehave::Skip | Misbehave::Noise | Misbehave::Copy, _) => noise(spec, start, carry),
+    match (attack, stolen) {
+        (Attack::Skips, _) if spec.steps > 1 => skip(replica, corpus, spec, start, carry),
+        (Attack::Copies, Some(payload)) => copy(spec, payload, carry),
+        (Attack::Skips | Attack::Cheats | Attack::Copies, _) => noise(spec, start, carry),
+        (
+            Attack::Garbles
+            | Attack::Replays
+            | Attack::Withholds
+            | Attack::Corrupts
+            | Attack::Lies
+            | Attack::Floods
+            | Attack::Forks
+            | Attack::Accuses
+            | Attack::Votes,
+            _,
+        ) => run_segment(replica, corpus, spec, start, carry, &|_| false),
     }
 }
 
