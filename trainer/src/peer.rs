@@ -317,7 +317,7 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
     let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
     let corpus = Corpus::load(&source)?;
     if corpus.root() == manifest.data_root.0 {
-        corpus.check(manifest.model().context)?;
+        corpus.check(manifest.model().context())?;
         return Ok(corpus);
     }
     let ours = Hash(corpus.root());

@@ -1,119 +1,80 @@
-//! The shape of the model, its limits, and what a token costs.
+//! Which architecture a model has, and its dimensions: the list to which an architecture is added.
 
-use core::ops::RangeInclusive;
+use core::ops::Deref;
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use rkyv::{Archive, Deserialize as Unarchive, Serialize as Archived};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::layout::Layout;
+use crate::{
+    architecture::{Architecture, Family},
+    gpt::{self, Gpt},
+};
 
-/// Tokens are bytes.
-pub const VOCAB: usize = 256;
+/// Every architecture there is; the first is the default.
+pub static FAMILIES: [&Family; 1] = [&gpt::FAMILY];
 
-/// The shape of a byte-level GPT: pre-LayerNorm blocks, learned positions, GELU, an MLP four times as wide.
-///
-/// This is GPT-2's architecture with an untied head, so its tensors fit that family's tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Blocks, one attention and one MLP each; [`Self::LAYERS`].
-    pub layers: usize,
-    /// Attention heads; [`Self::HEADS`], must divide `d_model`. 32 to 64 values per head are usual.
-    pub heads: usize,
-    /// Width of the residual stream; [`Self::WIDTH`]. Parameters grow with its square.
-    pub d_model: usize,
-    /// Longest sequence in bytes; [`Self::CONTEXT`].
-    pub context: usize,
+/// A model's architecture and dimensions. It is used as its [`Architecture`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelConfig {
+    /// GPT-2's architecture over bytes.
+    Gpt(Gpt),
+}
+
+impl Deref for ModelConfig {
+    type Target = dyn Architecture;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Gpt(gpt) => gpt,
+        }
+    }
+}
+
+impl From<Gpt> for ModelConfig {
+    fn from(gpt: Gpt) -> Self {
+        Self::Gpt(gpt)
+    }
 }
 
 impl Default for ModelConfig {
-    /// 0.88 M parameters: what two CPU cores can teach something in five minutes.
     fn default() -> Self {
-        Self { layers: 4, heads: 4, d_model: 128, context: 128 }
+        Gpt::default().into()
     }
 }
 
-/// A shape that no model can have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ModelConfigError {
-    /// A dimension is outside its range.
-    #[error("model.{key} is {given}; allowed are {min} to {max}")]
-    Range {
-        /// Field name.
-        key: &'static str,
-        /// What was given.
-        given: usize,
-        /// Smallest allowed.
-        min: usize,
-        /// Largest allowed.
-        max: usize,
-    },
-    /// Heads must share the width equally.
-    #[error("model.heads is {heads}, which does not divide model.d_model = {d_model}")]
-    Heads {
-        /// Attention heads.
-        heads: usize,
-        /// Width.
-        d_model: usize,
-    },
+/// As the metadata of a checkpoint: the dimensions by name. A GPT's name no architecture; those of a second one will.
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Gpt(gpt) => gpt.serialize(serializer),
+        }
+    }
 }
 
-impl ModelConfig {
-    /// How many blocks there can be.
-    pub const LAYERS: RangeInclusive<usize> = 1..=64;
-
-    /// How many attention heads there can be.
-    pub const HEADS: RangeInclusive<usize> = 1..=128;
-
-    /// How wide the residual stream can be.
-    pub const WIDTH: RangeInclusive<usize> = 8..=4096;
-
-    /// How long a sequence can be, in bytes.
-    pub const CONTEXT: RangeInclusive<usize> = 2..=4096;
-
-    /// A model of 2,464 parameters for tests that must be quick.
-    pub fn tiny() -> Self {
-        Self { layers: 1, heads: 2, d_model: 8, context: 16 }
+impl<'de> Deserialize<'de> for ModelConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Gpt::deserialize(deserializer).map(Self::Gpt)
     }
+}
 
-    /// Checks every limit named on the fields.
-    ///
-    /// # Errors
-    /// Names the first field out of range, what was given and what is allowed.
-    pub fn check(&self) -> Result<(), ModelConfigError> {
-        let range = |key, given, allowed: RangeInclusive<usize>| match allowed.contains(&given) {
-            true => Ok(()),
-            false => Err(ModelConfigError::Range { key, given, min: *allowed.start(), max: *allowed.end() }),
-        };
-        range("layers", self.layers, Self::LAYERS)?;
-        range("heads", self.heads, Self::HEADS)?;
-        range("d_model", self.d_model, Self::WIDTH)?;
-        range("context", self.context, Self::CONTEXT)?;
-        match self.d_model % self.heads {
-            0 => Ok(()),
-            _ => Err(ModelConfigError::Heads { heads: self.heads, d_model: self.d_model }),
+/// What a manifest says of its model.
+///
+/// Manifests of format 3 have GPTs only, so the section names no architecture. With a second one it becomes an enum, and the
+/// manifest's format another.
+#[derive(Archive, Archived, Unarchive, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section(gpt::Section);
+
+impl Section {
+    /// The section of this model.
+    pub fn of(model: &ModelConfig) -> Self {
+        match model {
+            ModelConfig::Gpt(gpt) => Self(gpt::Section::of(gpt)),
         }
     }
 
-    /// Size of the vocabulary: always 256.
-    pub fn vocab(&self) -> usize {
-        VOCAB
-    }
-
-    /// How many parameters the model has.
-    pub fn params(&self) -> usize {
-        Layout::of(self).params()
-    }
-
-    /// Model FLOPs to train on one token, forward and backward: `6·N + 12·layers·d_model·context`.
-    ///
-    /// `N` counts the parameters that multiply activations, so not the two embedding tables, which are looked up.
-    /// The second term is attention over a full context, causal zeros included (PaLM, arXiv 2204.02311, appendix B).
-    /// It is integer arithmetic, because credit is counted with it.
-    pub fn flops_per_token(&self) -> u64 {
-        let embeddings = (self.vocab() + self.context) * self.d_model;
-        let multiplied = self.params() - embeddings;
-        6 * multiplied as u64 + 12 * (self.layers * self.d_model * self.context) as u64
+    /// The model, unchecked.
+    pub fn config(self) -> ModelConfig {
+        self.0.config().into()
     }
 }
 
@@ -122,26 +83,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parameter_count_matches_the_closed_form() {
-        let ModelConfig { layers, d_model: d, context, .. } = ModelConfig::default();
-        let block = 12 * d * d + 13 * d;
-        let expected = (VOCAB + context) * d + layers * block + 2 * d + d * VOCAB;
-        assert_eq!(ModelConfig::default().params(), expected);
+    fn every_family_s_defaults_are_a_model_that_can_be() {
+        for family in FAMILIES {
+            let sizes: Vec<usize> = family.dimensions.iter().filter_map(|known| known.default.parse().ok()).collect();
+            let model = (family.of_sizes)(&sizes);
+            assert_eq!((model.family().name, model.sizes()), (family.name, sizes));
+            assert_eq!(model.check(), Ok(()));
+            assert_eq!(Section::of(&model).config(), model);
+        }
     }
 
     #[test]
-    fn flops_follow_the_formula() {
-        let config = ModelConfig::default();
-        let multiplied = config.params() - 384 * 128;
-        assert_eq!(config.flops_per_token(), 6 * multiplied as u64 + 12 * 4 * 128 * 128);
-    }
-
-    #[test]
-    fn impossible_shapes_are_named() {
-        let uneven = ModelConfig { heads: 3, ..ModelConfig::default() };
-        assert_eq!(uneven.check(), Err(ModelConfigError::Heads { heads: 3, d_model: 128 }));
-        let zero = ModelConfig { layers: 0, ..ModelConfig::default() };
-        assert!(matches!(zero.check(), Err(ModelConfigError::Range { key: "layers", given: 0, .. })));
-        assert_eq!(ModelConfig::default().check(), Ok(()));
+    fn the_first_family_s_defaults_are_the_default_model() {
+        let default = ModelConfig::default();
+        let said = default.sizes().iter().map(usize::to_string).collect::<Vec<_>>();
+        assert_eq!(FAMILIES[0].name, default.family().name);
+        assert_eq!(FAMILIES[0].dimensions.iter().map(|known| known.default).collect::<Vec<_>>(), said);
     }
 }

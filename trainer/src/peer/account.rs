@@ -62,7 +62,7 @@ impl Learner {
         measurements: u32,
         cut: &dyn Fn() -> bool,
     ) -> Result<(f64, u64), Failure> {
-        let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context);
+        let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context());
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
         let start = first.saturating_mul(batches).min(u32::MAX - batches);
         let numbers = start..start + batches;

@@ -105,7 +105,7 @@ impl Learner {
     /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found nobody, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut progress = Progress::new(self.manifest.model().vocab());
+        let mut progress = Progress::new(self.manifest.model().vocabulary().size());
         if let Flow::Stop = self.catch_up(&mut progress)? {
             return Ok(());
         }

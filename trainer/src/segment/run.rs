@@ -153,7 +153,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::data::corpus::tests::words;
-    use crate::model::{ExactReplica, ModelConfig, initial_params};
+    use crate::model::Architecture;
+    use crate::model::gpt::{ExactReplica, Gpt};
 
     pub(crate) fn spec() -> SegmentSpec {
         let optimizer = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
@@ -174,8 +175,8 @@ pub(super) mod tests {
     }
 
     pub(crate) fn fixture() -> (ExactReplica, Corpus, Vec<f32>) {
-        let config = ModelConfig::tiny();
-        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), initial_params(&config, &[0; 32]))
+        let config = Gpt::tiny();
+        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), config.initial_params(&[0; 32]))
     }
 
     fn run(spec: &SegmentSpec, stop: &dyn Fn(u32) -> bool) -> SegmentResult {
