@@ -146,7 +146,7 @@ fn digest(vectors: &[&[f32]]) -> [u8; 32] {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use murmur_collectives::PeerId;
     use murmur_kernels::TopK;
     use murmur_kernels::exact::{Level, Pool};
