@@ -1,6 +1,6 @@
 //! What everything else needs to know of a model, whatever its architecture: the seam at which models are added.
 //!
-//! An architecture is a folder of this crate with a configuration that implements [`Architecture`], its kernels behind a
+//! An architecture is a folder of `architectures` with a configuration that implements [`Architecture`], its kernels behind a
 //! [`Replica`], and a [`Family`]: the one table of its dimensions, which settings and checks both read. It has one variant in
 //! [`ModelConfig`]. Nothing outside the folder knows its dimensions.
 
@@ -9,7 +9,7 @@ use core::ops::RangeInclusive;
 use murmur_kernels::exact::Pool;
 use thiserror::Error;
 
-use crate::{config::ModelConfig, layout::Layout, replica::Replica, token::Vocabulary};
+use crate::{architectures::ModelConfig, layout::Layout, replica::Replica, token::Vocabulary};
 
 /// A model of known dimensions, before any parameter is computed.
 pub trait Architecture {

@@ -5,21 +5,20 @@
 //! gradients of batches of [`Token`]s. A replica keeps no parameters: the same parameters and the same batch give the same
 //! bits, whatever it computed before.
 //!
-//! Each architecture is a folder: there is [`gpt`]. Replicas here compute in the exact profile of `murmur-kernels`: the same
+//! Each architecture is a folder of `architectures`: there is [`gpt`]. Replicas here compute in the exact profile of `murmur-kernels`: the same
 //! bits on every machine. [`conformance`] pins a hundred steps. The crate depends on no framework, so it and its tests compile
 //! in seconds.
 
 mod architecture;
-mod config;
+mod architectures;
 pub mod conformance;
-pub mod gpt;
 mod init;
 mod layout;
 mod replica;
 mod token;
 
 pub use architecture::{Architecture, Dimension, Family, ModelConfigError};
-pub use config::{FAMILIES, ModelConfig, Section};
+pub use architectures::{FAMILIES, ModelConfig, Section, gpt};
 pub use layout::{Entry, Layout, Role};
 pub use replica::{Batch, Replica, ReplicaError};
 pub use token::{Token, Vocabulary};

@@ -76,7 +76,7 @@ impl Activations {
 
 /// Bytes of the buffers of a step on a batch of `[sequences, positions]`: what `Activations::fit` makes, the room of attention and
 /// that of the products. The largest number there is rather than an overflow.
-pub(in crate::gpt) fn step_bytes(config: &Gpt, [batch, seq]: [u64; 2]) -> u64 {
+pub(in crate::architectures::gpt) fn step_bytes(config: &Gpt, [batch, seq]: [u64; 2]) -> u64 {
     let [layers, heads, d, vocab] =
         [config.layers, config.heads, config.d_model, config.vocabulary().size()].map(|number| number as u64);
     let rows = batch.saturating_mul(seq);

@@ -1,14 +1,14 @@
-//! Which architecture a model has, and its dimensions: the list to which an architecture is added.
+//! Which architecture a model has, and its dimensions: the list to which an architecture is added, with a folder beside `gpt`.
+
+pub mod gpt;
 
 use core::ops::Deref;
 
 use rkyv::{Archive, Deserialize as Unarchive, Serialize as Archived};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
-    architecture::{Architecture, Family},
-    gpt::{self, Gpt},
-};
+use crate::architecture::{Architecture, Family};
+use gpt::Gpt;
 
 /// Every architecture there is; the first is the default.
 pub static FAMILIES: [&Family; 1] = [&gpt::FAMILY];

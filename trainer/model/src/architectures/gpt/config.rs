@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{exact, exact::ExactReplica, layout::layout};
 use crate::{
     architecture::{Architecture, Dimension, Family, ModelConfigError},
-    config::ModelConfig,
+    architectures::ModelConfig,
     init::initial_params,
     layout::Layout,
     replica::Replica,
