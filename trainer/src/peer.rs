@@ -13,6 +13,7 @@ mod checkpoints;
 mod contribution;
 mod divergence;
 mod effort;
+mod exchange;
 mod host;
 mod learner;
 mod leftovers;

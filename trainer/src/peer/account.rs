@@ -7,8 +7,8 @@ use std::{
 
 use murmur_collectives::{PeerId, Snapshot};
 
+use super::exchange::{Conclusion, Exchange};
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
-use super::update_log::{Conclusion, Exchange};
 use crate::error::Failure;
 use crate::metrics::Direction;
 use crate::protocol::{Finished, Segment};

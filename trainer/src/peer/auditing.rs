@@ -6,8 +6,8 @@ use murmur_collectives::Hash;
 use murmur_coordinatorless::EntryName;
 use murmur_kernels::Carry;
 
+use super::exchange::{Exchange, Replay, Told};
 use super::learner::{Learner, failed};
-use super::update_log::{Exchange, Replay, Told};
 use crate::error::Failure;
 use crate::segment::{SegmentError, SegmentResult};
 

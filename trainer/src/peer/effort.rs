@@ -6,7 +6,7 @@ use murmur_collectives::{PeerId, Snapshot};
 use murmur_kernels::Carry;
 use murmur_verification::Attack;
 
-use super::{Shared, budget::Budget, update_log::Exchange};
+use super::{Shared, budget::Budget, exchange::Exchange};
 use crate::manifest::Manifest;
 use crate::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
 

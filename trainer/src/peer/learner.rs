@@ -13,7 +13,7 @@ use murmur_verification::Attack;
 use super::contribution::{Contribution, KeptCarry, contribute};
 use super::divergence::{Health, LossWatch};
 use super::effort::Effort;
-use super::update_log::{Exchange, Told};
+use super::exchange::{Exchange, Told};
 use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
