@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use murmur::model::{Batch, ModelConfig, Replica, initial_params};
+use murmur::model::{Architecture, Batch, Replica, gpt::Gpt};
 use murmur::numeric::Numeric;
 use murmur_kernels::{AdamW, adamw};
 
@@ -17,8 +17,8 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).map(|word| word.parse().unwrap()).collect();
     let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
     let (turns, steps, sequences) = (number(0, 5), number(1, 20), number(2, 2));
-    let default = ModelConfig::default();
-    let config = ModelConfig {
+    let default = Gpt::default();
+    let config = Gpt {
         context: number(3, default.context),
         d_model: number(4, default.d_model),
         layers: number(5, default.layers),
@@ -56,12 +56,12 @@ struct Trainee {
 }
 
 impl Trainee {
-    fn new(numeric: Numeric, config: ModelConfig, sequences: usize) -> Self {
-        let params = initial_params(&config, &[0; 32]);
+    fn new(numeric: Numeric, config: Gpt, sequences: usize) -> Self {
+        let params = config.initial_params(&[0; 32]);
         let [grad, m, v] = [(); 3].map(|()| vec![0.0; params.len()]);
         let bytes: Vec<u8> = (0..=sequences * config.context).map(|i| (i * i + 7 * i) as u8).collect();
         let batch = Batch::in_a_row(sequences, config.context, &bytes);
-        let replica = numeric.replica(config, 1).unwrap();
+        let replica = numeric.replica(config.into(), 1).unwrap();
         let mut trainee = Self { name: replica.class(), replica, params, grad, m, v, batch, steps: 0 };
         trainee.turn(2);
         trainee

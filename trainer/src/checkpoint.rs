@@ -16,7 +16,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use thiserror::Error;
 
-use crate::model::{Layout, ModelConfig, ModelConfigError};
+use crate::model::{ModelConfig, ModelConfigError};
 
 /// Extension of a file that is being written.
 pub(crate) const PART: &str = "safetensors.part";
@@ -136,7 +136,7 @@ impl Checkpoint {
 
     /// Tensors as they are written, one after the other: no more than one is held beside the state.
     fn write_part(&self, part: &Path) -> io::Result<()> {
-        let layout = Layout::of(&self.model);
+        let layout = self.model.layout();
         assert_eq!(layout.params(), self.state.len(), "the state fits the model");
         let named = layout.entries().iter().map(|entry| {
             let tensor = Written { shape: entry.shape.clone(), state: &self.state[entry.range()], dtype: Dtype::F32 };
@@ -250,7 +250,7 @@ impl Reader<'_> {
     /// The named tensors are what other tools see, so they must be the state's.
     fn check_named(&self, tensors: &SafeTensors<'_>, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         let params = checkpoint.params();
-        for entry in Layout::of(&checkpoint.model).entries() {
+        for entry in checkpoint.model.layout().entries() {
             let expected: Vec<u8> = params[entry.range()].iter().flat_map(|value| value.to_le_bytes()).collect();
             let agrees = |view: TensorView<'_>| view.dtype() == Dtype::F32 && view.data() == expected;
             if !tensors.tensor(&entry.name).is_ok_and(agrees) {

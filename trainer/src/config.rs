@@ -18,7 +18,7 @@ pub use key::{Key, Kind, Scope};
 pub use keys::{KEYS, key};
 pub use page::{list, list_json, page, page_json};
 pub use resolve::{Inputs, Resolved, RunFile, Source};
-pub use settings::{Audit, Checkpoint, Compress, Data, Device, Eval, Model, Net, Outer, RunLength, Settings, Train};
+pub use settings::{Audit, Checkpoint, Compress, Data, Device, Eval, Net, Outer, RunLength, Settings, Train};
 pub use value::Value;
 
 #[cfg(test)]

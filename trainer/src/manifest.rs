@@ -6,7 +6,7 @@ use murmur_kernels::{AdamW, CHUNK, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
-use crate::model::{ModelConfig, ModelConfigError, initial_params};
+use crate::model::{ModelConfig, ModelConfigError, Section};
 use crate::numeric::{Numeric, UnknownProfile};
 use crate::schedule::Schedule;
 use crate::segment::SegmentSpec;
@@ -32,8 +32,8 @@ pub struct Manifest {
     profile: String,
     /// State root of θ₀. Either what the seed gives, or a state that peers serve.
     pub genesis: Hash,
-    /// Shape of the model.
-    pub model: Shape,
+    /// The model.
+    pub model: Section,
     /// Root of the data.
     pub data_root: Hash,
     /// The inner loop.
@@ -44,15 +44,6 @@ pub struct Manifest {
     pub checkpoint_every_tokens: u64,
     /// Held-out sequences per measurement.
     pub eval_sequences: u32,
-}
-
-/// The model's dimensions; see [`ModelConfig`].
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shape {
-    layers: u32,
-    heads: u32,
-    d_model: u32,
-    context: u32,
 }
 
 /// What a segment does; see [`SegmentSpec`].
@@ -112,7 +103,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] if settings give something impossible.
     pub fn new(settings: &Settings, parts: Parts) -> Result<Self, ManifestError> {
-        let model = settings.model.config();
+        let model = settings.model;
         let seed = run_seed(settings.seed);
         let mut manifest = Self {
             format: FORMAT,
@@ -120,7 +111,7 @@ impl Manifest {
             rules: rules(settings, &model, parts.founders)?,
             profile: settings.numeric.profile().to_owned(),
             genesis: parts.genesis.unwrap_or(Hash::NONE),
-            model: Shape::of(&model),
+            model: Section::of(&model),
             data_root: Hash(parts.data_root),
             inner: Inner::of(settings)?,
             schedule: Schedule::of(settings),
@@ -170,7 +161,7 @@ impl Manifest {
         Numeric::of_profile(&self.profile)
     }
 
-    /// The model's shape.
+    /// The model's architecture and dimensions.
     pub fn model(&self) -> ModelConfig {
         self.model.config()
     }
@@ -198,7 +189,7 @@ impl Manifest {
             seq: segment,
             steps,
             batch_size: inner.batch as usize,
-            context: self.model.context as usize,
+            context: self.model().context(),
             optimizer: AdamW {
                 lr: self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget),
                 beta1: f64::from(inner.beta1),
@@ -228,7 +219,7 @@ impl Manifest {
         let class = self.numeric()?.class();
         let unit = |x: f32| (0.0..=1.0).contains(&x);
         let inner = &self.inner;
-        let tokens = u64::from(inner.batch) * u64::from(self.model.context);
+        let tokens = u64::from(inner.batch) * self.model().context() as u64;
         let checks = [
             ("rules.class", self.rules.class == class),
             ("rules.parameters", self.rules.parameters == self.model().params() as u64),
@@ -256,23 +247,6 @@ fn foreign(bytes: &[u8]) -> ManifestError {
     match bytes.strip_prefix(FAMILY) {
         Some(&[format, ..]) if format.is_ascii_graphic() => ManifestError::Format(char::from(format)),
         Some(_) | None => ManifestError::Malformed("wrong first bytes"),
-    }
-}
-
-impl Shape {
-    fn of(model: &ModelConfig) -> Self {
-        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        let ModelConfig { layers, heads, d_model, context } = *model;
-        Self { layers: small(layers), heads: small(heads), d_model: small(d_model), context: small(context) }
-    }
-
-    fn config(self) -> ModelConfig {
-        ModelConfig {
-            layers: self.layers as usize,
-            heads: self.heads as usize,
-            d_model: self.d_model as usize,
-            context: self.context as usize,
-        }
     }
 }
 
@@ -320,7 +294,7 @@ fn run_seed(seed: u64) -> [u8; 32] {
 
 /// A piece at a time: the state may be larger than memory.
 fn write_seeded_state(model: &ModelConfig, seed: &[u8; 32], state: &mut [i64]) {
-    let parameters = initial_params(model, seed);
+    let parameters = model.initial_params(seed);
     assert_eq!(parameters.len(), state.len(), "the state has room for the model");
     for (state, parameters) in state.chunks_mut(CHUNK).zip(parameters.chunks(CHUNK)) {
         state.copy_from_slice(&from_f32(parameters).expect("initial parameters are finite"));
@@ -352,6 +326,12 @@ pub(crate) mod tests {
         assert_eq!(Manifest::from_bytes(&bytes).unwrap(), manifest);
         assert_eq!(bytes, manifest.to_bytes());
         assert_ne!(Manifest::run_id(&bytes), Manifest::run_id(&bytes[1..]));
+    }
+
+    #[test]
+    fn a_run_of_this_format_keeps_its_name() {
+        let name = "a71f55d74504474f6ba53b62823433523adebe8297a92bc2f66d85f00c130e04";
+        assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
     }
 
     #[test]

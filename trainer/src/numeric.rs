@@ -12,7 +12,7 @@ use murmur_kernels::simd::{Level, UnknownLevel, VARIABLE};
 use crate::{
     error::Failure,
     explain::Exit,
-    model::{BurnReplica, ExactReplica, ModelConfig, Replica},
+    model::{ModelConfig, Replica, class_replica},
 };
 
 /// Whose bits are equal.
@@ -68,9 +68,9 @@ impl Numeric {
             Self::Exact => {
                 let pool = exact_pool(threads)?;
                 check_conformance(&pool)?;
-                Ok(Box::new(ExactReplica::new(config, pool)?))
+                Ok(config.exact_replica(pool)?)
             }
-            Self::Class => Ok(Box::new(BurnReplica::new(config)?)),
+            Self::Class => Ok(class_replica(&config)?),
         }
     }
 }
@@ -147,6 +147,7 @@ fn forced(asked: Result<Option<Level>, UnknownLevel>, best: Level) -> Result<(),
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::model::gpt::Gpt;
 
     #[test]
     fn every_name_is_a_profile_and_a_profile_of_another_version_is_none() {
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_class_of_an_exact_run_is_that_of_its_replicas() {
-        let replica = Numeric::Exact.replica(ModelConfig::tiny(), 2).unwrap();
+        let replica = Numeric::Exact.replica(Gpt::tiny().into(), 2).unwrap();
         assert_eq!(Numeric::Exact.class(), Some(class_hash(&replica.class())));
         assert_eq!(Numeric::Class.class(), None);
     }

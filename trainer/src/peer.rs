@@ -1,7 +1,8 @@
 //! One peer as a process: the node on its driver, the learner on a thread of its own, and reports to the launcher.
 //!
 //! In life-cycle order: `bootstrap` gets the manifest, `store` what the disk holds; [`run`] puts node, transport and
-//! learner together; `host` serves the node; `learner` trains, audits and finishes; `report` talks to the launcher.
+//! learner together; `host` serves the node; `learner` trains, audits and finishes, and sees of the node what
+//! `update_log` shows; `report` talks to the launcher.
 
 mod account;
 mod address_book;
@@ -9,7 +10,10 @@ mod auditing;
 mod bootstrap;
 mod budget;
 mod checkpoints;
+mod contribution;
 mod divergence;
+mod effort;
+mod exchange;
 mod host;
 mod learner;
 mod leftovers;
@@ -19,6 +23,7 @@ mod report;
 mod room;
 mod status;
 mod store;
+mod update_log;
 
 use std::{
     net::SocketAddr,
@@ -53,11 +58,12 @@ use {
     checkpoints::Checkpoints,
     host::PeerHost,
     learner::Learner,
-    link::{Link, Notice, Shared},
+    link::{Notice, Shared},
     report::Reporter,
     room::Room,
     status::StatusSource,
     store::Store,
+    update_log::UpdateLog,
 };
 
 /// How a peer process is started.
@@ -211,7 +217,7 @@ async fn run_parts(
 ) -> Result<(), Failure> {
     let Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox } = parts;
     let (notices, noticed) = mpsc::channel();
-    let link = Link { requests: requests.clone(), me: node.id() };
+    let collective = UpdateLog::new(requests.clone(), node.id());
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
     let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
@@ -224,7 +230,7 @@ async fn run_parts(
         told.event(EventKind::PortMap, None, news.to_string());
     });
     let learner = Learner {
-        link,
+        collective,
         notices: noticed,
         shared,
         manifest,
@@ -317,7 +323,7 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
     let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
     let corpus = Corpus::load(&source)?;
     if corpus.root() == manifest.data_root.0 {
-        corpus.check(manifest.model().context)?;
+        corpus.check(manifest.model().context())?;
         return Ok(corpus);
     }
     let ours = Hash(corpus.root());

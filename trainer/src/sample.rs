@@ -1,30 +1,30 @@
-//! Text from a model, one byte at a time.
+//! Text from a model, one token at a time.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::model::{Replica, ReplicaError};
+use crate::model::{Replica, ReplicaError, Token, Vocabulary};
 
-/// How to choose the next byte.
+/// How to choose the next token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleSpec {
-    /// Bytes to generate.
+    /// Tokens to generate.
     pub length: usize,
-    /// Scores are divided by it: below 1 is more predictable, 0 always takes the likeliest byte.
+    /// Scores are divided by it: below 1 is more predictable, 0 always takes the likeliest token.
     pub temperature: f32,
-    /// Only this many of the likeliest bytes are considered; 0 for all 256.
+    /// Only this many of the likeliest tokens are considered; 0 for all.
     pub top_k: usize,
     /// The same seed gives the same text, on one numeric class.
     pub seed: u64,
 }
 
-/// An iterator over the bytes that follow a prompt.
+/// An iterator over the tokens that follow a prompt.
 ///
-/// It ends after `length` bytes, or after an error.
+/// It ends after `length` tokens, or after an error.
 pub struct Sampler<'a> {
     replica: &'a mut dyn Replica,
     params: &'a [f32],
-    text: Vec<u8>,
+    text: Vec<Token>,
     spec: SampleSpec,
     rng: ChaCha8Rng,
     left: usize,
@@ -32,22 +32,30 @@ pub struct Sampler<'a> {
 
 impl<'a> Sampler<'a> {
     /// Text that follows `prompt`; an empty prompt starts a new file.
-    pub fn new(replica: &'a mut dyn Replica, params: &'a [f32], prompt: &[u8], spec: SampleSpec) -> Self {
-        let text = if prompt.is_empty() { vec![0] } else { prompt.to_vec() };
+    pub fn new(
+        replica: &'a mut dyn Replica,
+        params: &'a [f32],
+        (vocabulary, prompt): (Vocabulary, &[u8]),
+        spec: SampleSpec,
+    ) -> Self {
+        let mut text: Vec<Token> = vocabulary.encode(prompt).collect();
+        if text.is_empty() {
+            text.push(vocabulary.end_of_file());
+        }
         Self { replica, params, text, spec, rng: ChaCha8Rng::seed_from_u64(spec.seed), left: spec.length }
     }
 
-    fn draw(&mut self) -> Result<u8, ReplicaError> {
+    fn draw(&mut self) -> Result<Token, ReplicaError> {
         let scores = self.replica.logits(self.params, &self.text)?;
         let share = (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        let byte = choose(&scores, &self.spec, share);
-        self.text.push(byte);
-        Ok(byte)
+        let token = choose(&scores, &self.spec, share);
+        self.text.push(token);
+        Ok(token)
     }
 }
 
 impl Iterator for Sampler<'_> {
-    type Item = Result<u8, ReplicaError>;
+    type Item = Result<Token, ReplicaError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -59,9 +67,9 @@ impl Iterator for Sampler<'_> {
     }
 }
 
-/// The byte at which the cumulative probability passes `share`, likeliest bytes first, ties to the lower byte.
-fn choose(scores: &[f32], spec: &SampleSpec, share: f64) -> u8 {
-    let mut ranked: Vec<(u8, f32)> = (0..=u8::MAX).zip(scores.iter().copied()).collect();
+/// The token at which the cumulative probability passes `share`, likeliest tokens first, ties to the lower number.
+fn choose(scores: &[f32], spec: &SampleSpec, share: f64) -> Token {
+    let mut ranked: Vec<(Token, f32)> = (0..).map(Token).zip(scores.iter().copied()).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     if spec.temperature <= 0.0 {
         return ranked[0].0;
@@ -86,15 +94,18 @@ mod tests {
     use murmur_kernels::exact::{Level, Pool};
 
     use super::*;
-    use crate::model::{ExactReplica, ModelConfig, initial_params};
+    use crate::model::{
+        Architecture,
+        gpt::{ExactReplica, Gpt},
+    };
 
     const SPEC: SampleSpec = SampleSpec { length: 20, temperature: 1.0, top_k: 0, seed: 1 };
 
-    fn text(spec: SampleSpec, prompt: &[u8]) -> Vec<u8> {
-        let config = ModelConfig::tiny();
-        let params = initial_params(&config, &[0; 32]);
+    fn text(spec: SampleSpec, prompt: &[u8]) -> Vec<Token> {
+        let config = Gpt::tiny();
+        let params = config.initial_params(&[0; 32]);
         let mut replica = ExactReplica::new(config, Pool::single(Level::active())).unwrap();
-        Sampler::new(&mut replica, &params, prompt, spec).map(Result::unwrap).collect()
+        Sampler::new(&mut replica, &params, (Vocabulary::Bytes, prompt), spec).map(Result::unwrap).collect()
     }
 
     #[test]
@@ -111,9 +122,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_chosen_in_proportion() {
+    fn tokens_are_chosen_in_proportion() {
         let mut scores = vec![f32::NEG_INFINITY; 256];
         (scores[65], scores[66]) = (3f32.ln(), 0.0);
-        assert_eq!([0.0, 0.74, 0.76, 0.999].map(|share| choose(&scores, &SPEC, share)), [65, 65, 66, 66]);
+        assert_eq!([0.0, 0.74, 0.76, 0.999].map(|share| choose(&scores, &SPEC, share)), [65, 65, 66, 66].map(Token));
     }
 }

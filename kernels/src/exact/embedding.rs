@@ -5,17 +5,17 @@ use super::pool::Pool;
 use super::rows::GROUP;
 use super::simd::{Kernel, LANES, Simd};
 
-/// `out[i] = table[tokens[i]] + positions[i mod seq]`.
+/// `out[i] = table[tokens[i]] + positions[i mod seq]`. A token is whatever names a row.
 ///
 /// # Shapes
 /// `table`: `[vocab, d]`, `positions`: `[≥ seq, d]`, `tokens`: `[batch · seq]`, `out`: `[batch · seq, d]`.
 ///
 /// # Errors
 /// The shapes do not fit, or a token is beyond the table.
-pub fn embed(
+pub fn embed<T: Copy + Into<usize> + Sync>(
     pool: &Pool,
     [table, positions]: [&[f32]; 2],
-    tokens: &[u8],
+    tokens: &[T],
     seq: usize,
     out: &mut [f32],
 ) -> Result<(), ShapeError> {
@@ -31,33 +31,39 @@ pub fn embed(
 }
 
 /// The width of a row.
-fn check(op: &'static str, table: usize, tokens: &[u8], seq: usize, out: usize) -> Result<usize, ShapeError> {
+fn check<T: Copy + Into<usize>>(
+    op: &'static str,
+    table: usize,
+    tokens: &[T],
+    seq: usize,
+    out: usize,
+) -> Result<usize, ShapeError> {
     let d = out.checked_div(tokens.len()).unwrap_or(0);
     let whole = seq > 0 && d > 0 && tokens.len().is_multiple_of(seq) && out == tokens.len() * d;
-    let most = tokens.iter().max().map_or(0, |&token| usize::from(token) + 1);
-    if whole && most * d <= table && table.is_multiple_of(d) {
+    let most = tokens.iter().map(|&token| token.into()).max().map_or(0, |last| last.saturating_add(1));
+    if whole && most.saturating_mul(d) <= table && table.is_multiple_of(d) {
         return Ok(d);
     }
     Err(ShapeError { op, left: vec![table], right: vec![tokens.len(), seq, out, most] })
 }
 
-struct Lookup<'a> {
+struct Lookup<'a, T> {
     table: &'a [f32],
     positions: &'a [f32],
-    tokens: &'a [u8],
+    tokens: &'a [T],
     first: usize,
     seq: usize,
     d: usize,
     out: &'a mut [f32],
 }
 
-impl Kernel for Lookup<'_> {
+impl<T: Copy + Into<usize>> Kernel for Lookup<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for (i, (out, &token)) in self.out.chunks_exact_mut(self.d).zip(self.tokens).enumerate() {
-            let token = &self.table[usize::from(token) * self.d..][..self.d];
+            let token = &self.table[token.into() * self.d..][..self.d];
             let position = &self.positions[(self.first + i) % self.seq * self.d..][..self.d];
             for ((out, token), position) in out.chunks_mut(LANES).zip(token.chunks(LANES)).zip(position.chunks(LANES)) {
                 s.put(s.add(s.get(token), s.get(position)), out);
@@ -74,10 +80,10 @@ impl Kernel for Lookup<'_> {
 ///
 /// # Errors
 /// The shapes do not fit, or a token is beyond the table.
-pub fn embed_backward(
+pub fn embed_backward<T: Copy + Into<usize>>(
     pool: &Pool,
     grad: &[f32],
-    tokens: &[u8],
+    tokens: &[T],
     seq: usize,
     [grad_table, grad_positions]: [&mut [f32]; 2],
 ) -> Result<(), ShapeError> {
@@ -87,7 +93,7 @@ pub fn embed_backward(
     }
     grad_table.fill(0.0);
     grad_positions.fill(0.0);
-    pool.level().run(Scatter { grad, places: tokens.iter().map(|&token| usize::from(token)), d, sums: grad_table });
+    pool.level().run(Scatter { grad, places: tokens.iter().map(|&token| token.into()), d, sums: grad_table });
     let places = (0..tokens.len()).map(|i| i % seq);
     pool.level().run(Scatter { grad, places, d, sums: grad_positions });
     Ok(())

@@ -80,7 +80,12 @@ impl Kernel for Rows<'_> {
 ///
 /// # Errors
 /// The shapes do not fit.
-pub fn cross_entropy(pool: &Pool, scores: &mut [f32], targets: &[u8], losses: &mut [f32]) -> Result<f32, ShapeError> {
+pub fn cross_entropy<T: Copy + Into<usize> + Sync>(
+    pool: &Pool,
+    scores: &mut [f32],
+    targets: &[T],
+    losses: &mut [f32],
+) -> Result<f32, ShapeError> {
     let rows = targets.len();
     ShapeError::unless_equal("cross_entropy", &[rows], &[losses.len()])?;
     if rows == 0 {
@@ -97,15 +102,15 @@ pub fn cross_entropy(pool: &Pool, scores: &mut [f32], targets: &[u8], losses: &m
     Ok((total / rows as f64) as f32)
 }
 
-struct Surprise<'a> {
+struct Surprise<'a, T> {
     scores: &'a mut [f32],
-    targets: &'a [u8],
+    targets: &'a [T],
     losses: &'a mut [f32],
     width: usize,
     each: f32,
 }
 
-impl Kernel for Surprise<'_> {
+impl<T: Copy + Into<usize>> Kernel for Surprise<'_, T> {
     type Out = ();
 
     #[inline(always)]
@@ -113,11 +118,12 @@ impl Kernel for Surprise<'_> {
         let mut masses = [1.0; GROUP];
         let rows = self.scores.chunks_exact_mut(self.width).zip(self.targets);
         for (((row, &target), loss), mass) in rows.zip(self.losses.iter_mut()).zip(&mut masses) {
-            let score = row.get(usize::from(target)).copied().unwrap_or(f32::NAN);
+            let target = target.into();
+            let score = row.get(target).copied().unwrap_or(f32::NAN);
             let (best, sum) = weights(s, row, 1.0);
             (*loss, *mass) = (best - score, sum);
             scaled(s, row, self.each / sum);
-            if let Some(share) = row.get_mut(usize::from(target)) {
+            if let Some(share) = row.get_mut(target) {
                 *share -= self.each;
             }
         }

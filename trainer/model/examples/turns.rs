@@ -9,18 +9,20 @@ use std::time::Instant;
 
 use murmur_kernels::exact::{Level, Pool};
 use murmur_kernels::{AdamW, adamw};
-use murmur_model::{Batch, ExactReplica, Layout, ModelConfig, Replica, initial_params_of};
+use murmur_model::gpt::{ExactReplica, Gpt};
+use murmur_model::{Batch, Replica, Token};
 
 const OPTIMIZER: AdamW = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
 
 fn main() {
     let n: Vec<usize> = std::env::args().skip(1).map(|word| word.parse().unwrap()).collect();
     let [vocab, context, d_model, layers, heads, size, threads] = n[..] else { panic!("seven numbers") };
-    let config = ModelConfig { layers, heads, d_model, context };
+    let config = Gpt { layers, heads, d_model, context };
     let pool = Pool::new(Level::active(), threads).unwrap();
-    let params = initial_params_of(&Layout::with_vocab(&config, vocab), &config, &[0; 32]);
+    let params = config.initial_params_with_vocab(vocab, &[0; 32]);
     let zeros = vec![0.0; params.len()];
-    let tokens: Vec<u8> = (0..=size * context).map(|i| (i * i + 7 * i) as u8 % vocab as u8).collect();
+    let tokens: Vec<Token> =
+        (0..=size * context).map(|i| Token((usize::from((i * i + 7 * i) as u8) % vocab) as u32)).collect();
     let batch = Batch::in_a_row(size, context, &tokens);
     let replica = ExactReplica::with_vocab(config, vocab, pool).unwrap();
     let mut trainee = Trainee { replica, grad: zeros.clone(), m: zeros.clone(), v: zeros, params, batch, steps: 0 };

@@ -10,9 +10,8 @@ use murmur_kernels::{
     AdamW, Direction, TopK, Weight, adamw, compress, fold, from_f32, global_norm, state_root, to_f32,
 };
 
-use crate::config::ModelConfig;
-use crate::exact::ExactReplica;
-use crate::init::initial_params;
+use crate::architecture::Architecture;
+use crate::gpt::{ExactReplica, Gpt};
 use crate::replica::{Batch, Replica};
 
 /// The hash of the vectors and of the training run from the first of [`SEEDS`], in hexadecimal.
@@ -32,7 +31,7 @@ pub const EXPECTED_TRAINING: [&str; 3] = [
 pub const STEPS: usize = 100;
 
 /// Widths that are no multiples of a vector, and more rows than one group of 64, so that threads share them.
-const CONFIG: ModelConfig = ModelConfig { layers: 2, heads: 2, d_model: 20, context: 20 };
+const CONFIG: Gpt = Gpt { layers: 2, heads: 2, d_model: 20, context: 20 };
 const SEQUENCES: usize = 4;
 const SEGMENT: usize = 20;
 const TOP: u16 = 256;
@@ -102,7 +101,7 @@ impl Trainee {
         let replica = ExactReplica::new(CONFIG, pool).expect("the shape is possible");
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        let state = from_f32(&initial_params(&CONFIG, &key)).expect("initial parameters are finite");
+        let state = from_f32(&CONFIG.initial_params(&key)).expect("initial parameters are finite");
         let zeros = vec![0.0; state.len()];
         let (grad, m, v, residual) = (zeros.clone(), zeros.clone(), zeros.clone(), zeros.clone());
         Self { replica, seed, state, params: zeros, grad, m, v, residual, steps: 0 }

@@ -3,39 +3,34 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::config::ModelConfig;
 use crate::layout::{Entry, Layout, Role};
 
 /// Standard deviation of embeddings.
 const EMBEDDING_DEVIATION: f32 = 0.02;
 
-/// Parameters that follow from `seed` alone, in the order of the layout.
+/// Parameters that follow from `seed` alone, in the order of `layout`. `additions` is how many products are added to the residual
+/// stream one after another.
 ///
 /// Each tensor draws from its own ChaCha8 stream, keyed by seed and name, so no tensor depends on another's size.
-/// Matrices have deviation `1/√inputs`, those that feed the residual stream a further `1/√(2·layers)` (GPT-2, §2.3).
+/// Matrices have deviation `1/√inputs`, those that feed the residual stream a further `1/√additions` (GPT-2, §2.3).
 /// Normal deviates are sums of eight uniform 16-bit integers (Irwin–Hall): exact, needing no `ln` or `cos`, whose
 /// last bit differs between platforms; the tails end at ±4.9 deviations.
-pub fn initial_params(config: &ModelConfig, seed: &[u8; 32]) -> Vec<f32> {
-    initial_params_of(&Layout::of(config), config, seed)
-}
-
-/// The same for a layout of `config` with another vocabulary.
-pub fn initial_params_of(layout: &Layout, config: &ModelConfig, seed: &[u8; 32]) -> Vec<f32> {
+pub(crate) fn initial_params(layout: &Layout, additions: usize, seed: &[u8; 32]) -> Vec<f32> {
     let mut params = vec![0.0; layout.params()];
     for entry in layout.entries() {
-        fill(entry, config, seed, &mut params[entry.range()]);
+        fill(entry, additions, seed, &mut params[entry.range()]);
     }
     params
 }
 
-fn fill(entry: &Entry, config: &ModelConfig, seed: &[u8; 32], values: &mut [f32]) {
+fn fill(entry: &Entry, additions: usize, seed: &[u8; 32], values: &mut [f32]) {
     let fan_in = 1.0 / (entry.shape[0] as f32).sqrt();
     match entry.role {
         Role::Gain => values.fill(1.0),
         Role::Bias => values.fill(0.0),
         Role::Embedding => fill_normal(entry, seed, EMBEDDING_DEVIATION, values),
         Role::Matrix => fill_normal(entry, seed, fan_in, values),
-        Role::Residual => fill_normal(entry, seed, fan_in / ((2 * config.layers) as f32).sqrt(), values),
+        Role::Residual => fill_normal(entry, seed, fan_in / (additions as f32).sqrt(), values),
     }
 }
 
@@ -63,6 +58,7 @@ fn lanes(word: u64) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Architecture, gpt::Gpt};
 
     #[test]
     fn deviates_have_mean_zero_and_variance_one() {
@@ -75,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_bits_for_ever() {
-        let params = initial_params(&ModelConfig::default(), &[0; 32]);
+        let params = Gpt::default().initial_params(&[0; 32]);
         let bytes: Vec<u8> = params.iter().flat_map(|value| value.to_le_bytes()).collect();
         assert_eq!(
             blake3::hash(&bytes).to_hex().as_str(),
@@ -85,7 +81,7 @@ mod tests {
 
     #[test]
     fn another_seed_gives_other_parameters() {
-        let config = ModelConfig::tiny();
-        assert_ne!(initial_params(&config, &[0; 32]), initial_params(&config, &[1; 32]));
+        let config = Gpt::tiny();
+        assert_ne!(config.initial_params(&[0; 32]), config.initial_params(&[1; 32]));
     }
 }

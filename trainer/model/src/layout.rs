@@ -2,8 +2,6 @@
 
 use core::ops::Range;
 
-use crate::config::ModelConfig;
-
 /// What a tensor is for; the optimizer and the initialization follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -57,53 +55,27 @@ impl Entry {
 }
 
 /// All tensors of a model, in the order they lie in the flat vector, without gaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
     entries: Vec<Entry>,
     params: usize,
 }
 
 impl Layout {
-    /// The layout that follows from a model's configuration.
-    pub fn of(config: &ModelConfig) -> Self {
-        Self::with_vocab(config, config.vocab())
-    }
-
-    /// The same with another size of the vocabulary: for comparisons with models that are not byte-level.
-    pub fn with_vocab(config: &ModelConfig, vocab: usize) -> Self {
-        let mut layout = Self { entries: Vec::new(), params: 0 };
-        let d = config.d_model;
-        layout.push("embedding.token.weight", &[vocab, d], Role::Embedding);
-        layout.push("embedding.position.weight", &[config.context, d], Role::Embedding);
-        for block in 0..config.layers {
-            layout.push_block(block, d);
-        }
-        layout.push_norm("norm", d);
-        layout.push("head.weight", &[d, vocab], Role::Matrix);
-        layout
-    }
-
-    fn push_block(&mut self, block: usize, d: usize) {
-        let name = |part: &str| format!("blocks.{block}.{part}");
-        self.push_norm(&name("attention.norm"), d);
-        self.push_linear(&name("attention.qkv"), [d, 3 * d], Role::Matrix);
-        self.push_linear(&name("attention.output"), [d, d], Role::Residual);
-        self.push_norm(&name("mlp.norm"), d);
-        self.push_linear(&name("mlp.up"), [d, 4 * d], Role::Matrix);
-        self.push_linear(&name("mlp.down"), [4 * d, d], Role::Residual);
-    }
-
-    fn push_norm(&mut self, name: &str, d: usize) {
+    /// Appends a normalization of rows of width `d`: its gain and its bias.
+    pub(crate) fn push_norm(&mut self, name: &str, d: usize) {
         self.push(&format!("{name}.weight"), &[d], Role::Gain);
         self.push(&format!("{name}.bias"), &[d], Role::Bias);
     }
 
-    fn push_linear(&mut self, name: &str, shape: [usize; 2], role: Role) {
+    /// Appends a linear layer `[inputs, outputs]`: its matrix and its bias.
+    pub(crate) fn push_linear(&mut self, name: &str, shape: [usize; 2], role: Role) {
         self.push(&format!("{name}.weight"), &shape, role);
         self.push(&format!("{name}.bias"), &shape[1..], Role::Bias);
     }
 
-    fn push(&mut self, name: &str, shape: &[usize], role: Role) {
+    /// Appends a tensor.
+    pub(crate) fn push(&mut self, name: &str, shape: &[usize], role: Role) {
         let entry = Entry { name: name.to_owned(), shape: shape.to_vec(), offset: self.params, role };
         self.params += entry.len();
         self.entries.push(entry);
@@ -135,11 +107,11 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::{Architecture, gpt::Gpt};
 
     #[test]
     fn the_entries_tile_the_flat_vector() {
-        let layout = Layout::of(&ModelConfig::tiny());
+        let layout = Gpt::tiny().layout();
         let mut next = 0;
         for entry in layout.entries() {
             assert_eq!(entry.offset, next, "{}", entry.name);
@@ -150,14 +122,14 @@ mod tests {
 
     #[test]
     fn the_decay_runs_tile_the_flat_vector_and_alternate() {
-        let runs = Layout::of(&ModelConfig::tiny()).decay_runs();
+        let runs = Gpt::tiny().layout().decay_runs();
         assert!(runs.windows(2).all(|pair| pair[0].0.end == pair[1].0.start && pair[0].1 != pair[1].1));
-        assert_eq!(runs.last().map(|run| run.0.end), Some(Layout::of(&ModelConfig::tiny()).params()));
+        assert_eq!(runs.last().map(|run| run.0.end), Some(Gpt::tiny().layout().params()));
     }
 
     #[test]
     fn names_are_unique() {
-        let layout = Layout::of(&ModelConfig::tiny());
+        let layout = Gpt::tiny().layout();
         let names: std::collections::BTreeSet<_> = layout.entries().iter().map(|entry| &entry.name).collect();
         assert_eq!(names.len(), layout.entries().len());
     }

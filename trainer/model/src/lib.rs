@@ -1,21 +1,24 @@
-//! The model: a byte-level GPT whose parameters are one flat vector, and the interface every implementation stands behind.
+//! Models whose parameters are one flat vector, and the interfaces that every architecture and implementation stands behind.
 //!
-//! [`ModelConfig`] gives the shape, [`Layout`] says where each tensor lies in the flat vector, [`initial_params`]
-//! fills it from a seed, and a [`Replica`] computes losses and gradients from it. A replica keeps no parameters:
-//! the same parameters and the same batch give the same bits, whatever it computed before.
+//! [`ModelConfig`] says which [`Architecture`] and its dimensions. The architecture gives a [`Layout`], where each tensor lies
+//! in the flat vector, and the initial parameters, which follow from a seed; and a [`Replica`], which computes losses and
+//! gradients of batches of [`Token`]s. A replica keeps no parameters: the same parameters and the same batch give the same
+//! bits, whatever it computed before.
 //!
-//! [`ExactReplica`] computes in the exact profile of `murmur-kernels`: the same bits on every machine. [`conformance`]
-//! pins a hundred steps of it. The crate depends on no framework, so it and its tests compile in seconds.
+//! Each architecture is a folder of `architectures`: there is [`gpt`]. Replicas here compute in the exact profile of `murmur-kernels`: the same
+//! bits on every machine. [`conformance`] pins a hundred steps. The crate depends on no framework, so it and its tests compile
+//! in seconds.
 
-mod config;
+mod architecture;
+mod architectures;
 pub mod conformance;
-mod exact;
 mod init;
 mod layout;
 mod replica;
+mod token;
 
-pub use config::{ModelConfig, ModelConfigError, VOCAB};
-pub use exact::{ExactReplica, step_bytes};
-pub use init::{initial_params, initial_params_of};
+pub use architecture::{Architecture, Dimension, Family, ModelConfigError};
+pub use architectures::{FAMILIES, ModelConfig, Section, gpt};
 pub use layout::{Entry, Layout, Role};
 pub use replica::{Batch, Replica, ReplicaError};
+pub use token::{Token, Vocabulary};

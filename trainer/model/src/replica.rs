@@ -3,28 +3,30 @@
 use thiserror::Error;
 
 use crate::layout::Layout;
+use crate::token::Token;
 
-/// Sequences and, for each position, the byte that follows.
+/// Sequences and, for each position, the token that follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Sequences in the batch.
     pub size: usize,
-    /// Bytes per sequence, at most the model's context.
+    /// Tokens per sequence, at most the model's context.
     pub context: usize,
     /// `[size, context]`, row-major.
-    pub inputs: Vec<u8>,
-    /// `[size, context]`, row-major: `inputs` one byte later.
-    pub targets: Vec<u8>,
+    pub inputs: Vec<Token>,
+    /// `[size, context]`, row-major: `inputs` one token later.
+    pub targets: Vec<Token>,
 }
 
 impl Batch {
-    /// Sequences of `context` bytes that lie behind each other in `text`.
+    /// Sequences of `context` tokens that lie behind each other in `text`.
     ///
     /// # Panics
-    /// If `text` has not exactly one byte more than the sequences: the one that follows the last.
-    pub fn in_a_row(size: usize, context: usize, text: &[u8]) -> Self {
-        assert_eq!(text.len(), size * context + 1, "the sequences, and the byte after them");
-        Self { size, context, inputs: text[..size * context].to_vec(), targets: text[1..].to_vec() }
+    /// If `text` has not exactly one token more than the sequences: the one that follows the last.
+    pub fn in_a_row<T: Copy + Into<Token>>(size: usize, context: usize, text: &[T]) -> Self {
+        assert_eq!(text.len(), size * context + 1, "the sequences, and the token after them");
+        let tokens: Vec<Token> = text.iter().map(|&token| token.into()).collect();
+        Self { size, context, inputs: tokens[..size * context].to_vec(), targets: tokens[1..].to_vec() }
     }
 
     /// Tokens it trains on: `size · context`.
@@ -51,7 +53,7 @@ pub enum ReplicaError {
     Batch {
         /// Sequences.
         size: usize,
-        /// Bytes per sequence.
+        /// Tokens per sequence.
         context: usize,
         /// The model's context.
         limit: usize,
@@ -72,23 +74,23 @@ pub trait Replica {
     /// Where each tensor lies in the flat vector.
     fn layout(&self) -> &Layout;
 
-    /// Mean cross-entropy of the batch in nats per byte; writes its gradient over `grad`.
+    /// Mean cross-entropy of the batch in nats per token; writes its gradient over `grad`.
     ///
     /// # Errors
     /// A buffer or batch of the wrong shape, or a failing backend; `grad` is then unspecified but initialized.
     fn loss_and_grad(&mut self, params: &[f32], batch: &Batch, grad: &mut [f32]) -> Result<f32, ReplicaError>;
 
-    /// Mean cross-entropy of the batch in nats per byte.
+    /// Mean cross-entropy of the batch in nats per token.
     ///
     /// # Errors
     /// A buffer or batch of the wrong shape, or a failing backend.
     fn loss(&mut self, params: &[f32], batch: &Batch) -> Result<f32, ReplicaError>;
 
-    /// Scores `[256]` of the byte that follows `tokens`, of which the last `context` are used.
+    /// Scores `[vocabulary]` of the token that follows `tokens`, of which the last `context` are used.
     ///
     /// # Errors
     /// Parameters of the wrong length, no tokens, or a failing backend.
-    fn logits(&mut self, params: &[f32], tokens: &[u8]) -> Result<Vec<f32>, ReplicaError>;
+    fn logits(&mut self, params: &[f32], tokens: &[Token]) -> Result<Vec<f32>, ReplicaError>;
 
     /// The numeric class: two replicas with equal names give equal bits, so one may audit the other.
     fn class(&self) -> String;

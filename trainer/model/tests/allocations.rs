@@ -6,7 +6,8 @@ use std::cell::Cell;
 
 use murmur_kernels::exact::{Level, Pool};
 use murmur_kernels::{AdamW, adamw, global_norm};
-use murmur_model::{Batch, ExactReplica, ModelConfig, Replica, initial_params};
+use murmur_model::gpt::{ExactReplica, Gpt};
+use murmur_model::{Architecture, Batch, Replica};
 
 /// Counts what each thread asks for: the test harness has threads of its own.
 struct Counting;
@@ -45,12 +46,12 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn no_step_after_the_first_asks_for_memory() {
-    let config = ModelConfig { layers: 2, heads: 2, d_model: 40, context: 80 };
+    let config = Gpt { layers: 2, heads: 2, d_model: 40, context: 80 };
     let bytes: Vec<u8> = (0..=4 * 80).map(|i| (i * i + 7 * i) as u8).collect();
     let batch = Batch::in_a_row(4, 80, &bytes);
     let optimizer = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
     for level in Level::available() {
-        let mut params = initial_params(&config, &[0; 32]);
+        let mut params = config.initial_params(&[0; 32]);
         let [mut grad, mut m, mut v] = [(); 3].map(|()| vec![0.0; params.len()]);
         let mut replica = ExactReplica::new(config, Pool::single(level)).unwrap();
         let mut asked = Vec::with_capacity(8);

@@ -4,9 +4,10 @@
 mod reference;
 
 use murmur_kernels::exact::{Level, Pool};
-use murmur_model::{Batch, ExactReplica, ModelConfig, Replica, ReplicaError, initial_params};
+use murmur_model::gpt::{ExactReplica, Gpt};
+use murmur_model::{Architecture, Batch, Replica, ReplicaError, Token};
 
-const CONFIG: ModelConfig = ModelConfig { layers: 2, heads: 2, d_model: 8, context: 16 };
+const CONFIG: Gpt = Gpt { layers: 2, heads: 2, d_model: 8, context: 16 };
 
 fn batch(step: usize) -> Batch {
     let byte = |i: usize| (i * i + 7 * i + step) as u8 % 32 + 96;
@@ -14,13 +15,13 @@ fn batch(step: usize) -> Batch {
     Batch::in_a_row(size, context, &(0..=size * context).map(byte).collect::<Vec<u8>>())
 }
 
-fn replica(config: ModelConfig) -> ExactReplica {
+fn replica(config: Gpt) -> ExactReplica {
     ExactReplica::new(config, Pool::single(Level::best())).unwrap()
 }
 
 /// Parameters with no gain left at one and no bias at zero, so that each takes part.
-fn params(config: &ModelConfig) -> Vec<f32> {
-    let mut params = initial_params(config, &[0; 32]);
+fn params(config: &Gpt) -> Vec<f32> {
+    let mut params = config.initial_params(&[0; 32]);
     let mut state = 1u32;
     for value in &mut params {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -31,7 +32,7 @@ fn params(config: &ModelConfig) -> Vec<f32> {
 
 #[test]
 fn the_loss_and_every_gradient_agree_with_a_slow_reference_in_f64() {
-    for config in [CONFIG, ModelConfig { layers: 1, heads: 3, d_model: 27, context: 70 }] {
+    for config in [CONFIG, Gpt { layers: 1, heads: 3, d_model: 27, context: 70 }] {
         let (params, mut replica) = (params(&config), replica(config));
         let mut grad = vec![f32::NAN; params.len()];
         let batch = Batch { size: 64 * 5 / config.context, ..long(config.context) };
@@ -66,7 +67,7 @@ fn long(context: usize) -> Batch {
 }
 
 /// The bits of three steps of gradient descent.
-fn three_steps(config: ModelConfig, batch: &Batch, pool: Pool) -> (Vec<u32>, Vec<u32>) {
+fn three_steps(config: Gpt, batch: &Batch, pool: Pool) -> (Vec<u32>, Vec<u32>) {
     let mut replica = ExactReplica::new(config, pool).unwrap();
     let (mut params, mut losses) = (params(&config), Vec::new());
     let mut grad = vec![0.0; params.len()];
@@ -79,7 +80,7 @@ fn three_steps(config: ModelConfig, batch: &Batch, pool: Pool) -> (Vec<u32>, Vec
 
 #[test]
 fn neither_the_instruction_set_nor_the_threads_change_a_bit() {
-    let config = ModelConfig { layers: 1, heads: 2, d_model: 40, context: 80 };
+    let config = Gpt { layers: 1, heads: 2, d_model: 40, context: 80 };
     let batch = long(80);
     let expected = three_steps(config, &batch, Pool::single(Level::SCALAR));
     for level in Level::available() {
@@ -103,9 +104,9 @@ fn the_logits_give_the_loss() {
     let (params, mut replica) = (params(&CONFIG), replica(CONFIG));
     let inputs = batch(0).inputs[..16].to_vec();
     let scores = replica.logits(&params, &inputs).unwrap();
-    let mut loss = |last: u8| {
-        let mut targets = vec![100; 16];
-        targets[15] = last;
+    let mut loss = |last: u32| {
+        let mut targets = vec![Token(100); 16];
+        targets[15] = Token(last);
         replica.loss(&params, &Batch { size: 1, context: 16, inputs: inputs.clone(), targets }).unwrap()
     };
     let difference = loss(101) - loss(100);
@@ -114,19 +115,19 @@ fn the_logits_give_the_loss() {
 
 #[test]
 fn a_position_sees_only_its_past() {
-    let config = ModelConfig { context: 200, ..CONFIG };
+    let config = Gpt { context: 200, ..CONFIG };
     let (params, mut replica) = (params(&config), replica(config));
-    let mut scores = |tail: u8| {
+    let mut scores = |tail: Token| {
         let mut inputs = vec![tail; 200];
-        inputs[..100].fill(7);
-        let targets = (0..200).map(|i| if i < 100 { 3 } else { tail }).collect();
+        inputs[..100].fill(Token(7));
+        let targets = (0..200).map(|i| if i < 100 { Token(3) } else { tail }).collect();
         let mut grad = vec![0.0; params.len()];
         replica.loss_and_grad(&params, &Batch { size: 1, context: 200, inputs, targets }, &mut grad).unwrap();
         let mut first = batch(0).inputs[..16].to_vec();
         first.push(tail);
         replica.logits(&params, &first[..16]).unwrap()
     };
-    assert_eq!(scores(1), scores(2), "what came before leaves no trace in the buffers");
+    assert_eq!(scores(Token(1)), scores(Token(2)), "what came before leaves no trace in the buffers");
 }
 
 #[test]

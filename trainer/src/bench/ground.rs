@@ -18,7 +18,7 @@ use crate::{
     identity_file::{self, create_folder},
     launcher::PeerPlan,
     manifest::{Manifest, Parts},
-    model::ModelConfig,
+    model::{Architecture, gpt::Gpt},
     peer::Pace,
     state_dir::StateDir,
     ticket::{ADDRESSES_MAX, Ticket},
@@ -132,22 +132,20 @@ fn founder(identity: &Identity) -> Founder {
 }
 
 fn settings(work: Work, founders: usize, sets: &[&str]) -> Result<Settings, Failure> {
-    let ModelConfig { layers, heads, d_model, context } = match work {
+    let model = match work {
         Work::StandIn { params } => nearest_model(params),
-        Work::Tiny => ModelConfig { layers: 1, heads: 2, d_model: 16, context: 32 },
+        Work::Tiny => Gpt { layers: 1, heads: 2, d_model: 16, context: 32 },
     };
     let steps = if work == Work::Tiny { 5 } else { 1 };
-    let every = UPDATES_PER_FRONTIER * founders as u64 * steps * BATCH * context as u64;
-    let mut given = vec![
-        format!("model.layers={layers}"),
-        format!("model.heads={heads}"),
-        format!("model.d_model={d_model}"),
-        format!("model.context={context}"),
+    let every = UPDATES_PER_FRONTIER * founders as u64 * steps * BATCH * model.context() as u64;
+    let dimensions = model.family().dimensions.iter().zip(model.sizes());
+    let mut given: Vec<String> = dimensions.map(|(known, size)| format!("{}={size}", known.setting)).collect();
+    given.extend([
         format!("train.steps={steps}"),
         format!("train.batch={BATCH}"),
         format!("finality.every={every}"),
         format!("run.tokens={}", 4096 * every),
-    ];
+    ]);
     // A stand-in computes nothing of any profile.
     given.extend((work != Work::Tiny).then(|| "numeric=class".to_owned()));
     given.extend(sets.iter().map(|&set| set.to_owned()));
@@ -156,8 +154,8 @@ fn settings(work: Work, founders: usize, sets: &[&str]) -> Result<Settings, Fail
 
 /// The model of at most eight layers whose number of parameters is nearest to `params`; of equally near ones the
 /// shallowest.
-fn nearest_model(params: u64) -> ModelConfig {
-    let shape = |(layers, d_model)| ModelConfig { layers, heads: 1, d_model, context: 8 };
+fn nearest_model(params: u64) -> Gpt {
+    let shape = |(layers, d_model)| Gpt { layers, heads: 1, d_model, context: 8 };
     let shapes = (1..=8).flat_map(|layers| (1..=256).map(move |eighth| (layers, 8 * eighth))).map(shape);
     shapes.min_by_key(|model| (model.params() as u64).abs_diff(params)).expect("there are many shapes")
 }

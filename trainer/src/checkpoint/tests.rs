@@ -2,15 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::model::initial_params;
+use crate::model::gpt::Gpt;
 
 fn checkpoint() -> Checkpoint {
-    let model = ModelConfig::tiny();
+    let model = ModelConfig::from(Gpt::tiny());
     Checkpoint {
         model,
         run_id: [9; 32],
         clock: 1234,
-        state: murmur_kernels::from_f32(&initial_params(&model, &[0; 32])).unwrap().into(),
+        state: murmur_kernels::from_f32(&model.initial_params(&[0; 32])).unwrap().into(),
         extra: BTreeMap::from([("note".to_owned(), "kept".to_owned())]),
     }
 }

@@ -80,7 +80,7 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     check_room(&settings, peers, |threads| Shape::of_settings(&settings, 0, threads))?;
     check_threads(&settings, peers)?;
     let corpus = text::read(&settings, output)?;
-    corpus.check(settings.model.context)?;
+    corpus.check(settings.model.context())?;
     check_room(&settings, peers, |threads| Shape::of_settings(&settings, corpus.bytes(), threads))?;
     let data_root = corpus.root();
     drop(corpus);

@@ -14,7 +14,7 @@ use crate::{
     checkpoint::Checkpoint,
     error::Failure,
     explain::Exit,
-    model::ExactReplica,
+    model::Vocabulary,
     numeric::exact_pool,
     output::{Output, end_of_reading},
     sample::{SampleSpec, Sampler},
@@ -33,7 +33,8 @@ pub(super) fn sample(arguments: &SampleArgs, output: &mut Output) -> Result<(), 
     let checkpoint = Checkpoint::read(&path)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Whatever profile it was trained under: so the same seed gives the same text on every machine.
-    let mut replica = ExactReplica::new(checkpoint.model, exact_pool(threads)?)
+    let replica = checkpoint.model.exact_replica(exact_pool(threads)?);
+    let mut replica = replica
         .map_err(|error| Failure::new(Exit::Checkpoint, "the checkpoint's model cannot be built").because(error))?;
     output.note(&format!("With {}, after {} tokens:", path.display(), checkpoint.clock));
     let spec = SampleSpec {
@@ -43,9 +44,13 @@ pub(super) fn sample(arguments: &SampleArgs, output: &mut Output) -> Result<(), 
         seed: arguments.seed,
     };
     let params = checkpoint.params();
-    let sampler = Sampler::new(&mut replica, &params, arguments.prompt.as_bytes(), spec);
+    let vocabulary = checkpoint.model.vocabulary();
+    let sampler = Sampler::new(replica.as_mut(), &params, (vocabulary, arguments.prompt.as_bytes()), spec);
     if arguments.json {
-        let bytes = sampler.collect::<Result<Vec<u8>, _>>()?;
+        let mut bytes = Vec::new();
+        for token in sampler {
+            vocabulary.decode(token?, &mut bytes);
+        }
         let text = String::from_utf8_lossy(&bytes);
         let object = json!({
             "schema": "murmur.sample/1", "checkpoint": path.to_string_lossy(), "tokens": checkpoint.clock, "prompt": arguments.prompt,
@@ -54,19 +59,23 @@ pub(super) fn sample(arguments: &SampleArgs, output: &mut Output) -> Result<(), 
         output.page(&text, &object);
         return Ok(());
     }
-    stream(&arguments.prompt, sampler)
+    stream(&arguments.prompt, vocabulary, sampler)
 }
 
-/// Writes each byte as it comes; a reader that leaves ends it.
-fn stream(prompt: &str, sampler: Sampler<'_>) -> Result<(), Failure> {
+/// Writes each token as it comes; a reader that leaves ends it.
+fn stream(prompt: &str, vocabulary: Vocabulary, sampler: Sampler<'_>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let show = if stdout.is_terminal() { harmless } else { |byte| byte };
     let mut written = stdout.write_all(prompt.as_bytes());
-    for byte in sampler {
+    let mut bytes = Vec::new();
+    for token in sampler {
         if written.is_err() {
             break;
         }
-        written = stdout.write_all(&[show(byte?)]).and_then(|()| stdout.flush());
+        bytes.clear();
+        vocabulary.decode(token?, &mut bytes);
+        bytes.iter_mut().for_each(|byte| *byte = show(*byte));
+        written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
     }
     written.and_then(|()| writeln!(stdout)).or_else(|error| end_of_reading(&error))
 }

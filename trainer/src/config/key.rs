@@ -72,6 +72,13 @@ impl Key {
         Self { name, kind: Kind::Whole(range), default, unit, scope: Scope::Run, doc }
     }
 
+    /// Lets a whole number reach these limits, too.
+    pub(super) fn widen(&mut self, to: &RangeInclusive<u64>) {
+        if let Kind::Whole(range) = &mut self.kind {
+            *range = (*range.start()).min(*to.start())..=(*range.end()).max(*to.end());
+        }
+    }
+
     /// A setting of the run that is a number.
     pub(super) const fn real(
         name: &'static str,

@@ -7,11 +7,18 @@ use core::ops::RangeInclusive;
 use murmur_collectives::Rules;
 
 use super::key::{Key, Kind};
-use crate::{model::ModelConfig, numeric::Numeric};
+use crate::{
+    model::{FAMILIES, Family},
+    numeric::Numeric,
+};
+
+/// The setting that chooses the architecture, where there are several.
+pub(super) const ARCHITECTURE: &str = "model.architecture";
 
 /// Every setting there is, in the order of the sections of `run.toml`.
-pub static KEYS: LazyLock<Vec<Key>> =
-    LazyLock::new(|| [model(), training(), exchange(), length(), machine()].into_iter().flatten().collect());
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    [start(), models(&FAMILIES), training(), exchange(), length(), machine()].into_iter().flatten().collect()
+});
 
 /// A limit that is told where the number is used, as a limit of a setting.
 fn range<N: Copy + TryInto<u64>>(limits: &RangeInclusive<N>) -> RangeInclusive<u64> {
@@ -19,12 +26,19 @@ fn range<N: Copy + TryInto<u64>>(limits: &RangeInclusive<N>) -> RangeInclusive<u
     whole(*limits.start())..=whole(*limits.end())
 }
 
+/// The shortest sequence of any architecture: no run has fewer tokens.
+fn shortest_context() -> u64 {
+    let dimensions = FAMILIES.iter().flat_map(|family| family.dimensions);
+    let contexts = dimensions.filter(|dimension| dimension.setting == "model.context");
+    contexts.map(|dimension| *range(&dimension.range).start()).min().unwrap_or(1)
+}
+
 /// The setting called `name`.
 pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-fn model() -> Vec<Key> {
+fn start() -> Vec<Key> {
     vec![
         Key::whole(
             "seed",
@@ -41,39 +55,28 @@ fn model() -> Vec<Key> {
             "The numeric profile. exact: murmur's own kernels, the same bits on every processor, so that any peer can \
             audit any other. class: burn's kernels, the same bits only on machines alike, which audit each other.",
         ),
-        Key::whole(
-            "model.layers",
-            range(&ModelConfig::LAYERS),
-            "4",
-            "blocks",
-            "Depth of the transformer. More layers learn more per token \
-            and cost proportionally more time.",
-        ),
-        Key::whole(
-            "model.heads",
-            range(&ModelConfig::HEADS),
-            "4",
-            "heads",
-            "Attention heads per block. Must divide model.d_model; 32 to \
-            64 numbers per head work well.",
-        ),
-        Key::whole(
-            "model.d_model",
-            range(&ModelConfig::WIDTH),
-            "128",
-            "numbers",
-            "Width of the model. Parameters grow with its square: \
-            12 · layers · d_model².",
-        ),
-        Key::whole(
-            "model.context",
-            range(&ModelConfig::CONTEXT),
-            "128",
-            "bytes",
-            "How far back the model looks. Longer text costs time \
-            and memory for attention, quadratically.",
-        ),
     ]
+}
+
+/// The dimensions of all architectures, and which it is where there are several. Of dimensions with one name the first
+/// describes the setting, and any of the limits may be reached.
+fn models(families: &[&'static Family]) -> Vec<Key> {
+    let doc = "The model's architecture. Each takes those of the settings model.* that are its dimensions.";
+    let names: Vec<&'static str> = families.iter().map(|family| family.name).collect();
+    let mut keys = Vec::new();
+    if let [first, _, ..] = names[..] {
+        keys.push(Key::word(ARCHITECTURE, names.leak(), first, doc));
+    }
+    for dimension in families.iter().flat_map(|family| family.dimensions) {
+        let allowed = range(&dimension.range);
+        match keys.iter_mut().find(|key| key.name == dimension.setting) {
+            Some(key) => key.widen(&allowed),
+            None => {
+                keys.push(Key::whole(dimension.setting, allowed, dimension.default, dimension.unit, dimension.doc));
+            }
+        }
+    }
+    keys
 }
 
 fn training() -> Vec<Key> {
@@ -206,7 +209,7 @@ fn length() -> Vec<Key> {
     vec![
         Key::whole(
             "run.tokens",
-            *ModelConfig::CONTEXT.start() as u64..=Rules::TOKEN_BUDGET_MAX,
+            shortest_context()..=Rules::TOKEN_BUDGET_MAX,
             "1.5M",
             "tokens",
             "When the run ends: tokens of all peers together.",
@@ -298,4 +301,28 @@ fn machine() -> Vec<Key> {
             which the system keeps in memory only as far as there is room. Slower where there is none.",
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Dimension, ModelConfig};
+
+    static DEEPER: [Dimension; 2] = [dimension("model.layers", 2..=99), dimension("model.experts", 1..=8)];
+    static OTHER: Family = Family { name: "other", dimensions: &DEEPER, of_sizes: |_| ModelConfig::default() };
+
+    const fn dimension(setting: &'static str, range: RangeInclusive<usize>) -> Dimension {
+        Dimension { setting, range, default: "4", unit: "things", adds_params: true, doc: "For this test." }
+    }
+
+    #[test]
+    fn one_architecture_is_not_a_choice_and_several_are() {
+        assert!(KEYS.iter().all(|key| key.name != ARCHITECTURE));
+        let keys = models(&[FAMILIES[0], &OTHER]);
+        let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+        let dimensions = ["model.layers", "model.heads", "model.d_model", "model.context", "model.experts"];
+        assert_eq!(names, [&[ARCHITECTURE], &dimensions[..]].concat());
+        assert_eq!((keys[0].kind.to_string(), keys[0].default), ("gpt or other".to_owned(), "gpt"));
+        assert_eq!(keys[1].kind.to_string(), "a whole number from 1 to 99", "either's limits");
+    }
 }

@@ -4,8 +4,16 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use murmur_collectives::Rules;
 
-use super::{Key, Resolved, Source, Value, keys::key};
-use crate::{error::Failure, explain::Exit, model::ModelConfig, numeric::Numeric};
+use super::{
+    Key, Resolved, Source, Value,
+    keys::{ARCHITECTURE, key},
+};
+use crate::{
+    error::Failure,
+    explain::Exit,
+    model::{FAMILIES, Family, ModelConfig, ModelConfigError},
+    numeric::Numeric,
+};
 
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +21,7 @@ use crate::{error::Failure, explain::Exit, model::ModelConfig, numeric::Numeric}
 pub struct Settings {
     pub seed: u64,
     pub numeric: Numeric,
-    pub model: Model,
+    pub model: ModelConfig,
     pub data: Data,
     pub train: Train,
     pub compress: Compress,
@@ -42,7 +50,6 @@ macro_rules! section {
     };
 }
 
-section!(Model, "model", { layers: usize = size, heads: usize = size, d_model: usize = size, context: usize = size });
 section!(Data, "data", { path: Option<PathBuf> = path });
 section!(Train, "train", {
     batch: usize = size,
@@ -71,18 +78,10 @@ section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
 section!(Device, "device", { threads: usize = size, memory_check: bool = switch, state_memory: usize = size });
 
-impl Model {
-    /// The shape that these settings ask for.
-    pub fn config(&self) -> ModelConfig {
-        let Self { layers, heads, d_model, context } = *self;
-        ModelConfig { layers, heads, d_model, context }
-    }
-}
-
 impl Settings {
     /// Tokens of one inner step of one peer: batch · context.
     pub fn step_tokens(&self) -> u64 {
-        u64::try_from(self.train.batch * self.model.context).expect("both are bounded by the table of settings")
+        u64::try_from(self.train.batch * self.model.context()).expect("both are bounded by the table of settings")
     }
 
     /// Tokens of one segment of one peer: H · batch · context.
@@ -100,7 +99,7 @@ impl Resolved {
         let settings = Settings {
             seed: self.whole("seed"),
             numeric: self.numeric(),
-            model: Model::read(self),
+            model: self.model(),
             data: Data::read(self),
             train: Train::read(self),
             compress: Compress::read(self),
@@ -121,6 +120,17 @@ impl Resolved {
         self.text("numeric").parse().expect("the table of settings has only profiles that there are")
     }
 
+    fn model(&self) -> ModelConfig {
+        let family = self.family();
+        let sizes: Vec<usize> = family.dimensions.iter().map(|dimension| self.size(dimension.setting)).collect();
+        (family.of_sizes)(&sizes)
+    }
+
+    fn family(&self) -> &'static Family {
+        let chosen = key(ARCHITECTURE).map(|key| self.entry(key).0.to_string());
+        FAMILIES.into_iter().find(|family| chosen.as_deref() == Some(family.name)).unwrap_or(FAMILIES[0])
+    }
+
     /// What nobody chose follows a long run's length.
     fn finality(&self) -> Finality {
         let Finality { every } = Finality::read(self);
@@ -131,15 +141,13 @@ impl Resolved {
 
     fn check(&self, settings: &Settings) -> Result<(), Failure> {
         let Settings { model, net, .. } = settings;
-        if !model.d_model.is_multiple_of(model.heads) {
-            let message = "model.d_model must be a multiple of model.heads";
-            return Err(self.misfit(message, &["model.d_model", "model.heads"]));
-        }
-        let parameters = settings.model.config().params() as u64;
+        self.check_model(model)?;
+        let parameters = model.params() as u64;
         if !Rules::PARAMETERS.contains(&parameters) {
             let message =
                 format!("a model has at most {} parameters, and this has {parameters}", Rules::PARAMETERS.end());
-            return Err(self.misfit(&message, &["model.layers", "model.d_model", "model.context"]));
+            let growing = model.family().dimensions.iter().filter(|dimension| dimension.adds_params);
+            return Err(self.misfit(&message, &growing.map(|dimension| dimension.setting).collect::<Vec<_>>()));
         }
         if settings.step_tokens() > u64::from(*Rules::TOKENS_PER_STEP.end()) {
             let message = format!("one step has at most {} tokens", Rules::TOKENS_PER_STEP.end());
@@ -158,6 +166,13 @@ impl Resolved {
             return Err(self.misfit("net.announce is not an IP address", &["net.announce"]));
         }
         Ok(())
+    }
+
+    fn check_model(&self, model: &ModelConfig) -> Result<(), Failure> {
+        model.check().map_err(|error| match &error {
+            ModelConfigError::Range { setting, .. } => self.misfit(&error.to_string(), &[setting]),
+            ModelConfigError::Misfit { rule, settings, .. } => self.misfit(rule, settings),
+        })
     }
 
     /// A failure that lists the settings involved, with their values and sources.

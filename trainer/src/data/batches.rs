@@ -4,6 +4,7 @@ use blake3::OutputReader;
 use murmur_collectives::PeerId;
 
 use super::corpus::Corpus;
+use super::tokens::Tokens;
 use crate::model::Batch;
 
 /// The training batch of `peer`'s segment `seq` at inner step `step`: `[size, context]` windows of the training text.
@@ -22,7 +23,7 @@ pub fn batch(
     size: usize,
     context: usize,
 ) -> Batch {
-    draw(corpus.train(), training_words(run_seed, peer, seq, step), size, context)
+    draw(corpus.train_tokens(), training_words(run_seed, peer, seq, step), size, context)
 }
 
 fn training_words(run_seed: &[u8; 32], peer: &PeerId, seq: u64, step: u32) -> OutputReader {
@@ -38,17 +39,17 @@ fn training_words(run_seed: &[u8; 32], peer: &PeerId, seq: u64, step: u32) -> Ou
 pub fn validation_batch(corpus: &Corpus, index: u32, size: usize, context: usize) -> Batch {
     let mut key = blake3::Hasher::new_derive_key("murmuration validation batch v1");
     key.update(&index.to_le_bytes());
-    draw(corpus.validation(), key.finalize_xof(), size, context)
+    draw(corpus.validation_tokens(), key.finalize_xof(), size, context)
 }
 
-fn draw(text: &[u8], mut words: OutputReader, size: usize, context: usize) -> Batch {
-    assert!(text.len() > context, "a corpus of {} bytes has no window of {context}", text.len());
-    let starts = text.len() - context;
+fn draw(text: Tokens<'_>, mut words: OutputReader, size: usize, context: usize) -> Batch {
+    assert!(text.count() > context, "a text of {} tokens has no window of {context}", text.count());
+    let starts = text.count() - context;
     let (mut inputs, mut targets) = (Vec::with_capacity(size * context), Vec::with_capacity(size * context));
     for _ in 0..size {
         let start = below(starts, &mut words);
-        inputs.extend_from_slice(&text[start..start + context]);
-        targets.extend_from_slice(&text[start + 1..start + 1 + context]);
+        inputs.extend(text.window(start, context));
+        targets.extend(text.window(start + 1, context));
     }
     Batch { size, context, inputs, targets }
 }
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_the_inputs_one_byte_later() {
+    fn targets_are_the_inputs_one_token_later() {
         let batch = batch(&words(), &[0; 32], &PEER, 0, 0, 3, 16);
         for (inputs, targets) in batch.inputs.chunks(16).zip(batch.targets.chunks(16)) {
             assert_eq!(inputs[1..], targets[..15]);
@@ -110,6 +111,7 @@ mod tests {
     fn validation_windows_come_from_the_validation_part() {
         let corpus = words();
         let batch = validation_batch(&corpus, 0, 2, 32);
-        assert!(batch.inputs.chunks(32).all(|window| corpus.validation().windows(32).any(|w| w == window)));
+        let tokens: Vec<_> = corpus.validation_tokens().window(0, corpus.validation().len()).collect();
+        assert!(batch.inputs.chunks(32).all(|window| tokens.windows(32).any(|w| w == window)));
     }
 }

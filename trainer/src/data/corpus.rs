@@ -10,6 +10,8 @@ use super::left_out::{LeftOut, Reason};
 use super::registry;
 use super::repetition::repeated;
 use super::split::split;
+use super::tokens::Tokens;
+use crate::model::Vocabulary;
 
 /// More is not read into memory: 1 GiB.
 const BYTES_MAX: u64 = 1 << 30;
@@ -20,6 +22,9 @@ pub(super) const BYTES_MIN: u64 = 64 << 10;
 /// One held-out byte in this many may be in the training part before anybody hears of it: programs share licences and
 /// idioms.
 const REMARKABLE_SHARE: usize = 4;
+
+/// What every architecture there is reads.
+const VOCABULARY: Vocabulary = Vocabulary::Bytes;
 
 /// Where the data comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +98,16 @@ impl Corpus {
     /// The validation bytes, never trained on, files separated by a zero byte. At least 8 KiB.
     pub fn validation(&self) -> &[u8] {
         &self.validation
+    }
+
+    /// The training text as the model reads it.
+    pub fn train_tokens(&self) -> Tokens<'_> {
+        Tokens::new(VOCABULARY, &self.train)
+    }
+
+    /// The validation text as the model reads it.
+    pub fn validation_tokens(&self) -> Tokens<'_> {
+        Tokens::new(VOCABULARY, &self.validation)
     }
 
     /// About how many bytes of the validation part the training part has, too, in pieces of a line or two. If they are

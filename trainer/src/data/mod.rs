@@ -1,8 +1,8 @@
-//! What the model learns from: bytes, cut into a training and a validation part, and the batches drawn from them.
+//! What the model learns from: text, cut into a training and a validation part, and the batches drawn from them.
 //!
 //! [`Corpus::load`] reads a [`DataSource`] under fixed rules and names the result by its [`root`](Corpus::root);
-//! peers whose roots differ must not train together. [`batch`] then says what a peer trains on at each step: the
-//! peer has no choice.
+//! peers whose roots differ must not train together. [`batch`] then says what a peer trains on at each step, in [`Tokens`]:
+//! the peer has no choice.
 
 mod batches;
 mod content;
@@ -14,8 +14,10 @@ mod left_out;
 mod registry;
 mod repetition;
 mod split;
+mod tokens;
 
 pub use batches::{batch, validation_batch};
 pub use corpus::{Corpus, DataSource};
 pub use error::DataError;
 pub use left_out::{LeftOut, Reason};
+pub use tokens::Tokens;

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::documents::{Document, Documents};
+use crate::model::Vocabulary;
 
 /// Stands after each file, so that a model can learn where one ends.
-pub(super) const END_OF_FILE: u8 = 0;
+pub(super) const END_OF_FILE: u8 = Vocabulary::Bytes.end_of_file().0 as u8;
 
 /// Bytes of a unit of a large file.
 const BLOCK: usize = 4096;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use murmur_kernels::exact::{Matrix, Pool, Scratch, ShapeError, Start, matmul, multiply_adds};
 use murmur_kernels::{AdamW, Direction, TopK, Weight, adamw, compress, fold, state_root};
-use murmur_model::{Batch, ExactReplica, ModelConfig, Replica, initial_params};
+use murmur_model::{Batch, ModelConfig};
 
 use crate::{error::Failure, explain::Exit, numeric::exact_pool};
 
@@ -104,11 +104,11 @@ fn product(pool: &Pool) -> Result<Figure, ShapeError> {
 /// Forward, backward and optimizer of the default model.
 fn training(pool: Pool) -> Result<Figure, Failure> {
     let config = ModelConfig::default();
-    let mut params = initial_params(&config, &[0; 32]);
+    let mut params = config.initial_params(&[0; 32]);
     let [mut grad, mut m, mut v] = [(); 3].map(|()| vec![0.0; params.len()]);
-    let mut replica = ExactReplica::new(config, pool)?;
-    let bytes: Vec<u8> = (0..=SEQUENCES * config.context).map(|i| (i * i + 7 * i) as u8).collect();
-    let batch = Batch::in_a_row(SEQUENCES, config.context, &bytes);
+    let mut replica = config.exact_replica(pool)?;
+    let bytes: Vec<u8> = (0..=SEQUENCES * config.context()).map(|i| (i * i + 7 * i) as u8).collect();
+    let batch = Batch::in_a_row(SEQUENCES, config.context(), &bytes);
     let (mut steps, mut loss) = (0, Ok(0.0));
     let figure = figure("training", "tokens/s", batch.tokens() as f64, || {
         loss = replica.loss_and_grad(&params, &batch, &mut grad);

@@ -15,6 +15,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
+use super::Token;
+
 /// Layer normalization of the last dimension, with gain and bias `[d_model]`.
 pub(super) fn norm(x: Tensor<3>, gain: Tensor<1>, bias: Tensor<1>) -> Tensor<3> {
     let (x, gain, bias) = (x.into_dispatch(), gain.into_dispatch(), bias.into_dispatch());
@@ -31,8 +33,8 @@ pub(super) fn attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_attention(qkv.into_dispatch(), heads))
 }
 
-/// Mean cross-entropy `[1]` of scores `[batch, seq, 256]` against `batch · seq` target bytes, in nats.
-pub(super) fn cross_entropy(scores: Tensor<3>, targets: Vec<u8>) -> Tensor<1> {
+/// Mean cross-entropy `[1]` of scores `[batch, seq, vocab]` against `batch · seq` targets, in nats.
+pub(super) fn cross_entropy(scores: Tensor<3>, targets: Vec<Token>) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as FusedOps>::fused_cross_entropy(scores.into_dispatch(), targets))
 }
 
@@ -41,7 +43,7 @@ trait FusedOps: Backend {
     fn fused_norm(x: FloatTensor<Self>, gain: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
     fn fused_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
-    fn fused_cross_entropy(scores: FloatTensor<Self>, targets: Vec<u8>) -> FloatTensor<Self>;
+    fn fused_cross_entropy(scores: FloatTensor<Self>, targets: Vec<Token>) -> FloatTensor<Self>;
 }
 
 type Values = FloatTensor<Flex>;
@@ -59,7 +61,7 @@ impl FusedOps for Flex {
         attention::forward(&qkv, heads).0
     }
 
-    fn fused_cross_entropy(scores: Values, targets: Vec<u8>) -> Values {
+    fn fused_cross_entropy(scores: Values, targets: Vec<Token>) -> Values {
         rows::cross_entropy(&scores, &targets).0
     }
 }
@@ -92,7 +94,7 @@ impl<C: CheckpointStrategy> FusedOps for Autodiff<Flex, C> {
         }
     }
 
-    fn fused_cross_entropy(scores: FloatTensor<Self>, targets: Vec<u8>) -> FloatTensor<Self> {
+    fn fused_cross_entropy(scores: FloatTensor<Self>, targets: Vec<Token>) -> FloatTensor<Self> {
         let (scores, node) = scores.into_parts();
         let (loss, slopes) = rows::cross_entropy(&scores, &targets);
         match Scaled.prepare::<C>([node]).compute_bound().stateful() {

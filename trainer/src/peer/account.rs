@@ -1,14 +1,13 @@
 //! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use murmur_collectives::PeerId;
-use murmur_coordinatorless::{Node, Snapshot};
+use murmur_collectives::{PeerId, Snapshot};
 
+use super::exchange::{Conclusion, Exchange};
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
 use crate::error::Failure;
 use crate::metrics::Direction;
@@ -24,13 +23,13 @@ const HURRIED_MEASUREMENT: Duration = Duration::from_secs(5);
 /// The final measurement takes this many times the sequences of one on the way.
 const FINAL_MEASUREMENTS: u32 = 4;
 
-impl Learner {
+impl<C: Exchange> Learner<C> {
     pub(super) fn validate_now_and_then(&mut self, progress: &Progress, segment: u32) -> Result<Option<f64>, Failure> {
-        let turn = u32::from(self.link.me.0[0]) % VALIDATE_EVERY;
+        let turn = u32::from(self.collective.me().0[0]) % VALIDATE_EVERY;
         if self.is_over() || (segment % VALIDATE_EVERY != turn && progress.segments != 1) {
             return Ok(None);
         }
-        let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(None) };
+        let Some(snapshot) = self.collective.snapshot() else { return Ok(None) };
         let shared = self.shared.clone();
         let (loss, _) = self.validate(&snapshot.parameters, 0, 1, &|| shared.is_stopped())?;
         if self.shared.is_stopped() {
@@ -43,7 +42,8 @@ impl Learner {
     /// The measurement at the end, of which a peer that is asked to stop takes what there is time for.
     fn validate_finally(&mut self, parameters: &[f32]) -> Result<(f64, u64), Failure> {
         let founders = &self.manifest.rules.founders;
-        let slice = founders.iter().position(|founder| founder.peer == self.link.me).unwrap_or(founders.len());
+        let me = self.collective.me();
+        let slice = founders.iter().position(|founder| founder.peer == me).unwrap_or(founders.len());
         let slice = u32::try_from(slice).unwrap_or(0);
         let (shared, begun) = (self.shared.clone(), Instant::now());
         let cut = move || {
@@ -62,7 +62,7 @@ impl Learner {
         measurements: u32,
         cut: &dyn Fn() -> bool,
     ) -> Result<(f64, u64), Failure> {
-        let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context);
+        let (batch, context) = (self.manifest.inner.batch as usize, self.manifest.model().context());
         let batches = self.manifest.eval_sequences.div_ceil(self.manifest.inner.batch).max(1) * measurements;
         let start = first.saturating_mul(batches).min(u32::MAX - batches);
         let numbers = start..start + batches;
@@ -79,12 +79,12 @@ impl Learner {
     pub(super) fn report_segment(
         &mut self,
         progress: &Progress,
-        snapshot: &Snapshot,
+        snapshot: &Snapshot<C::Base>,
         result: &SegmentResult,
         took: Duration,
         validation_loss: Option<f64>,
     ) {
-        let Some(view) = self.link.ask(view) else { return };
+        let Some(view) = self.collective.view() else { return };
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.segment(Segment {
@@ -103,7 +103,7 @@ impl Learner {
             audits_passed: view.audits.0,
             audits_failed: view.audits.1,
             validation_loss,
-            base: snapshot.base.digest().to_string(),
+            base: snapshot.base.to_string(),
         });
     }
 
@@ -116,12 +116,7 @@ impl Learner {
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
         // Nobody will write with what a stand-in made.
         let keeps = self.pace.is_none().then(|| self.checkpoints.clone());
-        let Some((snapshot, view, root, taken)) = self.link.ask(move |node| {
-            let taken = keeps.map(|checkpoints| checkpoints.take(node.fold()));
-            (node.snapshot(), view(node), node.state_root(), taken)
-        }) else {
-            return Ok(());
-        };
+        let Some(Conclusion { snapshot, view, root, taken }) = self.collective.conclude(keeps) else { return Ok(()) };
         let (val_loss, val_bytes) = self.validate_finally(&snapshot.parameters)?;
         self.metrics.set_validation_loss(val_loss);
         let lost = progress
@@ -145,14 +140,14 @@ impl Learner {
         let traffic = self.transport.traffic();
         self.count_traffic();
         self.reporter.finished(Finished {
-            peer_id: self.link.me.to_string(),
-            petname: self.link.me.petname(),
+            peer_id: self.collective.me().to_string(),
+            petname: self.collective.me().petname(),
             seq: u64::from(snapshot.segment),
             updates: view.updates,
             tokens_set: view.tokens,
             tokens_self: progress.tokens,
             state_root: root.to_string(),
-            version: snapshot.base.digest().to_string(),
+            version: snapshot.base.to_string(),
             val_loss,
             val_bytes,
             loss_first: progress.loss_first.map_or(f64::NAN, f64::from),
@@ -174,31 +169,5 @@ impl Learner {
             fault: lost.or(unsaved).as_ref().map(Failure::to_fault),
         });
         Ok(())
-    }
-}
-
-/// What a report says of the set. Without its state's root, which takes a pass over the whole state.
-struct View {
-    tokens: u64,
-    updates: u64,
-    neighbours: u64,
-    audits: (u64, u64),
-    evicted: Vec<PeerId>,
-    compared: (u64, u64),
-    chains: BTreeMap<String, u32>,
-    final_epoch: u32,
-}
-
-fn view(node: &mut Node) -> View {
-    let log = node.fold().log();
-    View {
-        tokens: node.fold().clock(),
-        updates: log.update_count(log.version()),
-        neighbours: node.neighbours().len() as u64,
-        audits: node.fold().audits(),
-        evicted: node.fold().evicted(),
-        compared: node.roots_compared(),
-        chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
-        final_epoch: node.fold().epochs().number(),
     }
 }

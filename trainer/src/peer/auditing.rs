@@ -1,26 +1,20 @@
 //! Audits: an update is replayed as its author should have computed it, and what came out is published.
 
-use std::{
-    cell::Cell,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use murmur_collectives::Hash;
-use murmur_coordinatorless::{AuditJob, EntryName, Input, Node};
+use murmur_coordinatorless::EntryName;
 use murmur_kernels::Carry;
 
+use super::exchange::{Exchange, Replay, Told};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
 use crate::segment::{SegmentError, SegmentResult};
 
-impl Learner {
+impl<C: Exchange> Learner<C> {
     /// Replays an update and publishes what came out.
-    pub(super) fn audit(&mut self, update: EntryName) -> Result<(), Failure> {
-        let Some((job, payload)) = self.link.ask(move |node| job_and_payload(node, update)).flatten() else {
-            self.link.tell(Input::Unjudged { update });
-            return Ok(());
-        };
+    pub(super) fn audit(&mut self, replay: Replay) -> Result<(), Failure> {
+        let Replay { update, job, payload } = replay;
         let count = job.parameters.len();
         let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(count)), |sealed| Carry::unseal(count, sealed));
         let (Some(claim), Ok(carry)) = (job.entry.update(), carry) else {
@@ -39,7 +33,7 @@ impl Learner {
             cut.get()
         };
         match self.worker.segment(&spec, &job.parameters, carry, &stop) {
-            Ok(_) if cut.get() => self.link.tell(Input::Unjudged { update }),
+            Ok(_) if cut.get() => self.collective.handle(Told::Unjudged { update }),
             Ok(replayed) => {
                 let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);
                 self.judge(update, confirmed.is_ok(), digest(&replayed));
@@ -52,14 +46,8 @@ impl Learner {
 
     fn judge(&mut self, update: EntryName, passed: bool, replay: Hash) {
         self.metrics.add_audit(passed);
-        self.link.tell(Input::Judged { update, passed, replay });
+        self.collective.handle(Told::Judged { update, passed, replay });
     }
-}
-
-fn job_and_payload(node: &mut Node, update: EntryName) -> Option<(AuditJob, Arc<[u8]>)> {
-    let job = node.audit_job(update)?;
-    let payload = node.fold().log().record(&update.author, update.seq)?.payload.clone()?;
-    Some((job, payload))
 }
 
 /// Names what a replay gave, in the verdict.

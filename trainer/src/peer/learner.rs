@@ -2,32 +2,28 @@
 //! Audits are in `auditing.rs`, measurements and reports in `account.rs`.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::{Duration, Instant},
 };
 
-use murmur_collectives::{Hash, PeerId, Voided};
-use murmur_coordinatorless::{Draft, EntryName, Input, Snapshot};
-use murmur_kernels::Carry;
+use murmur_collectives::{Hash, Voided};
 use murmur_quic::Transport;
 use murmur_verification::Attack;
 
-use super::budget::Budget;
+use super::contribution::{Contribution, KeptCarry, contribute};
 use super::divergence::{Health, LossWatch};
-use super::{Checkpoints, Link, Notice, Pace, Reporter, Shared, store::Carries};
+use super::effort::Effort;
+use super::exchange::{Exchange, Told};
+use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Failure;
 use crate::explain::Exit;
 use crate::manifest::Manifest;
 use crate::metrics::Metrics;
 use crate::protocol::EventKind;
-use crate::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
+use crate::segment::{SegmentError, SegmentResult, Worker};
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
-
-/// An author on probation works this fraction of a segment, so that its first audits are quick.
-const PROBATION_FRACTION: u32 = 3;
 
 /// How long a joiner may take to find anyone and catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,8 +32,9 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// All that the learner's thread owns.
-pub(super) struct Learner {
-    pub(super) link: Link,
+pub(super) struct Learner<C> {
+    /// What combines its work with that of others.
+    pub(super) collective: C,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) shared: Arc<Shared>,
     pub(super) manifest: Manifest,
@@ -57,9 +54,7 @@ pub(super) struct Learner {
 
 /// What the learner remembers between segments.
 pub(super) struct Progress {
-    pub(super) audits: VecDeque<EntryName>,
-    /// The carry after the newest own segment, and its root.
-    pub(super) carry: Option<(Hash, Carry)>,
+    pub(super) carry: KeptCarry,
     pub(super) caught_up: bool,
     pub(super) finishing: bool,
     pub(super) tokens: u64,
@@ -76,7 +71,6 @@ pub(super) struct Progress {
 impl Progress {
     fn new(vocabulary: usize) -> Self {
         Self {
-            audits: VecDeque::new(),
             carry: None,
             caught_up: false,
             finishing: false,
@@ -98,14 +92,14 @@ enum Flow {
     Stop,
 }
 
-impl Learner {
+impl<C: Exchange> Learner<C> {
     /// Trains until told to stop.
     ///
     /// # Errors
     /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found nobody, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut progress = Progress::new(self.manifest.model().vocab());
+        let mut progress = Progress::new(self.manifest.model().vocabulary().size());
         if let Flow::Stop = self.catch_up(&mut progress)? {
             return Ok(());
         }
@@ -113,8 +107,8 @@ impl Learner {
             if let Flow::Stop = self.hear(&mut progress, begun)? {
                 return Ok(());
             }
-            if let Some(update) = progress.audits.pop_front() {
-                self.audit(update)?;
+            if let Some(replay) = self.collective.poll() {
+                self.audit(replay)?;
             } else if progress.finishing {
                 self.wait(&mut progress, begun)?;
             } else if self.is_over() || progress.diverged.is_some() {
@@ -132,14 +126,14 @@ impl Learner {
     /// Waits until training may start.
     fn catch_up(&mut self, progress: &mut Progress) -> Result<Flow, Failure> {
         let begun = Instant::now();
-        progress.caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
+        progress.caught_up = self.collective.is_ready();
         while !progress.caught_up {
             match self.notices.recv_timeout(Duration::from_millis(500)) {
                 Ok(Notice::CaughtUp) => {
                     progress.caught_up = true;
                     continue; // who hears of it may have said drain already
                 }
-                Ok(Notice::Audit(update)) => progress.audits.push_back(update),
+                Ok(Notice::Audit(update)) => self.collective.handle(Told::AuditReady(update)),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
                 Ok(Notice::Evicted(why)) => return Err(evicted(why)),
                 Ok(Notice::IdentityInUse) => return Err(identity_in_use()),
@@ -196,7 +190,7 @@ impl Learner {
     fn obey(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
         self.shared.worked();
         match notice {
-            Notice::Audit(update) => progress.audits.push_back(update),
+            Notice::Audit(update) => self.collective.handle(Told::AuditReady(update)),
             Notice::CaughtUp | Notice::Wake => {}
             Notice::Evicted(why) => return Err(evicted(why)),
             Notice::IdentityInUse => return Err(identity_in_use()),
@@ -212,8 +206,8 @@ impl Learner {
     }
 
     /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
-    fn may_train(&self) -> bool {
-        let caught_up = self.link.ask(|node| node.is_caught_up()).unwrap_or(false);
+    fn may_train(&mut self) -> bool {
+        let caught_up = self.collective.is_ready();
         caught_up && !self.shared.stalled.load(Relaxed)
     }
 
@@ -221,67 +215,29 @@ impl Learner {
         progress.finishing = true;
         let leaves = self.shared.drain.load(Relaxed) || progress.diverged.is_some();
         let patience = if leaves { self.patience } else { BUDGET_PATIENCE };
-        self.link.tell(Input::Finish { patience });
+        self.collective.handle(Told::Finish { patience });
     }
 
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
-        let Some(snapshot) = self.link.ask(|node| node.snapshot()) else { return Ok(()) };
-        let begun = Instant::now();
-        self.pace.iter_mut().for_each(|pace| pace.worked(begun));
-        let (carry_before, carry) = self.continue_carry(progress, &snapshot);
-        let spec = self.spec(&snapshot);
-        let mut result = self.work(&spec, &snapshot, carry).map_err(|error| self.failed(&error))?;
-        let took = begun.elapsed();
-        self.carries.save(snapshot.segment, &result.sealed_carry)?;
-        self.link.tell(Input::Author(Box::new(draft(&snapshot, carry_before, &mut result))));
+        let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
+        let mut effort = Effort { worker, manifest, shared, attack: *attack };
+        let mut took = Duration::ZERO;
+        let done = contribute(collective, progress.carry.take(), |collective, snapshot, carry| {
+            let begun = Instant::now();
+            pace.iter_mut().for_each(|pace| pace.worked(begun));
+            let result = effort.segment(collective, snapshot, carry);
+            let result = result.map_err(|error| failed_in_training(&error, checkpoints))?;
+            took = begun.elapsed();
+            carries.save(snapshot.segment, &result.sealed_carry)?;
+            Ok::<_, Failure>(result)
+        })?;
+        let Some(Contribution { snapshot, result }) = done else { return Ok(()) };
         self.remember(progress, &result, took);
         self.watch(progress, &result);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, &snapshot, &result, took, validation);
         progress.carry = Some((Hash(result.carry_root), result.carry));
         Ok(())
-    }
-
-    /// The carry that the chain's newest update committed to, or a fresh one.
-    fn continue_carry(&self, progress: &mut Progress, snapshot: &Snapshot) -> (Hash, Carry) {
-        let count = snapshot.parameters.len();
-        let Some((root, sealed)) = &snapshot.carry else { return (Hash::NONE, Carry::fresh(count)) };
-        match progress.carry.take() {
-            Some((kept, carry)) if kept == *root => (kept, carry),
-            Some(_) | None => match Carry::unseal(count, sealed) {
-                Ok(carry) => (*root, carry),
-                Err(_) => (Hash::NONE, Carry::fresh(count)),
-            },
-        }
-    }
-
-    fn spec(&self, snapshot: &Snapshot) -> SegmentSpec {
-        let whole = self.manifest.inner.steps;
-        let steps = if snapshot.trusted { whole } else { whole.div_ceil(PROBATION_FRACTION) };
-        self.manifest.segment_spec(self.link.me, snapshot.segment, snapshot.clock, steps)
-    }
-
-    fn work(&mut self, spec: &SegmentSpec, snapshot: &Snapshot, carry: Carry) -> Result<SegmentResult, SegmentError> {
-        let start = &snapshot.parameters;
-        if let Some(attack) = self.attack {
-            let me = self.link.me;
-            let stolen = self.link.ask(move |node| another_payload(node, me)).flatten();
-            return self.worker.attack(attack, spec, start, carry, stolen.as_deref());
-        }
-        let (shared, manifest) = (self.shared.clone(), &self.manifest);
-        let step_tokens = u64::from(manifest.rules.tokens_per_step);
-        let budget = Budget {
-            tokens: manifest.rules.token_budget,
-            founders: manifest.founders() as u64,
-            segment: manifest.segment_tokens(),
-        };
-        let stop = move |done: u32| {
-            shared.worked();
-            let own = u64::from(done) * step_tokens;
-            let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
-            spent || shared.is_stopped()
-        };
-        self.worker.segment(spec, start, carry, &stop)
     }
 
     fn remember(&mut self, progress: &mut Progress, result: &SegmentResult, took: Duration) {
@@ -298,7 +254,7 @@ impl Learner {
     }
 }
 
-impl Learner {
+impl<C: Exchange> Learner<C> {
     /// Gives training up when it does not learn any more.
     fn watch(&self, progress: &mut Progress, result: &SegmentResult) {
         if self.pace.is_some() {
@@ -318,45 +274,22 @@ impl Learner {
     pub(super) fn diverged(&self, watch: &LossWatch, loss: f64) -> Failure {
         let guess = watch.guess();
         let message = format!("training diverged: its loss is {loss:.2} nats/byte, that of a guess {guess:.2}");
-        Failure::new(Exit::Diverged, message).hint(self.before_divergence())
-    }
-
-    /// Why a segment failed. One that diverged names what is left.
-    fn failed(&self, error: &SegmentError) -> Failure {
-        let failure = failed(error);
-        if failure.exit() == Exit::Diverged { failure.hint(self.before_divergence()) } else { failure }
-    }
-
-    fn before_divergence(&self) -> String {
-        let last = match self.checkpoints.newest() {
-            Some(path) => format!("The last good checkpoint is {}.", path.display()),
-            None => "No checkpoint had been written before.".to_owned(),
-        };
-        format!("Start a new run with a lower learning rate, for example half of train.lr. {last}")
+        Failure::new(Exit::Diverged, message).hint(before_divergence(&self.checkpoints))
     }
 }
 
-/// The newest payload of somebody else, for the cheat that copies.
-fn another_payload(node: &mut murmur_coordinatorless::Node, me: PeerId) -> Option<Vec<u8>> {
-    let log = node.fold().log();
-    let others = log.version().iter().map(|(author, _)| author).filter(|author| *author != me);
-    others.filter_map(|author| log.last_update(&author)?.payload.as_deref().map(<[u8]>::to_vec)).next()
+/// Why a segment failed. One that diverged names what is left.
+fn failed_in_training(error: &SegmentError, checkpoints: &Checkpoints) -> Failure {
+    let failure = failed(error);
+    if failure.exit() == Exit::Diverged { failure.hint(before_divergence(checkpoints)) } else { failure }
 }
 
-/// Takes the sealed carry out of `result`: it is large, and only the node needs it from here on.
-fn draft(snapshot: &Snapshot, carry_before: Hash, result: &mut SegmentResult) -> Draft {
-    Draft {
-        base: snapshot.base.clone(),
-        epoch: snapshot.epoch,
-        frontier: snapshot.frontier,
-        segment: snapshot.segment,
-        steps: result.steps,
-        payload: result.payload.clone().into(),
-        loss_micronats: (f64::from(result.loss_mean) * 1e6) as u32,
-        trace: Hash(result.trace_root),
-        carry_before,
-        carry: core::mem::take(&mut result.sealed_carry).into(),
-    }
+fn before_divergence(checkpoints: &Checkpoints) -> String {
+    let last = match checkpoints.newest() {
+        Some(path) => format!("The last good checkpoint is {}.", path.display()),
+        None => "No checkpoint had been written before.".to_owned(),
+    };
+    format!("Start a new run with a lower learning rate, for example half of train.lr. {last}")
 }
 
 pub(super) fn bits_per_parameter(result: &SegmentResult) -> f64 {

@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-use murmur_collectives::{PeerId, Voided};
-use murmur_coordinatorless::{EntryName, Input, Node};
+use murmur_collectives::Voided;
+use murmur_coordinatorless::{EntryName, Input};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
@@ -74,30 +74,6 @@ impl Shared {
     /// Counts something done.
     pub(super) fn worked(&self) {
         self.work.fetch_add(1, Relaxed);
-    }
-}
-
-/// The learner's way to the node.
-#[derive(Clone)]
-pub(super) struct Link {
-    pub(super) requests: tokio_mpsc::Sender<Request>,
-    pub(super) me: PeerId,
-}
-
-impl Link {
-    /// Looks at the node; `None` once the driver has stopped.
-    pub(super) fn ask<R: Send + 'static>(&self, look: impl FnOnce(&mut Node) -> R + Send + 'static) -> Option<R> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let look = Box::new(move |node: &mut Node| {
-            let _ = answer.send(look(node));
-        });
-        self.requests.blocking_send(Request::Look(look)).ok()?;
-        answered.recv().ok()
-    }
-
-    /// Gives the node an input.
-    pub(super) fn tell(&self, input: Input) {
-        let _ = self.requests.blocking_send(Request::Input(input));
     }
 }
 

@@ -29,7 +29,7 @@ pub fn check(shape: &Shape, peers: usize, free: Free) -> Result<(), Failure> {
         mebibytes(need.model),
         mebibytes(need.batch),
         shape.batch,
-        shape.model.context,
+        shape.model.context(),
         mebibytes(need.log),
         mebibytes(need.text),
         mebibytes(need.base),
@@ -65,7 +65,7 @@ fn mebibytes(bytes: u64) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{super::estimate::tests::shape, *};
-    use crate::model::ModelConfig;
+    use crate::model::gpt::Gpt;
 
     const ROOMY: Free = Free { memory: Some(8 << 30), address_space: None };
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_figures_and_the_setting() {
-        let huge = Shape { batch: 4096, model: ModelConfig { context: 2048, ..ModelConfig::default() }, ..shape() };
+        let huge = Shape { batch: 4096, model: Gpt { context: 2048, ..Gpt::default() }.into(), ..shape() };
         let failure = check(&huge, 4, ROOMY).unwrap_err();
         assert_eq!(failure.exit(), Exit::Device);
         assert!(failure.sentence().contains("8192 MiB are free") && failure.sentence().contains("4096 × 2048"));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_model_that_no_machine_may_run_is_a_setting_to_change() {
-        let model = ModelConfig { layers: 64, heads: 64, d_model: 4096, context: 128 };
+        let model = Gpt { layers: 64, heads: 64, d_model: 4096, context: 128 }.into();
         assert_eq!(check(&Shape { model, ..shape() }, 1, Free::default()).unwrap_err().exit(), Exit::Config);
     }
 }

@@ -5,7 +5,7 @@ use murmur_kernels::{TopK, payload_bytes_max};
 use crate::{
     config::Settings,
     manifest::Manifest,
-    model::{ModelConfig, step_bytes},
+    model::{ModelConfig, class_step_bytes},
     numeric::Numeric,
     peer::carries_kept,
 };
@@ -102,14 +102,8 @@ pub struct Need {
 impl Shape {
     /// Of a run with these settings, whose peers compute with `threads` threads each.
     pub fn of_settings(settings: &Settings, text: u64, threads: usize) -> Self {
-        let model = ModelConfig {
-            layers: settings.model.layers,
-            heads: settings.model.heads,
-            d_model: settings.model.d_model,
-            context: settings.model.context,
-        };
         Self {
-            model,
+            model: settings.model,
             batch: settings.train.batch as u64,
             numeric: settings.numeric,
             top: TopK::new(settings.compress.top).expect("the table of settings has only densities that there are"),
@@ -162,17 +156,13 @@ impl Shape {
         parameters.saturating_mul(each)
     }
 
-    /// The exact replica's buffers. The class profile has much the same, and the shares of attention whole: of every layer for
-    /// the way back, and once more for their gradient.
+    /// The replica's buffers.
     fn batch(&self) -> u64 {
-        let ModelConfig { layers, heads, context, .. } = self.model;
-        let [layers, heads, context] = [layers, heads, context].map(|number| number as u64);
-        let step = step_bytes(&self.model, [self.batch, context]);
-        let shares = match self.numeric {
-            Numeric::Exact => 0,
-            Numeric::Class => self.batch.saturating_mul(4 * context * context * heads * (layers + 1)),
-        };
-        step.saturating_add(shares)
+        let shape = [self.batch, self.model.context() as u64];
+        match self.numeric {
+            Numeric::Exact => self.model.exact_step_bytes(shape),
+            Numeric::Class => class_step_bytes(&self.model, shape),
+        }
     }
 }
 
@@ -214,6 +204,7 @@ impl Need {
 pub(super) mod tests {
     use super::*;
     use crate::config::{Inputs, Resolved};
+    use crate::model::gpt::Gpt;
 
     pub(crate) fn shape() -> Shape {
         of(&[])
@@ -274,7 +265,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_largest_shapes_do_not_overflow() {
-        let model = ModelConfig { layers: 64, heads: 64, d_model: 4096, context: 4096 };
+        let model = Gpt { layers: 64, heads: 64, d_model: 4096, context: 4096 }.into();
         let machine = Machine { threads: usize::MAX, state_memory: 0 };
         let (batch, updates, text) = (u64::MAX, u64::MAX, u64::MAX);
         for numeric in [Numeric::Exact, Numeric::Class] {

@@ -22,3 +22,6 @@ pub use run::run_segment;
 pub use spec::{SegmentResult, SegmentSpec};
 pub use stand_in::STAND_IN_CLASS;
 pub use worker::Worker;
+
+#[cfg(test)]
+pub(crate) use run::tests::{fixture as test_fixture, spec as test_spec};

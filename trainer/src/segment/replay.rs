@@ -45,7 +45,8 @@ mod tests {
 
     use super::*;
     use crate::data::corpus::tests::words;
-    use crate::model::{ExactReplica, ModelConfig, initial_params};
+    use crate::model::Architecture;
+    use crate::model::gpt::{ExactReplica, Gpt};
     use crate::segment::run::tests::{fixture, spec};
     use crate::segment::{SegmentSpec, attack_segment, run_segment};
 
@@ -85,8 +86,8 @@ mod tests {
     fn worked(level: simd::Level, threads: usize) -> SegmentResult {
         // Also for the optimizer and the compression. Tests beside this one may change it: it shows in no bit.
         level.activate();
-        let config = ModelConfig { layers: 2, heads: 2, d_model: 64, context: 16 };
-        let start = initial_params(&config, &[0; 32]);
+        let config = Gpt { layers: 2, heads: 2, d_model: 64, context: 16 };
+        let start = config.initial_params(&[0; 32]);
         let mut replica = ExactReplica::new(config, Pool::new(Level::at_most(level), threads).unwrap()).unwrap();
         let (corpus, carry) = (words(), Carry::fresh(start.len()));
         let spec = SegmentSpec { batch_size: 9, ..spec() };

@@ -146,14 +146,15 @@ fn digest(vectors: &[&[f32]]) -> [u8; 32] {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use murmur_collectives::PeerId;
     use murmur_kernels::TopK;
     use murmur_kernels::exact::{Level, Pool};
 
     use super::*;
     use crate::data::corpus::tests::words;
-    use crate::model::{ExactReplica, ModelConfig, initial_params};
+    use crate::model::Architecture;
+    use crate::model::gpt::{ExactReplica, Gpt};
 
     pub(crate) fn spec() -> SegmentSpec {
         let optimizer = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
@@ -174,8 +175,8 @@ pub(super) mod tests {
     }
 
     pub(crate) fn fixture() -> (ExactReplica, Corpus, Vec<f32>) {
-        let config = ModelConfig::tiny();
-        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), initial_params(&config, &[0; 32]))
+        let config = Gpt::tiny();
+        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), config.initial_params(&[0; 32]))
     }
 
     fn run(spec: &SegmentSpec, stop: &dyn Fn(u32) -> bool) -> SegmentResult {

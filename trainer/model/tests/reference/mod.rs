@@ -1,6 +1,6 @@
 //! The model in `f64`, written for reading: loops over whole rows, nothing fused, nothing kept.
 
-use murmur_model::{Batch, Layout, ModelConfig};
+use murmur_model::{Batch, Layout, Token, gpt::Gpt};
 
 type Rows = Vec<Vec<f64>>;
 
@@ -75,17 +75,17 @@ fn gelu(x: f64) -> f64 {
 }
 
 /// Mean cross-entropy of a batch.
-pub(crate) fn loss(config: &ModelConfig, layout: &Layout, params: &[f64], batch: &Batch) -> f64 {
+pub(crate) fn loss(config: &Gpt, layout: &Layout, params: &[f64], batch: &Batch) -> f64 {
     let model = Model { layout, params };
     let sequences = batch.inputs.chunks(batch.context).zip(batch.targets.chunks(batch.context));
     let total: f64 = sequences.map(|(inputs, targets)| sequence_loss(config, &model, inputs, targets)).sum();
     total / batch.inputs.len() as f64
 }
 
-fn sequence_loss(config: &ModelConfig, model: &Model<'_>, inputs: &[u8], targets: &[u8]) -> f64 {
+fn sequence_loss(config: &Gpt, model: &Model<'_>, inputs: &[Token], targets: &[Token]) -> f64 {
     let d = config.d_model;
     let (table, positions) = (model.tensor("embedding.token.weight"), model.tensor("embedding.position.weight"));
-    let embed = |(i, &token): (usize, &u8)| add(&table[usize::from(token) * d..][..d], &positions[i * d..][..d]);
+    let embed = |(i, &token): (usize, &Token)| add(&table[usize::from(token) * d..][..d], &positions[i * d..][..d]);
     let mut x: Rows = inputs.iter().enumerate().map(embed).collect();
     for block in 0..config.layers {
         let name = |part: &str| format!("blocks.{block}.{part}");

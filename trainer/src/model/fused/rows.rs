@@ -7,6 +7,8 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Shape, TensorData};
 
+use crate::model::Token;
+
 type Values = FloatTensor<Flex>;
 
 /// As in GPT-2.
@@ -141,7 +143,7 @@ pub(super) fn gelu(x: &Values) -> (Values, Values) {
 }
 
 /// Mean cross-entropy `[1]`, and its slope at each score.
-pub(super) fn cross_entropy(scores: &Values, targets: &[u8]) -> (Values, Values) {
+pub(super) fn cross_entropy(scores: &Values, targets: &[Token]) -> (Values, Values) {
     let vocab = width(scores);
     let contiguous = scores.to_contiguous();
     let mut slopes = slice(&contiguous).to_vec();

@@ -99,7 +99,7 @@ impl Bench {
         let frontier = proposal.frontier.clone();
         let vote = |peer: usize| {
             let identity = &self.swarm.peers[peer].identity;
-            let vote = Vote::sign(identity, run(), frontier.epoch, 0, Ballot::Commit, frontier.name());
+            let vote = Vote::sign(identity, run(), frontier.epoch, 0, Ballot::Precommit, frontier.name());
             Signed { voter: vote.voter, signature: vote.signature }
         };
         let mut signed: Vec<Signed> = (0..4).map(vote).collect();

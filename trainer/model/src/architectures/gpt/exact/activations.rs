@@ -2,7 +2,7 @@
 
 use murmur_kernels::exact::{Attention, Buffer, MOMENTS, Scratch, linear_scratch, norm_scratch, product_scratch};
 
-use crate::config::ModelConfig;
+use crate::{Architecture, gpt::Gpt};
 
 /// What the backward pass needs of one block.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub(super) struct Activations {
 
 impl Activations {
     /// Makes every buffer as long as `[sequences, positions]` need.
-    pub(super) fn fit(&mut self, config: &ModelConfig, vocab: usize, shape: [usize; 2]) {
+    pub(super) fn fit(&mut self, config: &Gpt, vocab: usize, shape: [usize; 2]) {
         let (rows, d) = (shape[0] * shape[1], config.d_model);
         self.shape = shape;
         self.blocks.resize_with(config.layers, BlockState::default);
@@ -76,9 +76,9 @@ impl Activations {
 
 /// Bytes of the buffers of a step on a batch of `[sequences, positions]`: what `Activations::fit` makes, the room of attention and
 /// that of the products. The largest number there is rather than an overflow.
-pub fn step_bytes(config: &ModelConfig, [batch, seq]: [u64; 2]) -> u64 {
+pub(in crate::architectures::gpt) fn step_bytes(config: &Gpt, [batch, seq]: [u64; 2]) -> u64 {
     let [layers, heads, d, vocab] =
-        [config.layers, config.heads, config.d_model, config.vocab()].map(|number| number as u64);
+        [config.layers, config.heads, config.d_model, config.vocabulary().size()].map(|number| number as u64);
     let rows = batch.saturating_mul(seq);
     let of_block = 16 * d + 2 * MOMENTS as u64;
     let of_row = layers * of_block + 8 * d + MOMENTS as u64 + vocab + 1;
@@ -89,7 +89,7 @@ pub fn step_bytes(config: &ModelConfig, [batch, seq]: [u64; 2]) -> u64 {
     // Groups of rows and packed factors take little of a large batch, so a batch beyond counting may be cut here.
     let few = small(rows.min(1 << 40));
     let groups = norm_scratch(few, config.d_model).max(linear_scratch(few, 4 * config.d_model));
-    let columns = [config.d_model, 3 * config.d_model, 4 * config.d_model, config.vocab()];
+    let columns = [config.d_model, 3 * config.d_model, 4 * config.d_model, config.vocabulary().size()];
     let factor = columns.map(|n| product_scratch(few.max(4 * config.d_model), n)).into_iter().max().unwrap_or(0);
     let parts = [rows.saturating_mul(of_row), attention, groups as u64, factor as u64];
     parts.into_iter().fold(0, u64::saturating_add).saturating_mul(size_of::<f32>() as u64)
@@ -101,12 +101,12 @@ mod tests {
     use murmur_kernels::exact::{Level, Pool};
 
     use super::*;
-    use crate::{Batch, ExactReplica, Replica, initial_params};
+    use crate::{Batch, Replica, gpt::ExactReplica};
 
     /// Numbers that a replica holds after a step, without the packed factors, which only the kernels see.
-    fn held(config: ModelConfig, batch: usize) -> u64 {
+    fn held(config: Gpt, batch: usize) -> u64 {
         let text: Vec<u8> = (0..=batch * config.context).map(|i| i as u8).collect();
-        let params = initial_params(&config, &[0; 32]);
+        let params = config.initial_params(&[0; 32]);
         let mut replica = ExactReplica::new(config, Pool::single(Level::active())).unwrap();
         let batch = Batch::in_a_row(batch, config.context, &text);
         replica.loss_and_grad(&params, &batch, &mut vec![0.0; params.len()]).unwrap();
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_step_are_those_of_its_buffers() {
-        let shape = |layers, heads, d_model, context| ModelConfig { layers, heads, d_model, context };
-        for (config, batch) in [(ModelConfig::tiny(), 9), (shape(3, 2, 40, 70), 2), (shape(1, 4, 64, 200), 3)] {
+        let shape = |layers, heads, d_model, context| Gpt { layers, heads, d_model, context };
+        for (config, batch) in [(Gpt::tiny(), 9), (shape(3, 2, 40, 70), 2), (shape(1, 4, 64, 200), 3)] {
             let said = step_bytes(&config, [batch as u64, config.context as u64]) / 4;
             let widest = 4 * config.d_model;
-            let most = [config.d_model, 3 * config.d_model, widest, config.vocab()]
+            let most = [config.d_model, 3 * config.d_model, widest, config.vocabulary().size()]
                 .map(|n| product_scratch((batch * config.context).max(widest), n));
             let factor = most.into_iter().max().unwrap() as u64;
             assert_eq!(said, held(config, batch) + factor, "{config:?}");
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_step_beyond_counting_takes_the_largest_number() {
-        let config = ModelConfig { layers: 64, heads: 1, d_model: 4096, context: 4096 };
+        let config = Gpt { layers: 64, heads: 1, d_model: 4096, context: 4096 };
         assert_eq!(step_bytes(&config, [u64::MAX, 4096]), u64::MAX);
     }
 }

@@ -7,20 +7,22 @@ mod weights;
 
 use murmur_kernels::exact::{PROFILE, Pool, ShapeError, cross_entropy};
 
-use crate::config::{ModelConfig, ModelConfigError};
+use super::Gpt;
+use crate::architecture::{Architecture, ModelConfigError};
 use crate::layout::Layout;
 use crate::replica::{Batch, Replica, ReplicaError};
+use crate::token::Token;
 use activations::Activations;
 use weights::{WeightPlaces, Weights};
 
-pub use activations::step_bytes;
+pub(super) use activations::step_bytes;
 
 /// A byte-level GPT whose bits are the same on every machine, instruction set and number of threads.
 ///
 /// It holds every buffer of a step, so after the first step of a size there is no allocation.
 #[derive(Debug)]
 pub struct ExactReplica {
-    config: ModelConfig,
+    config: Gpt,
     layout: Layout,
     places: WeightPlaces,
     vocab: usize,
@@ -33,20 +35,20 @@ impl ExactReplica {
     ///
     /// # Errors
     /// An impossible shape.
-    pub fn new(config: ModelConfig, pool: Pool) -> Result<Self, ModelConfigError> {
-        Self::with_vocab(config, config.vocab(), pool)
+    pub fn new(config: Gpt, pool: Pool) -> Result<Self, ModelConfigError> {
+        Self::with_vocab(config, config.vocabulary().size(), pool)
     }
 
-    /// The same with another size of the vocabulary, at most 256: tokens beyond it are refused.
+    /// The same with another size of the vocabulary: tokens beyond it are refused.
     ///
     /// # Errors
     /// An impossible shape.
-    pub fn with_vocab(config: ModelConfig, vocab: usize, pool: Pool) -> Result<Self, ModelConfigError> {
+    pub fn with_vocab(config: Gpt, vocab: usize, pool: Pool) -> Result<Self, ModelConfigError> {
         config.check()?;
-        if !(1..=crate::VOCAB).contains(&vocab) {
-            return Err(ModelConfigError::Range { key: "vocab", given: vocab, min: 1, max: crate::VOCAB });
+        if vocab == 0 {
+            return Err(ModelConfigError::Range { setting: "vocab", given: vocab, min: 1, max: u32::MAX as usize });
         }
-        let layout = Layout::with_vocab(&config, vocab);
+        let layout = config.layout_with_vocab(vocab);
         let places = WeightPlaces::of(&layout, config.layers);
         Ok(Self { config, layout, places, vocab, pool, state: Activations::default() })
     }
@@ -71,7 +73,7 @@ impl ExactReplica {
     }
 
     /// Scores of the byte after each position, left in `state.scores`.
-    fn forward(&mut self, params: &[f32], tokens: &[u8], shape: [usize; 2]) -> Result<(), ReplicaError> {
+    fn forward(&mut self, params: &[f32], tokens: &[Token], shape: [usize; 2]) -> Result<(), ReplicaError> {
         let Self { config, places, vocab, pool, state, .. } = self;
         state.fit(config, *vocab, shape);
         let weights = Weights { params, places };
@@ -79,7 +81,7 @@ impl ExactReplica {
     }
 
     /// The mean loss; the scores become their gradient.
-    fn loss_of_scores(&mut self, targets: &[u8]) -> Result<f32, ReplicaError> {
+    fn loss_of_scores(&mut self, targets: &[Token]) -> Result<f32, ReplicaError> {
         let Self { pool, state, .. } = self;
         let Activations { scores, losses, .. } = state;
         cross_entropy(pool, scores, targets, losses).map_err(ReplicaError::from)
@@ -117,7 +119,7 @@ impl Replica for ExactReplica {
         self.loss_of_scores(&batch.targets)
     }
 
-    fn logits(&mut self, params: &[f32], tokens: &[u8]) -> Result<Vec<f32>, ReplicaError> {
+    fn logits(&mut self, params: &[f32], tokens: &[Token]) -> Result<Vec<f32>, ReplicaError> {
         self.check_length("params", params.len())?;
         let tail = &tokens[tokens.len().saturating_sub(self.config.context)..];
         let batch = Batch { size: 1, context: tail.len(), inputs: tail.to_vec(), targets: tail.to_vec() };

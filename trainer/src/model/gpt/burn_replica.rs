@@ -2,9 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::fused;
-use super::gpt;
-use murmur_model::{Batch, Layout, ModelConfig, ModelConfigError, Replica, ReplicaError};
+use super::{Gpt, forward};
+use crate::model::{Architecture, Batch, Layout, ModelConfigError, Replica, ReplicaError, Token, fused};
 
 /// A byte-level GPT computed by burn.
 ///
@@ -12,7 +11,7 @@ use murmur_model::{Batch, Layout, ModelConfig, ModelConfigError, Replica, Replic
 /// the CPU's instruction set, so bits are promised only between equal [`class`](Replica::class) names.
 #[derive(Debug)]
 pub struct BurnReplica {
-    config: ModelConfig,
+    config: Gpt,
     layout: Layout,
     device: Device,
 }
@@ -22,9 +21,9 @@ impl BurnReplica {
     ///
     /// # Errors
     /// An impossible shape.
-    pub fn new(config: ModelConfig) -> Result<Self, ModelConfigError> {
+    pub fn new(config: Gpt) -> Result<Self, ModelConfigError> {
         config.check()?;
-        Ok(Self { config, layout: Layout::of(&config), device: Device::flex() })
+        Ok(Self { config, layout: config.layout(), device: Device::flex() })
     }
 
     /// One leaf per tensor of the layout, flattened.
@@ -35,7 +34,8 @@ impl BurnReplica {
 
     fn loss_of(&self, leaves: &[Tensor<1>], batch: &Batch, device: &Device) -> Tensor<1> {
         let shape = [batch.size, batch.context];
-        let scores = gpt::logits(&self.config, &self.layout, leaves, gpt::token_tensor(&batch.inputs, shape, device));
+        let scores =
+            forward::logits(&self.config, &self.layout, leaves, forward::token_tensor(&batch.inputs, shape, device));
         fused::cross_entropy(scores, batch.targets.clone())
     }
 
@@ -84,16 +84,17 @@ impl Replica for BurnReplica {
         first(self.loss_of(&self.leaves(params, &self.device), batch, &self.device))
     }
 
-    fn logits(&mut self, params: &[f32], tokens: &[u8]) -> Result<Vec<f32>, ReplicaError> {
+    fn logits(&mut self, params: &[f32], tokens: &[Token]) -> Result<Vec<f32>, ReplicaError> {
         self.check_params(params)?;
         let tail = &tokens[tokens.len().saturating_sub(self.config.context)..];
         let batch = ReplicaError::Batch { size: 1, context: tail.len(), limit: self.config.context };
         let last = tail.len().checked_sub(1).ok_or(batch)?;
         let leaves = self.leaves(params, &self.device);
-        let tokens = gpt::token_tensor(tail, [1, tail.len()], &self.device);
-        let scores = gpt::logits(&self.config, &self.layout, &leaves, tokens).narrow(1, last, 1);
-        let mut values = vec![0.0; self.config.vocab()];
-        copy_out(scores.reshape([self.config.vocab()]), &mut values)?;
+        let tokens = forward::token_tensor(tail, [1, tail.len()], &self.device);
+        let scores = forward::logits(&self.config, &self.layout, &leaves, tokens).narrow(1, last, 1);
+        let vocab = self.config.vocabulary().size();
+        let mut values = vec![0.0; vocab];
+        copy_out(scores.reshape([vocab]), &mut values)?;
         Ok(values)
     }
 
@@ -105,6 +106,14 @@ impl Replica for BurnReplica {
     fn device(&self) -> String {
         "cpu, burn flex".to_owned()
     }
+}
+
+/// Bytes of the buffers of a step on `[sequences, positions]`: much the same as the exact replica's, and the shares of attention
+/// whole: of every layer for the way back, and once more for their gradient.
+pub fn burn_step_bytes(config: &Gpt, [sequences, positions]: [u64; 2]) -> u64 {
+    let [layers, heads] = [config.layers, config.heads].map(|number| number as u64);
+    let shares = sequences.saturating_mul(4 * positions * positions * heads * (layers + 1));
+    config.exact_step_bytes([sequences, positions]).saturating_add(shares)
 }
 
 /// The widest instruction set that flex's matrix product may pick on this machine.

@@ -7,14 +7,15 @@ use murmur_kernels::exact::{
 
 use super::activations::{Activations, BlockState};
 use super::weights::{BlockPlaces, Weights};
-use crate::config::ModelConfig;
+use crate::gpt::Gpt;
+use crate::token::Token;
 
 /// Fills `state` up to the scores.
 pub(super) fn forward(
     pool: &Pool,
-    config: &ModelConfig,
+    config: &Gpt,
     weights: &Weights<'_>,
-    tokens: &[u8],
+    tokens: &[Token],
     state: &mut Activations,
 ) -> Result<(), ShapeError> {
     let ([batch, seq], d, places) = (state.shape, config.d_model, weights.places);

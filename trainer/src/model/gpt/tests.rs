@@ -1,20 +1,19 @@
 //! The model computes what it should, the same every time.
 #![allow(clippy::unwrap_used)]
 
-use super::{Batch, BurnReplica, ModelConfig, Replica, ReplicaError, initial_params};
+use super::{BurnReplica, Gpt};
+use crate::model::{Architecture, Batch, Replica, ReplicaError, Token};
 
-const CONFIG: ModelConfig = ModelConfig { layers: 2, heads: 2, d_model: 8, context: 16 };
+const CONFIG: Gpt = Gpt { layers: 2, heads: 2, d_model: 8, context: 16 };
 
 fn batch(step: usize) -> Batch {
     let byte = |i: usize| (i * i + 7 * i + step) as u8 % 32 + 96;
     let (size, context) = (4, 16);
-    let inputs = (0..size * context).map(byte).collect();
-    let targets = (1..=size * context).map(byte).collect();
-    Batch { size, context, inputs, targets }
+    Batch::in_a_row(size, context, &(0..=size * context).map(byte).collect::<Vec<u8>>())
 }
 
 fn setting() -> (BurnReplica, Vec<f32>, Vec<f32>) {
-    let params = initial_params(&CONFIG, &[0; 32]);
+    let params = CONFIG.initial_params(&[0; 32]);
     let grad = vec![0.0; params.len()];
     (BurnReplica::new(CONFIG).unwrap(), params, grad)
 }
@@ -50,10 +49,11 @@ fn the_same_losses_come_out_bit_for_bit() {
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
     // Large enough that burn splits its matrix products.
-    let config = ModelConfig { layers: 1, heads: 4, d_model: 128, context: 64 };
-    let params = initial_params(&config, &[0; 32]);
-    let inputs: Vec<u8> = (0..512).map(|i| (i * 31 % 97) as u8).collect();
-    let batch = Batch { size: 8, context: 64, targets: inputs.iter().map(|byte| byte + 1).collect(), inputs };
+    let config = Gpt { layers: 1, heads: 4, d_model: 128, context: 64 };
+    let params = config.initial_params(&[0; 32]);
+    let inputs: Vec<Token> = (0..512).map(|i| Token(i * 31 % 97)).collect();
+    let targets = inputs.iter().map(|token| Token(token.0 + 1)).collect();
+    let batch = Batch { size: 8, context: 64, inputs, targets };
     let bits = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut grad = vec![0.0; params.len()];
@@ -99,11 +99,13 @@ fn loss_alone_agrees_with_loss_and_gradient() {
 fn the_logits_give_the_loss() {
     let (mut replica, params, _) = setting();
     let scores = replica.logits(&params, &batch(0).inputs[..16]).unwrap();
-    let one =
-        |target: u8| Batch { size: 1, context: 16, inputs: batch(0).inputs[..16].to_vec(), targets: vec![target; 16] };
+    let one = |target: u32| {
+        let (inputs, targets) = (batch(0).inputs[..16].to_vec(), vec![Token(target); 16]);
+        Batch { size: 1, context: 16, inputs, targets }
+    };
     // Changing only the last target changes the loss by the difference of two scores over the context.
     let mut other = one(100);
-    *other.targets.last_mut().unwrap() = 101;
+    *other.targets.last_mut().unwrap() = Token(101);
     let difference = replica.loss(&params, &other).unwrap() - replica.loss(&params, &one(100)).unwrap();
     assert!((16.0 * difference - (scores[100] - scores[101])).abs() < 1e-3);
 }
@@ -112,12 +114,12 @@ fn the_logits_give_the_loss() {
 fn a_position_sees_only_its_past() {
     let (mut replica, params, _) = setting();
     // How much better 10 than 20 does as the second byte, whatever follows it.
-    let mut preference = |tail: u8| {
-        let mut loss = |target: u8| {
-            let mut inputs = vec![tail; 16];
-            inputs[..2].copy_from_slice(&[65, 66]);
-            let mut targets = vec![0; 16];
-            targets[1] = target;
+    let mut preference = |tail: u32| {
+        let mut loss = |target: u32| {
+            let mut inputs = vec![Token(tail); 16];
+            inputs[..2].copy_from_slice(&[Token(65), Token(66)]);
+            let mut targets = vec![Token(0); 16];
+            targets[1] = Token(target);
             replica.loss(&params, &Batch { size: 1, context: 16, inputs, targets }).unwrap()
         };
         16.0 * (loss(10) - loss(20))

@@ -7,14 +7,15 @@ use murmur_kernels::exact::{
 
 use super::activations::{Activations, BlockState};
 use super::weights::{BlockPlaces, Place, Weights, pair};
-use crate::config::ModelConfig;
+use crate::gpt::Gpt;
+use crate::token::Token;
 
 /// Writes the gradient of every parameter over `grad`; `state.scores` holds the gradient of the scores.
 pub(super) fn backward(
     pool: &Pool,
-    config: &ModelConfig,
+    config: &Gpt,
     weights: &Weights<'_>,
-    tokens: &[u8],
+    tokens: &[Token],
     state: &mut Activations,
     grad: &mut [f32],
 ) -> Result<(), ShapeError> {

@@ -1,0 +1,62 @@
+//! What a peer puts into a segment: its model, the run's rules, and how much of the budget is left.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use murmur_collectives::{PeerId, Snapshot};
+use murmur_kernels::Carry;
+use murmur_verification::Attack;
+
+use super::{Shared, budget::Budget, exchange::Exchange};
+use crate::manifest::Manifest;
+use crate::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
+
+/// An author on probation works this fraction of a segment, so that its first audits are quick.
+const PROBATION_FRACTION: u32 = 3;
+
+/// Makes segments.
+pub(super) struct Effort<'a> {
+    pub(super) worker: &'a mut Worker,
+    pub(super) manifest: &'a Manifest,
+    pub(super) shared: &'a Arc<Shared>,
+    /// What it plays, for demonstrations and tests.
+    pub(super) attack: Option<Attack>,
+}
+
+impl Effort<'_> {
+    /// The segment that starts from `snapshot` and `carry`. It ends early when the budget is spent or the peer is asked to stop.
+    ///
+    /// # Errors
+    /// As [`Worker::segment`].
+    pub(super) fn segment<C: Exchange>(
+        &mut self,
+        collective: &C,
+        snapshot: &Snapshot<C::Base>,
+        carry: Carry,
+    ) -> Result<SegmentResult, SegmentError> {
+        let (spec, start) = (self.spec(collective.me(), snapshot), &snapshot.parameters);
+        if let Some(attack) = self.attack {
+            let stolen = collective.another_payload();
+            return self.worker.attack(attack, &spec, start, carry, stolen.as_deref());
+        }
+        let (shared, manifest) = (self.shared, self.manifest);
+        let step_tokens = u64::from(manifest.rules.tokens_per_step);
+        let budget = Budget {
+            tokens: manifest.rules.token_budget,
+            founders: manifest.founders() as u64,
+            segment: manifest.segment_tokens(),
+        };
+        let stop = |done: u32| {
+            shared.worked();
+            let own = u64::from(done) * step_tokens;
+            let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
+            spent || shared.is_stopped()
+        };
+        self.worker.segment(&spec, start, carry, &stop)
+    }
+
+    fn spec<Base>(&self, me: PeerId, snapshot: &Snapshot<Base>) -> SegmentSpec {
+        let whole = self.manifest.inner.steps;
+        let steps = if snapshot.trusted { whole } else { whole.div_ceil(PROBATION_FRACTION) };
+        self.manifest.segment_spec(me, snapshot.segment, snapshot.clock, steps)
+    }
+}

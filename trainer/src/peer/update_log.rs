@@ -1,0 +1,162 @@
+//! The update log as the learner's collective: the one place where the learner's thread reaches the node, which runs on the
+//! driver's.
+
+use std::{collections::VecDeque, fmt, sync::mpsc};
+
+use murmur_collectives::{Collective, Draft, Hash, PeerId, Snapshot, VersionVector};
+use murmur_coordinatorless::{self as coordinatorless, EntryName, Input, Node};
+use murmur_quic::Request;
+use tokio::sync::mpsc as tokio_mpsc;
+
+use super::Checkpoints;
+use super::exchange::{Conclusion, Exchange, Replay, Told, View};
+
+/// The set that a segment of the update log starts from, shown as its digest.
+#[derive(Debug, Clone)]
+pub(super) struct LogBase {
+    version: VersionVector,
+    epoch: u32,
+    frontier: Hash,
+}
+
+impl fmt::Display for LogBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.version.digest().fmt(f)
+    }
+}
+
+/// The learner's way to the update log.
+pub(super) struct UpdateLog {
+    requests: tokio_mpsc::Sender<Request>,
+    me: PeerId,
+    audits: VecDeque<EntryName>,
+}
+
+impl UpdateLog {
+    /// The log of the peer `me`, whose driver takes `requests`.
+    pub(super) fn new(requests: tokio_mpsc::Sender<Request>, me: PeerId) -> Self {
+        Self { requests, me, audits: VecDeque::new() }
+    }
+
+    /// Looks at the node; `None` once the driver has stopped.
+    fn ask<R: Send + 'static>(&self, look: impl FnOnce(&mut Node) -> R + Send + 'static) -> Option<R> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let look = Box::new(move |node: &mut Node| {
+            let _ = answer.send(look(node));
+        });
+        self.requests.blocking_send(Request::Look(look)).ok()?;
+        answered.recv().ok()
+    }
+
+    /// Gives the node an input.
+    fn tell(&self, input: Input) {
+        let _ = self.requests.blocking_send(Request::Input(input));
+    }
+}
+
+impl Collective for UpdateLog {
+    type Base = LogBase;
+    type Input = Told;
+    type Output = Replay;
+
+    fn is_ready(&mut self) -> bool {
+        self.ask(|node| node.is_caught_up()).unwrap_or(false)
+    }
+
+    fn snapshot(&mut self) -> Option<Snapshot<LogBase>> {
+        self.ask(|node| node.snapshot()).map(snapshot)
+    }
+
+    fn submit(&mut self, draft: Draft<LogBase>) {
+        let Draft { base, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let LogBase { version: base, epoch, frontier } = base;
+        self.tell(Input::Author(Box::new(coordinatorless::Draft {
+            base,
+            epoch,
+            frontier,
+            segment,
+            steps,
+            payload,
+            loss_micronats,
+            trace,
+            carry_before,
+            carry,
+        })));
+    }
+
+    fn handle(&mut self, told: Told) {
+        match told {
+            Told::AuditReady(update) => self.audits.push_back(update),
+            Told::Finish { patience } => self.tell(Input::Finish { patience }),
+            Told::Judged { update, passed, replay } => self.tell(Input::Judged { update, passed, replay }),
+            Told::Unjudged { update } => self.tell(Input::Unjudged { update }),
+        }
+    }
+
+    /// The next replay that can be done; those that cannot any more are given back.
+    fn poll(&mut self) -> Option<Replay> {
+        while let Some(update) = self.audits.pop_front() {
+            match self.ask(move |node| replay(node, update)).flatten() {
+                Some(replay) => return Some(replay),
+                None => self.tell(Input::Unjudged { update }),
+            }
+        }
+        None
+    }
+}
+
+impl Exchange for UpdateLog {
+    fn me(&self) -> PeerId {
+        self.me
+    }
+
+    fn view(&self) -> Option<View> {
+        self.ask(|node| view(node))
+    }
+
+    fn conclude(&self, keeps: Option<Checkpoints>) -> Option<Conclusion<LogBase>> {
+        self.ask(move |node| Conclusion {
+            taken: keeps.map(|checkpoints| checkpoints.take(node.fold())),
+            snapshot: snapshot(node.snapshot()),
+            view: view(node),
+            root: node.state_root(),
+        })
+    }
+
+    fn another_payload(&self) -> Option<Vec<u8>> {
+        let me = self.me;
+        self.ask(move |node| another_payload(node, me)).flatten()
+    }
+}
+
+fn snapshot(snapshot: coordinatorless::Snapshot) -> Snapshot<LogBase> {
+    let coordinatorless::Snapshot { base, parameters, epoch, frontier, clock, segment, trusted, carry } = snapshot;
+    let base = LogBase { version: base, epoch, frontier };
+    Snapshot { base, parameters, clock, segment, trusted, carry }
+}
+
+fn replay(node: &Node, update: EntryName) -> Option<Replay> {
+    let job = node.audit_job(update)?;
+    let payload = node.fold().log().record(&update.author, update.seq)?.payload.clone()?;
+    Some(Replay { update, job, payload })
+}
+
+fn view(node: &Node) -> View {
+    let log = node.fold().log();
+    View {
+        tokens: node.fold().clock(),
+        updates: log.update_count(log.version()),
+        neighbours: node.neighbours().len() as u64,
+        audits: node.fold().audits(),
+        evicted: node.fold().evicted(),
+        compared: node.roots_compared(),
+        chains: log.version().iter().map(|(author, count)| (author.to_string(), count)).collect(),
+        final_epoch: node.fold().epochs().number(),
+    }
+}
+
+fn another_payload(node: &Node, me: PeerId) -> Option<Vec<u8>> {
+    let log = node.fold().log();
+    let others = log.version().iter().map(|(author, _)| author).filter(|author| *author != me);
+    others.filter_map(|author| log.last_update(&author)?.payload.as_deref().map(<[u8]>::to_vec)).next()
+}
