@@ -144,7 +144,7 @@ fn a_replay_that_needs_a_carry_waits_for_it() {
     let mut bench = bench(8, 0);
     let (said, update, root) = bench.update_with_carry();
     let fetch = Output::FetchCarry { author: update.author, root };
-    assert_eq!(bench.joined(&said), [fetch.clone()]);
+    assert_eq!(bench.joined(&said), std::slice::from_ref(&fetch));
     assert!(bench.auditor.job(bench.swarm.fold(AUDITOR), update).is_none());
     assert_eq!(bench.auditor.carries_wanted().collect::<Vec<_>>(), [(update.author, root)]);
     let other = bench.swarm.id(OTHERS[0]);
@@ -198,7 +198,7 @@ fn an_author_that_cannot_be_reached_ends_only_audits_that_lack_its_carry() {
     let fresh = bench.update(AUTHOR);
     let (said, update, _) = bench.update_with_carry();
     let other = bench.swarm.id(OTHERS[0]);
-    (bench.joined(&fresh), bench.joined(&said));
+    [&fresh, &said].into_iter().for_each(|said| drop(bench.joined(said)));
     assert_eq!(bench.handle(Input::Unreachable(other)), []);
     assert_eq!(bench.counts(), (2, 0));
     assert_eq!(bench.handle(Input::Unreachable(update.author)), []);
@@ -221,7 +221,7 @@ fn draws_beyond_the_most_at_once_are_missed() {
 fn audits_of_an_evicted_author_end_without_being_missed() {
     let mut bench = bench(8, 0);
     let (said, other) = (bench.update(AUTHOR), bench.update(OTHERS[0]));
-    (bench.joined(&said), bench.joined(&other));
+    [&said, &other].into_iter().for_each(|said| drop(bench.joined(said)));
     OTHERS.into_iter().for_each(|peer| drop(bench.verdict(peer, &said, false, Stage::First)));
     let author = bench.swarm.id(AUTHOR);
     assert!(bench.swarm.fold(AUDITOR).is_evicted(&author), "a quorum found its update false");
@@ -236,7 +236,7 @@ fn audits_of_an_evicted_author_end_without_being_missed() {
 fn audits_of_excluded_entries_end_without_being_missed() {
     let mut bench = bench(8, 0);
     let (kept, excluded) = (bench.update(AUTHOR), bench.update(OTHERS[0]));
-    (bench.joined(&kept), bench.joined(&excluded));
+    [&kept, &excluded].into_iter().for_each(|said| drop(bench.joined(said)));
     let mut without = bench.swarm.fresh();
     let kept_only: Vec<Said> = bench.swarm.said.iter().filter(|said| name(said) != name(&excluded)).cloned().collect();
     support::offer_until_quiet(&mut without, &kept_only);
@@ -250,7 +250,7 @@ fn audits_of_excluded_entries_end_without_being_missed() {
 fn a_judgement_of_what_weights_no_longer_look_at_is_missed() {
     let mut bench = bench(8, 2000);
     let [early, late] = [AUTHOR, OTHERS[0]].map(|peer| bench.update(peer));
-    (bench.joined(&early), bench.joined(&late));
+    [&early, &late].into_iter().for_each(|said| drop(bench.joined(said)));
     (0..2).for_each(|_| bench.epoch());
     let judged = |said: &Said| Input::Judged { update: name(said), passed: true, replay: REPLAY };
     assert_eq!(bench.handle_at(1, judged(&early)).len(), 1, "a verdict that names epoch 1 still counts");
