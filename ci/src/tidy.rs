@@ -2,6 +2,7 @@
 
 use crate::architecture::LAYERS;
 use crate::circle;
+use crate::machines;
 use crate::tree::Tree;
 
 /// More lines than this in one file mean more than one idea.
@@ -24,6 +25,7 @@ pub fn violations(tree: &Tree) -> Vec<String> {
     for (path, text) in &tree.sources {
         source(path, text, &mut found);
     }
+    found.extend(machines::violations(&tree.sources));
     found.extend(WITHOUT_CIRCLES.iter().filter_map(|folder| circle::violation(&tree.sources, folder)));
     found
 }

@@ -1,4 +1,5 @@
-//! The whole peer as a state machine without input or output of its own. This file only routes.
+//! The whole peer as a state machine without input or output of its own. This file only routes: inputs, timeouts and
+//! messages, in the order of their tables, to the machine that handles each.
 //!
 //! Contract:
 //! - [`Node::handle`] takes one [`Input`] and the time; then drain [`Node::poll_output`] until `None`, carrying out each
@@ -12,6 +13,7 @@ mod bench;
 mod catch_up;
 mod connectivity;
 mod context;
+mod environment;
 mod eviction;
 mod finality;
 mod footprint;
@@ -26,12 +28,12 @@ mod set;
 mod support;
 mod transfer;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use murmur_collectives::{Certificate, Fold, Founder, Hash, Identity, PeerId, Rules, State};
+use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Closing, Config, Draft, Event, Input, Message, Output, PeerAddress, Reach, StoredEntry, Time};
+use crate::{Config, Draft, Input, Message, Output, PeerAddress, StoredEntry, Time};
 pub use audits::AuditJob;
 pub use connectivity::{Mapping, MemberState, NeighbourView};
 pub use footprint::Footprint;
@@ -228,57 +230,6 @@ impl Node {
         self.core.outputs.pop_front()
     }
 
-    /// Who this peer is.
-    pub fn id(&self) -> PeerId {
-        self.core.identity.peer_id()
-    }
-
-    /// Whether this peer may train and serve.
-    pub fn is_caught_up(&self) -> bool {
-        self.catch_up.is_done()
-    }
-
-    /// The set and its model.
-    pub fn fold(&self) -> &Fold {
-        &self.set.fold
-    }
-
-    /// Certificates of all final frontiers, from the first on.
-    pub fn certificates(&self) -> &[Certificate] {
-        self.finality.certificates()
-    }
-
-    /// What the next segment starts from.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.set, &self.transfer, &self.id())
-    }
-
-    /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
-    /// it, and the own chain is safe with those who stay.
-    pub fn delays(&mut self) -> Vec<Delay> {
-        self.write(|own, cx| own.delays(cx))
-    }
-
-    /// How often a neighbour with the same set had the same state, and how often another.
-    pub fn roots_compared(&self) -> (u64, u64) {
-        self.replication.roots_compared()
-    }
-
-    /// State root of the present set; computed once per change.
-    pub fn state_root(&mut self) -> Hash {
-        self.set.state_root()
-    }
-
-    /// Audits this peer was drawn for and could not do: too many at once, or the author's carry was not to be had.
-    pub fn audits_missed(&self) -> u64 {
-        self.audits.auditor().missed()
-    }
-
-    /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
-    pub fn audit_job(&self, update: crate::EntryName) -> Option<AuditJob> {
-        self.audits.auditor().job(&self.set.fold, update.into())
-    }
-
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
         self.check_own_eviction();
@@ -397,123 +348,11 @@ impl Node {
         }
     }
 
-    fn leave(&mut self) {
-        self.member(|membership, cx| membership.leave_swarm(cx));
-        self.write(|own, cx| own.say_goodbye(cx));
-    }
-
     /// Takes an update of the trainer, unless so much work is not final that none is to be added.
     fn author_update(&mut self, draft: Box<Draft>) {
         if !self.is_stalled() {
             self.write(|own, cx| own.author_update(cx, draft));
         }
-    }
-
-    fn on_connected(&mut self, peer: PeerId, address: SocketAddr, reach: Reach) {
-        let purpose = match self.connect(|connectivity, cx| connectivity.admit(cx, peer, address)) {
-            Ok(purpose) => purpose,
-            Err(reason) => return self.core.outputs.push_back(Output::Close { peer, reason }),
-        };
-        if self.connectivity.neighbours().is_connected(&peer) {
-            self.forget_requests_to(peer); // a new connection took the place of the old one, and what was asked is lost
-        }
-        self.identity_guard.connected(peer, self.core.now);
-        self.replication.connected(peer);
-        self.finality.connected(peer);
-        self.connect(|connectivity, cx| connectivity.begin(cx, peer, address, reach));
-        self.member(|membership, cx| membership.show_card(cx, peer));
-        if self.set.fold.is_evicted(&peer) {
-            return self.give_hearing(peer);
-        }
-        if self.connect(|connectivity, cx| connectivity.invites(cx, peer, purpose)) {
-            self.send_digest(peer, true);
-        }
-        self.connect(|connectivity, cx| connectivity.welcome(cx, peer));
-        self.member(|membership, cx| membership.announce_self(cx, peer));
-        self.on_reached(peer);
-    }
-
-    fn on_goodbye(&mut self, from: PeerId) {
-        self.connect(|connectivity, cx| connectivity.on_goodbye(cx, from));
-        self.member(|membership, cx| membership.member_left(cx, from));
-        self.core.outputs.push_back(Output::Close { peer: from, reason: Closing::Goodbye });
-    }
-
-    /// Looks after the neighbourhood, and after what was asked of peers that are no longer sought.
-    fn look_due(&mut self) {
-        if !self.connectivity.is_look_due(&mut self.core) {
-            return;
-        }
-        self.connect(|connectivity, cx| connectivity.close_idle(cx));
-        self.connect(|connectivity, cx| connectivity.look_around(cx));
-        self.connect(|connectivity, cx| connectivity.thin_out(cx));
-        // The first announcement to a neighbour may have been lost.
-        let near: Vec<PeerId> = self.network().near().collect();
-        near.into_iter().for_each(|peer| self.member(|membership, cx| membership.announce_self(cx, peer)));
-        self.give_up_lost_carries();
-    }
-
-    fn identity_guard_due(&mut self) {
-        for peer in self.identity_guard.due(&self.core) {
-            self.member(|membership, cx| membership.announce_to(cx, peer));
-        }
-    }
-
-    /// A living process with the same identity is at `address`. One that is not sure to be alone yet has only just started,
-    /// and stops; one that is will be told in time that the other stopped, or who of the two it is.
-    fn on_twin(&mut self, address: SocketAddr) {
-        self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, false));
-        if !self.identity_guard.is_sure() && !self.membership.is_second() {
-            self.membership.stop_as_second();
-            self.stop_as_second();
-        }
-    }
-
-    /// An earlier process with the same identity is alive: this one stops, and leaves all connections to that one. It says no
-    /// goodbye, as that would be taken for the other's.
-    pub(crate) fn stop_as_second(&mut self) {
-        self.core.tell(Event::IdentityInUse);
-        self.connect(|connectivity, cx| connectivity.stop(cx));
-    }
-
-    /// Whatever still happens to a second process: it takes part in nothing.
-    fn decline(&mut self, input: &Input) {
-        if let Input::Connected { peer, .. } = input {
-            self.core.outputs.push_back(Output::Close { peer: *peer, reason: Closing::Idle });
-        }
-    }
-
-    /// Members of the swarm that are up, this peer not counted.
-    pub fn members(&self) -> Vec<Member> {
-        let mut members: Vec<Member> = self.membership.members().collect();
-        members.sort_by_key(|member| member.peer);
-        members
-    }
-
-    /// How many members are up, this peer not counted.
-    pub fn member_count(&self) -> usize {
-        self.membership.count()
-    }
-
-    /// Peers connected now, ascending, with what is known of each.
-    pub fn neighbour_list(&self) -> Vec<NeighbourView> {
-        let members = self.members();
-        let state = |peer: &PeerId| match members.binary_search_by_key(peer, |member| member.peer) {
-            Ok(at) if members[at].suspected => MemberState::Suspected,
-            Ok(_) => MemberState::Alive,
-            Err(_) => MemberState::Unknown,
-        };
-        self.connectivity.views(state, |peer| self.replication.asked_of(peer))
-    }
-
-    /// How the packets of the connection to `peer` travel, if there is one.
-    pub fn reach_of(&self, peer: &PeerId) -> Option<Reach> {
-        self.connectivity.reach_of(peer)
-    }
-
-    /// How others see this peer's address.
-    pub fn mapping(&self) -> Mapping {
-        self.connectivity.mapping()
     }
 
     fn on_want_manifest(&mut self, from: PeerId, run: Hash) {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use murmur_collectives::{Certificate, Entry, Fold, Hash, PeerId, Rules, VersionVector};
 use murmur_kernels::state_root;
 
-pub(super) use self::checkpoint::{Restored, read_checkpoint};
+pub(crate) use self::checkpoint::{Restored, read_checkpoint};
 use self::staging::Staging;
 use super::{
     Stored,
@@ -76,36 +76,36 @@ pub(crate) enum Event {
 /// A fold that begins at a final frontier.
 #[derive(Debug)]
 pub(crate) struct Replacement {
-    pub(super) fold: Fold,
+    pub(crate) fold: Fold,
     /// The certificates of all final frontiers up to that one.
-    pub(super) chain: Vec<Certificate>,
+    pub(crate) chain: Vec<Certificate>,
 }
 
 /// What a neighbour says of its set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
-    pub(super) peer: PeerId,
+pub(crate) struct Known<'a> {
+    pub(crate) peer: PeerId,
     /// The newest epoch that is final there, and the name of its frontier.
-    pub(super) epoch: (u32, Hash),
+    pub(crate) epoch: (u32, Hash),
     /// Whether the history that made it final has to give way to the one here.
-    pub(super) fallen: bool,
+    pub(crate) fallen: bool,
     /// Its set and the state root of exactly that, if it has said so.
-    pub(super) digest: Option<(&'a VersionVector, Hash)>,
+    pub(crate) digest: Option<(&'a VersionVector, Hash)>,
 }
 
 /// What catching up may touch, and what it has to know of others.
-pub(super) struct Context<'a> {
-    pub(super) net: Network<'a>,
-    pub(super) set: &'a Set,
-    pub(super) transfer: &'a mut Transfer,
+pub(crate) struct Context<'a> {
+    pub(crate) net: Network<'a>,
+    pub(crate) set: &'a Set,
+    pub(crate) transfer: &'a mut Transfer,
     /// The connected peers, ascending, without those that are evicted.
-    pub(super) known: Vec<Known<'a>>,
+    pub(crate) known: Vec<Known<'a>>,
     /// Whether frontiers become final in this run.
-    pub(super) is_finality_on: bool,
+    pub(crate) is_finality_on: bool,
     /// Whether the next final frontier is decided and its entries may still come by log.
-    pub(super) awaits_decided: bool,
+    pub(crate) awaits_decided: bool,
     /// Whether no other process signs with this identity.
-    pub(super) is_alone: bool,
+    pub(crate) is_alone: bool,
 }
 
 impl Context<'_> {
@@ -134,7 +134,7 @@ enum Stage {
 
 /// How far this peer has caught up, and what it may sign.
 #[derive(Debug)]
-pub(super) struct CatchUp {
+pub(crate) struct CatchUp {
     stage: Stage,
     /// Own entries known to have been signed before.
     own_count: u32,
@@ -144,7 +144,7 @@ pub(super) struct CatchUp {
 
 impl CatchUp {
     /// A founder with an empty disk starts at once; any other peer has something to catch up with.
-    pub(super) fn new(rules: &Rules, me: &PeerId, stored: &Stored) -> Self {
+    pub(crate) fn new(rules: &Rules, me: &PeerId, stored: &Stored) -> Self {
         let blank = stored.entries.is_empty() && stored.head.is_none() && stored.compacted.is_none();
         let founding = blank && rules.is_founder(me);
         let stage = if founding { Stage::Done } else { Stage::Looking };
@@ -152,22 +152,22 @@ impl CatchUp {
     }
 
     /// The own chain had at least `count` entries.
-    pub(super) fn expect_own(&mut self, count: u32) {
+    pub(crate) fn expect_own(&mut self, count: u32) {
         self.own_count = self.own_count.max(count);
     }
 
     /// Whether no own entry can have been signed at `seq` yet.
-    pub(super) fn may_sign(&self, seq: u32) -> bool {
+    pub(crate) fn may_sign(&self, seq: u32) -> bool {
         seq >= self.own_count
     }
 
     /// Whether this peer may train and serve.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }
 
     /// How far joining is, as finality needs to know it.
-    pub(super) fn joining(&self) -> Joining {
+    pub(crate) fn joining(&self) -> Joining {
         match &self.stage {
             Stage::Looking if !self.has_past => Joining::Blank,
             Stage::Looking | Stage::Following => Joining::Behind,
@@ -177,22 +177,22 @@ impl CatchUp {
     }
 
     /// Own entries known to have been signed before.
-    pub(super) fn own_count(&self) -> u32 {
+    pub(crate) fn own_count(&self) -> u32 {
         self.own_count
     }
 
     /// Whether a final frontier is being fetched.
-    pub(super) fn is_staging(&self) -> bool {
+    pub(crate) fn is_staging(&self) -> bool {
         matches!(self.stage, Stage::Staging(_))
     }
 
     /// Whether chains may be pulled now.
-    pub(super) fn pulls(&self) -> bool {
+    pub(crate) fn pulls(&self) -> bool {
         matches!(self.stage, Stage::Following | Stage::Done)
     }
 
     /// When a fetch goes on or is given up, or a peer with a past gives up waiting for others.
-    pub(super) fn next_deadline(&self, core: &Core) -> Option<Time> {
+    pub(crate) fn next_deadline(&self, core: &Core) -> Option<Time> {
         if let Stage::Staging(staging) = &self.stage {
             return Some(staging.next_deadline(STALLED_AFTER));
         }
@@ -202,7 +202,7 @@ impl CatchUp {
 
     /// Gives up a fetch that is stalled, or asks again for its entries. A restarted peer that finds no neighbour, or only some
     /// that hold less, goes on by itself, if its own chain is whole.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.net.core.now;
         if self.staging().is_some_and(|staging| now >= staging.stalled_at(STALLED_AFTER)) {
             self.look_again();
@@ -215,7 +215,7 @@ impl CatchUp {
     }
 
     /// Looks whether the next stage begins.
-    pub(super) fn check(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn check(&mut self, cx: &mut Context<'_>) {
         match &self.stage {
             Stage::Done | Stage::Staging(_) => {}
             Stage::Looking => self.choose_source(cx),

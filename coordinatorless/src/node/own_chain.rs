@@ -20,7 +20,7 @@ mod testing;
 use murmur_collectives::{Body, PeerId};
 
 use self::finish::Finish;
-pub(super) use self::position::epoch_to_say;
+pub(crate) use self::position::epoch_to_say;
 pub use self::{finish::Delay, position::Snapshot};
 use super::{
     catch_up::CatchUp,
@@ -53,19 +53,19 @@ enum Work {
 }
 
 /// What the own chain may touch.
-pub(super) struct Context<'a> {
-    pub(super) net: Network<'a>,
-    pub(super) set: &'a mut Set,
-    pub(super) replication: &'a mut Replication,
+pub(crate) struct Context<'a> {
+    pub(crate) net: Network<'a>,
+    pub(crate) set: &'a mut Set,
+    pub(crate) replication: &'a mut Replication,
     /// What replication is told of machines above it.
-    pub(super) mode: replication::Mode,
+    pub(crate) mode: replication::Mode,
     /// Keeps and serves the own carries.
-    pub(super) transfer: &'a mut Transfer,
-    pub(super) catch_up: &'a CatchUp,
+    pub(crate) transfer: &'a mut Transfer,
+    pub(crate) catch_up: &'a CatchUp,
     /// Whether it is clear that no other process has this identity.
-    pub(super) is_alone: bool,
+    pub(crate) is_alone: bool,
     /// Audits under way here.
-    pub(super) audits_open: usize,
+    pub(crate) audits_open: usize,
 }
 
 impl Context<'_> {
@@ -87,13 +87,13 @@ impl Context<'_> {
 
 /// Authors own entries until the peer finishes.
 #[derive(Default, Debug)]
-pub(super) struct OwnChain {
+pub(crate) struct OwnChain {
     finish: Finish,
 }
 
 impl OwnChain {
     /// Does the next step of an operation.
-    pub(super) fn resume(&mut self, cx: &mut Context<'_>, step: Step) {
+    pub(crate) fn resume(&mut self, cx: &mut Context<'_>, step: Step) {
         match step.0 {
             Work::Update(draft) => self.update(cx, *draft),
             Work::Now(body) => self.say_now(cx, *body),

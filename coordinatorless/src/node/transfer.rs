@@ -261,4 +261,4 @@ impl Transfer {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(in crate::node) mod tests;
+pub(crate) mod tests;

@@ -12,20 +12,15 @@ use crate::{
 };
 
 /// What was read from disk.
-pub(in crate::node) struct Restored {
-    pub(in crate::node) replacement: Replacement,
+pub(crate) struct Restored {
+    pub(crate) replacement: Replacement,
     /// Entries that were appended after the frontier, in the order they were stored.
-    pub(in crate::node) later: Vec<Checked>,
+    pub(crate) later: Vec<Checked>,
 }
 
 /// The fold that [`crate::Output::Compact`] stored, in the run of `blank`, and what was appended since. `None` if the parts do not
 /// belong together.
-pub(in crate::node) fn read_checkpoint(
-    blank: &Fold,
-    proof: &[u8],
-    state: State,
-    entries: Vec<StoredEntry>,
-) -> Option<Restored> {
+pub(crate) fn read_checkpoint(blank: &Fold, proof: &[u8], state: State, entries: Vec<StoredEntry>) -> Option<Restored> {
     let Proof { chain, rows, foundation } = Proof::decode(proof)?;
     let view: VersionVector = rows.iter().map(|row| (row.author, row.count)).collect();
     let entries = entries.into_iter().filter_map(checked);

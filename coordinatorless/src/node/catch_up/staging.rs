@@ -123,7 +123,7 @@ impl Staging {
 
 impl CatchUp {
     /// Begins to fetch the newest frontier of a chain of certificates that were checked; `from` knows it.
-    pub(in crate::node) fn begin_staging(
+    pub(crate) fn begin_staging(
         &mut self,
         cx: &mut Context<'_>,
         from: PeerId,
@@ -144,7 +144,7 @@ impl CatchUp {
     }
 
     /// A chunk of a blob came. If it is a state's, the disk keeps it, so that a restarted peer need not fetch it again.
-    pub(in crate::node) fn on_chunk(&mut self, cx: &mut Context<'_>, root: Hash, index: u32, bytes: Vec<u8>) {
+    pub(crate) fn on_chunk(&mut self, cx: &mut Context<'_>, root: Hash, index: u32, bytes: Vec<u8>) {
         let now = cx.net.core.now;
         let Some(staging) = self.staging_mut() else { return };
         if staging.is_state(&root) || staging.is_foundation(&root) {
@@ -156,7 +156,7 @@ impl CatchUp {
     }
 
     /// A blob came. Whether it is part of the frontier that is fetched.
-    pub(in crate::node) fn on_blob_complete(&mut self, cx: &mut Context<'_>, root: Hash) -> bool {
+    pub(crate) fn on_blob_complete(&mut self, cx: &mut Context<'_>, root: Hash) -> bool {
         let now = cx.net.core.now;
         let Some(staging) = self.staging_mut() else { return false };
         if !staging.is_foundation(&root) && !staging.is_state(&root) {
@@ -174,7 +174,7 @@ impl CatchUp {
     }
 
     /// No peer serves a blob any more. If it is part of the frontier, that is given up: neighbours may know a newer one.
-    pub(in crate::node) fn on_blob_lost(&mut self, root: &Hash) {
+    pub(crate) fn on_blob_lost(&mut self, root: &Hash) {
         if self.staging().is_some_and(|staging| staging.is_foundation(root) || staging.is_state(root)) {
             self.look_again();
         }
@@ -194,7 +194,7 @@ impl CatchUp {
     }
 
     /// Takes an entry while a frontier is fetched. One beyond it is kept until the set is there.
-    pub(in crate::node) fn stage(&mut self, cx: &mut Context<'_>, entry: Entry, payload: Option<Arc<[u8]>>) {
+    pub(crate) fn stage(&mut self, cx: &mut Context<'_>, entry: Entry, payload: Option<Arc<[u8]>>) {
         let now = cx.net.core.now;
         let Some(staging) = self.staging_mut() else { return };
         if staging.take_entry(&entry, payload.as_ref()) {
@@ -206,7 +206,7 @@ impl CatchUp {
 
     /// An answer came for entries of `authors`. If all neighbours have gone on to where they no longer hold what is to come,
     /// so does this peer.
-    pub(in crate::node) fn stage_more(&mut self, cx: &mut Context<'_>, authors: &BTreeSet<PeerId>) {
+    pub(crate) fn stage_more(&mut self, cx: &mut Context<'_>, authors: &BTreeSet<PeerId>) {
         let fruitless_max = FRUITLESS_EACH * cx.net.connected_count();
         let Some(staging) = self.staging_mut() else { return };
         if staging.note_answer(authors) > fruitless_max {
@@ -234,7 +234,7 @@ impl CatchUp {
 
     /// The fold begins at the fetched frontier now; `old` is the one before. The node stores the frontier
     /// next and tries again what waits.
-    pub(in crate::node) fn on_replaced(&mut self, cx: &mut Context<'_>, old: Fold) {
+    pub(crate) fn on_replaced(&mut self, cx: &mut Context<'_>, old: Fold) {
         // What this peer said since may have to wait for its past; its positions are taken all the same.
         self.expect_own(old.log().next_position(&cx.net.core.id()).seq);
         hold_again(cx, &old);

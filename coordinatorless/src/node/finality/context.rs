@@ -36,7 +36,7 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Of replication only this is used: what neighbours are known to hold, and payloads that are wanted.
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         net: Network<'a>,
         set: &'a mut Set,
         membership: &'a Membership,

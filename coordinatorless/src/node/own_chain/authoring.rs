@@ -12,14 +12,14 @@ use crate::Draft;
 
 impl OwnChain {
     /// Enrolls if the chain is empty, nothing must be fetched first, and this peer wants to.
-    pub(in super::super) fn start(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
         if cx.catch_up.is_done() && cx.net.core.config.enroll_early {
             enroll_if_needed(cx);
         }
     }
 
     /// Authors an update, unless its segment began in another history.
-    pub(in super::super) fn author_update(&mut self, cx: &mut Context<'_>, draft: Box<Draft>) {
+    pub(crate) fn author_update(&mut self, cx: &mut Context<'_>, draft: Box<Draft>) {
         if cx.set.fold.epochs().name(draft.epoch) != Some(draft.frontier) {
             // Another history took the place of the one that the segment began in: no replay in this one gives its bits.
             return cx.refuse("own segment began in another history: it is lost".to_owned());
@@ -51,12 +51,12 @@ impl OwnChain {
     }
 
     /// Publishes the result of an audit.
-    pub(in super::super) fn author_verdict(&mut self, cx: &mut Context<'_>, verdict: Verdict) {
+    pub(crate) fn author_verdict(&mut self, cx: &mut Context<'_>, verdict: Verdict) {
         enrolled(cx, Work::Now(Box::new(Body::Verdict(verdict))));
     }
 
     /// Proves a fork that is not known yet: a peer that repeats what a forger signed does not make this chain longer.
-    pub(in super::super) fn author_evidence(&mut self, cx: &mut Context<'_>, one: &Entry, other: &Entry) {
+    pub(crate) fn author_evidence(&mut self, cx: &mut Context<'_>, one: &Entry, other: &Entry) {
         let evidence = Equivocation::of(one, other);
         let known = cx.set.fold.log().knows_fork(&evidence.author, evidence.first.seq);
         if cx.catch_up.is_done() && !known && evidence.author != cx.id() {
@@ -66,7 +66,7 @@ impl OwnChain {
 
     /// Repeats the proof of a fork that stands in an entry behind others that are not held yet: so it reaches every peer even
     /// if the chain that brought it never gets here.
-    pub(in super::super) fn repeat_evidence(&mut self, cx: &mut Context<'_>, proof: &Entry) {
+    pub(crate) fn repeat_evidence(&mut self, cx: &mut Context<'_>, proof: &Entry) {
         if let Body::Equivocation(evidence) = &proof.header().body
             && cx.catch_up.is_done()
         {

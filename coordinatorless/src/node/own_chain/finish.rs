@@ -87,7 +87,7 @@ struct Times {
 
 impl OwnChain {
     /// Begins to finish. Neighbours that still train are waited for no longer than `patience`.
-    pub(in super::super) fn begin_finish(&mut self, cx: &mut Context<'_>, patience: Duration) {
+    pub(crate) fn begin_finish(&mut self, cx: &mut Context<'_>, patience: Duration) {
         if !self.is_finishing() {
             let now = cx.net.core.now;
             let (patience_until, limit) = (now + patience, now + patience.max(HARD_LIMIT));
@@ -97,24 +97,24 @@ impl OwnChain {
         }
     }
 
-    pub(in super::super) fn is_finishing(&self) -> bool {
+    pub(crate) fn is_finishing(&self) -> bool {
         self.finish.begun.is_some()
     }
 
     /// Neighbours that still train were waited for long enough: from now on entries are pulled only from those who finish,
     /// too. So what they hold together no longer grows, and they come to agree while the others train on.
-    pub(in super::super) fn is_closing(&self, now: Time) -> bool {
+    pub(crate) fn is_closing(&self, now: Time) -> bool {
         self.finish.begun.is_some_and(|times| now >= times.patience_until)
     }
 
     /// When finishing has to be looked at again.
-    pub(in super::super) fn next_deadline(&self, now: Time) -> Option<Time> {
+    pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
         let times = self.finish.begun?;
         [times.patience_until, times.limit, self.finish.tell_at].into_iter().filter(|at| *at > now).min()
     }
 
     /// Tells the trainer once that finishing is over, and now and then why it is not.
-    pub(in super::super) fn check_finished(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn check_finished(&mut self, cx: &mut Context<'_>) {
         let Some(times) = self.finish.begun else { return };
         let now = cx.net.core.now;
         if self.finish.told.as_ref() == Some(cx.set.fold.log().version()) {
@@ -132,14 +132,14 @@ impl OwnChain {
     }
 
     /// Says goodbye to all neighbours.
-    pub(in super::super) fn say_goodbye(&self, cx: &mut Context<'_>) {
+    pub(crate) fn say_goodbye(&self, cx: &mut Context<'_>) {
         let neighbours: Vec<PeerId> = cx.net.peers().collect();
         neighbours.into_iter().for_each(|peer| cx.net.send(peer, &Message::Goodbye));
     }
 
     /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
     /// it, and the own chain is safe with those who stay.
-    pub(in super::super) fn delays(&self, cx: &mut Context<'_>) -> Vec<Delay> {
+    pub(crate) fn delays(&self, cx: &mut Context<'_>) -> Vec<Delay> {
         let Some(times) = self.finish.begun else { return Vec::new() };
         let waiting = cx.net.core.now < times.patience_until;
         let (me, root) = (cx.id(), cx.set.state_root());

@@ -29,7 +29,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What the next segment of `me` starts from.
-    pub(in super::super) fn of(set: &Set, transfer: &Transfer, me: &PeerId) -> Self {
+    pub(crate) fn of(set: &Set, transfer: &Transfer, me: &PeerId) -> Self {
         let (fold, log) = (&set.fold, set.fold.log());
         Self {
             base: log.version().clone(),
@@ -56,7 +56,7 @@ pub(super) fn epoch_within(set: &Set, me: &PeerId, base: &VersionVector, begun: 
 
 /// The epoch that anything but an update names: the oldest that `me` may, so that an update whose segment began before the
 /// newest was final can still follow.
-pub(in super::super) fn epoch_to_say(set: &Set, me: &PeerId) -> u32 {
+pub(crate) fn epoch_to_say(set: &Set, me: &PeerId) -> u32 {
     let (epochs, log) = (set.fold.epochs(), set.fold.log());
     let oldest = epochs.oldest_open().max(log.next_position(me).epoch);
     (oldest..=epochs.number()).find(|epoch| log.may_name(epochs, me, *epoch)).unwrap_or(oldest)

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// The peer that is tested, the founder of its run.
-pub(in super::super) const ME: u8 = 200;
+pub(crate) const ME: u8 = 200;
 
-pub(in super::super) fn id(peer: u8) -> PeerId {
+pub(crate) fn id(peer: u8) -> PeerId {
     Identity::from_secret(&[peer; 32]).peer_id()
 }
 
@@ -46,7 +46,7 @@ fn fold() -> Fold {
 }
 
 /// The first entry of `author`, which has seen the first entries of `past`. Another `key` makes another entry.
-pub(in super::super) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
+pub(crate) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
     let (identity, fold) = (Identity::from_secret(&[author; 32]), fold());
     let past: murmur_collectives::VersionVector = past.iter().map(|peer| (id(*peer), 1)).collect();
     let header = Header {
@@ -62,13 +62,13 @@ pub(in super::super) fn enrolment(author: u8, key: u8, past: &[u8]) -> Entry {
     Entry::sign(&identity, header)
 }
 
-pub(in super::super) fn item(entry: &Entry) -> Item {
+pub(crate) fn item(entry: &Entry) -> Item {
     Item { entry: entry.to_wire(), payload: None }
 }
 
 /// What other machines would be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in super::super) enum Told {
+pub(crate) enum Told {
     Applied(PeerId),
     Banned(PeerId),
     Epoch(PeerId),
@@ -80,23 +80,23 @@ pub(in super::super) enum Told {
 }
 
 /// Two neighbours: 1 is connected with 2.
-pub(in super::super) fn pair() -> (Bench, Bench) {
+pub(crate) fn pair() -> (Bench, Bench) {
     (Bench::new(&[2]), Bench::new(&[1]))
 }
 
 /// The machine with a set, connections and settings.
-pub(in super::super) struct Bench {
-    pub(in super::super) machine: Replication,
-    pub(in super::super) core: Core,
-    pub(in super::super) set: Set,
-    pub(in super::super) mode: Mode,
+pub(crate) struct Bench {
+    pub(crate) machine: Replication,
+    pub(crate) core: Core,
+    pub(crate) set: Set,
+    pub(crate) mode: Mode,
     limits: Limits,
     neighbours: Neighbours,
 }
 
 impl Bench {
     /// A peer that has caught up, and its connected neighbours.
-    pub(in super::super) fn new(neighbours: &[u8]) -> Self {
+    pub(crate) fn new(neighbours: &[u8]) -> Self {
         let (identity, config) = (Identity::from_secret(&[ME; 32]), Config::default());
         let mut bench = Self {
             machine: Replication::default(),
@@ -110,18 +110,18 @@ impl Bench {
         bench
     }
 
-    pub(in super::super) fn connect(&mut self, peer: u8) {
+    pub(crate) fn connect(&mut self, peer: u8) {
         self.neighbours.connect_near(id(peer), SocketAddr::from(([127, 0, 0, 1], u16::from(peer))));
         self.limits.connected(&self.core, id(peer));
         self.machine.connected(id(peer));
     }
 
-    pub(in super::super) fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.core.now = self.core.now + time;
     }
 
     /// Lets the machine act and then do all steps that follow. What it raised for others, in order.
-    pub(in super::super) fn act(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) -> Vec<Told> {
+    pub(crate) fn act(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) -> Vec<Told> {
         let mut told = Vec::new();
         self.once(act);
         let mut raised = self.raised();
@@ -140,23 +140,23 @@ impl Bench {
     }
 
     /// Lets the machine act, and nothing that follows.
-    pub(in super::super) fn once(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) {
+    pub(crate) fn once(&mut self, act: impl FnOnce(&mut Replication, &mut Context<'_>)) {
         let (machine, mut cx) = self.parts();
         act(machine, &mut cx);
     }
 
-    pub(in super::super) fn parts(&mut self) -> (&mut Replication, Context<'_>) {
+    pub(crate) fn parts(&mut self) -> (&mut Replication, Context<'_>) {
         let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
         (&mut self.machine, Context { net, set: &mut self.set, mode: self.mode })
     }
 
     /// What was raised and not looked at.
-    pub(in super::super) fn raised(&mut self) -> VecDeque<Raised> {
+    pub(crate) fn raised(&mut self) -> VecDeque<Raised> {
         core::iter::from_fn(|| self.core.next_raised()).collect()
     }
 
     /// Messages sent since this was last asked.
-    pub(in super::super) fn sent(&mut self) -> Vec<(PeerId, Message)> {
+    pub(crate) fn sent(&mut self) -> Vec<(PeerId, Message)> {
         let sent = |output| {
             let Output::Send { to, bytes, .. } = output else { return None };
             Message::decode(&bytes).ok().map(|message| (to, message))
@@ -165,32 +165,32 @@ impl Bench {
     }
 
     /// Digests sent since messages were last asked for.
-    pub(in super::super) fn digests(&mut self) -> Vec<Digest> {
+    pub(crate) fn digests(&mut self) -> Vec<Digest> {
         let digest = |(_, message)| if let Message::Digest(digest) = message { Some(*digest) } else { None };
         self.sent().into_iter().filter_map(digest).collect()
     }
 
     /// The next digest for `to`.
-    pub(in super::super) fn say(&mut self, to: u8) -> Digest {
+    pub(crate) fn say(&mut self, to: u8) -> Digest {
         self.act(|machine, cx| machine.send_digest(cx, id(to), false));
         self.digests().remove(0)
     }
 
-    pub(in super::super) fn hear(&mut self, from: u8, digest: &Digest) -> Vec<Told> {
+    pub(crate) fn hear(&mut self, from: u8, digest: &Digest) -> Vec<Told> {
         self.act(|machine, cx| machine.on_digest(cx, id(from), Box::new(digest.clone())))
     }
 
     /// `from` sends the first entry of `author`.
-    pub(in super::super) fn learn(&mut self, from: u8, author: u8) {
+    pub(crate) fn learn(&mut self, from: u8, author: u8) {
         self.act(|machine, cx| machine.on_entries(cx, id(from), vec![item(&enrolment(author, 0, &[]))]));
         self.sent();
     }
 
-    pub(in super::super) fn holds(&self, author: u8) -> bool {
+    pub(crate) fn holds(&self, author: u8) -> bool {
         self.set.fold.log().version().count(&id(author)) > 0
     }
 
-    pub(in super::super) fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.core.now
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 const PARAMETERS: u64 = 9000;
 
-pub(in crate::node) fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         parameters: PARAMETERS,
         top: 64,
@@ -33,7 +33,7 @@ pub(in crate::node) fn rules() -> Rules {
     }
 }
 
-pub(in crate::node) fn fold() -> Fold {
+pub(crate) fn fold() -> Fold {
     Fold::new(Hash([9; 32]), rules(), (0..PARAMETERS as i64).collect::<Vec<_>>())
 }
 
