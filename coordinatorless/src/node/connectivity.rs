@@ -37,7 +37,7 @@ use super::{context::Core, limits::Limits, set::Set};
 use crate::{Closing, Message, PeerAddress, Time};
 
 /// A change that the machines above must act on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     /// A connection is gone, and all requests on it are void. `departed`: the peer was a neighbour. `closing`: the
     /// transport has not closed the connection yet.

@@ -65,7 +65,7 @@ impl Node {
                 Raised::Limits(limits::Event::Banned(peer)) => self.send_away(peer, Closing::Misbehaved),
                 Raised::Connectivity(event) => self.on_connectivity(event),
                 Raised::Membership(membership::Event::Vouched(peer)) => {
-                    self.identity_guard.vouched(&peer, self.core.now)
+                    self.identity_guard.vouched(&peer, self.core.now);
                 }
                 Raised::Membership(membership::Event::Second) => self.stop_as_second(),
                 Raised::CatchUp(event) => self.on_catch_up_event(event),

@@ -53,7 +53,13 @@ impl Bench {
                     self.lower.once(|machine, cx| machine.resume(cx, step));
                 }
                 Raised::Replication(_) | Raised::Limits(_) => {}
-                other => panic!("the own chain raises nothing in the name of another machine: {other:?}"),
+                Raised::Connectivity(_)
+                | Raised::Membership(_)
+                | Raised::CatchUp(_)
+                | Raised::Transfer(_)
+                | Raised::Finality(_)
+                | Raised::Audits(_)
+                | Raised::Eviction(_) => panic!("the own chain raises nothing in the name of another machine"),
             }
             self.lower.raised().into_iter().rev().for_each(|event| raised.push_front(event));
         }

@@ -133,7 +133,14 @@ impl Bench {
                 }
                 Raised::Replication(event) => told.push(told_by(&event)),
                 Raised::Limits(limits::Event::Banned(peer)) => told.push(Told::Banned(peer)),
-                other => panic!("replication raises nothing in the name of another machine: {other:?}"),
+                Raised::Connectivity(_)
+                | Raised::Membership(_)
+                | Raised::CatchUp(_)
+                | Raised::Transfer(_)
+                | Raised::Finality(_)
+                | Raised::OwnChain(_)
+                | Raised::Audits(_)
+                | Raised::Eviction(_) => panic!("replication raises nothing in the name of another machine"),
             }
         }
         told
