@@ -16,3 +16,4 @@ pub mod run;
 pub mod sanitize;
 pub mod tidy;
 pub mod tree;
+pub mod words;

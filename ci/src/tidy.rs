@@ -4,6 +4,7 @@ use crate::architecture::LAYERS;
 use crate::circle;
 use crate::machines;
 use crate::tree::Tree;
+use crate::words;
 
 /// More lines than this in one file mean more than one idea.
 pub const LINES_MAX: usize = 450;
@@ -26,6 +27,7 @@ pub fn violations(tree: &Tree) -> Vec<String> {
         source(path, text, &mut found);
     }
     found.extend(machines::violations(&tree.sources));
+    found.extend(words::violations(&tree.sources, &tree.glossary));
     found.extend(WITHOUT_CIRCLES.iter().filter_map(|folder| circle::violation(&tree.sources, folder)));
     found
 }
@@ -149,6 +151,7 @@ mod tests {
         for layer in LAYERS.iter().filter(|layer| layer.sans_io) {
             tree.lint_settings.insert(settings_path(layer.folder), CORE.to_owned());
         }
+        "## Retired words\n".clone_into(&mut tree.glossary);
         tree.sources.insert("kernels/src/lib.rs".to_owned(), "//! Arithmetic.\n".to_owned());
         tree.sources.extend(WITHOUT_CIRCLES.map(|folder| (format!("{folder}/a.rs"), "//! A.\n".to_owned())));
         tree

@@ -9,6 +9,8 @@ use std::process::Command;
 pub struct Tree {
     /// Every `.rs` file in the workspace's own folders → its text.
     pub sources: BTreeMap<String, String>,
+    /// The text of `GLOSSARY.md`, empty without one.
+    pub glossary: String,
     /// Every `clippy.toml` → its text.
     pub lint_settings: BTreeMap<String, String>,
     /// Top-level folders that belong to the project, those whose name starts with a dot left out.
@@ -77,13 +79,14 @@ impl Tree {
 
     /// Keeps the text of the file if some rule is about it.
     fn note(&mut self, name: String, path: &Path) -> Result<(), TreeError> {
-        let kept = match path.extension() {
-            Some(extension) if extension == "rs" => &mut self.sources,
-            _ if path.file_name().is_some_and(|file| file == "clippy.toml") => &mut self.lint_settings,
-            _ => return Ok(()),
-        };
-        let text = std::fs::read_to_string(path).map_err(|source| TreeError { path: path.to_owned(), source })?;
-        kept.insert(name, text);
+        let read = || std::fs::read_to_string(path).map_err(|source| TreeError { path: path.to_owned(), source });
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            self.sources.insert(name, read()?);
+        } else if path.file_name().is_some_and(|file| file == "clippy.toml") {
+            self.lint_settings.insert(name, read()?);
+        } else if name == "GLOSSARY.md" {
+            self.glossary = read()?;
+        }
         Ok(())
     }
 }

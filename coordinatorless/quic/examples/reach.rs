@@ -1,4 +1,4 @@
-//! A peer that only connects: for finding out who reaches whom through which address translators.
+//! A peer that only connects: for finding out who reaches whom through which NATs.
 //!
 //! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] [--port-map] --seconds S` runs for `S` seconds and then prints one JSON
 //! object a line for every peer it is connected to, and one for every peer it ever was connected to, with the time from its start

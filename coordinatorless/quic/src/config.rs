@@ -57,7 +57,7 @@ pub struct TransportConfig {
     pub handshake_timeout: Duration,
     /// A connection with no packet for this long is lost. 10 s: five missed keep-alives.
     pub idle_timeout: Duration,
-    /// The interval of keep-alive packets on a silent connection. 2 s, below the mapping time of any address translator.
+    /// The interval of keep-alive packets on a silent connection. 2 s, below the mapping time of any NAT.
     pub keep_alive: Duration,
     /// How long one message may keep us waiting for its bytes, in sum. Then its stream is stopped and the message is dropped. 30 s:
     /// `message_bytes_max` at 140 kB/s.

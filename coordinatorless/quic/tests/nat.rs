@@ -1,5 +1,5 @@
-//! Peers behind address translators, in network namespaces: `experiments/nat/run.sh` on the two kinds that are hardest, on
-//! pairs behind one translator of either kind, with IPv6, and behind two translators each, and on symmetric ones whose router
+//! Peers behind NATs, in network namespaces: `experiments/nat/run.sh` on the two kinds that are hardest, on
+//! pairs behind one NAT of either kind, with IPv6, and behind two NATs each, and on symmetric ones whose router
 //! maps a port: by the `router` example, which gives leases of four seconds, so that the mapping holds only if it is renewed,
 //! and by miniupnpd, with UPnP and with PCP.
 //!
@@ -10,7 +10,7 @@
 use std::{path::Path, process::Command};
 
 #[test]
-fn peers_behind_translators_reach_each_other_straight_where_possible_and_by_relay_where_not() {
+fn peers_behind_nats_reach_each_other_straight_where_possible_and_by_relay_where_not() {
     // Cargo builds the examples before it runs the tests: target/release/deps/nat-… and target/release/examples/reach.
     let own = std::env::current_exe().unwrap();
     let reach = own.parent().and_then(Path::parent).unwrap().join("examples/reach");

@@ -1,4 +1,4 @@
-//! Network address translators (NATs): the address a NAT shows for a machine, and the packets it admits.
+//! NATs (network address translation): the address a NAT shows for a machine, and the packets it admits.
 //!
 //! The kinds follow RFC 4787 and bear the names of RFC 3489. Full-cone and port-restricted NATs map a machine to one
 //! port (endpoint-independent mapping) and differ in filtering; a symmetric NAT maps each remote endpoint to a port of

@@ -1,4 +1,4 @@
-//! Addresses that a neighbour cannot see: told where there is a translator, believed where they fit, passed on where they help.
+//! Addresses that a neighbour cannot see: told where there is a NAT, believed where they fit, passed on where they help.
 
 use murmur_coordinatorless::Config;
 
@@ -49,7 +49,7 @@ fn a_peer_tells_what_its_neighbour_does_not_see_once_and_nothing_where_it_sees_a
     let fewer = a.handle(Input::OwnAddresses { addresses: Vec::new() });
     assert_eq!(messages(&fewer, 3), [candidates(1, &[])], "all is taken back");
 
-    assert!(told(&["10.0.0.2:4001"], address("10.0.0.2:4001")).1.is_empty(), "no translator in between");
+    assert!(told(&["10.0.0.2:4001"], address("10.0.0.2:4001")).1.is_empty(), "no NAT in between");
     assert!(told(&[], at(1, 1001)).1.is_empty(), "nothing to tell");
     assert!(told(&["127.0.0.1:1", "0.0.0.0:1", "10.0.0.1:0"], at(1, 1001)).1.is_empty(), "nothing worth telling");
 }
@@ -64,7 +64,7 @@ fn a_peer_that_may_only_use_loopback_tells_nothing() {
 }
 
 #[test]
-fn two_behind_one_translator_are_told_each_other_s_local_addresses() {
+fn two_behind_one_nat_are_told_each_other_s_local_addresses() {
     let [to_a, to_b] =
         brought_together([at(1, 1001), at(1, 1002)], [&["10.0.0.2:4001"], &["10.0.0.3:4002", "[fd00::3]:4002"]]);
     assert_eq!(to_b, punches(1, &["192.0.2.1:1001", "10.0.0.2:4001"]));
@@ -79,7 +79,7 @@ fn two_behind_one_translator_are_told_each_other_s_local_addresses() {
 }
 
 #[test]
-fn those_behind_different_translators_learn_no_local_addresses_but_mapped_ports() {
+fn those_behind_different_nats_learn_no_local_addresses_but_mapped_ports() {
     let [to_a, to_b] =
         brought_together([at(1, 1001), at(2, 2002)], [&["10.0.0.2:4001"], &["10.0.0.2:4002", "192.0.2.2:4002"]]);
     assert_eq!(to_b, punches(1, &["192.0.2.1:1001"]));

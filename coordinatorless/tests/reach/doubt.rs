@@ -27,11 +27,11 @@ fn a_dial_that_takes_long_is_helped_by_a_mutual_neighbour_and_goes_on() {
     }
     a.connect(2, at(2, 2002), Reach::Direct);
     assert_eq!(a.node.reach_of(&id(2)), Some(Reach::Punched));
-    assert_eq!(asks_to_meet(&a.pass(PATIENCE * 4), 2), 0, "the quest is over");
+    assert_eq!(asks_to_meet(&a.pass(PATIENCE * 4), 2), 0, "the traversal is over");
 }
 
 #[test]
-fn a_doubted_dial_that_fails_does_not_begin_the_quest_again() {
+fn a_doubted_dial_that_fails_does_not_begin_the_traversal_again() {
     let (mut a, after) = waiting();
     assert_eq!(asks_to_meet(&a.pass(after * 2), 2), 1);
     let failed = a.handle(Input::DialFailed { address: at(2, 2002), retry: true });
@@ -59,7 +59,7 @@ fn a_dial_to_the_address_that_this_peer_has_itself_is_doubted_at_once() {
 }
 
 #[test]
-fn a_peer_without_a_translator_does_not_doubt_dials_on_its_own_machine() {
+fn a_peer_without_a_nat_does_not_doubt_dials_on_its_own_machine() {
     let mut a = Peer::with(1, Config { loopback_only: false, ..Config::default() });
     let own: SocketAddr = ([10, 0, 0, 5], 4001).into();
     a.handle(Input::OwnAddresses { addresses: vec![own] });

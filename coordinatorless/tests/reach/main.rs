@@ -1,6 +1,6 @@
 //! Ways to a peer that cannot be dialed: punched by a mutual neighbour's help, relayed when that fails, straight again later.
 //!
-//! Three peers: `A` and `B` are behind translators and know each other only through `C`. The test plays the network.
+//! Three peers: `A` and `B` are behind NATs and know each other only through `C`. The test plays the network.
 //! What `A` and `B` say of addresses that `C` cannot see is in `candidates`, dials that take long are in `doubt`, both versions
 //! of IP in `versions`.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
@@ -169,7 +169,7 @@ fn a_failed_dial_makes_the_neighbour_who_spoke_of_the_peer_bring_both_together()
         assert_eq!(peer.node.reach_of(&id(other)), Some(Reach::Punched));
         assert_eq!(peer.node.reach_of(&id(3)), Some(Reach::Direct));
         let later = peer.pass(PATIENCE * 4);
-        assert!(dials_through(&later).is_empty() && asks_to_meet(&later, other) == 0, "the quest is over");
+        assert!(dials_through(&later).is_empty() && asks_to_meet(&later, other) == 0, "the traversal is over");
     }
 }
 
@@ -204,7 +204,7 @@ fn when_punching_fails_a_volunteer_relays_and_a_better_way_is_sought_from_then_o
 }
 
 #[test]
-fn without_a_volunteer_the_quest_is_given_up() {
+fn without_a_volunteer_the_traversal_is_given_up() {
     let (mut a, _) = stuck(false);
     let later = a.pass(PATIENCE * 4);
     assert!(dials_through(&later).is_empty());

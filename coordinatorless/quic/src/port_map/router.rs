@@ -69,7 +69,7 @@ fn hidden(ip: IpAddr) -> Option<&'static str> {
     let IpAddr::V4(v4) = ip else { return None };
     let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64; // RFC 6598
     match () {
-        () if v4.is_private() || shared => Some("is behind another translator"),
+        () if v4.is_private() || shared => Some("is behind another NAT"),
         () if v4.is_unspecified() || v4.is_loopback() || v4.is_link_local() || v4.octets()[0] >= 224 => {
             Some("is nobody's")
         }
