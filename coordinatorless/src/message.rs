@@ -33,11 +33,14 @@
 //! limit first, decompresses with a bound, then makes a checked access; the machine that handles the message checks
 //! its meaning.
 
+mod sorted;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use murmur_collectives::{Certificate, Component, Hash, PeerId, Proposal, Row, Vote, WireEntry};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
+pub(crate) use self::sorted::{Notice, Request, Response, Sorted};
 use crate::packing::{pack, unpack};
 
 /// The longest manifest, in bytes.

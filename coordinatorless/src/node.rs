@@ -33,7 +33,10 @@ use std::sync::Arc;
 use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
 use murmur_verification::Lottery;
 
-use crate::{Config, Draft, Input, Message, Output, PeerAddress, StoredEntry, Time};
+use crate::{
+    Config, Draft, Input, Message, Output, PeerAddress, StoredEntry, Time,
+    message::{Notice, Request, Response, Sorted},
+};
 pub use audits::AuditJob;
 pub use connectivity::{Mapping, MemberState, NeighbourView};
 pub use footprint::Footprint;
@@ -251,44 +254,53 @@ impl Node {
         if self.evictions.hears(&from) {
             return self.hear_out(from, message);
         }
-        match message {
-            Message::Absent { root } => self.in_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
-            Message::Announce { entries } => self.replicate(|machine, cx| machine.on_announce(cx, from, &entries)),
-            Message::Candidates { addresses } => {
-                self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
-            }
-            Message::Certificates { chain } => {
+        match message.into() {
+            Sorted::Request(request) => self.serve(from, request),
+            Sorted::Response(response) => self.on_response(from, response),
+            Sorted::Notice(notice) => self.on_notice(from, notice),
+        }
+    }
+
+    fn on_response(&mut self, from: PeerId, response: Response) {
+        match response {
+            Response::Absent { root } => self.in_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
+            Response::Certificates { chain } => {
                 self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain));
             }
-            Message::Chunk { root, index, bytes } => {
+            Response::Chunk { root, index, bytes } => {
                 self.in_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
             }
-            Message::ChunkList { root, length, hashes } => {
+            Response::ChunkList { root, length, hashes } => {
                 self.in_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
             }
-            Message::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
-            Message::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
-            Message::Frontier(proposal) => self.with_finality(|finality, cx| finality.on_frontier(cx, from, *proposal)),
-            Message::Goodbye => self.on_goodbye(from),
-            Message::Manifest { .. } => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
-            Message::Meet { peer } => self.connect(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
-            Message::Observed { address, relay } => {
+            Response::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
+            Response::Frontier(proposal) => {
+                self.with_finality(|finality, cx| finality.on_frontier(cx, from, *proposal));
+            }
+            Response::Manifest => self.strike(from, "sent a manifest that nobody asked for".to_owned()),
+        }
+    }
+
+    fn on_notice(&mut self, from: PeerId, notice: Notice) {
+        match notice {
+            Notice::Announce { entries } => self.replicate(|machine, cx| machine.on_announce(cx, from, &entries)),
+            Notice::Candidates { addresses } => {
+                self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
+            }
+            Notice::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
+            Notice::Goodbye => self.on_goodbye(from),
+            Notice::Meet { peer } => self.connect(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
+            Notice::Observed { address, relay } => {
                 self.connect(|connectivity, cx| connectivity.on_observed(cx, from, address, relay));
             }
-            Message::Punch { peer } => self.connect(|connectivity, cx| connectivity.on_punch(cx, peer)),
-            Message::Peers { peers } => self.connect(|connectivity, cx| connectivity.on_peers(cx, from, &peers)),
-            Message::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
-            request @ (Message::Want(_)
-            | Message::WantCertificates { .. }
-            | Message::WantChunkList { .. }
-            | Message::WantChunks { .. }
-            | Message::WantFrontier { .. }
-            | Message::WantManifest { .. }) => self.serve(from, request),
+            Notice::Peers { peers } => self.connect(|connectivity, cx| connectivity.on_peers(cx, from, &peers)),
+            Notice::Punch { peer } => self.connect(|connectivity, cx| connectivity.on_punch(cx, peer)),
+            Notice::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
         }
     }
 
     /// Answers a request now if its sender's rate allows, else later.
-    fn serve(&mut self, from: PeerId, request: Message) {
+    fn serve(&mut self, from: PeerId, request: Request) {
         if let Some(request) = self.limits.admit_request(&self.core, &from, request) {
             self.answer(from, request);
         }
@@ -301,7 +313,7 @@ impl Node {
         }
     }
 
-    fn answer(&mut self, from: PeerId, request: Message) {
+    fn answer(&mut self, from: PeerId, request: Request) {
         let before = self.core.outputs.len();
         self.on_request(from, request);
         let answers = self.core.outputs.iter().skip(before).filter_map(|output| {
@@ -313,38 +325,22 @@ impl Node {
     }
 
     /// Answers a request whose turn has come.
-    fn on_request(&mut self, from: PeerId, request: Message) {
+    fn on_request(&mut self, from: PeerId, request: Request) {
         match request {
-            Message::Want(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
-            Message::WantCertificates { from: first } => {
+            Request::Entries(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
+            Request::Certificates { from: first } => {
                 self.with_finality(|finality, cx| finality.on_want_certificates(cx, from, first));
             }
-            Message::WantChunkList { root } => {
+            Request::ChunkList { root } => {
                 self.in_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
             }
-            Message::WantChunks { root, indices } => {
+            Request::Chunks { root, indices } => {
                 self.in_transfer(|transfer, cx| transfer.on_want_chunks(cx, from, root, &indices));
             }
-            Message::WantFrontier { name } => {
+            Request::Frontier { name } => {
                 self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name));
             }
-            Message::WantManifest { run } => self.on_want_manifest(from, run),
-            Message::Absent { .. }
-            | Message::Candidates { .. }
-            | Message::Certificates { .. }
-            | Message::Frontier(_)
-            | Message::Votes { .. }
-            | Message::Announce { .. }
-            | Message::Chunk { .. }
-            | Message::ChunkList { .. }
-            | Message::Digest(_)
-            | Message::Entries { .. }
-            | Message::Goodbye
-            | Message::Manifest { .. }
-            | Message::Meet { .. }
-            | Message::Observed { .. }
-            | Message::Peers { .. }
-            | Message::Punch { .. } => {}
+            Request::Manifest { run } => self.on_want_manifest(from, run),
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     context::Raised,
     limits::{self, Limits},
 };
-use crate::{Config, Event, Message, Output, StoredEntry, Time};
+use crate::{Config, Event, Message, Output, StoredEntry, Time, message::Request};
 
 /// The time, this peer's settings, keys and random choices, and what it wants done.
 #[derive(Debug)]
@@ -125,10 +125,15 @@ impl Network<'_> {
         Network::new(self.core, self.limits, self.neighbours)
     }
 
-    /// Sends a message to a neighbour.
+    /// Sends a neighbour a message that wants no answer.
     pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
-        self.limits.expect_answer(&self.core.rules, &to, message);
         self.core.post(to, message);
+    }
+
+    /// Sends a neighbour a request. The limits let its answer in.
+    pub(crate) fn request(&mut self, to: PeerId, request: Request) {
+        self.limits.expect_answer(&self.core.rules, &to, &request);
+        self.core.post(to, &request.into());
     }
 
     /// Counts an offence of `peer`. What follows from that is raised.
@@ -137,7 +142,7 @@ impl Network<'_> {
     }
 
     /// When an answer to `request` is overdue.
-    pub(crate) fn overdue_at(&self, request: &Message) -> Time {
+    pub(crate) fn overdue_at(&self, request: &Request) -> Time {
         limits::overdue_at(self.core, &self.core.rules, request)
     }
 

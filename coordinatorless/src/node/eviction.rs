@@ -23,7 +23,10 @@ use super::{
     context::Core,
     set::Set,
 };
-use crate::{Digest, Message, Time};
+use crate::{
+    Digest, Message, Time,
+    message::{Notice, Request, Sorted},
+};
 
 #[cfg(test)]
 mod tests;
@@ -59,7 +62,7 @@ pub(crate) enum Event {
         /// The peer.
         from: PeerId,
         /// The request.
-        request: Message,
+        request: Request,
     },
     /// It leaves.
     Goodbye(PeerId),
@@ -153,29 +156,11 @@ impl Evictions {
 
     /// Takes what an evicted peer says in its hearing: it may ask, and nothing else that it says counts.
     pub(crate) fn on_message(&mut self, core: &mut Core, from: PeerId, message: Message) {
-        match message {
-            Message::Digest(digest) => core.raise(Event::Digest { from, digest }),
-            Message::Goodbye => core.raise(Event::Goodbye(from)),
-            request @ (Message::Want(_)
-            | Message::WantCertificates { .. }
-            | Message::WantChunkList { .. }
-            | Message::WantChunks { .. }
-            | Message::WantFrontier { .. }
-            | Message::WantManifest { .. }) => core.raise(Event::Request { from, request }),
-            Message::Absent { .. }
-            | Message::Announce { .. }
-            | Message::Candidates { .. }
-            | Message::Certificates { .. }
-            | Message::Chunk { .. }
-            | Message::ChunkList { .. }
-            | Message::Entries { .. }
-            | Message::Frontier(_)
-            | Message::Manifest { .. }
-            | Message::Meet { .. }
-            | Message::Observed { .. }
-            | Message::Peers { .. }
-            | Message::Punch { .. }
-            | Message::Votes { .. } => {}
+        match message.into() {
+            Sorted::Request(request) => core.raise(Event::Request { from, request }),
+            Sorted::Notice(Notice::Digest(digest)) => core.raise(Event::Digest { from, digest }),
+            Sorted::Notice(Notice::Goodbye) => core.raise(Event::Goodbye(from)),
+            Sorted::Notice(_) | Sorted::Response(_) => {}
         }
     }
 

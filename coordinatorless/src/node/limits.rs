@@ -19,7 +19,7 @@ use murmur_collectives::{PeerId, Rules};
 pub(crate) use self::rate_limit::answer_bytes_max;
 use self::{penalties::Penalties, rate_limit::RateLimits};
 use super::context::Core;
-use crate::{Message, Time};
+use crate::{Time, message::Request};
 
 /// The slowest link for which this peer waits: 10 Mbit/s.
 const SLOWEST_LINK_BYTES_PER_SECOND: u64 = 1_250_000;
@@ -68,7 +68,7 @@ impl Limits {
     }
 
     /// Records that this peer sent `request` to `to`, and lets the largest possible answer pass the byte limit.
-    pub(crate) fn expect_answer(&mut self, rules: &Rules, to: &PeerId, request: &Message) {
+    pub(crate) fn expect_answer(&mut self, rules: &Rules, to: &PeerId, request: &Request) {
         if let Some(rates) = self.rates.get_mut(to) {
             rates.expect_answer(answer_bytes_max(rules, request));
         }
@@ -76,12 +76,12 @@ impl Limits {
 
     /// Returns `request` if `from` has tokens for an answer now. Otherwise the request is queued for
     /// [`Limits::next_request`].
-    pub(crate) fn admit_request(&mut self, core: &Core, from: &PeerId, request: Message) -> Option<Message> {
+    pub(crate) fn admit_request(&mut self, core: &Core, from: &PeerId, request: Request) -> Option<Request> {
         self.rates.get_mut(from)?.admit_request(&core.config, core.now, request)
     }
 
     /// The next queued request whose sender has tokens for an answer now.
-    pub(crate) fn next_request(&mut self, core: &Core) -> Option<(PeerId, Message)> {
+    pub(crate) fn next_request(&mut self, core: &Core) -> Option<(PeerId, Request)> {
         self.rates.iter_mut().find_map(|(peer, rates)| Some((*peer, rates.next_request(&core.config, core.now)?)))
     }
 
@@ -121,7 +121,7 @@ impl Limits {
 
 /// The deadline for an answer to `request`: the timeout plus the time that the largest answer takes on the slowest
 /// link.
-pub(crate) fn overdue_at(core: &Core, rules: &Rules, request: &Message) -> Time {
+pub(crate) fn overdue_at(core: &Core, rules: &Rules, request: &Request) -> Time {
     let bytes = answer_bytes_max(rules, request);
     let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_LINK_BYTES_PER_SECOND);
     core.now + core.config.request_timeout + takes

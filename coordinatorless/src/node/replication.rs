@@ -43,7 +43,7 @@ pub(crate) use self::{
 use self::{
     knowledge::Peer,
     pending::{Arrival, Pending},
-    pull::Request,
+    pull::OpenRequest,
 };
 use super::{
     context::{Core, Network},
@@ -166,13 +166,13 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Replication {
     peers: BTreeMap<PeerId, Peer>,
     /// At most one request for each author's chain.
-    requests: BTreeMap<PeerId, Request>,
+    requests: BTreeMap<PeerId, OpenRequest>,
     /// Authors of whom some neighbour may hold more, and of whom nothing is requested: the only ones that [`Self::pull`] looks
     /// at, so that a peer that lacks nothing looks at nothing.
     lacking: BTreeSet<PeerId>,
     pending: Pending,
     /// Payloads needed to remove void updates whose entries came without, below a final frontier.
-    payloads: BTreeMap<(PeerId, u32), Option<Request>>,
+    payloads: BTreeMap<(PeerId, u32), Option<OpenRequest>>,
     anti_entropy_at: Time,
     /// How often a neighbour with the same set had the same state, and how often another.
     roots_compared: (u64, u64),
@@ -227,7 +227,7 @@ impl Replication {
     /// Bytes of the entries that wait and of requests.
     pub(crate) fn held_bytes(&self) -> usize {
         let requests = self.requests.len() + self.payloads.len() + self.lacking.len();
-        self.pending.held_bytes() + requests * size_of::<(PeerId, u32, Request)>()
+        self.pending.held_bytes() + requests * size_of::<(PeerId, u32, OpenRequest)>()
     }
 
     /// Bytes of what is known of connected peers.

@@ -220,8 +220,8 @@ impl Transfer {
 
     fn ask(&mut self, cx: &mut Context<'_>, root: Hash, source: PeerId) {
         let Some(fetch) = self.fetches.get_mut(&root) else { return };
-        if let Some(message) = fetch.request(root, source, |message| cx.net.overdue_at(message)) {
-            cx.net.send(source, &message);
+        if let Some(request) = fetch.request(root, source, |request| cx.net.overdue_at(request)) {
+            cx.net.request(source, request);
         }
     }
 

@@ -12,7 +12,8 @@ use murmur_collectives::{Certificate, Entry, Fold, Foundation, Hash, PeerId, Pro
 
 use super::{CatchUp, Context, Event, Stage, checkpoint::begin_at};
 use crate::{
-    Message, Output, Time, Want,
+    Output, Time, Want,
+    message::Request,
     node::{
         replication::{Checked, WANT_MAX},
         transfer::Wanted,
@@ -189,7 +190,7 @@ impl CatchUp {
         let sources = cx.sources(staging.proposal.frontier.epoch);
         for (author, from) in requests.into_iter().filter(|_| !sources.is_empty()) {
             let to = sources[cx.net.core.below(sources.len())];
-            cx.net.send(to, &Message::Want(Want { author, from, count: WANT_MAX, payloads: false }));
+            cx.net.request(to, Request::Entries(Want { author, from, count: WANT_MAX, payloads: false }));
         }
     }
 

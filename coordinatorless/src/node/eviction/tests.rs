@@ -129,7 +129,7 @@ fn in_a_hearing_questions_count_and_claims_do_not() {
         matches!(
             raised[..],
             [
-                Raised::Eviction(Event::Request { request: Message::WantFrontier { .. }, .. }),
+                Raised::Eviction(Event::Request { request: Request::Frontier { .. }, .. }),
                 Raised::Eviction(Event::Goodbye(_))
             ]
         ),

@@ -9,7 +9,7 @@ use core::time::Duration;
 use murmur_collectives::{Certificate, Epochs, Frontier, Hash, Judgement, NotFinal, PeerId, Proposal, Rules, Vote};
 
 use super::{Context, Event, Finality, Joining};
-use crate::{Message, Proven, Time};
+use crate::{Message, Proven, Time, message::Request};
 
 /// Certificates in one answer, at most.
 const CERTIFICATES_MAX: usize = 64;
@@ -98,7 +98,7 @@ impl Finality {
 
     fn ask_certificates(&mut self, cx: &mut Context<'_>, peer: PeerId, from: u32) {
         if self.certificates.may_ask(cx.now()) {
-            cx.net.send(peer, &Message::WantCertificates { from });
+            cx.net.request(peer, Request::Certificates { from });
         }
     }
 

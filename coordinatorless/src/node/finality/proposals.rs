@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use murmur_collectives::{Hash, Judgement, PeerId, Proposal, VersionVector, Vote};
 
 use super::{Context, Finality, Joining, rounds::INSISTS_UNTIL_ROUND};
-use crate::Message;
+use crate::{Message, message::Request};
 
 /// Frontiers asked for at once, at most: a stranger's votes may name any number.
 pub(super) const REQUESTS_AT_ONCE: usize = 4;
@@ -109,7 +109,7 @@ impl Finality {
         let rounds = self.consensus.rounds(cx);
         let unknown: Vec<Hash> = named.into_iter().filter(|name| rounds.frontier(name).is_none()).collect();
         for name in unknown.into_iter().take(REQUESTS_AT_ONCE) {
-            cx.net.send(peer, &Message::WantFrontier { name });
+            cx.net.request(peer, Request::Frontier { name });
         }
     }
 

@@ -8,8 +8,8 @@ use murmur_collectives::{FOUNDATION_BYTES_MAX, HEADER_BYTES_MAX, Rules};
 use murmur_kernels::BLOB_CHUNK;
 
 use crate::{
-    Config, MANIFEST_BYTES_MAX, Message, Time,
-    message::{ANSWER_BYTES, UNPACKED_BYTES_MAX},
+    Config, MANIFEST_BYTES_MAX, Time,
+    message::{ANSWER_BYTES, Request, UNPACKED_BYTES_MAX},
 };
 
 /// The bytes of answers that one neighbour may owe at a time, at most, unless a single answer is larger.
@@ -82,7 +82,7 @@ pub(super) struct RateLimits {
     received_bytes: TokenBucket,
     /// The bytes of answers that this neighbour still owes. They pass the bucket for received bytes.
     expected_bytes: u64,
-    queued: VecDeque<Message>,
+    queued: VecDeque<Request>,
 }
 
 /// The number of addresses per second that one neighbour may send.
@@ -136,7 +136,7 @@ impl RateLimits {
     }
 
     /// Returns `request` if the bucket for answers holds tokens. Otherwise queues it, unless the queue is full.
-    pub(super) fn admit_request(&mut self, config: &Config, now: Time, request: Message) -> Option<Message> {
+    pub(super) fn admit_request(&mut self, config: &Config, now: Time, request: Request) -> Option<Request> {
         if self.queued.is_empty() && self.served_bytes.has_tokens(config.served_bytes_per_second, now) {
             return Some(request);
         }
@@ -147,7 +147,7 @@ impl RateLimits {
     }
 
     /// The oldest queued request, if the bucket for answers holds tokens.
-    pub(super) fn next_request(&mut self, config: &Config, now: Time) -> Option<Message> {
+    pub(super) fn next_request(&mut self, config: &Config, now: Time) -> Option<Request> {
         let has_room = !self.queued.is_empty() && self.served_bytes.has_tokens(config.served_bytes_per_second, now);
         has_room.then(|| self.queued.pop_front()).flatten()
     }
@@ -163,39 +163,23 @@ impl RateLimits {
     }
 }
 
-/// The size of the largest answer to a request, in bytes; 0 for a message that is not a request.
-pub(crate) fn answer_bytes_max(rules: &Rules, request: &Message) -> u64 {
+/// The size of the largest answer to a request, in bytes.
+pub(crate) fn answer_bytes_max(rules: &Rules, request: &Request) -> u64 {
     let answer_bytes = match request {
-        Message::Want(want) if want.payloads => {
+        Request::Entries(want) if want.payloads => {
             let payload = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
             let entry = HEADER_BYTES_MAX.saturating_add(payload);
             entry.saturating_add(ANSWER_BYTES.min(entry.saturating_mul(want.count as usize)))
         }
-        Message::Want(want) => {
+        Request::Entries(want) => {
             HEADER_BYTES_MAX.saturating_mul(want.count as usize).min(ANSWER_BYTES + HEADER_BYTES_MAX)
         }
-        Message::WantChunks { indices, .. } => indices.len() * (BLOB_CHUNK + OVERHEAD_BYTES),
-        Message::WantChunkList { .. } => {
+        Request::Chunks { indices, .. } => indices.len() * (BLOB_CHUNK + OVERHEAD_BYTES),
+        Request::ChunkList { .. } => {
             rules.parameter_count().div_ceil(BLOB_CHUNK / 8).max(FOUNDATION_BYTES_MAX / BLOB_CHUNK) * 32
         }
-        Message::WantCertificates { .. } | Message::WantFrontier { .. } => UNPACKED_BYTES_MAX,
-        Message::WantManifest { .. } => MANIFEST_BYTES_MAX,
-        Message::Absent { .. }
-        | Message::Announce { .. }
-        | Message::Candidates { .. }
-        | Message::Certificates { .. }
-        | Message::Chunk { .. }
-        | Message::ChunkList { .. }
-        | Message::Digest(_)
-        | Message::Entries { .. }
-        | Message::Frontier(_)
-        | Message::Goodbye
-        | Message::Manifest { .. }
-        | Message::Meet { .. }
-        | Message::Observed { .. }
-        | Message::Peers { .. }
-        | Message::Punch { .. }
-        | Message::Votes { .. } => return 0,
+        Request::Certificates { .. } | Request::Frontier { .. } => UNPACKED_BYTES_MAX,
+        Request::Manifest { .. } => MANIFEST_BYTES_MAX,
     };
     answer_bytes as u64 + OVERHEAD_BYTES as u64
 }

@@ -12,8 +12,8 @@ use murmur_collectives::Hash;
 
 const PEER: u8 = 2;
 
-fn request() -> Message {
-    Message::WantManifest { run: Hash::NONE }
+fn request() -> Request {
+    Request::Manifest { run: Hash::NONE }
 }
 
 fn connected(configure: impl FnOnce(&mut crate::Config)) -> (Limits, Core) {
@@ -88,7 +88,7 @@ fn a_request_behind_a_queued_one_waits_for_its_turn() {
     limits.charge(&peer(PEER), 5000);
     assert!(limits.admit_request(&core, &peer(PEER), request()).is_none());
     core.now = at_ms(60_000);
-    assert!(limits.admit_request(&core, &peer(PEER), Message::WantManifest { run: Hash([1; 32]) }).is_none());
+    assert!(limits.admit_request(&core, &peer(PEER), Request::Manifest { run: Hash([1; 32]) }).is_none());
     assert_eq!(limits.next_request(&core), Some((peer(PEER), request())), "the first one first");
 }
 
@@ -105,7 +105,7 @@ fn a_new_connection_has_no_requests_of_an_old_one() {
 #[test]
 fn a_large_answer_is_overdue_later_than_a_small_one() {
     let core = core();
-    let large = Message::WantChunks { root: Hash::NONE, indices: (0..100).collect() };
+    let large = Request::Chunks { root: Hash::NONE, indices: (0..100).collect() };
     let (small, large) = (overdue_at(&core, &core.rules, &request()), overdue_at(&core, &core.rules, &large));
     assert!(small > core.now + core.config.request_timeout);
     assert!(large > small + Duration::from_secs(2), "3.3 MB at 10 Mbit/s");

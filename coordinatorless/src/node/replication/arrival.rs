@@ -12,7 +12,8 @@ use super::{
     pending::{Arrival, Checked, Room},
 };
 use crate::{
-    EntryName, Item, Message, StoredEntry, Want,
+    EntryName, Item, StoredEntry, Want,
+    message::Request,
     node::{context::Core, set::Set},
 };
 
@@ -113,7 +114,7 @@ impl Replication {
             }
             Insertion::OtherBranch { seq } => {
                 let want = Want { author, from: seq, count: 1, payloads: false };
-                arrival.from.iter().for_each(|peer| cx.net.send(*peer, &Message::Want(want)));
+                arrival.from.iter().for_each(|peer| cx.net.request(*peer, Request::Entries(want)));
             }
             Insertion::Refused(Refused::WrongPayload) if arrival.payload.is_none() => {
                 // It came without its payload: below a final frontier few keep it. Somebody else is asked.
@@ -244,7 +245,7 @@ mod tests {
         assert!(told.is_empty() && !bench.holds(11));
 
         bench.act(Replication::pull);
-        let want = Message::Want(Want { author: id(10), from: 0, count: 1, payloads: true });
+        let want = crate::Message::Want(Want { author: id(10), from: 0, count: 1, payloads: true });
         assert_eq!(bench.sent(), [(id(1), want)]);
 
         let told = bench.act(|machine, cx| machine.on_entries(cx, id(1), vec![item(&first)]));

@@ -3,7 +3,7 @@
 use murmur_collectives::PeerId;
 
 use super::{Context, Event, Replication, Work, knowledge::Claims, later};
-use crate::{Digest, Message, Want};
+use crate::{Digest, Want, message::Request};
 
 impl Replication {
     /// Looks for forks and for differences in state, then has the final frontiers compared, and answers.
@@ -46,7 +46,7 @@ fn look_for_forks(cx: &mut Context<'_>, from: PeerId, digest: &Digest) {
         let held = cx.set.fold.log().head_at(&component.author, component.count);
         if held.is_some_and(|hash| hash.prefix() != *head && *head != [0; 8]) {
             let want = Want { author: component.author, from: component.count - 1, count: 1, payloads: false };
-            cx.net.send(from, &Message::Want(want));
+            cx.net.request(from, Request::Entries(want));
         }
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         two.sent();
         two.hear(1, &one.say(2));
         let want = Want { author: id(10), from: 0, count: 1, payloads: false };
-        assert_eq!(two.sent(), [(id(1), Message::Want(want))]);
+        assert_eq!(two.sent(), [(id(1), crate::Message::Want(want))]);
         assert_eq!(two.machine.roots_compared(), (0, 0), "the sets only look equal");
     }
 }

@@ -3,8 +3,8 @@
 
 use murmur_collectives::PeerId;
 
-use super::{Context, Replication, pending::Arrival, pull::Request};
-use crate::{Message, Want};
+use super::{Context, Replication, pending::Arrival, pull::OpenRequest};
+use crate::{Want, message::Request};
 
 impl Replication {
     /// Has payloads requested of entries that are in the set without them.
@@ -46,9 +46,9 @@ impl Replication {
         let peers: Vec<PeerId> = cx.net.peers().collect();
         for (author, seq) in open.into_iter().filter(|_| !peers.is_empty()) {
             let to = peers[cx.net.core.below(peers.len())];
-            let want = Message::Want(Want { author, from: seq, count: 1, payloads: true });
-            self.payloads.insert((author, seq), Some(Request { to, deadline: cx.net.overdue_at(&want) }));
-            cx.net.send(to, &want);
+            let want = Request::Entries(Want { author, from: seq, count: 1, payloads: true });
+            self.payloads.insert((author, seq), Some(OpenRequest { to, deadline: cx.net.overdue_at(&want) }));
+            cx.net.request(to, want);
         }
     }
 }
@@ -66,7 +66,7 @@ mod tests {
         bench.machine.want_payloads(&[(id(10), 0), (id(11), 0)]);
 
         bench.act(Replication::pull);
-        let want = Message::Want(Want { author: id(10), from: 0, count: 1, payloads: true });
+        let want = crate::Message::Want(Want { author: id(10), from: 0, count: 1, payloads: true });
         assert_eq!(bench.sent(), [(id(1), want.clone())], "the other entry is not in the set");
         bench.act(Replication::pull);
         assert_eq!(bench.sent(), []);

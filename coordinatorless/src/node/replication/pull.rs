@@ -3,7 +3,7 @@
 use murmur_collectives::PeerId;
 
 use super::{Context, Replication, Work, gossip::WANT_MAX, knowledge::OWING_TIMEOUTS, later};
-use crate::{Message, Time, Want, node::context::Network};
+use crate::{Time, Want, message::Request, node::context::Network};
 
 /// Requests under way at once, to all neighbours together.
 const REQUESTS_MAX: usize = 256;
@@ -13,7 +13,7 @@ const REQUESTS_EACH: u32 = 32;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request {
+pub(super) struct OpenRequest {
     pub(super) to: PeerId,
     pub(super) deadline: Time,
 }
@@ -47,10 +47,10 @@ impl Replication {
         let Some((to, count)) = self.choose(cx, &holders, from) else { return };
         let count = (count - from).min(WANT_MAX);
         self.lacking.remove(&author);
-        let want = Message::Want(Want { author, from, count, payloads: true });
-        self.requests.insert(author, Request { to, deadline: cx.net.overdue_at(&want) });
+        let want = Request::Entries(Want { author, from, count, payloads: true });
+        self.requests.insert(author, OpenRequest { to, deadline: cx.net.overdue_at(&want) });
         self.peers.get_mut(&to).into_iter().for_each(|peer| peer.asked += 1);
-        cx.net.send(to, &want);
+        cx.net.request(to, want);
     }
 
     /// Neighbours that hold more than `held` entries of `author`, and how many.
@@ -104,7 +104,7 @@ impl Replication {
     }
 
     /// The author may still be lacking: the next pull will see.
-    fn close_request(&mut self, author: &PeerId) -> Option<Request> {
+    fn close_request(&mut self, author: &PeerId) -> Option<OpenRequest> {
         let request = self.requests.remove(author)?;
         self.lacking.insert(*author);
         Some(request)
@@ -137,7 +137,7 @@ mod tests {
     /// Whom the next pull asks, and for how many entries.
     fn asks(bench: &mut Bench) -> Vec<(PeerId, u32)> {
         bench.act(Replication::pull);
-        let count = |message| if let Message::Want(want) = message { want.count } else { 0 };
+        let count = |message| if let crate::Message::Want(want) = message { want.count } else { 0 };
         bench.sent().into_iter().map(|(to, message)| (to, count(message))).collect()
     }
 

@@ -9,14 +9,14 @@ use super::{
     contents::{Contents, Wanted},
     fetched::{self, Fetched},
 };
-use crate::{Message, Time};
+use crate::{Time, message::Request};
 
 /// Chunks named in one request, at most.
 pub(super) const BATCH: usize = 16;
 
 /// A request under way.
 #[derive(Debug)]
-struct Request {
+struct OpenRequest {
     /// The chunks that it names; none if it asks for the chunk list.
     indices: BTreeSet<u32>,
     deadline: Time,
@@ -35,7 +35,7 @@ pub(super) struct Fetch {
     /// Chunks still to come.
     missing: BTreeSet<u32>,
     /// At most one request for each source.
-    requests: BTreeMap<PeerId, Request>,
+    requests: BTreeMap<PeerId, OpenRequest>,
 }
 
 impl Fetch {
@@ -97,16 +97,16 @@ impl Fetch {
         &mut self,
         root: Hash,
         source: PeerId,
-        overdue_at: impl FnOnce(&Message) -> Time,
-    ) -> Option<Message> {
+        overdue_at: impl FnOnce(&Request) -> Time,
+    ) -> Option<Request> {
         let asked: BTreeSet<u32> = self.requests.values().flat_map(|asked| asked.indices.iter().copied()).collect();
         let indices: Vec<u32> = self.missing.iter().copied().filter(|i| !asked.contains(i)).take(BATCH).collect();
         let message = match &self.list {
-            None => Message::WantChunkList { root },
+            None => Request::ChunkList { root },
             Some(_) if indices.is_empty() => return None,
-            Some(_) => Message::WantChunks { root, indices: indices.clone() },
+            Some(_) => Request::Chunks { root, indices: indices.clone() },
         };
-        let request = Request { indices: indices.into_iter().collect(), deadline: overdue_at(&message) };
+        let request = OpenRequest { indices: indices.into_iter().collect(), deadline: overdue_at(&message) };
         self.requests.insert(source, request);
         Some(message)
     }
@@ -199,9 +199,9 @@ mod tests {
         fetch
     }
 
-    fn indices(message: Option<Message>) -> Vec<u32> {
+    fn indices(message: Option<Request>) -> Vec<u32> {
         match message {
-            Some(Message::WantChunks { indices, .. }) => indices,
+            Some(Request::Chunks { indices, .. }) => indices,
             None => Vec::new(),
             other => panic!("chunks were to be asked for, not {other:?}"),
         }
