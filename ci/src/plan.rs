@@ -113,7 +113,7 @@ impl Step {
     pub fn about(self) -> &'static str {
         match self {
             Self::Fmt => "rustfmt leaves every file as it is",
-            Self::Deps => "crates depend on each other only in the direction of the design",
+            Self::Deps => "crates depend on each other only in the direction of ARCHITECTURE.md",
             Self::Tidy => "folders, file sizes, headers, unfinished work, sleeping tests, clippy.toml files",
             Self::Deny => "cargo-deny accepts licences, advisories and sources; skipped where not installed",
             Self::Test => "the test command of README.md, word for word",

@@ -5,7 +5,7 @@
 //! - *clock*: tokens in the causal past.
 //! - *share* = tokens(u) / T(u), with T(u) = tokens(u) plus what *others* added between the base of the author's
 //!   previous update and this base: the author's part of the work done while it worked. Over all peers the shares sum to
-//!   about 1, although no peer counts peers. Departure from the design's text: the author's own previous update
+//!   about 1, although no peer counts peers. The author's own previous update
 //!   is not in T, else a lone peer would weigh ½. With others active, no share passes ½.
 //! - *horizon*: a base before the frontier that is one older than the newest the author knew counts as that frontier, so
 //!   that no entry that can still be admitted needs pruned entries for its weight.

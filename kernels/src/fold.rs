@@ -1,4 +1,4 @@
-//! The fold of DESIGN §1: θ(S) = θ₀ − Σ W(u) · decode(u), in integers.
+//! The fold (ARCHITECTURE.md, "The idea"): θ(S) = θ₀ − Σ W(u) · decode(u), in integers.
 
 use std::iter;
 

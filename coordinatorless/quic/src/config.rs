@@ -40,7 +40,7 @@ pub struct TransportConfig {
     /// The longest message, in bytes, sent or received. A peer that sends a longer one is disconnected. 4 MiB:
     /// four times the payload of 4 M parameters at 2 bits each.
     pub message_bytes_max: usize,
-    /// Connections at once, half-open ones included. 64: a cohort of about 20 peers (DESIGN §4) with room for churn.
+    /// Connections at once, half-open ones included. 64: a cohort of about 20 peers (ARCHITECTURE.md, "Scale") with room for churn.
     /// From half of it on, a newcomer must first prove its address by QUIC's Retry.
     pub connections_max: usize,
     /// Accepted connections at once from one IPv4 address, or one IPv6 network of 64 bits. 32. Raise it for a larger swarm behind one address.

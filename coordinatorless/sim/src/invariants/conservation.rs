@@ -1,5 +1,5 @@
 //! Conservation: the state equals θ₀ minus the sum of the applied updates, to the last bit; each update is applied with
-//! its weight or not at all; and no weight exceeds the rules' maximum. (DESIGN §1, the one idea.)
+//! its weight or not at all; and no weight exceeds the rules' maximum. (ARCHITECTURE.md, "The idea".)
 
 use murmur_collectives::{Fold, ONE_Q16, State};
 use murmur_kernels::{Direction, Weight, fold};

@@ -1,5 +1,5 @@
 //! Participation: in every window, nearly all peers that were live throughout it have an update folded by others. (A
-//! swarm in which most survivors only watch would still satisfy `liveness`; see the comparisons in DESIGN.)
+//! swarm in which most survivors only watch would still satisfy `liveness`.)
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! Exact removal: the state equals that of a swarm that never held the void updates. The check folds the whole log
-//! again in another order and compares states; and no void update may be in the sum. (DESIGN §1: the root is a function
+//! again in another order and compares states; and no void update may be in the sum. (ARCHITECTURE.md, "The idea": the root is a function
 //! of the set and its tombstones alone.)
 
 use murmur_collectives::{Fold, Record};
