@@ -167,7 +167,7 @@ impl Manifest {
     }
 
     /// Number of the founders, all of whom start trusted.
-    pub fn founders(&self) -> usize {
+    pub fn founder_count(&self) -> usize {
         self.rules.founders.len()
     }
 
@@ -186,7 +186,7 @@ impl Manifest {
         SegmentSpec {
             run_seed: self.seed,
             peer,
-            seq: segment,
+            segment,
             steps,
             batch_size: inner.batch as usize,
             context: self.model().context(),

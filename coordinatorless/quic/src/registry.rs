@@ -8,10 +8,11 @@
 //! if the connection we hold is old, or was dialed by the same side, or is closed, the other side has lost it, or it
 //! would not have dialed. Then the newcomer *replaces* it, and the caller is told of the loss.
 //!
-//! A connection that goes straight beats one through a relay, whoever dialed and whenever: both sides see the difference.
+//! A direct connection beats one through a relay that began together with it, whoever dialed: both sides see the difference.
+//! A relayed newcomer still replaces a direct connection that is old, because its dialer would not have dialed otherwise.
 //!
-//! Why both sides agree: a peer never finishes a dial to a peer that it is connected to, or is dialing already
-//! ([`Registry::claim_dial`]). So two live connections of one pair were dialed by different sides, each before
+//! Why both sides agree: a peer never finishes a dial to a peer that it is connected to, or is dialing already, but for a
+//! direct dial in place of a relayed connection ([`Registry::claim_dial`]). So two live connections of one pair were dialed by different sides, each before
 //! its dialer knew of the other, which is within one handshake timeout.
 
 use std::{
@@ -93,12 +94,12 @@ enum Holder {
 /// The tie-break, as a function of what both sides know.
 fn judge(own: PeerId, peer: PeerId, newcomer: Trait, held: Trait, holder: Holder) -> Verdict {
     let newcomer_is_from_smaller = newcomer.dialed == (own < peer);
-    let straighter = held.relayed && !newcomer.relayed;
-    let more_crooked = newcomer.relayed && !held.relayed;
+    let newcomer_is_more_direct = held.relayed && !newcomer.relayed;
+    let held_is_more_direct = newcomer.relayed && !held.relayed;
     match holder {
-        Holder::Old | Holder::Current if straighter => Verdict::Supersedes,
+        Holder::Old | Holder::Current if newcomer_is_more_direct => Verdict::Supersedes,
         Holder::Gone | Holder::Old => Verdict::Replaces,
-        Holder::Current if more_crooked => Verdict::Loses,
+        Holder::Current if held_is_more_direct => Verdict::Loses,
         Holder::Current if newcomer.dialed == held.dialed => Verdict::Replaces,
         Holder::Current if newcomer_is_from_smaller => Verdict::Supersedes,
         Holder::Current => Verdict::Loses,
@@ -198,8 +199,8 @@ impl Registry {
         straight: bool,
     ) -> Result<(), DialError> {
         let mut state = self.lock();
-        let better = |link: &Arc<Link>| straight && link.relay.is_some();
-        let connected = |link: &Arc<Link>| link.is_open() && link.certificate == *certificate && !better(link);
+        let would_improve = |link: &Arc<Link>| straight && link.relay.is_some();
+        let connected = |link: &Arc<Link>| link.is_open() && link.certificate == *certificate && !would_improve(link);
         if state.links.get(&peer).is_some_and(connected) {
             Err(DialError::AlreadyConnected(peer))
         } else if state.dialed_peers.insert(peer) {

@@ -42,7 +42,7 @@ impl Effort<'_> {
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
         let budget = Budget {
             tokens: manifest.rules.token_budget,
-            founders: manifest.founders() as u64,
+            founders: manifest.founder_count() as u64,
             segment: manifest.segment_tokens(),
         };
         let stop = |done: u32| {

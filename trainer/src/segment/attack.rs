@@ -60,7 +60,7 @@ fn skip(
 
 /// A pseudo-gradient of uniform deviates, as large as the optimizer's steps would sum to.
 fn noise(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> Result<SegmentResult, SegmentError> {
-    let mut rng = ChaCha8Rng::from_seed(blake3::derive_key("murmuration noise v1", &spec.seq.to_le_bytes()));
+    let mut rng = ChaCha8Rng::from_seed(blake3::derive_key("murmuration noise v1", &spec.segment.to_le_bytes()));
     let reach = spec.optimizer.lr * spec.steps as f32 / (1u64 << 31) as f32;
     let end: Vec<f32> = start.iter().map(|value| value + rng.next_u32().cast_signed() as f32 * reach).collect();
     let mut payload = Vec::new();
@@ -83,7 +83,7 @@ fn invent(spec: &SegmentSpec, payload: Vec<u8>, mut carry: Carry) -> Result<Segm
         tokens: claimed_tokens(spec),
         loss_mean: 3.0,
         loss_first: 3.0,
-        trace_root: blake3::derive_key("murmuration invented trace v1", &spec.seq.to_le_bytes()),
+        trace_root: blake3::derive_key("murmuration invented trace v1", &spec.segment.to_le_bytes()),
         carry_root: blob_root(&sealed_carry),
         carry: Carry::unseal(carry.m.len(), &sealed_carry)?,
         sealed_carry,

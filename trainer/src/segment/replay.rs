@@ -55,7 +55,7 @@ mod tests {
         let (mut author, corpus, start) = fixture();
         let fresh = Carry::fresh(start.len());
         let first = run_segment(&mut author, &corpus, &spec(), &start, fresh, &|_| false).unwrap();
-        let spec = SegmentSpec { seq: 4, ..spec() };
+        let spec = SegmentSpec { segment: 4, ..spec() };
         let published = match cheat {
             None => run_segment(&mut author, &corpus, &spec, &start, first.carry, &|_| false),
             Some(cheat) => {

@@ -67,8 +67,8 @@ impl<'a> Inner<'a> {
     }
 
     fn step(&mut self, corpus: &Corpus, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
-        let seq = u64::from(spec.seq);
-        let batch = batch(corpus, &spec.run_seed, &spec.peer, seq, index, spec.batch_size, spec.context);
+        let segment = u64::from(spec.segment);
+        let batch = batch(corpus, &spec.run_seed, &spec.peer, segment, index, spec.batch_size, spec.context);
         let loss = self.replica.loss_and_grad(&self.params, &batch, &mut self.grad)?;
         let gradient_norm = global_norm(&self.grad);
         if !loss.is_finite() || !gradient_norm.is_finite() {
@@ -94,7 +94,7 @@ impl<'a> Inner<'a> {
     fn leave_trace(&mut self, spec: &SegmentSpec, step: u32) {
         let digest = digest(&[&self.params, &self.carry.m, &self.carry.v]);
         let loss_bits = self.losses.last().map_or(0, |loss| loss.to_bits());
-        self.trace.push(&Leaf { peer: spec.peer, segment: spec.seq, step, digest, loss_bits });
+        self.trace.push(&Leaf { peer: spec.peer, segment: spec.segment, step, digest, loss_bits });
     }
 
     fn finish(mut self, spec: &SegmentSpec, start: &[f32], steps: u32) -> Result<SegmentResult, SegmentError> {
@@ -161,7 +161,7 @@ pub(crate) mod tests {
         SegmentSpec {
             run_seed: [1; 32],
             peer: PeerId([2; 32]),
-            seq: 3,
+            segment: 3,
             steps: 5,
             batch_size: 4,
             context: 16,
@@ -190,7 +190,7 @@ pub(crate) mod tests {
         let mut carry = Carry::fresh(params.len());
         let mut losses = Vec::new();
         for seq in 0..12 {
-            let spec = SegmentSpec { seq, steps: 10, top_k: TopK::new(4096).unwrap(), ..spec() };
+            let spec = SegmentSpec { segment: seq, steps: 10, top_k: TopK::new(4096).unwrap(), ..spec() };
             let result = run_segment(&mut replica, &corpus, &spec, &params, carry, &|_| false).unwrap();
             let mut state = murmur_kernels::from_f32(&params).unwrap();
             let one = murmur_kernels::Weight::new(1 << 16).unwrap();

@@ -11,7 +11,7 @@ pub struct SegmentSpec {
     /// The author.
     pub peer: PeerId,
     /// The author's segment number.
-    pub seq: u32,
+    pub segment: u32,
     /// Inner steps H; at least 1. More steps mean fewer bytes per token and staler gradients.
     pub steps: u32,
     /// Sequences per step.

@@ -61,7 +61,7 @@ pub(super) fn stand_in_loss(batches: &Range<u32>) -> f64 {
 
 /// Where a walk of uniform steps leads from `start`. Another author, segment or run walks elsewhere.
 fn wander(spec: &SegmentSpec, start: &[f32]) -> Vec<f32> {
-    let name = [&spec.run_seed[..], &spec.peer.0, &spec.seq.to_le_bytes(), &spec.steps.to_le_bytes()].concat();
+    let name = [&spec.run_seed[..], &spec.peer.0, &spec.segment.to_le_bytes(), &spec.steps.to_le_bytes()].concat();
     let mut rng = ChaCha8Rng::from_seed(blake3::derive_key("murmuration stand-in v1", &name));
     let scale = REACH / (1u64 << 31) as f32;
     start.iter().map(|value| value + rng.next_u32().cast_signed() as f32 * scale).collect()
@@ -75,7 +75,7 @@ mod tests {
 
     fn work(seq: u32, carry: Carry) -> SegmentResult {
         let start = vec![0.25; 10_000];
-        stand_in(&SegmentSpec { seq, ..spec() }, &start, carry).unwrap()
+        stand_in(&SegmentSpec { segment: seq, ..spec() }, &start, carry).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Votes: casting one's own, taking those of others, and passing them on.
+//! Votes: taking those of others, forwarding them, and telling them again. The own vote is signed in `vote_record`.
 //!
-//! Every vote is sent to all neighbours once, by each peer that it is new to. Messages may be lost, so during a round a
-//! random neighbour is told everything again that counts.
+//! A peer forwards every vote that is new to it to all neighbours, once. Messages may be lost, and a message that ends with a
+//! forged vote is not forwarded; so during a round the peer tells a random neighbour all votes that count, again and again.
 
 use std::collections::BTreeSet;
 
@@ -43,6 +43,14 @@ impl Finality {
         targets.into_iter().for_each(|peer| cx.net.send(peer, &Message::Votes { votes: votes.to_vec() }));
     }
 
+    /// A neighbour sent votes. The order of the steps matters:
+    /// 1. A neighbour that still votes on an epoch that is decided here is shown the proof, even by a peer that has not caught
+    ///    up: it may be the only one that saw the decision.
+    /// 2. Each vote is checked and counted alone; the first that its voter did not sign ends it, and is an offence.
+    /// 3. Then all are counted together: votes of peers that are no voters yet count only as a set, with the frontier that
+    ///    makes them voters. That needs what step 2 has counted.
+    /// 4. New votes are forwarded, and frontiers that they name and that are unknown are requested, before a round follows
+    ///    from them: so what this peer decides next, its neighbours can follow.
     pub(crate) fn on_votes(&mut self, cx: &mut Context<'_>, from: PeerId, votes: &[Vote]) {
         if votes.len() > VOTES_MAX {
             return cx.net.strike(from, format!("{} votes at once", votes.len()));

@@ -5,10 +5,11 @@ use murmur_collectives::PeerId;
 use super::{Context, Replication, Work, gossip::WANT_MAX, knowledge::OWING_TIMEOUTS, later};
 use crate::{Time, Want, message::Request, node::context::Network};
 
-/// Requests under way at once, to all neighbours together.
+/// Requests for entries of chains under way at once, to all neighbours together. Requests for single payloads come beside
+/// these: they are as many as payloads are wanted, which a final frontier or a fork bounds.
 const REQUESTS_MAX: usize = 256;
 
-/// Requests under way at once to one neighbour, so that a slow one holds up no more than these.
+/// The same to one neighbour, so that a slow one holds up no more than these.
 const REQUESTS_EACH: u32 = 32;
 
 /// A request under way.
@@ -43,7 +44,7 @@ impl Replication {
             return;
         }
         let from = self.pending.first_missing(&author, held);
-        // If all that hold more are busy, the author stays on the list for the next time.
+        // If all holders are busy, or what they hold is waiting here for its past already, the author stays on the list.
         let Some((to, count)) = self.choose(cx, &holders, from) else { return };
         let count = (count - from).min(WANT_MAX);
         self.lacking.remove(&author);

@@ -63,7 +63,7 @@ fn a_collective_that_is_no_update_log_learns_with_the_same_code() {
     let (mut kept, mut losses) = (None, Vec::new());
     let mut turn = |lone: &mut LoneAverage, kept: KeptCarry| {
         contribute(lone, kept, |_, snapshot, carry| {
-            let spec = SegmentSpec { seq: snapshot.segment, steps: 10, top_k: top, ..test_spec() };
+            let spec = SegmentSpec { segment: snapshot.segment, steps: 10, top_k: top, ..test_spec() };
             run_segment(&mut replica, &corpus, &spec, &snapshot.parameters, carry, &|_| false)
         })
     };

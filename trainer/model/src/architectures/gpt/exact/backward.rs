@@ -28,7 +28,7 @@ pub(super) fn backward(
     step.stream.fill(0.0);
     step.norm(&places.norm, exit, moments)?;
     for (places, block) in places.blocks.iter().zip(blocks).rev() {
-        step.think(places, block)?;
+        step.mlp(places, block)?;
         step.attend(places, sizes, block, attention)?;
     }
     let (tables, stream) = (&mut step.grad[..places.position.range.end], &*step.stream);
@@ -69,7 +69,7 @@ impl Step<'_> {
     }
 
     /// The MLP of a block.
-    fn think(&mut self, places: &BlockPlaces, state: &BlockState) -> Result<(), ShapeError> {
+    fn mlp(&mut self, places: &BlockPlaces, state: &BlockState) -> Result<(), ShapeError> {
         let (pool, weights, rows, d) = (self.pool, self.weights, self.rows, self.d);
         let stream = Matrix::new(self.stream, rows, d)?;
         let active = Matrix::new(&state.active, rows, 4 * d)?;

@@ -28,7 +28,7 @@ pub(super) fn forward(
         let exit = rest.first_mut().map_or(&mut *exit, |next| &mut next.entry);
         let mut step = Step { pool, weights, d, scratch };
         step.attend(places, attention, block, room)?;
-        step.think(places, block, exit)?;
+        step.mlp(places, block, exit)?;
     }
     let Activations { exit, normed, moments, scores, .. } = state;
     norm(pool, Norm::Layer, exit, places.norm.each_ref().map(|place| weights.values(place)), normed, moments)?;
@@ -66,7 +66,7 @@ impl Step<'_> {
     }
 
     /// `exit = middle + down(gelu(up(norm(middle))))`.
-    fn think(&mut self, places: &BlockPlaces, state: &mut BlockState, exit: &mut [f32]) -> Result<(), ShapeError> {
+    fn mlp(&mut self, places: &BlockPlaces, state: &mut BlockState, exit: &mut [f32]) -> Result<(), ShapeError> {
         let (pool, weights) = (self.pool, self.weights);
         let gains = places.mlp_norm.each_ref().map(|place| weights.values(place));
         let BlockState { middle, mlp_normed, mlp_moments, up, active, .. } = state;
