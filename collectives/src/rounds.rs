@@ -376,7 +376,7 @@ impl Rounds {
         self.signing.lock.filter(|(_, name)| !self.is_faded(name))
     }
 
-    /// Whether so much work was done after a frontier that locks on it have faded.
+    /// Whether enough tokens were added after a frontier for locks on it to have faded.
     fn is_faded(&self, name: &Hash) -> bool {
         let known = self.frontiers.get(name);
         self.patience.committed && known.is_some_and(|f| self.clock >= self.previous.frees_at(&self.rules, f))

@@ -85,7 +85,7 @@ proptest! {
         for said in shuffled(&swarm.said, seed) {
             let (version, root) = (fold.log().version().clone(), fold.state_root());
             if let Insertion::Waits { needs, .. } = offer(&mut fold, &said) {
-                prop_assert!(!version.includes(&needs), "it waits for what is there");
+                prop_assert!(!version.includes(&needs), "it waits for an entry that is there");
                 prop_assert_eq!((fold.log().version(), fold.state_root()), (&version, root));
             }
         }

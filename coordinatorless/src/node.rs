@@ -344,7 +344,7 @@ impl Node {
         }
     }
 
-    /// Takes an update of the trainer, unless so much work is not final that none is to be added.
+    /// Takes an update of the trainer, unless too many tokens are not final.
     fn author_update(&mut self, draft: Box<Draft>) {
         if !self.is_stalled() {
             self.write(|own, cx| own.author_update(cx, draft));

@@ -51,22 +51,6 @@ pub enum Attack {
 pub struct UnknownAttack(String);
 
 impl Attack {
-    /// All there are.
-    pub const ALL: [Self; 12] = [
-        Self::Garbles,
-        Self::Replays,
-        Self::Withholds,
-        Self::Corrupts,
-        Self::Lies,
-        Self::Floods,
-        Self::Forks,
-        Self::Cheats,
-        Self::Accuses,
-        Self::Votes,
-        Self::Skips,
-        Self::Copies,
-    ];
-
     /// Those that the simulator plays, in the order in which a seed deals them out by default.
     pub const SIMULATED: [Self; 10] = [
         Self::Garbles,
@@ -80,6 +64,12 @@ impl Attack {
         Self::Accuses,
         Self::Votes,
     ];
+
+    /// All there are.
+    pub const ALL: [Self; 12] = {
+        let [a, b, c, d, e, f, g, h, i, j] = Self::SIMULATED;
+        [a, b, c, d, e, f, g, h, i, j, Self::Skips, Self::Copies]
+    };
 
     /// The word for it after `--misbehave`; none if a process cannot play it.
     pub fn process_word(self) -> Option<&'static str> {

@@ -46,7 +46,8 @@ pub(crate) fn set() -> Set {
     Set::new(Fold::new(RUN, rules(), vec![0; PARAMETERS]))
 }
 
-fn rules() -> Rules {
+/// Rules of a run that peers [`ME`] and 2 founded; a test of another run changes what matters to it.
+pub(crate) fn rules() -> Rules {
     Rules {
         parameters: PARAMETERS as u64,
         top: 64,

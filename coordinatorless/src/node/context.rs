@@ -44,7 +44,7 @@ pub(crate) enum Raised {
 }
 
 macro_rules! raised {
-    ($($machine:ident => $variant:ident),*) => {
+    ($($machine:ident => $variant:ident),* $(,)?) => {
         $(impl From<$machine::Event> for Raised {
             fn from(event: $machine::Event) -> Self {
                 Self::$variant(event)
@@ -53,7 +53,18 @@ macro_rules! raised {
     };
 }
 
-raised!(own_chain => OwnChain, audits => Audits, eviction => Eviction, catch_up => CatchUp, connectivity => Connectivity, finality => Finality, limits => Limits, membership => Membership, replication => Replication, transfer => Transfer);
+raised! {
+    limits => Limits,
+    connectivity => Connectivity,
+    membership => Membership,
+    catch_up => CatchUp,
+    transfer => Transfer,
+    replication => Replication,
+    finality => Finality,
+    audits => Audits,
+    eviction => Eviction,
+    own_chain => OwnChain,
+}
 
 impl Node {
     /// Hands on what was raised, the first before the second, and all that follows from the first before the second.
@@ -123,6 +134,7 @@ impl Node {
         outcome
     }
 
+    /// The transfer, and what it may touch.
     pub(crate) fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
         let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
         (&mut self.transfer, transfer::Context { net, set: &self.set })
@@ -135,6 +147,7 @@ impl Node {
         self.route();
     }
 
+    /// What replication needs to know of the other machines.
     pub(crate) fn replication_mode(&self) -> replication::Mode {
         replication::Mode {
             is_staging: self.is_staging(),
@@ -197,6 +210,7 @@ impl Node {
         result
     }
 
+    /// Catching up, and what it may touch.
     pub(crate) fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
         let Self { core, limits, set, connectivity, transfer, replication, finality, identity_guard, catch_up, .. } =
             self;
@@ -228,9 +242,8 @@ impl Node {
 
     /// The audits, and what they may touch.
     pub(crate) fn audits(&mut self) -> (&mut Audits, audits::Context<'_>) {
-        let epoch = self.epoch_to_say();
         let Self { audits, core, set, connectivity, .. } = self;
-        (audits, audits::Context { core, set, neighbours: connectivity.neighbours(), epoch })
+        (audits, audits::Context { core, set, neighbours: connectivity.neighbours() })
     }
 
     /// Tells the audits what happened.
@@ -242,8 +255,7 @@ impl Node {
 
     /// Evictions, and what they may touch.
     pub(crate) fn evictions(&mut self) -> (&mut Evictions, eviction::Context<'_>) {
-        let epoch = self.epoch_to_say();
         let Self { evictions, core, set, connectivity, audits, .. } = self;
-        (evictions, eviction::Context { core, set, neighbours: connectivity.neighbours(), audits, epoch })
+        (evictions, eviction::Context { core, set, neighbours: connectivity.neighbours(), audits })
     }
 }

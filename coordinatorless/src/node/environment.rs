@@ -73,12 +73,6 @@ impl Core {
         self.raised.push_back(event.into());
     }
 
-    /// What was raised first, for tests that stand in for the node.
-    #[cfg(test)]
-    pub(crate) fn next_raised(&mut self) -> Option<Raised> {
-        self.raised.pop_front()
-    }
-
     /// What was raised and not handed on, for tests of one machine.
     #[cfg(test)]
     pub(crate) fn take_raised(&mut self) -> Vec<Raised> {

@@ -122,16 +122,14 @@ pub(crate) struct Context<'a> {
     pub(crate) set: &'a Set,
     pub(crate) neighbours: &'a Neighbours,
     pub(crate) audits: &'a mut Audits,
-    /// The epoch that a verdict authored now names.
-    pub(crate) epoch: u32,
 }
 
 impl Evictions {
     /// Updates of `peer` became void: nobody audits them any more, the trainer is told, and the peer gets a hearing. An own
     /// eviction is told by [`Evictions::check_own`] alone, so that it is told once wherever the proof came from.
     pub(crate) fn on_voided(&mut self, cx: &mut Context<'_>, peer: PeerId) {
-        let Context { core, set, neighbours, audits, epoch } = cx;
-        audits.handle(&mut audits::Context { core, set, neighbours, epoch: *epoch }, Input::Evicted(peer));
+        let Context { core, set, neighbours, audits } = cx;
+        audits.handle(&mut audits::Context { core, set, neighbours }, Input::Evicted(peer));
         let Some(why) = cx.set.fold.voided(&peer).filter(|_| peer != cx.core.id()) else { return };
         cx.core.tell(crate::Event::Evicted { peer, why });
         self.give_hearing(cx, peer);

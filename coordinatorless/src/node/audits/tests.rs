@@ -37,7 +37,7 @@ fn bench(connected: bool) -> Bench {
 impl Bench {
     fn with<T>(&mut self, act: impl FnOnce(&mut Audits, &mut Context<'_>) -> T) -> T {
         let Self { audits, core, set, neighbours, .. } = self;
-        act(audits, &mut Context { core, set, neighbours, epoch: 0 })
+        act(audits, &mut Context { core, set, neighbours })
     }
 
     fn joined(&mut self, which: usize) {

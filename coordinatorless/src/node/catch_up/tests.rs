@@ -83,7 +83,7 @@ impl World {
         };
         act(&mut self.catch_up, &mut cx);
         let mut events = Vec::new();
-        while let Some(raised) = cx.net.core.next_raised() {
+        while let Some(raised) = cx.net.core.raised.pop_front() {
             if let Raised::CatchUp(event) = raised {
                 events.push(event);
                 continue;

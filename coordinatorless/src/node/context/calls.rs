@@ -11,7 +11,7 @@ use crate::{
         Node, Stored, audits,
         catch_up::{CatchUp, Replacement, Restored, read_checkpoint},
         finality::Finality,
-        own_chain::{self, OwnChain},
+        own_chain::OwnChain,
         replication::{Replication, Room, checked},
         transfer::{Checkpoint, Wanted},
     },
@@ -69,11 +69,6 @@ impl Node {
         self.write(|own, cx| own.author_verdict(cx, verdict));
     }
 
-    /// The epoch that an own verdict names.
-    pub(crate) fn epoch_to_say(&self) -> u32 {
-        own_chain::epoch_to_say(&self.set, &self.id())
-    }
-
     /// Puts back what was on disk.
     pub(crate) fn restore(&mut self, stored: Stored) {
         let Stored { entries, compacted, fetched, signing: _, head, carries } = stored;
@@ -116,7 +111,7 @@ impl Node {
         self.with_finality(|finality, cx| finality.compare_epochs(cx, peer, epoch, name));
     }
 
-    /// Whether so much work is not final that this peer must add none.
+    /// Whether too many tokens are not final for this peer to add an update.
     pub(crate) fn is_stalled(&mut self) -> bool {
         self.with_finality(Finality::is_stalled)
     }
@@ -185,9 +180,8 @@ impl Node {
 
     /// Gives up carries that nobody is asked or dialed for any more.
     pub(crate) fn give_up_lost_carries(&mut self) {
-        let epoch = self.epoch_to_say();
         let Self { audits, core, set, connectivity, transfer, .. } = self;
-        let mut cx = audits::Context { core, set, neighbours: connectivity.neighbours(), epoch };
+        let mut cx = audits::Context { core, set, neighbours: connectivity.neighbours() };
         audits.give_up_carries(&mut cx, |author, root| transfer.has_hope(root) || connectivity.is_seeking(author));
         self.route();
     }

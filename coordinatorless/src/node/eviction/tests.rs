@@ -66,7 +66,7 @@ fn bench(connected: bool) -> Bench {
 impl Bench {
     fn with<T>(&mut self, act: impl FnOnce(&mut Evictions, &mut Context<'_>) -> T) -> T {
         let Self { evictions, core, set, neighbours, audits, .. } = self;
-        act(evictions, &mut Context { core, set, neighbours, audits, epoch: 0 })
+        act(evictions, &mut Context { core, set, neighbours, audits })
     }
 
     /// What was raised of the convicted peer, in order.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use murmur_collectives::{
-    Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, ONE_Q16, PeerId, Rules, Update,
+    Body, Enroll, Entry, Fold, Founder, Hash, Header, Identity, Insertion, PeerId, Rules, Update,
 };
 use murmur_kernels::{TopK, blob_root, compress, validate};
 
 use super::super::{
+    bench,
     connectivity::Neighbours,
     context::{Network, Raised},
     limits::Limits,
@@ -46,19 +47,12 @@ fn identity(n: usize) -> Identity {
 
 fn rules(founders: usize) -> Rules {
     Rules {
-        parameters: PARAMETERS as u64,
-        top: 64,
-        alpha_start_q16: ONE_Q16,
-        alpha_end_q16: ONE_Q16,
-        clip_q16: ONE_Q16,
         tokens_per_step: 10,
         steps_max: 10,
-        token_budget: 1_000_000,
         audit_rate_q16: 0,
-        audit_quorum: 2,
         frontier_every_tokens: UPDATE_TOKENS * founders as u64,
-        class: None,
         founders: (0..founders).map(|n| Founder { peer: identity(n).peer_id(), vrf_key: [0; 32] }).collect(),
+        ..bench::rules()
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
         self.set.clock().saturating_sub(self.set.fold.epochs().newest().frontier.clock)
     }
 
-    /// Whether so much work is not final that the weights of the newest frontier's voters fade.
+    /// Whether enough tokens are not final for the weights of the newest frontier's voters to fade.
     pub(super) fn is_fading(&mut self, rules: &Rules) -> bool {
         self.set.clock() >= self.set.fold.epochs().newest().frontier.fades_at(rules)
     }

@@ -14,7 +14,7 @@ use crate::{Time, node::context::Core};
 pub(super) const INSISTS_UNTIL_ROUND: u32 = 3;
 
 impl Finality {
-    /// Whether so much work is not final that this peer must add none.
+    /// Whether too many tokens are not final for this peer to add an update.
     pub(crate) fn is_stalled(&mut self, cx: &mut Context<'_>) -> bool {
         let tokens = cx.tokens_since_final();
         self.backpressure.is_stalled(cx.core(), tokens, self.rules.frontier_every_tokens)

@@ -9,6 +9,7 @@ use super::{Context, Event, Mode, Replication};
 use crate::{
     Config, Digest, Item, Message, Output, Time,
     node::{
+        bench,
         connectivity::Neighbours,
         context::{Core, Network, Raised},
         limits::{self, Limits},
@@ -25,19 +26,11 @@ pub(crate) fn id(peer: u8) -> PeerId {
 
 fn rules() -> Rules {
     Rules {
-        parameters: 64,
-        top: 64,
-        alpha_start_q16: 1 << 16,
-        alpha_end_q16: 1 << 16,
         clip_q16: 3 << 15,
         tokens_per_step: 10,
         steps_max: 10,
-        token_budget: 1_000_000,
-        audit_rate_q16: 1 << 16,
-        audit_quorum: 2,
-        frontier_every_tokens: 0,
-        class: None,
         founders: vec![Founder { peer: id(ME), vrf_key: [0; 32] }],
+        ..bench::rules()
     }
 }
 
@@ -159,7 +152,7 @@ impl Bench {
 
     /// What was raised and not looked at.
     pub(crate) fn raised(&mut self) -> VecDeque<Raised> {
-        core::iter::from_fn(|| self.core.next_raised()).collect()
+        self.core.take_raised().into()
     }
 
     /// Messages sent since this was last asked.

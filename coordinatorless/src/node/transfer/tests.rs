@@ -1,12 +1,13 @@
 //! The transfer alone: it is acted on, and the test does the node's part of the contract.
 
-use murmur_collectives::{Fold, Identity, ONE_Q16, Rules};
+use murmur_collectives::{Fold, Identity, Rules};
 use murmur_kernels::{BLOB_CHUNK, blob_root, chunk_hashes};
 
 use super::*;
 use crate::{
     Config, Output,
     node::{
+        bench,
         connectivity::Neighbours,
         context::{Core, Raised},
         limits::Limits,
@@ -18,18 +19,12 @@ const PARAMETERS: u64 = 9000;
 pub(crate) fn rules() -> Rules {
     Rules {
         parameters: PARAMETERS,
-        top: 64,
-        alpha_start_q16: ONE_Q16,
-        alpha_end_q16: ONE_Q16,
-        clip_q16: ONE_Q16,
         tokens_per_step: 10,
         steps_max: 10,
-        token_budget: 1_000_000,
         audit_rate_q16: 0,
-        audit_quorum: 2,
         frontier_every_tokens: 1000,
-        class: None,
         founders: Vec::new(),
+        ..bench::rules()
     }
 }
 
@@ -60,7 +55,7 @@ impl World {
         let mut cx = Context { net, set: &self.set };
         act(&mut self.transfer, &mut cx);
         let mut events = Vec::new();
-        while let Some(raised) = cx.net.core.next_raised() {
+        while let Some(raised) = cx.net.core.raised.pop_front() {
             let Raised::Transfer(event) = raised else { panic!("{raised:?}") };
             match event {
                 Event::Continue(root) => self.transfer.advance(&mut cx, root),
