@@ -7,8 +7,8 @@
 
 use std::time::Instant;
 
-use murmur::model::{Architecture, Batch, Replica, gpt::Gpt};
-use murmur::numeric::Numeric;
+use murmur::learn::model::{Architecture, Batch, Replica, gpt::Gpt};
+use murmur::learn::numeric::Numeric;
 use murmur_kernels::{AdamW, adamw};
 
 const OPTIMIZER: AdamW = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };

@@ -27,7 +27,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::{error::Failure, explain::Exit, protocol::Report, resources::MORE_THREADS};
+use crate::{
+    error::{Exit, Failure},
+    protocol::Report,
+    resources::MORE_THREADS,
+};
 
 /// A thread or task that this program starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

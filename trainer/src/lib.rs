@@ -1,36 +1,20 @@
 //! `murmur`: trains one model on many machines with no coordinator.
 //!
-//! The command line and the launcher are one half: [`config`], [`ticket`], [`explain`], [`protocol`], [`metrics`]. What a
-//! peer process does is the other: [`manifest`] and [`schedule`] say what the run is, [`numeric`], [`model`],
-//! [`data`] and [`segment`] learn, [`peer`] puts them on a `murmur_coordinatorless::Node`, [`checkpoint`] and [`sample`] are what remains. [`mod@bench`]
-//! measures peers from outside, [`doctor`] the machine.
+//! In the order of a run's life: [`cli`] reads a command and [`config`] its settings; [`run`] is what a run consists of, on paper
+//! and on disk; [`resources`] compares what it takes with what the machine has; [`launcher`] starts the peers of this machine,
+//! with which it speaks [`protocol`]. A [`peer`] puts what [`learn`] does on a `murmur_coordinatorless::Node`; [`observe`] shows
+//! how it goes. [`mod@error`] and [`crash`] say how it ended. [`mod@bench`] measures peers from outside, [`doctor`] the machine.
 
 pub mod bench;
-pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod crash;
-pub mod data;
 pub mod doctor;
 pub mod error;
-pub mod explain;
-pub mod identity_file;
-pub mod lan;
 pub mod launcher;
-pub mod manifest;
-pub mod metrics;
-pub mod model;
-pub mod numeric;
-pub mod output;
+pub mod learn;
+pub mod observe;
 pub mod peer;
 pub mod protocol;
 pub mod resources;
-pub mod sample;
-#[cfg(test)]
-mod sample_reports;
-pub mod schedule;
-pub mod segment;
-pub mod shell;
-pub mod state_dir;
-pub mod status;
-pub mod ticket;
+pub mod run;

@@ -5,7 +5,7 @@ mod process;
 
 use std::time::Instant;
 
-use murmur::{crash::Part, explain::Exit};
+use murmur::{crash::Part, error::Exit};
 use process::{Murmur, PATIENCE, TINY, is_alive, path, run, signal, text};
 
 #[test]

@@ -22,7 +22,12 @@ use super::{
     ground::{Ground, Work},
     report::{Metric, Report},
 };
-use crate::{error::Failure, explain::Exit, output::Output, peer::Pace, protocol::Command};
+use crate::{
+    error::{Exit, Failure},
+    observe::output::Output,
+    peer::Pace,
+    protocol::Command,
+};
 
 /// How long founders may take to start and meet.
 const START_WITHIN: Duration = Duration::from_secs(120);

@@ -12,7 +12,12 @@ use super::{
     ground::{Ground, Work},
     report::{Metric, Report, Target},
 };
-use crate::{error::Failure, explain::Exit, output::Output, peer::Pace, protocol::Command};
+use crate::{
+    error::{Exit, Failure},
+    observe::output::Output,
+    peer::Pace,
+    protocol::Command,
+};
 
 /// How long processes may take to start and to connect to each other.
 const START_WITHIN: Duration = Duration::from_secs(120);

@@ -10,12 +10,11 @@ use std::{
 
 use super::{footprint, ground::Ground, tally::Tally};
 use crate::{
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure},
     launcher::{self, Notice, Peer, describe},
     peer::Pace,
     protocol::{Command, EventKind, Fault, Finished, Report, Started},
-    ticket::Ticket,
+    run::ticket::Ticket,
 };
 
 /// How often memory is looked at.

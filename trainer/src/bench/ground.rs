@@ -12,16 +12,19 @@ use murmur_verification::Lottery;
 
 use crate::{
     config::{Inputs, Resolved, Settings},
-    data::{Corpus, DataSource},
-    error::Failure,
-    explain::Exit,
-    identity_file::{self, create_folder},
+    error::{Exit, Failure},
     launcher::PeerPlan,
-    manifest::{Manifest, Parts},
-    model::{Architecture, gpt::Gpt},
+    learn::{
+        data::{Corpus, DataSource},
+        model::{Architecture, gpt::Gpt},
+    },
     peer::Pace,
-    state_dir::StateDir,
-    ticket::{ADDRESSES_MAX, Ticket},
+    run::{
+        identity_file::{self, create_folder},
+        manifest::{Manifest, Parts},
+        state_dir::StateDir,
+        ticket::{ADDRESSES_MAX, Ticket},
+    },
 };
 
 /// The data root of a run without data.

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// What a benchmark found.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,8 @@ use crate::{
         exchange::{Exchange, exchange},
     },
     config::{Kind, Value},
-    error::Failure,
-    explain::Exit,
-    output::Output,
+    error::{Exit, Failure},
+    observe::output::Output,
 };
 
 /// Fewest and most parameters of a benchmark's model.

@@ -4,13 +4,13 @@ use super::arguments::DoctorArgs;
 use crate::{
     doctor::{examine, to_json, to_text},
     error::Failure,
-    output::Output,
+    observe::output::Output,
 };
 
 /// Examines the kernels and prints a report.
 ///
 /// # Errors
-/// [`Exit::Device`](crate::explain::Exit::Device) when an instruction set of this machine does not compute the profile; the
+/// [`Exit::Device`](crate::error::Exit::Device) when an instruction set of this machine does not compute the profile; the
 /// report is printed all the same.
 pub(super) fn doctor(_arguments: &DoctorArgs, output: &mut Output) -> Result<(), Failure> {
     let examination = examine(&mut |doing| output.note(doing))?;

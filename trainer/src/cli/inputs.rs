@@ -9,8 +9,7 @@ use std::{
 use super::arguments::{JoinArgs, RunArgs, SettingArgs};
 use crate::{
     config::{Inputs, RunFile, path_text::to_text},
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure},
 };
 
 /// Peers of a run without a file, and of one with a file.

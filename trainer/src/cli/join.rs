@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{arguments::JoinArgs, inputs, run::this_program, text};
 use crate::{
     config::Resolved,
-    error::Failure,
-    explain::Exit,
-    lan,
-    launcher::{PeerPlan, Plan, check_ports, launch, threads},
-    output::Output,
+    error::{Exit, Failure},
+    launcher::{PeerPlan, Plan, check_ports, lan, launch, threads},
+    observe::output::Output,
     resources::{probe_threads, threads_of_peer},
-    state_dir::{self, Origin, StateDir},
-    ticket::{Ticket, TicketError},
+    run::{
+        state_dir::{self, Origin, StateDir},
+        ticket::{Ticket, TicketError},
+    },
 };
 
 /// Joins and stays until the run ends, or this machine leaves it.

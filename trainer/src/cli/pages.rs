@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     config::{self, Resolved},
-    error::Failure,
-    explain::{self, Exit, Explanation},
-    output::Output,
+    error::{
+        Exit, Failure,
+        exit::{self, Explanation},
+    },
+    observe::output::Output,
 };
 
 /// Prints one setting, or all.
@@ -40,13 +42,13 @@ pub(super) fn config(arguments: &ConfigArgs, output: &mut Output) -> Result<(), 
 pub(super) fn explain(arguments: &ExplainArgs, output: &mut Output) -> Result<(), Failure> {
     match &arguments.code {
         Some(word) => {
-            let page = explain::page(word)?;
+            let page = exit::page(word)?;
             let exit = Exit::from_word(word).unwrap_or(Exit::Bug);
             output.page(&page, &object(exit));
         }
         None => {
             let object = json!({ "schema": "murmur.exits/1", "exits": Exit::ALL.map(object) });
-            output.page(&explain::index(), &object);
+            output.page(&exit::index(), &object);
         }
     }
     Ok(())

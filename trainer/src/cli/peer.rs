@@ -11,9 +11,8 @@ use super::{arguments::PeerArgs, join::refused};
 use crate::{
     config::{Inputs, Resolved},
     crash,
-    error::Failure,
-    explain::Exit,
-    numeric::check_forced_level,
+    error::{Exit, Failure},
+    learn::numeric::check_forced_level,
     peer::{self, Pace, PeerOptions},
     protocol::Report,
     resources::start_shared_pool,

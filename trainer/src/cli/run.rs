@@ -13,15 +13,16 @@ use super::{arguments::RunArgs, inputs, text};
 use crate::{
     config::{Resolved, Settings},
     crash::{self, Part},
-    error::Failure,
-    explain::Exit,
-    identity_file, lan,
-    launcher::{PeerPlan, Plan, check_ports, launch, threads},
-    manifest::{Manifest, Parts},
-    output::Output,
+    error::{Exit, Failure},
+    launcher::{PeerPlan, Plan, check_ports, lan, launch, threads},
+    observe::output::Output,
     peer::check_message_size,
     resources::{self, Free, Machine, Shape, probe_threads, start_shared_pool, threads_of_peer},
-    state_dir::{self, Broken, MANIFEST, Origin, StateDir},
+    run::{
+        identity_file,
+        manifest::{Manifest, Parts},
+        state_dir::{self, Broken, MANIFEST, Origin, StateDir},
+    },
 };
 
 /// Starts or resumes a run and stays until it ends.

@@ -11,14 +11,14 @@ use serde_json::json;
 
 use super::arguments::SampleArgs;
 use crate::{
-    checkpoint::Checkpoint,
-    error::Failure,
-    explain::Exit,
-    model::Vocabulary,
-    numeric::exact_pool,
-    output::{Output, end_of_reading},
-    sample::{SampleSpec, Sampler},
-    state_dir,
+    error::{Exit, Failure},
+    learn::{
+        model::Vocabulary,
+        numeric::exact_pool,
+        sample::{SampleSpec, Sampler},
+    },
+    observe::output::{Output, end_of_reading},
+    run::{checkpoint::Checkpoint, state_dir},
 };
 
 /// How many folders deep checkpoints are looked for: account, group, run, peer, checkpoints.

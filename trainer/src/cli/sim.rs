@@ -6,7 +6,11 @@ use murmur_sim::{Figures, Report, Scenario, Summary, run_seed};
 use serde_json::json;
 
 use super::arguments::SimArgs;
-use crate::{error::Failure, explain::Exit, output::Output, resources::MORE_THREADS};
+use crate::{
+    error::{Exit, Failure},
+    observe::output::Output,
+    resources::MORE_THREADS,
+};
 
 /// Plays the seeds and says what did not hold.
 ///

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::arguments::StatusArgs;
 use crate::{
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure},
     launcher::{count, hex_start},
-    output::{Column, Output, bytes, short, table, terminal_width},
-    state_dir,
-    status::{Found, Neighbour, Status, ask, find},
+    observe::{
+        output::{Column, Output, bytes, short, table, terminal_width},
+        status::{Found, Neighbour, Status, ask, find},
+    },
+    run::state_dir,
 };
 
 /// What was found: the peers that answered, those that run and did not, and how many do not run.

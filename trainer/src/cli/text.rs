@@ -2,15 +2,15 @@
 
 use crate::{
     config::Settings,
-    data::{Corpus, DataSource},
     error::Failure,
-    output::Output,
+    learn::data::{Corpus, DataSource},
+    observe::output::Output,
 };
 
 /// The text that the settings name; what is remarkable about it goes to stderr.
 ///
 /// # Errors
-/// [`Exit::Data`](crate::explain::Exit::Data) when it cannot be used.
+/// [`Exit::Data`](crate::error::Exit::Data) when it cannot be used.
 pub(super) fn read(settings: &Settings, output: &mut Output) -> Result<Corpus, Failure> {
     output.note("Reading the text …");
     let source = settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path);

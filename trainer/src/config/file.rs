@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// One `name = value` of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

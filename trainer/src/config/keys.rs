@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use murmur_collectives::Rules;
 
 use super::key::{Key, Kind};
-use crate::{
+use crate::learn::{
     model::{FAMILIES, Family},
     numeric::Numeric,
 };
@@ -306,7 +306,7 @@ fn machine() -> Vec<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Dimension, ModelConfig};
+    use crate::learn::model::{Dimension, ModelConfig};
 
     static DEEPER: [Dimension; 2] = [dimension("model.layers", 2..=99), dimension("model.experts", 1..=8)];
     static OTHER: Family = Family { name: "other", dimensions: &DEEPER, of_sizes: |_| ModelConfig::default() };

@@ -6,7 +6,7 @@ use murmur_collectives::{Founder, Hash, PeerId};
 use super::{Inputs, KEYS, Key, Kind, Resolved, Scope};
 use crate::{
     error::Failure,
-    manifest::{Manifest, Parts},
+    run::manifest::{Manifest, Parts},
 };
 
 /// The manifest of a run with these settings, without computing its first parameters.

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{KEYS, Key, Resolved, Scope, Value, keys::key, resolve::nearest};
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// All settings, one line each: name, value, source.
 pub fn list(resolved: &Resolved) -> String {

@@ -12,7 +12,7 @@ use super::{
     keys::{KEYS, key},
     path_text,
 };
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// What our variables start with.
 const PREFIX: &str = "MURMUR_";

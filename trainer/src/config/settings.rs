@@ -9,10 +9,11 @@ use super::{
     keys::{ARCHITECTURE, key},
 };
 use crate::{
-    error::Failure,
-    explain::Exit,
-    model::{FAMILIES, Family, ModelConfig, ModelConfigError},
-    numeric::Numeric,
+    error::{Exit, Failure},
+    learn::{
+        model::{FAMILIES, Family, ModelConfig, ModelConfigError},
+        numeric::Numeric,
+    },
 };
 
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.

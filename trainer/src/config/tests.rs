@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{resolve::nearest, *};
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 fn file(text: &str) -> Inputs {
     let file = RunFile { name: "run.toml".into(), text: text.into(), folder: "/the/file's".into() };

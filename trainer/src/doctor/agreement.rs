@@ -5,7 +5,7 @@ use std::time::Instant;
 use murmur_kernels::{exact, simd::Level};
 use murmur_model::conformance::{EXPECTED, SEEDS, Training, conformance};
 
-use crate::{error::Failure, numeric::exact_pool};
+use crate::{error::Failure, learn::numeric::exact_pool};
 
 /// What one instruction set gave.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,10 @@ use murmur_kernels::exact::{Matrix, Pool, Scratch, ShapeError, Start, matmul, mu
 use murmur_kernels::{AdamW, Direction, TopK, Weight, adamw, compress, fold, state_root};
 use murmur_model::{Batch, ModelConfig};
 
-use crate::{error::Failure, explain::Exit, numeric::exact_pool};
+use crate::{
+    error::{Exit, Failure},
+    learn::numeric::exact_pool,
+};
 
 /// How long each speed is measured, or once if that takes longer.
 const WHILE: Duration = Duration::from_millis(500);

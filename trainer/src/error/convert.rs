@@ -1,12 +1,12 @@
 //! What the other modules' errors mean for the user: exit code and hint.
 
-use super::{Failure, is_full, starved};
+use super::{Exit, Failure, is_full, starved};
 use crate::{
-    checkpoint::CheckpointError,
-    data::DataError,
-    explain::Exit,
-    manifest::ManifestError,
-    model::{ModelConfigError, ReplicaError},
+    learn::{
+        data::DataError,
+        model::{ModelConfigError, ReplicaError},
+    },
+    run::{checkpoint::CheckpointError, manifest::ManifestError},
 };
 
 impl From<DataError> for Failure {

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use murmur_quic::outward;
 
 use super::interfaces::{Choice, choose, of_this_machine};
-use crate::{config::Settings, error::Failure, explain::Exit, ticket::ADDRESSES_MAX};
+use crate::{
+    config::Settings,
+    error::{Exit, Failure},
+    run::ticket::ADDRESSES_MAX,
+};
 
 /// Refuses first ports after which there are not enough for `peers` local peers. Equal ports of the two settings are no
 /// conflict: peers listen by UDP, and metrics are served by TCP.

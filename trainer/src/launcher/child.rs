@@ -11,8 +11,7 @@ use std::{
 use super::{plan::PeerPlan, swarm::Notice};
 use crate::{
     crash::{self, Part},
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure},
     protocol::{Command, Report},
 };
 

@@ -4,7 +4,7 @@
 use std::process::ExitStatus;
 
 use super::child::describe;
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// What a process writes when it cannot have memory, from Rust's allocator, C's library, the kernel.
 const OUT_OF_MEMORY: [&str; 3] = ["memory allocation of", "Cannot allocate memory", "failed to allocate"];

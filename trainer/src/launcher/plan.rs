@@ -5,8 +5,10 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 use super::addresses::nth;
 use crate::{
     config::{Settings, path_text::to_text},
-    state_dir::{LOG, StateDir},
-    ticket::Ticket,
+    run::{
+        state_dir::{LOG, StateDir},
+        ticket::Ticket,
+    },
 };
 
 /// Everything the launcher needs to know.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use super::swarm::Notice;
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// From now on a request to end is a [`Notice::Stop`], each time.
 ///

@@ -7,10 +7,8 @@ use super::{
     views::{Audits, hex_start},
 };
 use crate::{
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure, shell::shell_word},
     protocol::{Finished, Started},
-    shell::shell_word,
 };
 
 /// What the peers that finished, and were not evicted, ended with.
@@ -207,7 +205,7 @@ fn row(seat: &Seat) -> Option<Row> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sample_reports as sample;
+    use crate::protocol::sample_reports as sample;
 
     fn board(ends: &[Finished]) -> Board {
         let mut board = Board::new(ends.len());

@@ -14,6 +14,7 @@ use super::{
     board::Board,
     child::{Peer, describe},
     death::own_doing,
+    lan,
     patience::{Pulse, Waiting},
     repetition::Repetition,
     signals,
@@ -21,11 +22,10 @@ use super::{
 };
 use crate::{
     error::Failure,
-    lan,
-    output::Output,
+    observe::output::Output,
     protocol::{Command, Event, Report, Started},
     resources::oom_kills,
-    ticket::Ticket,
+    run::ticket::Ticket,
 };
 
 /// How often processes and time limits are looked at when nobody reports anything.
@@ -54,9 +54,9 @@ pub(crate) enum Notice {
 /// takes over Ctrl-C. When it returns, no peer process is left.
 ///
 /// # Errors
-/// The failure of the peers when none finished; [`Bug`](crate::explain::Exit::Bug) when states differ;
-/// [`TryAgain`](crate::explain::Exit::TryAgain) when it was stopped at once or sets differ;
-/// [`Evicted`](crate::explain::Exit::Evicted) when all peers of this machine were.
+/// The failure of the peers when none finished; [`Bug`](crate::error::Exit::Bug) when states differ;
+/// [`TryAgain`](crate::error::Exit::TryAgain) when it was stopped at once or sets differ;
+/// [`Evicted`](crate::error::Exit::Evicted) when all peers of this machine were.
 pub fn launch(plan: &Plan, output: &mut Output) -> Result<(), Failure> {
     let (to, from) = mpsc::channel();
     signals::listen(to.clone())?;

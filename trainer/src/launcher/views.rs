@@ -5,11 +5,9 @@ use murmur_collectives::PeerId;
 
 use super::{Plan, addresses::for_ticket};
 use crate::{
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure, shell::shell_word},
     protocol::{EventKind, Started},
-    shell::shell_word,
-    ticket::Ticket,
+    run::ticket::Ticket,
 };
 
 /// Everything for the first screen, known once all peers are up.

@@ -10,9 +10,9 @@ use murmur_collectives::{PeerId, Snapshot};
 use super::exchange::{Conclusion, Exchange};
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
 use crate::error::Failure;
-use crate::metrics::Direction;
+use crate::learn::segment::SegmentResult;
+use crate::observe::metrics::Direction;
 use crate::protocol::{Finished, Segment};
-use crate::segment::SegmentResult;
 
 /// A peer measures the validation loss after every so many of its segments.
 const VALIDATE_EVERY: u32 = 8;

@@ -9,7 +9,7 @@ use murmur_kernels::Carry;
 use super::exchange::{Exchange, Replay, Told};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
-use crate::segment::{SegmentError, SegmentResult};
+use crate::learn::segment::{SegmentError, SegmentResult};
 
 impl<C: Exchange> Learner<C> {
     /// Replays an update and publishes what came out.

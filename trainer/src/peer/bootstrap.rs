@@ -7,11 +7,11 @@ use murmur_coordinatorless::Message;
 use murmur_quic::{CloseReason, DialError, Events, Priority, Transport, TransportEvent};
 
 use super::PeerOptions;
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
-use crate::manifest::Manifest;
-use crate::state_dir::{MANIFEST, write_durably};
-use crate::ticket::Ticket;
+use crate::run::manifest::Manifest;
+use crate::run::state_dir::{MANIFEST, write_durably};
+use crate::run::ticket::Ticket;
 
 /// How long all addresses of a ticket together may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,10 +12,12 @@ use murmur_collectives::{Fold, Hash};
 
 use super::Reporter;
 use crate::{
-    checkpoint::{Checkpoint, CheckpointError},
-    manifest::Manifest,
-    model::ModelConfig,
+    learn::model::ModelConfig,
     protocol::EventKind,
+    run::{
+        checkpoint::{Checkpoint, CheckpointError},
+        manifest::Manifest,
+    },
 };
 
 /// Files kept.
@@ -116,7 +118,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::manifest;
+    use crate::run::manifest::tests::manifest;
 
     fn checkpoint(of: &Checkpoints, clock: u64) -> Checkpoint {
         let state = vec![0; of.model.params()].into();

@@ -3,7 +3,7 @@
 use murmur_collectives::{Collective, Draft, Hash, Snapshot};
 use murmur_kernels::Carry;
 
-use crate::segment::SegmentResult;
+use crate::learn::segment::SegmentResult;
 
 /// The carry after this peer's newest segment, unsealed, and its root.
 pub(super) type KeptCarry = Option<(Hash, Carry)>;

@@ -7,8 +7,8 @@ use murmur_kernels::Carry;
 use murmur_verification::Attack;
 
 use super::{Shared, budget::Budget, exchange::Exchange};
-use crate::manifest::Manifest;
-use crate::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
+use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
+use crate::run::manifest::Manifest;
 
 /// An author on probation works this fraction of a segment, so that its first audits are quick.
 const PROBATION_FRACTION: u32 = 3;

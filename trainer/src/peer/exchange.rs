@@ -7,7 +7,7 @@ use murmur_collectives::{Collective, Hash, PeerId, Snapshot};
 use murmur_coordinatorless::{AuditJob, EntryName};
 
 use super::Checkpoints;
-use crate::checkpoint::Checkpoint;
+use crate::run::checkpoint::Checkpoint;
 
 /// A collective that a peer process can train with: it takes what the learner's thread says, gives it replays to do, and can be
 /// reported on.

@@ -14,7 +14,7 @@ use murmur_quic::Host;
 use super::{AddressBookFile, Checkpoints, Notice, Reporter, Shared, Store};
 use crate::crash::{Part, enter};
 use crate::error::Failure;
-use crate::metrics::{Direction, Metrics};
+use crate::observe::metrics::{Direction, Metrics};
 use crate::protocol::EventKind;
 
 /// Carries out what the node asks.

@@ -15,12 +15,12 @@ use super::divergence::{Health, LossWatch};
 use super::effort::Effort;
 use super::exchange::{Exchange, Told};
 use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
-use crate::manifest::Manifest;
-use crate::metrics::Metrics;
+use crate::learn::segment::{SegmentError, SegmentResult, Worker};
+use crate::observe::metrics::Metrics;
 use crate::protocol::EventKind;
-use crate::segment::{SegmentError, SegmentResult, Worker};
+use crate::run::manifest::Manifest;
 
 /// How long neighbours that still train are waited for when the budget is reached: they are in their last segment.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);

@@ -16,8 +16,8 @@ use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use crate::crash::{self, Part};
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
 use crate::protocol::Command;
 
 /// What the learner needs to know at once.

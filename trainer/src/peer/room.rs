@@ -13,7 +13,7 @@ use std::{
 use memmap2::MmapMut;
 use murmur_collectives::{Cells, State};
 
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// Bytes of one integer of a state.
 const INTEGER_BYTES: usize = size_of::<i64>();

@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::link::Shared;
 use crate::{
-    metrics::Metrics,
+    observe::{
+        metrics::Metrics,
+        status::{Limits, Neighbour, Phase, SetStatus, Status, Verdicts},
+    },
     protocol::Started,
-    status::{Limits, Neighbour, Phase, SetStatus, Status, Verdicts},
 };
 
 /// Everything a status is made of.

@@ -25,9 +25,9 @@ use murmur_collectives::{Entry, Hash, PeerId};
 use murmur_coordinatorless::{Compacted, Stored, StoredEntry};
 
 use super::{Reporter, Room};
-use crate::checkpoint::little_endian;
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
+use crate::run::checkpoint::little_endian;
 use fetched::FetchFile;
 use settled::{FINAL, Settled, log_name};
 

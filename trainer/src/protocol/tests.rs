@@ -1,8 +1,8 @@
 //! Every report survives a round trip, and the schema strings are the documented ones.
 #![allow(clippy::unwrap_used)]
 
+use super::sample_reports as sample;
 use super::*;
-use crate::sample_reports as sample;
 
 #[test]
 fn every_report_survives_a_round_trip() {

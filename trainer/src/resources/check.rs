@@ -3,7 +3,7 @@
 use murmur_collectives::Rules;
 
 use super::{Free, Shape};
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// What overrules the check.
 const OVERRULE: &str = "If you know better, --set device.memory_check=0 starts it all the same.";
@@ -65,7 +65,7 @@ fn mebibytes(bytes: u64) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{super::estimate::tests::shape, *};
-    use crate::model::gpt::Gpt;
+    use crate::learn::model::gpt::Gpt;
 
     const ROOMY: Free = Free { memory: Some(8 << 30), address_space: None };
 

@@ -4,10 +4,12 @@ use murmur_kernels::{TopK, payload_bytes_max};
 
 use crate::{
     config::Settings,
-    manifest::Manifest,
-    model::{ModelConfig, class_step_bytes},
-    numeric::Numeric,
+    learn::{
+        model::{ModelConfig, class_step_bytes},
+        numeric::Numeric,
+    },
     peer::carries_kept,
+    run::manifest::Manifest,
 };
 
 /// Bytes of a parameter in a state.
@@ -204,7 +206,7 @@ impl Need {
 pub(super) mod tests {
     use super::*;
     use crate::config::{Inputs, Resolved};
-    use crate::model::gpt::Gpt;
+    use crate::learn::model::gpt::Gpt;
 
     pub(crate) fn shape() -> Shape {
         of(&[])

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// Threads of a peer process beside those that compute: the main one, the network's, the learner, the readers.
 const OTHER_THREADS: usize = 8;

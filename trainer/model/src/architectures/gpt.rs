@@ -1,6 +1,6 @@
 //! The byte-level GPT: dimensions and their limits, layout, initialization, cost, and its kernels of the exact profile.
 //!
-//! Its replica on burn is in the trainer, `trainer/src/model/gpt`: burn stays out of this crate.
+//! Its replica on burn is in the trainer, `trainer/src/learn/model/gpt`: burn stays out of this crate.
 
 mod config;
 mod exact;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::sample_reports as sample;
+use crate::protocol::sample_reports as sample;
 
 const SECOND: Duration = Duration::from_secs(1);
 

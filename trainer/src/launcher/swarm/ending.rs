@@ -6,15 +6,13 @@ use data_encoding::HEXLOWER;
 
 use super::{EXIT_WITHIN, Phase, SETTLE_WITHIN, Swarm};
 use crate::{
-    error::Failure,
-    explain::Exit,
+    error::{Exit, Failure, shell::shell_word},
     launcher::{
         Agreement, Summary,
         board::Seat,
         patience::{NAME_AFTER, SILENT_AFTER},
     },
     protocol::{Command, Finished},
-    shell::shell_word,
 };
 
 /// Peers that are named when several are waited for.

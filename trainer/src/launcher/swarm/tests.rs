@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{super::PeerPlan, *};
-use crate::{explain::Exit, output::Format, sample_reports as sample, ticket::Ticket};
+use crate::{error::Exit, observe::output::Format, protocol::sample_reports as sample, run::ticket::Ticket};
 
 /// Passes every line written to stdout on to a test.
 struct Lines {

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 use murmur_kernels::{Direction, TopK, Weight, blob_root, fold, from_f32, to_f32};
 
 use super::*;
-use crate::segment::{SegmentError, SegmentSpec, run_segment, test_fixture, test_spec};
+use crate::learn::segment::{SegmentError, SegmentSpec, run_segment, test_fixture, test_spec};
 
 /// A swarm of one, in memory: each round's model is the last one moved by the whole of what was learned from it.
 struct LoneAverage {

@@ -12,8 +12,8 @@ use murmur_coordinatorless::StoredEntry;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use super::whole::sync_folder_of;
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
 
 /// The longest record believed, in bytes.
 const RECORD_BYTES_MAX: usize = 1 << 28;

@@ -10,7 +10,7 @@ use std::{
 use murmur_collectives::State;
 
 use super::{super::Room, whole};
-use crate::{error::Failure, explain::Exit};
+use crate::error::{Exit, Failure};
 
 /// The file.
 pub(super) const FINAL: &str = "final.bin";

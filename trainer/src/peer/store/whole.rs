@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::Reporter;
+use crate::error::Exit;
 use crate::error::Failure;
-use crate::explain::Exit;
 use crate::protocol::EventKind;
 
 const HASH_CONTEXT: &str = "murmuration whole file v1";

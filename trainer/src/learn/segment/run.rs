@@ -1,0 +1,235 @@
+//! The inner loop.
+
+use core::ops::Range;
+
+use murmur_kernels::{AdamW, Carry, adamw, blob_root, compress, global_norm};
+use murmur_verification::{Leaf, Trace};
+
+use super::error::SegmentError;
+use super::spec::{SegmentResult, SegmentSpec};
+use crate::learn::data::{Corpus, batch};
+use crate::learn::model::Replica;
+
+/// Trains `spec.steps` inner steps from `start` and compresses the difference.
+///
+/// After each step `stop` is called with the steps done so far; `true` ends the segment there, so at least one step always
+/// runs. The result's carry went through its sealed form, so the author and an auditor of its next segment start from
+/// the same bits.
+///
+/// # Shapes
+/// `start` and each vector of `carry` are `[params]`.
+///
+/// # Errors
+/// [`SegmentError::Diverged`] names the first step whose loss or gradient was not finite.
+///
+/// # Panics
+/// If `carry` or `start` does not fit the model: a bug of the caller.
+pub fn run_segment(
+    replica: &mut dyn Replica,
+    corpus: &Corpus,
+    spec: &SegmentSpec,
+    start: &[f32],
+    carry: Carry,
+    stop: &dyn Fn(u32) -> bool,
+) -> Result<SegmentResult, SegmentError> {
+    let mut inner = Inner::new(replica, start, carry);
+    let mut done = 0;
+    while done < spec.steps.max(1) {
+        inner.step(corpus, spec, done)?;
+        done += 1;
+        let last = done >= spec.steps || stop(done);
+        if last || done.is_multiple_of(spec.trace_every.max(1)) {
+            inner.leave_trace(spec, done);
+        }
+        if last {
+            break;
+        }
+    }
+    inner.finish(spec, start, done)
+}
+
+/// The state between two inner steps.
+struct Inner<'a> {
+    replica: &'a mut dyn Replica,
+    decay_runs: Vec<(Range<usize>, bool)>,
+    params: Vec<f32>,
+    grad: Vec<f32>,
+    carry: Carry,
+    trace: Trace,
+    losses: Vec<f32>,
+}
+
+impl<'a> Inner<'a> {
+    fn new(replica: &'a mut dyn Replica, start: &[f32], carry: Carry) -> Self {
+        let decay_runs = replica.layout().decay_runs();
+        let (trace, losses) = (Trace::default(), Vec::new());
+        Self { replica, decay_runs, params: start.to_vec(), grad: vec![0.0; start.len()], carry, trace, losses }
+    }
+
+    fn step(&mut self, corpus: &Corpus, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
+        let segment = u64::from(spec.segment);
+        let batch = batch(corpus, &spec.run_seed, &spec.peer, segment, index, spec.batch_size, spec.context);
+        let loss = self.replica.loss_and_grad(&self.params, &batch, &mut self.grad)?;
+        let gradient_norm = global_norm(&self.grad);
+        if !loss.is_finite() || !gradient_norm.is_finite() {
+            return Err(SegmentError::Diverged { step: index + 1, loss, gradient_norm });
+        }
+        self.losses.push(loss);
+        self.update(&warmed(spec, self.carry.steps), clip_scale(gradient_norm, spec.clip_norm));
+        Ok(())
+    }
+
+    /// One optimizer step. Only matrices are decayed.
+    fn update(&mut self, optimizer: &AdamW, scale: f32) {
+        self.carry.steps += 1;
+        let Carry { steps, m, v, .. } = &mut self.carry;
+        for (run, decays) in &self.decay_runs {
+            let weight_decay = if *decays { optimizer.weight_decay } else { 0.0 };
+            let settings = AdamW { weight_decay, ..*optimizer };
+            let (params, grad) = (&mut self.params[run.clone()], &self.grad[run.clone()]);
+            adamw(&settings, *steps, params, grad, &mut m[run.clone()], &mut v[run.clone()], scale);
+        }
+    }
+
+    fn leave_trace(&mut self, spec: &SegmentSpec, step: u32) {
+        let digest = digest(&[&self.params, &self.carry.m, &self.carry.v]);
+        let loss_bits = self.losses.last().map_or(0, |loss| loss.to_bits());
+        self.trace.push(&Leaf { peer: spec.peer, segment: spec.segment, step, digest, loss_bits });
+    }
+
+    fn finish(mut self, spec: &SegmentSpec, start: &[f32], steps: u32) -> Result<SegmentResult, SegmentError> {
+        let mut payload = Vec::new();
+        let residual = &mut self.carry.residual;
+        let norm = compress(spec.top_k, spec.feedback_decay, start, &self.params, residual, &mut payload)?;
+        let sealed_carry = self.carry.seal();
+        Ok(SegmentResult {
+            payload,
+            norm,
+            steps,
+            tokens: u64::from(steps) * (spec.batch_size * spec.context) as u64,
+            loss_mean: mean(&self.losses),
+            loss_first: self.losses.first().copied().unwrap_or(f32::NAN),
+            trace_root: self.trace.root().0,
+            carry_root: blob_root(&sealed_carry),
+            carry: Carry::unseal(start.len(), &sealed_carry)?,
+            sealed_carry,
+        })
+    }
+}
+
+/// The optimizer with its lr scaled by `min(1, (steps + 1) / rewarm_steps)`.
+fn warmed(spec: &SegmentSpec, steps: u64) -> AdamW {
+    let rewarm = f64::from(spec.rewarm_steps.max(1));
+    let factor = ((steps + 1) as f64 / rewarm).min(1.0) as f32;
+    AdamW { lr: spec.optimizer.lr * factor, ..spec.optimizer }
+}
+
+fn clip_scale(norm: f32, limit: f32) -> f32 {
+    if norm > limit { limit / norm } else { 1.0 }
+}
+
+fn mean(losses: &[f32]) -> f32 {
+    (losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64) as f32
+}
+
+/// BLAKE3 of the vectors one after another, each value in little-endian.
+fn digest(vectors: &[&[f32]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("murmuration training state v1");
+    let mut bytes = Vec::with_capacity(4 << 14);
+    for values in vectors.iter().flat_map(|vector| vector.chunks(1 << 14)) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        hasher.update(&bytes);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use murmur_collectives::PeerId;
+    use murmur_kernels::TopK;
+    use murmur_kernels::exact::{Level, Pool};
+
+    use super::*;
+    use crate::learn::data::corpus::tests::words;
+    use crate::learn::model::Architecture;
+    use crate::learn::model::gpt::{ExactReplica, Gpt};
+
+    pub(crate) fn spec() -> SegmentSpec {
+        let optimizer = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
+        SegmentSpec {
+            run_seed: [1; 32],
+            peer: PeerId([2; 32]),
+            segment: 3,
+            steps: 5,
+            batch_size: 4,
+            context: 16,
+            optimizer,
+            clip_norm: 1.0,
+            rewarm_steps: 2,
+            trace_every: 2,
+            top_k: TopK::new(512).unwrap(),
+            feedback_decay: 0.95,
+        }
+    }
+
+    pub(crate) fn fixture() -> (ExactReplica, Corpus, Vec<f32>) {
+        let config = Gpt::tiny();
+        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), config.initial_params(&[0; 32]))
+    }
+
+    fn run(spec: &SegmentSpec, stop: &dyn Fn(u32) -> bool) -> SegmentResult {
+        let (mut replica, corpus, start) = fixture();
+        run_segment(&mut replica, &corpus, spec, &start, Carry::fresh(start.len()), stop).unwrap()
+    }
+
+    #[test]
+    fn segments_that_continue_from_the_carry_lower_the_loss() {
+        let (mut replica, corpus, mut params) = fixture();
+        let mut carry = Carry::fresh(params.len());
+        let mut losses = Vec::new();
+        for seq in 0..12 {
+            let spec = SegmentSpec { segment: seq, steps: 10, top_k: TopK::new(4096).unwrap(), ..spec() };
+            let result = run_segment(&mut replica, &corpus, &spec, &params, carry, &|_| false).unwrap();
+            let mut state = murmur_kernels::from_f32(&params).unwrap();
+            let one = murmur_kernels::Weight::new(1 << 16).unwrap();
+            murmur_kernels::fold(spec.top_k, &result.payload, one, murmur_kernels::Direction::Add, &mut state).unwrap();
+            murmur_kernels::to_f32(&state, &mut params);
+            carry = result.carry;
+            losses.push(result.loss_mean);
+        }
+        assert_eq!(carry.steps, 120);
+        assert!(losses[11] < losses[0] - 1.0, "{losses:?}");
+    }
+
+    #[test]
+    fn a_segment_can_be_cut_short_but_never_to_nothing() {
+        assert_eq!(run(&spec(), &|_| true).steps, 1);
+        let cut = run(&spec(), &|done| done == 3);
+        assert_eq!((cut.steps, cut.tokens), (3, 3 * 64));
+        assert_eq!(cut, run(&SegmentSpec { steps: 3, ..spec() }, &|_| false));
+    }
+
+    #[test]
+    fn the_carry_is_what_its_sealed_form_says() {
+        let result = run(&spec(), &|_| false);
+        assert_eq!(Carry::unseal(result.carry.m.len(), &result.sealed_carry).unwrap(), result.carry);
+        assert_eq!(result.carry_root, blob_root(&result.sealed_carry));
+    }
+
+    #[test]
+    fn a_fresh_optimizer_warms_up() {
+        let spec = SegmentSpec { rewarm_steps: 4, ..spec() };
+        let lr = |steps| warmed(&spec, steps).lr / spec.optimizer.lr;
+        assert_eq!([lr(0), lr(1), lr(3), lr(9)], [0.25, 0.5, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn divergence_names_its_step() {
+        let (mut replica, corpus, mut start) = fixture();
+        start.fill(f32::INFINITY);
+        let result = run_segment(&mut replica, &corpus, &spec(), &start, Carry::fresh(start.len()), &|_| false);
+        assert!(matches!(result, Err(SegmentError::Diverged { step: 1, .. })));
+    }
+}

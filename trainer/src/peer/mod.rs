@@ -1,0 +1,381 @@
+//! One peer as a process: the node on its driver, the learner on a thread of its own, and reports to the launcher.
+//!
+//! In life-cycle order: `bootstrap` gets the manifest, `store` what the disk holds; [`run`] puts node, transport and
+//! learner together; `host` serves the node; `learner` trains, audits and finishes, and sees of the node what
+//! `update_log` shows; `report` talks to the launcher.
+
+mod account;
+mod address_book;
+mod auditing;
+mod bootstrap;
+mod budget;
+mod checkpoints;
+mod contribution;
+mod divergence;
+mod effort;
+mod exchange;
+mod host;
+mod learner;
+mod leftovers;
+mod link;
+mod pace;
+mod report;
+mod room;
+mod status;
+mod store;
+mod update_log;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64, mpsc},
+    time::Duration,
+};
+
+use murmur_collectives::{Hash, PeerId, State};
+use murmur_coordinatorless::{Config, Node, Setup};
+use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
+use murmur_verification::Attack;
+
+use crate::crash::{self, Part, endless, enter};
+use crate::error::Exit;
+use crate::error::Failure;
+use crate::learn::data::{Corpus, DataSource};
+use crate::learn::numeric::class_hash;
+use crate::learn::segment::Worker;
+use crate::observe::metrics::{self, Metrics};
+use crate::observe::status::{Endpoint, Limits};
+use crate::protocol::{Command, EventKind, Started};
+use crate::resources::{self, Free, Machine, Shape};
+use crate::run::identity_file::HeldIdentity;
+use crate::run::manifest::Manifest;
+use crate::run::ticket::Ticket;
+
+pub use pace::{NotAPace, Pace};
+pub(crate) use store::stored_names;
+use {
+    address_book::AddressBookFile,
+    checkpoints::Checkpoints,
+    host::PeerHost,
+    learner::Learner,
+    link::{Notice, Shared},
+    report::Reporter,
+    room::Room,
+    status::StatusSource,
+    store::Store,
+    update_log::UpdateLog,
+};
+
+/// How a peer process is started.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// Its folder, with its identity and, unless it joins by `ticket`, the manifest.
+    pub state_dir: PathBuf,
+    /// How to reach a run whose manifest is not in the folder yet.
+    pub ticket: Option<Ticket>,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Pairs of other peers between whom packets are passed on at once.
+    pub relay: usize,
+    /// Whether the router is asked to keep a port open for it.
+    pub port_map: bool,
+    /// Where to serve metrics.
+    pub metrics: SocketAddr,
+    /// A file or folder of text instead of the built-in data.
+    pub data: Option<PathBuf>,
+    /// For demonstrations and tests: the attack it plays.
+    pub attack: Option<Attack>,
+    /// A model's state that takes more MiB than this lies in files instead of memory.
+    pub state_memory: usize,
+    /// Whether a joiner refuses a run that does not fit into this machine.
+    pub memory_check: bool,
+    /// Threads it computes with, as the launcher shared them out.
+    pub threads: usize,
+    /// For benchmarks: train nothing, at this pace.
+    pub stand_in: Option<Pace>,
+    /// For benchmarks: report each update that is folded.
+    pub tells_folds: bool,
+    /// How long to wait, when asked to drain, for neighbours that still train.
+    pub patience: Duration,
+}
+
+/// Bytes that the headers of an answer may take beside a payload.
+const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+const CARRY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
+///
+/// # Errors
+/// [`Failure`] with the process's exit code; it has been reported, too.
+pub fn run(options: PeerOptions) -> Result<(), Failure> {
+    let reporter = Reporter;
+    let result = run_reporting(options, &reporter);
+    if let Err(failure) = &result {
+        reporter.fault(failure);
+    }
+    result
+}
+
+fn run_reporting(options: PeerOptions, reporter: &Reporter) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Device, "cannot start the network runtime").because(error))?;
+    let work = Arc::default();
+    reporter.keep_beating(Arc::clone(&work))?;
+    let result = runtime.block_on(start(options, reporter, work));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) -> Result<(), Failure> {
+    let held = HeldIdentity::open_soon(&options.state_dir)?;
+    let identity = held.identity().clone();
+    leftovers::sweep(&options.state_dir);
+    let commands = link::read_commands()?;
+    let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
+    let manifest = read_manifest(&manifest_bytes)?;
+    check_room(&options, &manifest, 0)?;
+    let worker = worker(&options, &manifest)?;
+    let class = worker.class();
+    let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &room, reporter)?;
+    let genesis = genesis(&manifest, &room)?;
+    let (transport, events) = bind(&identity, options.listen, options.relay)?;
+    let metrics = Metrics::new();
+    let listener = metrics::listen(options.metrics).await?;
+    let started = Started {
+        peer_id: identity.peer_id().to_string(),
+        petname: identity.peer_id().petname(),
+        pid: std::process::id(),
+        address: transport.local_addr(),
+        metrics: format!("http://{}/metrics", listener.address()),
+        state_dir: options.state_dir.display().to_string(),
+        params: manifest.rules.parameters,
+        train_bytes: worker.text_bytes().0,
+        validation_bytes: worker.text_bytes().1,
+        data: options.data.as_ref().map_or("cargo registry sources".to_owned(), |path| path.display().to_string()),
+        device: worker.device(),
+        class: class.clone(),
+        run_id: Manifest::run_id(&manifest_bytes).to_string(),
+        step_tokens: u64::from(manifest.rules.tokens_per_step),
+        segment_steps: u64::from(manifest.inner.steps),
+        run_tokens: manifest.rules.token_budget,
+    };
+    let node = Node::new(Setup {
+        run: Manifest::run_id(&manifest_bytes),
+        manifest: manifest_bytes,
+        rules: manifest.rules.clone(),
+        genesis,
+        class: class_hash(&class),
+        config: node_config(&manifest, &options),
+        seed: choice_seed(&identity.peer_id()),
+        incarnation: incarnation(),
+        address_book: AddressBookFile::of(&options.state_dir).read(),
+        identity,
+        stored,
+    });
+    reporter.started(started.clone());
+    let (requests, inbox) = tokio::sync::mpsc::channel(64);
+    let shared = Arc::new(Shared::new(work));
+    let source = StatusSource {
+        started,
+        begun: std::time::Instant::now(),
+        limits: limits(&options),
+        metrics: metrics.clone(),
+        transport: transport.clone(),
+        shared: shared.clone(),
+        requests: requests.clone(),
+    };
+    let _endpoint = Endpoint::leave(&options.state_dir, listener.address())?;
+    listener.serve(metrics.clone(), move || source.clone().now());
+    let parts = Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox };
+    run_parts(parts, (options, requests), reporter).await
+}
+
+/// All that a running peer is made of.
+struct Parts {
+    node: Node,
+    transport: Transport,
+    events: Events,
+    manifest: Manifest,
+    worker: Worker,
+    store: Store,
+    metrics: Metrics,
+    commands: tokio::sync::mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+    inbox: tokio::sync::mpsc::Receiver<Request>,
+}
+
+async fn run_parts(
+    parts: Parts,
+    (options, requests): (PeerOptions, tokio::sync::mpsc::Sender<Request>),
+    reporter: &Reporter,
+) -> Result<(), Failure> {
+    let Parts { node, transport, events, manifest, worker, store, metrics, commands, shared, inbox } = parts;
+    let (notices, noticed) = mpsc::channel();
+    let collective = UpdateLog::new(requests.clone(), node.id());
+    let carries = store.carries();
+    let host_parts = (notices.clone(), shared.clone(), metrics.clone());
+    let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
+    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.tells_folds);
+    let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
+    let obey = link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone());
+    tokio::spawn(endless(Part::Obey, obey));
+    let told = *reporter;
+    let own = OwnAddresses::tell(transport.local_addr(), &requests, options.port_map, move |news| {
+        told.event(EventKind::PortMap, None, news.to_string());
+    });
+    let learner = Learner {
+        collective,
+        notices: noticed,
+        shared,
+        manifest,
+        worker,
+        pace: options.stand_in,
+        carries,
+        checkpoints,
+        metrics,
+        reporter: *reporter,
+        transport: transport.clone(),
+        attack: options.attack,
+        patience: options.patience,
+        joined: options.ticket.is_some(),
+    };
+    let (end, ended) = tokio::sync::oneshot::channel();
+    crash::start(Part::Learner, move || {
+        let result = learner.run();
+        // The node stops with the learner, whatever the reason.
+        let _ = requests.blocking_send(Request::Stop);
+        let _ = end.send(result);
+    })?;
+    enter(Part::Driver);
+    let driven = drive(node, transport.clone(), events, inbox, &mut host).await;
+    let _ = notices.send(Notice::Halt);
+    own.retire().await;
+    transport.shutdown(Duration::from_millis(500)).await;
+    driven?;
+    // Not a thread that joins the learner's: where no more can be had, that would be waited for without end.
+    ended.await.unwrap_or_else(|_| Err(Failure::new(Exit::Crashed, "the learner stopped unexpectedly")))
+}
+
+fn bind(
+    identity: &murmur_collectives::Identity,
+    listen: SocketAddr,
+    relay: usize,
+) -> Result<(Transport, Events), Failure> {
+    let mut config = TransportConfig { relay_sessions_max: relay, ..TransportConfig::new(listen) };
+    if listen.ip().is_loopback() {
+        config.connections_per_ip_max = config.connections_max; // all peers of this machine share one address
+    }
+    Transport::bind(identity, config).map_err(|error| {
+        Failure::new(Exit::Config, format!("cannot listen on {listen}"))
+            .because(error)
+            .hint("Choose another address with --set net.listen=ADDRESS:PORT; port 0 takes any free one.")
+    })
+}
+
+fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
+    let manifest = Manifest::from_bytes(bytes)
+        .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))?;
+    check_message_size(&manifest)?;
+    Ok(manifest)
+}
+
+/// Whether peers can send each other the updates of a run.
+///
+/// # Errors
+/// [`Exit::Config`] when one takes more than a message holds.
+pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
+    let payload = murmur_kernels::payload_bytes_max(manifest.rules.top_k(), manifest.rules.parameter_count());
+    let limit = TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0))).message_bytes_max;
+    if payload + MESSAGE_SPARE_BYTES > limit {
+        let message = format!("an update of this run takes up to {payload} bytes, more than a message holds ({limit})");
+        return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
+    }
+    Ok(())
+}
+
+/// The launcher of a run has checked it; a joiner knows the run only now.
+fn check_room(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(), Failure> {
+    if options.ticket.is_none() || !options.memory_check || options.stand_in.is_some() {
+        return Ok(());
+    }
+    let machine = Machine { threads: options.threads, state_memory: options.state_memory };
+    resources::check(&Shape::of_manifest(manifest, text, machine), 1, Free::now())
+}
+
+fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
+    if options.stand_in.is_some() {
+        return Ok(Worker::StandIn);
+    }
+    let corpus = load_corpus(options, manifest)?;
+    check_room(options, manifest, corpus.bytes())?;
+    let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
+    let replica = numeric.replica(manifest.model(), options.threads)?;
+    Ok(Worker::Train { replica, corpus })
+}
+
+fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
+    let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
+    let corpus = Corpus::load(&source)?;
+    if corpus.root() == manifest.data_root.0 {
+        corpus.check(manifest.model().context())?;
+        return Ok(corpus);
+    }
+    let ours = Hash(corpus.root());
+    let message = format!("this data is not the run's: its root is {ours:?}…, the run's is {:?}…", manifest.data_root);
+    Err(Failure::new(Exit::Data, message).hint(
+        "Pass the run's own text with --data PATH. For the built-in data, build the same version of murmur and run \
+        `cargo fetch` in its source checkout.",
+    ))
+}
+
+/// θ₀ from the seed.
+fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
+    let mut state = room.zeros()?;
+    if manifest.write_seeded_state(&mut state) {
+        return Ok(state);
+    }
+    let message = "this program does not compute the run's initial parameters";
+    Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
+}
+
+/// How many own sealed carries are kept, of so many parameters.
+pub(crate) fn carries_kept(parameters: u64) -> usize {
+    let sealed_bytes = usize::try_from(3 * parameters).unwrap_or(usize::MAX);
+    (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8)
+}
+
+fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
+    let listens_locally = options.listen.ip().is_loopback();
+    Config {
+        carries_kept: carries_kept(manifest.rules.parameters),
+        loopback_only: listens_locally,
+        relay: options.relay > 0,
+        ..if listens_locally { Config::default() } else { Config::wan() }
+    }
+}
+
+/// Which start of this identity this is: the time, which no earlier start can exceed unless the clock was set back.
+fn incarnation() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+    u64::try_from(since).unwrap_or(u64::MAX)
+}
+
+fn limits(options: &PeerOptions) -> Limits {
+    let transport = TransportConfig::new(options.listen);
+    Limits {
+        threads: options.threads as u64,
+        connections: transport.connections_max as u64,
+        message_bytes: transport.message_bytes_max as u64,
+    }
+}
+
+/// Peers choose differently among neighbours; the choice needs no secrecy.
+fn choice_seed(peer: &PeerId) -> u64 {
+    u64::from_le_bytes(Hash::of("murmuration choice seed v1", &peer.0).prefix())
+}
