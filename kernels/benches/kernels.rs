@@ -20,7 +20,8 @@ use std::time::Instant;
 use clock::computed;
 use murmur_kernels::simd::Level;
 use murmur_kernels::{
-    AdamW, CHUNK, Carry, Direction, TopK, Weight, adamw, compress, fold, global_norm, state_root, to_f32, validate,
+    AdamW, CHUNK, Carry, Direction, Optimizer, TopK, Weight, adamw, compress, fold, global_norm, state_root, to_f32,
+    validate,
 };
 
 const PARAMS: usize = 8 << 20;
@@ -62,7 +63,7 @@ impl Data {
     fn new(params: usize) -> Self {
         let [start, end, residual] = [1, 2, 3].map(|seed| heavy_tailed(params, seed));
         let v = residual.iter().map(|value| value * value).collect();
-        let carry = Carry { steps: 9, m: residual.clone(), v, residual: end.clone() };
+        let carry = Carry { optimizer: Optimizer::AdamW, steps: 9, m: residual.clone(), v, residual: end.clone() };
         let payloads = DENSITIES.map(|k| {
             let (mut residual, mut payload) = (residual.clone(), Vec::new());
             compress(density(k), BETA, &start, &end, &mut residual, &mut payload).expect("data are finite");
@@ -123,7 +124,7 @@ impl Data {
     }
 
     fn unseal(&self) {
-        black_box(Carry::unseal(self.state.len(), &self.sealed).expect("own seal"));
+        black_box(Carry::unseal(self.carry.shape(), &self.sealed).expect("own seal"));
     }
 
     fn run_all(&mut self) {

@@ -1,7 +1,9 @@
 //! What must hold of any bytes at all. Shared by the fuzz targets and the test that replays the corpus.
 #![allow(dead_code)]
 
-use murmur_kernels::{Carry, Direction, TopK, Weight, fold, payload_bytes_max, reference, validate};
+use murmur_kernels::{
+    Carry, CarryShape, Direction, Optimizer, TopK, Weight, fold, payload_bytes_max, reference, validate,
+};
 
 /// The first two bytes choose the density, the next two the number of parameters (up to 65535); the rest is the payload.
 /// Says whether it was accepted, or nothing if the input is too short to say.
@@ -26,10 +28,14 @@ pub(crate) fn payload(input: &[u8]) -> Option<bool> {
     Some(validated.is_ok())
 }
 
-/// The first two bytes are the number of parameters; the rest is a sealed carry. Says whether it was accepted.
+/// The first two bytes are the number of parameters, the next two that of second moments; the rest is a sealed carry, of
+/// AdamW if the two are equal, else of Muon. Says whether it was accepted.
 pub(crate) fn carry(input: &[u8]) -> Option<bool> {
-    let (params, sealed) = input.split_first_chunk()?;
-    let opened = Carry::unseal(usize::from(u16::from_le_bytes(*params)), sealed);
+    let (params, rest) = input.split_first_chunk()?;
+    let (second_moments, sealed) = rest.split_first_chunk()?;
+    let [params, second_moments] = [params, second_moments].map(|bytes| usize::from(u16::from_le_bytes(*bytes)));
+    let optimizer = if params == second_moments { Optimizer::AdamW } else { Optimizer::Muon };
+    let opened = Carry::unseal(CarryShape { optimizer, params, second_moments }, sealed);
     if let Ok(carry) = &opened {
         assert_eq!(carry.seal(), sealed, "a carry has one sealed form");
     }

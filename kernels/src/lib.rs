@@ -1,10 +1,10 @@
 //! Arithmetic on slices, in the order a segment uses it.
 //!
 //! 1. [`to_f32`] turns the folded fixed-point state into the parameters a model trains on.
-//! 2. [`global_norm`] and [`adamw`] are the inner optimizer step.
+//! 2. [`global_norm`], then [`adamw`] or [`exact::Muon`], are the inner optimizer step.
 //! 3. [`compress`] turns the segment's pseudo-gradient into a payload of a few bits per hundred parameters,
 //!    leaving the rest in the residual (error feedback).
-//! 4. [`Carry`] is what the author keeps between segments, sealed to three bytes per parameter.
+//! 4. [`Carry`] is what the author keeps between segments, sealed to two or three bytes per parameter.
 //! 5. [`validate`] checks a stranger's payload completely; [`fold`] adds it to the state, or takes it out, exactly.
 //! 6. [`state_root`] names the state: the same set of updates gives the same 32 bytes. [`StateDigest`] remembers what of it
 //!    has not changed.
@@ -47,7 +47,7 @@ mod weight;
 mod write;
 
 pub use adamw::{AdamW, adamw, adamw_unfused, global_norm};
-pub use carry::{Carry, CarryError};
+pub use carry::{Carry, CarryError, CarryShape, Optimizer};
 pub use compress::compress;
 pub use digest::{BLOB_CHUNK, blob_root, chunk_hashes, root_of, state_chunk_hashes, state_root};
 pub use error::CodecError;

@@ -1,24 +1,33 @@
-//! The carry in three bytes per parameter.
+//! The carry in two bytes per parameter, and one more for each second moment.
 //!
-//! Sealed bytes are `steps` as little-endian `u64`, then per 4096-chunk of `len` parameters
+//! Sealed bytes are the optimizer (1 byte) and `steps` as little-endian `u64`; then per 4096-chunk of `len` parameters
 //!
 //! | part | bytes | meaning |
 //! |---|---|---|
 //! | scale of m | 4 | largest magnitude in the chunk, `f32` little-endian; below 2^-119, zero |
 //! | scale of the residual | 4 | the same |
-//! | exponent of v | 1 | biased `f32` exponent of the chunk's largest, rounded up |
 //! | m | len | `i8`: round(m · 127 / scale), half away from zero |
-//! | v | len | 0: zero; else a code with 3 mantissa bits and 32 exponents below the chunk's, rounded up |
 //! | residual | len | as m |
+//!
+//! and then per 4096-chunk of `len` second moments
+//!
+//! | part | bytes | meaning |
+//! |---|---|---|
+//! | exponent of v | 1 | biased `f32` exponent of the chunk's largest, rounded up |
+//! | v | len | 0: zero; else a code with 3 mantissa bits and 32 exponents below the chunk's, rounded up |
 //!
 //! v is rounded up, so that it is never zero while it was not: a step divides by its root. What is unsealed seals to the
 //! same bytes again, and bytes for which that would not hold are refused, so a carry has one sealed form.
 
 use crate::simd::per_level;
-use crate::{CHUNK, Carry, CarryError};
+use crate::{CHUNK, Carry, CarryError, CarryShape, Optimizer};
 
-const STEPS_BYTES: usize = 8;
-const HEADER_BYTES: usize = 9;
+/// The optimizer, then the steps.
+const HEADER_BYTES: usize = 1 + 8;
+/// Two scales.
+const LINEAR_HEADER_BYTES: usize = 8;
+/// One exponent.
+const LOG_HEADER_BYTES: usize = 1;
 const LINEAR_MAX: f64 = 127.0;
 /// Below this, 127 steps would not be distinct normal numbers, and the chunk counts as zero.
 const LINEAR_SCALE_MIN: f32 = 128.0 * f32::MIN_POSITIVE;
@@ -27,46 +36,69 @@ impl Carry {
     /// Seals the carry. A NaN is sealed as zero, an infinity as the largest number, a negative second moment as zero.
     ///
     /// # Shapes
-    /// Returns 8 bytes, and per chunk of `len` parameters 9 + 3 · `len`.
+    /// Returns [`CarryShape::sealed_bytes`].
     ///
     /// # Panics
-    /// If the three vectors differ in length: a bug of the caller.
+    /// If momentum and residual differ in length: a bug of the caller.
     pub fn seal(&self) -> Vec<u8> {
-        let params = self.m.len();
-        assert!([self.v.len(), self.residual.len()] == [params; 2], "moments and residual must have one length");
-        let mut bytes = vec![0; sealed_bytes(params)];
-        let (steps, body) = bytes.split_at_mut(STEPS_BYTES);
-        steps.copy_from_slice(&self.steps.to_le_bytes());
-        let chunks = self.m.chunks(CHUNK).zip(self.v.chunks(CHUNK)).zip(self.residual.chunks(CHUNK));
-        for (((m, v), residual), bytes) in chunks.zip(body.chunks_mut(HEADER_BYTES + 3 * CHUNK)) {
-            seal_chunk(m, v, residual, bytes);
+        assert_eq!(self.residual.len(), self.m.len(), "momentum and residual must have one length");
+        let shape = self.shape();
+        let mut bytes = vec![0; shape.sealed_bytes()];
+        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+        header[0] = self.optimizer.code();
+        header[1..].copy_from_slice(&self.steps.to_le_bytes());
+        let (linear, log) = body.split_at_mut(shape.linear_bytes());
+        let chunks = self.m.chunks(CHUNK).zip(self.residual.chunks(CHUNK));
+        for ((m, residual), bytes) in chunks.zip(linear.chunks_mut(LINEAR_HEADER_BYTES + 2 * CHUNK)) {
+            seal_linear_chunk(m, residual, bytes);
+        }
+        for (v, bytes) in self.v.chunks(CHUNK).zip(log.chunks_mut(LOG_HEADER_BYTES + CHUNK)) {
+            seal_log_chunk(v, bytes);
         }
         bytes
     }
 
-    /// Opens sealed bytes of a carry of `params` parameters. Allocates only after the length is checked.
+    /// Opens sealed bytes of a carry of this shape. Allocates only after the length is checked.
     ///
     /// # Errors
-    /// If the length is wrong, a scale is not a finite magnitude, or the bytes are not what [`Carry::seal`] makes of any
-    /// carry.
-    pub fn unseal(params: usize, bytes: &[u8]) -> Result<Self, CarryError> {
-        let expected = sealed_bytes(params);
+    /// If the optimizer is another, the length is wrong, a scale is not a finite magnitude, or the bytes are not what
+    /// [`Carry::seal`] makes of any carry. A chunk that is named counts those of m and the residual first, then those of v.
+    pub fn unseal(shape: CarryShape, bytes: &[u8]) -> Result<Self, CarryError> {
+        let expected = shape.sealed_bytes();
         let wrong = CarryError::Length { expected, given: bytes.len() };
-        let (steps, chunks) = bytes.split_first_chunk().ok_or(wrong)?;
+        let ([code, steps @ ..], body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(wrong)?;
+        if *code != shape.optimizer.code() {
+            let given = Optimizer::ALL.into_iter().find(|optimizer| optimizer.code() == *code);
+            let given = given.map_or("an unknown optimizer", Optimizer::name);
+            return Err(CarryError::Optimizer { expected: shape.optimizer, given });
+        }
         if bytes.len() != expected {
             return Err(wrong);
         }
-        let mut carry = Self { steps: u64::from_le_bytes(*steps), ..Self::fresh(params) };
-        let places = carry.m.chunks_mut(CHUNK).zip(carry.v.chunks_mut(CHUNK)).zip(carry.residual.chunks_mut(CHUNK));
-        for (chunk, (((m, v), residual), bytes)) in places.zip(chunks.chunks(HEADER_BYTES + 3 * CHUNK)).enumerate() {
-            unseal_chunk(bytes, m, v, residual).map_err(|fault| fault.at(chunk))?;
+        let mut carry = Self { steps: u64::from_le_bytes(*steps), ..Self::fresh(shape) };
+        let (linear, log) = body.split_at(shape.linear_bytes());
+        let chunks = carry.m.chunks_mut(CHUNK).zip(carry.residual.chunks_mut(CHUNK));
+        for (chunk, ((m, residual), bytes)) in chunks.zip(linear.chunks(LINEAR_HEADER_BYTES + 2 * CHUNK)).enumerate() {
+            unseal_linear_chunk(bytes, m, residual).map_err(|fault| fault.at(chunk))?;
+        }
+        let before = shape.params.div_ceil(CHUNK);
+        for (chunk, (v, bytes)) in carry.v.chunks_mut(CHUNK).zip(log.chunks(LOG_HEADER_BYTES + CHUNK)).enumerate() {
+            unseal_log_chunk(bytes, v).map_err(|fault| fault.at(before + chunk))?;
         }
         Ok(carry)
     }
 }
 
-fn sealed_bytes(params: usize) -> usize {
-    STEPS_BYTES + 3 * params + HEADER_BYTES * params.div_ceil(CHUNK)
+impl CarryShape {
+    /// Length of the sealed form.
+    pub fn sealed_bytes(self) -> usize {
+        let log = self.second_moments + LOG_HEADER_BYTES * self.second_moments.div_ceil(CHUNK);
+        HEADER_BYTES + self.linear_bytes() + log
+    }
+
+    fn linear_bytes(self) -> usize {
+        2 * self.params + LINEAR_HEADER_BYTES * self.params.div_ceil(CHUNK)
+    }
 }
 
 /// A fault without its place.
@@ -86,32 +118,49 @@ impl Fault {
 
 per_level! {
     /// Fills `bytes`, which are of the right length.
-    fn seal_chunk(m: &[f32], v: &[f32], residual: &[f32], bytes: &mut [u8]) = seal_chunk_body
+    fn seal_linear_chunk(m: &[f32], residual: &[f32], bytes: &mut [u8]) = seal_linear_chunk_body
 }
 
 #[inline(always)]
-fn seal_chunk_body(m: &[f32], v: &[f32], residual: &[f32], bytes: &mut [u8]) {
-    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
-    let (m_codes, rest) = body.split_at_mut(m.len());
-    let (v_codes, residual_codes) = rest.split_at_mut(v.len());
+fn seal_linear_chunk_body(m: &[f32], residual: &[f32], bytes: &mut [u8]) {
+    let (header, body) = bytes.split_at_mut(LINEAR_HEADER_BYTES);
+    let (m_codes, residual_codes) = body.split_at_mut(m.len());
     header[..4].copy_from_slice(&seal_linear(m, m_codes).to_le_bytes());
-    header[4..8].copy_from_slice(&seal_linear(residual, residual_codes).to_le_bytes());
-    header[8] = seal_log(v, v_codes);
+    header[4..].copy_from_slice(&seal_linear(residual, residual_codes).to_le_bytes());
 }
 
 per_level! {
-    fn unseal_chunk(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> = unseal_chunk_body
+    /// Fills `bytes`, which are of the right length.
+    fn seal_log_chunk(v: &[f32], bytes: &mut [u8]) = seal_log_chunk_body
 }
 
 #[inline(always)]
-fn unseal_chunk_body(bytes: &[u8], m: &mut [f32], v: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> {
-    let (header, body) = bytes.split_at(HEADER_BYTES);
+fn seal_log_chunk_body(v: &[f32], bytes: &mut [u8]) {
+    let (header, codes) = bytes.split_at_mut(LOG_HEADER_BYTES);
+    header[0] = seal_log(v, codes);
+}
+
+per_level! {
+    fn unseal_linear_chunk(bytes: &[u8], m: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> = unseal_linear_chunk_body
+}
+
+#[inline(always)]
+fn unseal_linear_chunk_body(bytes: &[u8], m: &mut [f32], residual: &mut [f32]) -> Result<(), Fault> {
+    let (header, body) = bytes.split_at(LINEAR_HEADER_BYTES);
     let scale = |at: usize| f32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let (m_codes, rest) = body.split_at(m.len());
-    let (v_codes, residual_codes) = rest.split_at(v.len());
+    let (m_codes, residual_codes) = body.split_at(m.len());
     unseal_linear(m_codes, scale(0), m)?;
-    unseal_log(v_codes, header[8].into(), v)?;
     unseal_linear(residual_codes, scale(4), residual)
+}
+
+per_level! {
+    fn unseal_log_chunk(bytes: &[u8], v: &mut [f32]) -> Result<(), Fault> = unseal_log_chunk_body
+}
+
+#[inline(always)]
+fn unseal_log_chunk_body(bytes: &[u8], v: &mut [f32]) -> Result<(), Fault> {
+    let (header, codes) = bytes.split_at(LOG_HEADER_BYTES);
+    unseal_log(codes, header[0].into(), v)
 }
 
 /// NaN to zero, infinities to the largest number.

@@ -4,7 +4,8 @@
 mod support;
 
 use murmur_kernels::{
-    Carry, Direction, TopK, Weight, compress, fold, payload_bytes_max, reference, state_root, validate,
+    Carry, CarryShape, Direction, Optimizer, TopK, Weight, compress, fold, payload_bytes_max, reference, state_root,
+    validate,
 };
 use proptest::prelude::*;
 use support::{density, heavy_tailed};
@@ -147,12 +148,13 @@ proptest! {
 
     #[test]
     fn a_sealed_carry_opens_to_what_seals_to_it(
-        (m, v, residual) in lengths().prop_flat_map(|n| (wild(n), wild(n), wild(n))),
+        (m, v, residual) in lengths().prop_flat_map(|n| (wild(n), lengths().prop_flat_map(wild), wild(n))),
         steps in any::<u64>(),
     ) {
-        let carry = Carry { steps, m, v, residual };
+        let carry = Carry { optimizer: Optimizer::Muon, steps, m, v, residual };
         let sealed = carry.seal();
-        let opened = Carry::unseal(carry.m.len(), &sealed).unwrap();
+        prop_assert_eq!(sealed.len(), carry.shape().sealed_bytes());
+        let opened = Carry::unseal(carry.shape(), &sealed).unwrap();
         prop_assert_eq!(&opened.seal(), &sealed);
         prop_assert_eq!(opened.steps, steps);
         for (&before, &after) in carry.v.iter().zip(&opened.v) {
@@ -168,14 +170,27 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let carry = Carry { steps: 3, m: heavy_tailed(params, 1), v: vec![1e-4; params], residual: vec![0.0; params] };
+        let (m, v, residual) = (heavy_tailed(params, 1), vec![1e-4; params / 2], vec![0.0; params]);
+        let carry = Carry { optimizer: Optimizer::Muon, steps: 3, m, v, residual };
         let mut sealed = carry.seal();
         let place = at.index(sealed.len());
         sealed[place] = byte;
-        if let Ok(opened) = Carry::unseal(params, &sealed) {
+        if let Ok(opened) = Carry::unseal(carry.shape(), &sealed) {
             prop_assert_eq!(opened.seal(), sealed);
         }
     }
+}
+
+#[test]
+fn a_carry_of_another_optimizer_is_refused_by_name() {
+    let carry = Carry::fresh(CarryShape::adamw(100));
+    let wanted = CarryShape { optimizer: Optimizer::Muon, ..carry.shape() };
+    let mut sealed = carry.seal();
+    let error = Carry::unseal(wanted, &sealed).unwrap_err();
+    assert_eq!(error.to_string(), "sealed carry of adamw: must be one of muon");
+    sealed[0] = 77;
+    let error = Carry::unseal(wanted, &sealed).unwrap_err();
+    assert_eq!(error.to_string(), "sealed carry of an unknown optimizer: must be one of muon");
 }
 
 /// Any bits at all, as long as no second moment is negative or NaN where the law speaks of it.

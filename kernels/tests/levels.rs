@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use murmur_kernels::simd::Level;
 use murmur_kernels::{
-    AdamW, CHUNK, Carry, CodecError, Direction, StateDigest, Weight, adamw, blob_root, compress, fold, from_f32,
-    global_norm, state_root, to_f32, validate,
+    AdamW, CHUNK, Carry, CodecError, Direction, Optimizer, StateDigest, Weight, adamw, blob_root, compress, fold,
+    from_f32, global_norm, state_root, to_f32, validate,
 };
 use support::{AWKWARD_KINDS, LENGTHS, awkward, density, heavy_tailed, mix};
 
@@ -178,9 +178,10 @@ fn sealing_and_conversions_have_the_same_bits_everywhere() {
             ("wild", [1, 2, 3].map(|seed| wild(length, seed))),
         ] {
             same_everywhere(&format!("carry, {name}, {length}"), || {
-                let carry = Carry { steps: 5, m: m.clone(), v: v.clone(), residual: residual.clone() };
+                let v = v[length / 3..].to_vec();
+                let carry = Carry { optimizer: Optimizer::Muon, steps: 5, m: m.clone(), v, residual: residual.clone() };
                 let sealed = carry.seal();
-                let opened = Carry::unseal(length, &sealed).unwrap();
+                let opened = Carry::unseal(carry.shape(), &sealed).unwrap();
                 [sealed, bytes_of(&opened.m), bytes_of(&opened.v), bytes_of(&opened.residual)].concat()
             });
         }

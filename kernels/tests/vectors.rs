@@ -10,7 +10,8 @@ mod support;
 use std::fmt::Write as _;
 
 use murmur_kernels::{
-    AdamW, Carry, Direction, Weight, adamw, blob_root, compress, fold, from_f32, global_norm, state_root, validate,
+    AdamW, Carry, Direction, Optimizer, Weight, adamw, blob_root, compress, fold, from_f32, global_norm, state_root,
+    validate,
 };
 use support::{awkward, density, heavy_tailed};
 
@@ -69,9 +70,10 @@ fn numbers_text() -> String {
     for (name, values) in [("params", &params), ("m", &m), ("v", &v)] {
         writeln!(text, "adamw {name} {}", hash_f32(values)).unwrap();
     }
-    let sealed = Carry { steps: 3, m, v, residual: heavy_tailed(5000, 9) }.seal();
+    let sealed = Carry { optimizer: Optimizer::AdamW, steps: 3, m, v, residual: heavy_tailed(5000, 9) }.seal();
     writeln!(text, "sealed {} {}", sealed.len(), hash(&sealed)).unwrap();
-    let tiny = Carry { steps: 1, m: vec![0.5, -0.1], v: vec![0.25, 0.01], residual: vec![0.0, -3.0] };
+    let (m, v, residual) = (vec![0.5, -0.1], vec![0.25], vec![0.0, -3.0]);
+    let tiny = Carry { optimizer: Optimizer::Muon, steps: 1, m, v, residual };
     writeln!(text, "sealed-tiny {}", hex(&tiny.seal())).unwrap();
     writeln!(text, "state-root {}", hex(&state_root(&from_f32(&params).unwrap()))).unwrap();
     writeln!(text, "empty-root {}", hex(&blob_root(&[]))).unwrap();

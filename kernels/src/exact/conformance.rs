@@ -12,6 +12,7 @@ use super::embedding::{embed, embed_backward};
 use super::linear::{After, linear, linear_grads, linear_scratch};
 use super::map::{Function, map};
 use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul};
+use super::muon::{Muon, MuonStep};
 use super::norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
 use super::pool::Pool;
 use super::random::uniform;
@@ -19,7 +20,7 @@ use super::rope::{Rope, Turn};
 use super::softmax::{cross_entropy, softmax};
 
 /// The hash of all vectors in this version of the profile, in hexadecimal.
-pub const EXPECTED: &str = "605374ab6831cae796203d6b71204cbf752fd81c9259711eebea39dd3d7dd370";
+pub const EXPECTED: &str = "f7fb5bbb51abc7848381869034fe117002b4e93c817665a60f2d672b0b87bf1f";
 
 /// One operation's name and the hash of what it gives here.
 pub type Vector = (&'static str, blake3::Hash);
@@ -41,6 +42,7 @@ pub fn vectors(pool: &Pool) -> Vec<Vector> {
         named("embedding", tables),
         named("rope", turns),
         named("conv", images),
+        named("muon", steps),
     ]
 }
 
@@ -208,4 +210,18 @@ fn images(pool: &Pool) -> Result<Vec<f32>, ShapeError> {
     let (mut grad_x, mut grad_weight) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
     conv.backward(pool, [&x, &weight, &grad], [&mut grad_x, &mut grad_weight], &mut scratch)?;
     Ok([out, grad_x, grad_weight].concat())
+}
+
+fn steps(pool: &Pool) -> Result<Vec<f32>, ShapeError> {
+    let (settings, mut muon) = (MuonStep { lr: 0.02, momentum: 0.95, decay: 3e-4, scale: 0.5 }, Muon::default());
+    let mut all = Vec::new();
+    for shape in [[24, 60], [60, 24], [37, 37], [19, 300]] {
+        let len = shape[0] * shape[1];
+        let (mut params, mut momentum) = (input(1, len), vec![0.0; len]);
+        for stream in 2..5 {
+            muon.step(pool, &settings, shape, [&mut params, &mut momentum], &input(stream, len))?;
+        }
+        all.extend([params, momentum].concat());
+    }
+    Ok(all)
 }

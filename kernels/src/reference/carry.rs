@@ -1,20 +1,24 @@
 //! Sealing, by the definition.
 
-use crate::{CHUNK, Carry};
+use crate::{CHUNK, Carry, CarryShape, Optimizer};
 
 /// The twin of [`Carry::seal`], for finite values and second moments that are not negative.
 pub fn seal(carry: &Carry) -> Vec<u8> {
-    let mut bytes = carry.steps.to_le_bytes().to_vec();
-    for from in (0..carry.m.len()).step_by(CHUNK) {
-        let to = carry.m.len().min(from + CHUNK);
-        let (m, v, residual) = (&carry.m[from..to], &carry.v[from..to], &carry.residual[from..to]);
-        let exponent = v.iter().map(|&v| rounded_up(v).to_bits() >> 23).max().unwrap_or(0);
+    let mut bytes = vec![match carry.optimizer {
+        Optimizer::AdamW => 1,
+        Optimizer::Muon => 2,
+    }];
+    bytes.extend(carry.steps.to_le_bytes());
+    for (m, residual) in carry.m.chunks(CHUNK).zip(carry.residual.chunks(CHUNK)) {
         bytes.extend(scale(m).to_le_bytes());
         bytes.extend(scale(residual).to_le_bytes());
-        bytes.push(exponent as u8);
         bytes.extend(m.iter().map(|&value| linear(value, scale(m))));
-        bytes.extend(v.iter().map(|&value| logarithmic(value, exponent)));
         bytes.extend(residual.iter().map(|&value| linear(value, scale(residual))));
+    }
+    for v in carry.v.chunks(CHUNK) {
+        let exponent = v.iter().map(|&v| rounded_up(v).to_bits() >> 23).max().unwrap_or(0);
+        bytes.push(exponent as u8);
+        bytes.extend(v.iter().map(|&value| logarithmic(value, exponent)));
     }
     bytes
 }
@@ -52,21 +56,25 @@ fn opened(code: u8, exponent: u32) -> f32 {
 ///
 /// # Panics
 /// If the bytes are too short.
-pub fn unseal(params: usize, bytes: &[u8]) -> Carry {
-    let mut carry = Carry::fresh(params);
-    let (steps, mut rest) = bytes.split_at(8);
+pub fn unseal(shape: CarryShape, bytes: &[u8]) -> Carry {
+    let mut carry = Carry::fresh(shape);
+    let (steps, mut rest) = bytes[1..].split_at(8);
     carry.steps = steps.iter().rev().fold(0, |steps, &byte| steps << 8 | u64::from(byte));
-    for from in (0..params).step_by(CHUNK) {
-        let len = CHUNK.min(params - from);
-        let (header, body) = rest.split_at(9);
+    for (m, residual) in carry.m.chunks_mut(CHUNK).zip(carry.residual.chunks_mut(CHUNK)) {
+        let (header, body) = rest.split_at(8);
         let scale = |at: usize| f32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let opened_linear = |code: u8, scale: f32| (f64::from(code as i8) * f64::from(scale) / 127.0) as f32;
+        let opened = |code: u8, scale: f32| (f64::from(code as i8) * f64::from(scale) / 127.0) as f32;
+        let len = m.len();
         for i in 0..len {
-            carry.m[from + i] = opened_linear(body[i], scale(0));
-            carry.v[from + i] = if body[len + i] == 0 { 0.0 } else { opened(body[len + i], header[8].into()) };
-            carry.residual[from + i] = opened_linear(body[2 * len + i], scale(4));
+            m[i] = opened(body[i], scale(0));
+            residual[i] = opened(body[len + i], scale(4));
         }
-        rest = &body[3 * len..];
+        rest = &body[2 * len..];
+    }
+    for v in carry.v.chunks_mut(CHUNK) {
+        let (exponent, body) = (rest[0].into(), &rest[1..]);
+        v.iter_mut().zip(body).for_each(|(v, &code)| *v = if code == 0 { 0.0 } else { opened(code, exponent) });
+        rest = &body[v.len()..];
     }
     carry
 }

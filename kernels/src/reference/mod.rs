@@ -13,7 +13,7 @@ mod optimizer;
 pub use carry::{seal, unseal};
 pub use decode::{Entry, decode, fold};
 pub use encode::{compress, nearest_level, rice_parameter, select};
-pub use optimizer::{adamw, global_norm};
+pub use optimizer::{adamw, global_norm, muon};
 
 use crate::CHUNK;
 
