@@ -246,8 +246,9 @@ impl Frontier {
 
     /// Whether they decide with so much weight of this frontier's own voters that an honest one is among the signers.
     pub fn backs<'a>(&self, rules: &Rules, next: &Self, signers: impl Iterator<Item = &'a PeerId> + Clone) -> bool {
-        let (old, new) = (self.share(signers.clone()), next.share(signers));
-        old.exceeds(2, 3) || next.clock >= self.fades_at(rules) && new.exceeds(2, 3) && old.exceeds(1, 3)
+        let old = self.share(signers.clone());
+        old.exceeds(2, 3)
+            || next.clock >= self.fades_at(rules) && old.exceeds(1, 3) && next.share(signers).exceeds(2, 3)
     }
 
     /// The token clock at which the weights of this frontier's voters begin to fade.

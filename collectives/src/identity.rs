@@ -1,16 +1,34 @@
 //! Who a peer is: an Ed25519 key pair, its public half as [`PeerId`], and a petname people can say.
 
-use core::fmt;
+use core::{cmp::Ordering, fmt};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A participant: its Ed25519 public key, 32 bytes.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash)]
 #[rkyv(derive(PartialEq, Eq, PartialOrd, Ord))]
 pub struct PeerId(pub [u8; 32]);
 
+/// The order of the bytes, by words: maps of peers compare names more often than they do anything else.
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl PeerId {
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks();
+        core::array::from_fn(|index| u64::from_be_bytes(words[index]))
+    }
+
     /// A two-word name and four hex digits, derived from the key: easy to say, not unique, never used to decide.
     pub fn petname(&self) -> String {
         let digest = blake3::derive_key("murmuration petname v1", &self.0);
@@ -109,6 +127,15 @@ mod tests {
         let mut identity_point = [0u8; 32];
         identity_point[0] = 1;
         assert!(!PeerId(identity_point).verifies(b"anything", &[0; 64]));
+    }
+
+    #[test]
+    fn names_are_ordered_as_their_bytes_are() {
+        let step = |at: usize, value: u8| core::array::from_fn(|index| if index == at { value } else { 0x80 });
+        let names: Vec<[u8; 32]> = (0..32).flat_map(|at| [0, 0x7f, 0x80, 0xff].map(|value| step(at, value))).collect();
+        for (one, other) in names.iter().flat_map(|one| names.iter().map(move |other| (one, other))) {
+            assert_eq!(PeerId(*one).cmp(&PeerId(*other)), one.cmp(other), "{one:?} {other:?}");
+        }
     }
 
     #[test]

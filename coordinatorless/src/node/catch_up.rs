@@ -98,8 +98,8 @@ pub(crate) struct Context<'a> {
     pub(crate) net: Network<'a>,
     pub(crate) set: &'a Set,
     pub(crate) transfer: &'a mut Transfer,
-    /// The connected peers, ascending, without those that are evicted.
-    pub(crate) known: Vec<Known<'a>>,
+    /// Looks up the connected peers, ascending, without those that are evicted. Most calls do not need them.
+    pub(crate) known: &'a dyn Fn() -> Vec<Known<'a>>,
     /// Whether frontiers become final in this run.
     pub(crate) is_finality_on: bool,
     /// Whether the next final frontier is decided and its entries may still come by log.
@@ -115,7 +115,7 @@ impl Context<'_> {
 
     /// Peers that know a final frontier at least as new as `epoch`.
     fn sources(&self, epoch: u32) -> Vec<PeerId> {
-        self.known.iter().filter(|known| known.epoch.0 >= epoch).map(|known| known.peer).collect()
+        (self.known)().iter().filter(|known| known.epoch.0 >= epoch).map(|known| known.peer).collect()
     }
 }
 
@@ -231,7 +231,8 @@ impl CatchUp {
 
     /// The neighbour with the newest final frontier decides with what to begin.
     fn choose_source(&mut self, cx: &mut Context<'_>) {
-        let standing = cx.known.iter().filter(|known| !known.fallen);
+        let known = (cx.known)();
+        let standing = known.iter().filter(|known| !known.fallen);
         let newest = standing.map(|known| (known.epoch.0, known.peer)).max();
         let number = cx.set.fold.epochs().number();
         let ahead = newest.filter(|(epoch, _)| cx.is_finality_on && *epoch > number);
@@ -239,7 +240,7 @@ impl CatchUp {
             Some((epoch, peer)) if !cx.awaits_decided => cx.net.core.raise(Event::Seeks { peer, epoch }),
             // Its proof is here, and its entries are still served one by one.
             Some(_) => self.follow(cx),
-            None if cx.known.iter().any(|known| known.digest.is_some()) => self.follow(cx),
+            None if known.iter().any(|known| known.digest.is_some()) => self.follow(cx),
             None => {}
         }
     }
@@ -288,7 +289,7 @@ fn lonely_at(core: &Core) -> Time {
 /// for each other.
 fn nobody_is_ahead(cx: &Context<'_>) -> bool {
     let (log, epochs) = (cx.set.fold.log(), cx.set.fold.epochs());
-    cx.known.iter().all(|known| {
+    (cx.known)().iter().all(|known| {
         let (epoch, frontier) = known.epoch;
         let behind = epoch < epochs.number() && epochs.name(epoch) == Some(frontier);
         let held = |(vector, _)| behind || epoch == epochs.number() && log.version().includes(vector);
@@ -301,7 +302,8 @@ fn nobody_is_ahead(cx: &Context<'_>) -> bool {
 fn contains_a_neighbour(cx: &Context<'_>) -> bool {
     let fold = &cx.set.fold;
     let number = fold.epochs().number();
-    let digests = cx.known.iter().filter(|known| known.epoch.0 == number).filter_map(|known| known.digest);
+    let known = (cx.known)();
+    let digests = known.iter().filter(|known| known.epoch.0 == number).filter_map(|known| known.digest);
     let mut contained = digests.filter(|(vector, _)| fold.log().version().includes(vector));
     contained.any(|(vector, root)| fold.state_at(vector).is_ok_and(|state| state_root(&state) == root.0))
 }

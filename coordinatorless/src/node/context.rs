@@ -210,34 +210,29 @@ impl Node {
         result
     }
 
-    /// Catching up, and what it may touch.
-    pub(crate) fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
+    /// Lets catching up act, and hands on what it raised.
+    pub(crate) fn in_catch_up<T>(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>) -> T) -> T {
         let Self { core, limits, set, connectivity, transfer, replication, finality, identity_guard, catch_up, .. } =
             self;
-        let known = connectivity.neighbours().iter().map(|(peer, _)| Known {
+        let neighbours = connectivity.neighbours();
+        let known = |peer| Known {
             peer,
             epoch: replication.epoch_at(&peer),
             fallen: finality.is_superseded(&peer),
             digest: replication.claims(&peer).map(|claims| (&claims.vector, claims.root)),
-        });
-        let known = known.collect();
-        let context = catch_up::Context {
-            net: Network::new(core, limits, connectivity.neighbours()),
+        };
+        let mut context = catch_up::Context {
+            net: Network::new(core, limits, neighbours),
             set,
             transfer,
-            known,
+            known: &|| neighbours.iter().map(|(peer, _)| known(peer)).collect(),
             is_finality_on: finality.is_on(),
             awaits_decided: finality.awaits_entries(),
             is_alone: identity_guard.is_sure(),
         };
-        (catch_up, context)
-    }
-
-    /// Lets catching up act, and hands on what it raised.
-    pub(crate) fn in_catch_up(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>)) {
-        let (catch_up, mut context) = self.catch_up();
-        act(catch_up, &mut context);
+        let outcome = act(catch_up, &mut context);
         self.route();
+        outcome
     }
 
     /// The audits, and what they may touch.

@@ -66,17 +66,21 @@ impl World {
 
     /// Acts on the machine, then hands on what the transfer raised. What the machine raised is given back.
     fn act(&mut self, act: impl FnOnce(&mut CatchUp, &mut Context<'_>)) -> Vec<Event> {
-        let known = self.digests.iter().zip(100..).map(|(said, n)| Known {
-            peer: PeerId([n; 32]),
-            epoch: (said.epoch, Hash::NONE),
-            fallen: said.fallen,
-            digest: said.digest.as_ref().map(|(vector, root)| (vector, *root)),
-        });
+        let digests = &self.digests;
+        let known = || {
+            let known = digests.iter().zip(100..).map(|(said, n)| Known {
+                peer: PeerId([n; 32]),
+                epoch: (said.epoch, Hash::NONE),
+                fallen: said.fallen,
+                digest: said.digest.as_ref().map(|(vector, root)| (vector, *root)),
+            });
+            known.collect()
+        };
         let mut cx = Context {
             net: Network::new(&mut self.core, &mut self.limits, &self.neighbours),
             set: &self.set,
             transfer: &mut self.transfer,
-            known: known.collect(),
+            known: &known,
             is_finality_on: true,
             awaits_decided: self.awaits_decided,
             is_alone: self.is_alone,

@@ -43,8 +43,7 @@ impl Node {
                 self.in_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
             }
             transfer::Event::Complete(root) => {
-                let (catch_up, mut cx) = self.catch_up();
-                if !catch_up.on_blob_complete(&mut cx, root) {
+                if !self.in_catch_up(|catch_up, cx| catch_up.on_blob_complete(cx, root)) {
                     self.on_carry_complete(root);
                 }
             }

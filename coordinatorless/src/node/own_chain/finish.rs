@@ -146,19 +146,21 @@ impl OwnChain {
         let version = cx.set.fold.log().version();
         let own = version.count(&me);
         let mut delays = own_delays(cx);
+        let needed = cx.net.peers().count().min(2);
         let mut holders = 0;
         for peer in cx.net.peers() {
             let claims = cx.replication.claims(&peer);
-            let equal = claims.is_some_and(|claims| claims.vector == *version && claims.root == root);
+            let equal = || claims.is_some_and(|claims| claims.root == root && claims.vector == *version);
             match claims.is_some_and(|claims| claims.is_finishing) {
                 true if claims.is_some_and(|claims| !claims.is_idle) => delays.push(Delay::Busy(peer)),
-                true if !equal => delays.push(Delay::Differs(peer)),
+                true if !equal() => delays.push(Delay::Differs(peer)),
                 false if waiting => delays.push(Delay::Trains(peer)),
                 true | false => {}
             }
-            holders += usize::from(cx.replication.known(&peer).is_some_and(|known| known.count(&me) >= own));
+            let holds = || cx.replication.known(&peer).is_some_and(|known| known.count(&me) >= own);
+            holders += usize::from(holders < needed && holds());
         }
-        if holders < cx.net.peers().count().min(2) {
+        if holders < needed {
             delays.push(Delay::TooFewHold);
         }
         delays

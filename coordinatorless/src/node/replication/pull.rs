@@ -2,8 +2,17 @@
 
 use murmur_collectives::PeerId;
 
-use super::{Context, Replication, Work, gossip::WANT_MAX, knowledge::OWING_TIMEOUTS, later};
-use crate::{Time, Want, message::Request, node::context::Network};
+use super::{
+    Context, Mode, Replication, Work,
+    gossip::WANT_MAX,
+    knowledge::{OWING_TIMEOUTS, Peer},
+    later,
+};
+use crate::{
+    Time, Want,
+    message::Request,
+    node::context::{Core, Network},
+};
 
 /// Requests for entries of chains under way at once, to all neighbours together. Requests for single payloads come beside
 /// these: they are as many as payloads are wanted, which a final frontier or a fork bounds.
@@ -17,6 +26,26 @@ const REQUESTS_EACH: u32 = 32;
 pub(super) struct OpenRequest {
     pub(super) to: PeerId,
     pub(super) deadline: Time,
+}
+
+/// A neighbour that holds entries of some author.
+struct Holder<'a> {
+    id: PeerId,
+    peer: &'a Peer,
+    /// How many.
+    count: u32,
+}
+
+impl Holder<'_> {
+    fn load(&self) -> (u32, u32) {
+        (self.peer.owing, self.peer.asked)
+    }
+
+    /// Whether it may be sent one more request.
+    fn may_serve(&self, mode: Mode) -> bool {
+        let is_finishing = || self.peer.claims.as_ref().is_some_and(|claims| claims.is_finishing);
+        self.peer.asked < REQUESTS_EACH && (!mode.is_closing || is_finishing())
+    }
 }
 
 impl Replication {
@@ -38,14 +67,16 @@ impl Replication {
     /// Asks one of those that hold more of `author`'s chain: one that owes the fewest answers, and of these the least busy.
     fn pull_author(&mut self, cx: &mut Context<'_>, author: PeerId) {
         let held = cx.set.fold.log().reach(&author);
-        let holders = self.holders(&cx.net, &author, held);
-        if holders.is_empty() || cx.set.fold.log().is_cut(&author, held) {
+        let is_held = self.holders(&cx.net, &author, held).next().is_some();
+        if !is_held || cx.set.fold.log().is_cut(&author, held) {
             self.lacking.remove(&author);
             return;
         }
         let from = self.pending.first_missing(&author, held);
         // If all holders are busy, or what they hold is waiting here for its past already, the author stays on the list.
-        let Some((to, count)) = self.choose(cx, &holders, from) else { return };
+        let mode = cx.mode;
+        let useful: Vec<_> = self.holders(&cx.net, &author, from).filter(|holder| holder.may_serve(mode)).collect();
+        let Some((to, count)) = choose(cx.net.core, &useful) else { return };
         let count = (count - from).min(WANT_MAX);
         self.lacking.remove(&author);
         let want = Request::Entries(Want { author, from, count, payloads: true });
@@ -54,23 +85,13 @@ impl Replication {
         cx.net.request(to, want);
     }
 
-    /// Neighbours that hold more than `held` entries of `author`, and how many.
-    fn holders(&self, net: &Network<'_>, author: &PeerId, held: u32) -> Vec<(PeerId, u32)> {
-        let counts = net.peers().filter_map(|peer| Some((peer, self.known(&peer)?.count(author))));
-        counts.filter(|(_, count)| *count > held).collect()
-    }
-
-    fn choose(&self, cx: &mut Context<'_>, holders: &[(PeerId, u32)], from: u32) -> Option<(PeerId, u32)> {
-        let useful = holders.iter().filter_map(|(id, count)| {
-            let peer = self.peers.get(id)?;
-            let serves = !cx.mode.is_closing || peer.claims.as_ref().is_some_and(|claims| claims.is_finishing);
-            let may = *count > from && peer.asked < REQUESTS_EACH && serves;
-            may.then_some(((peer.owing, peer.asked), (*id, *count)))
-        });
-        let useful: Vec<_> = useful.collect();
-        let least = useful.iter().map(|(load, _)| *load).min()?;
-        let best: Vec<(PeerId, u32)> = useful.iter().filter(|(load, _)| *load == least).map(|(_, who)| *who).collect();
-        Some(best[cx.net.core.below(best.len())])
+    /// Neighbours that hold more than `held` entries of `author`.
+    fn holders<'a>(&'a self, net: &Network<'_>, author: &PeerId, held: u32) -> impl Iterator<Item = Holder<'a>> {
+        let holder = |id| {
+            let peer = self.peers.get(&id)?;
+            Some(Holder { id, peer, count: peer.known.count(author) })
+        };
+        net.peers().filter_map(holder).filter(move |holder| holder.count > held)
     }
 
     /// Gives up requests that were not answered by their deadline.
@@ -100,7 +121,7 @@ impl Replication {
     pub(super) fn answered(&mut self, author: &PeerId, from: &PeerId) {
         if self.requests.get(author).is_some_and(|request| request.to == *from) {
             self.close_request(author);
-            self.peers.get_mut(from).into_iter().for_each(super::knowledge::Peer::note_answer);
+            self.peers.get_mut(from).into_iter().for_each(Peer::note_answer);
         }
     }
 
@@ -122,6 +143,14 @@ impl Replication {
             *request = request.filter(|request| request.to != *peer);
         }
     }
+}
+
+/// One of those with the least load, and how many entries it holds.
+fn choose(core: &mut Core, useful: &[Holder<'_>]) -> Option<(PeerId, u32)> {
+    let least = useful.iter().map(Holder::load).min()?;
+    let best: Vec<&Holder<'_>> = useful.iter().filter(|holder| holder.load() == least).collect();
+    let chosen = best[core.below(best.len())];
+    Some((chosen.id, chosen.count))
 }
 
 #[cfg(test)]
