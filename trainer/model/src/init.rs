@@ -29,7 +29,7 @@ fn fill(entry: &Entry, additions: usize, seed: &[u8; 32], values: &mut [f32]) {
         Role::Gain => values.fill(1.0),
         Role::Bias => values.fill(0.0),
         Role::Embedding => fill_normal(entry, seed, EMBEDDING_DEVIATION, values),
-        Role::Matrix => fill_normal(entry, seed, fan_in, values),
+        Role::Matrix | Role::Head => fill_normal(entry, seed, fan_in, values),
         Role::Residual => fill_normal(entry, seed, fan_in / (additions as f32).sqrt(), values),
     }
 }

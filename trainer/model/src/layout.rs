@@ -9,6 +9,8 @@ pub enum Role {
     Embedding,
     /// A matrix that multiplies activations, `[inputs, outputs]`.
     Matrix,
+    /// The matrix that gives the scores of the vocabulary, `[d_model, vocabulary]`.
+    Head,
     /// A matrix whose product is added to the residual stream, `[inputs, d_model]`.
     Residual,
     /// A gain, initially one.
@@ -20,6 +22,12 @@ pub enum Role {
 impl Role {
     /// Weight decay pulls matrices towards zero and leaves gains, biases and embeddings alone.
     pub fn decays(self) -> bool {
+        matches!(self, Self::Matrix | Self::Head | Self::Residual)
+    }
+
+    /// Whether it is a hidden matrix: one from activations to activations. Muon is for these alone; what stands for single
+    /// tokens, positions or channels has no directions that should learn equally fast.
+    pub fn is_hidden_matrix(self) -> bool {
         matches!(self, Self::Matrix | Self::Residual)
     }
 }

@@ -98,12 +98,32 @@ fn training() -> Vec<Key> {
             before it shares. Traffic falls in proportion to H; quality falls a little. Small on a fast link, 15 to \
             100 on a slow one.",
         ),
+        Key::word(
+            "train.optimizer",
+            &["muon", "adamw"],
+            "muon",
+            "The inner optimizer. muon: Muon for the matrices between activations, AdamW for embeddings, head, gains and \
+            biases; learns most per token. adamw: AdamW for all; a step costs less.",
+        ),
         Key::real(
             "train.lr",
             1e-7..=1.0,
             "0.003",
             "Peak learning rate of AdamW. Too high diverges (exit 50), too low \
             wastes tokens; tune this one first, by factors of two.",
+        ),
+        Key::real(
+            "train.muon_lr",
+            1e-7..=1.0,
+            "0.02",
+            "Peak learning rate of Muon: how far a matrix moves in one step, along each of its directions. Follows the same \
+            schedule as train.lr. With AdamW alone it has no effect.",
+        ),
+        Key::real(
+            "train.muon_momentum",
+            0.0..=0.9999,
+            "0.95",
+            "How long Muon remembers gradients. Rarely worth changing.",
         ),
         Key::real("train.beta1", 0.0..=0.9999, "0.9", "How long AdamW remembers gradients. Rarely worth changing."),
         Key::real(
@@ -117,8 +137,7 @@ fn training() -> Vec<Key> {
             "train.weight_decay",
             0.0..=1.0,
             "0.1",
-            "Pull of AdamW towards zero per step, times the learning \
-            rate. 0 switches it off.",
+            "Pull of matrices towards zero per step, times train.lr. 0 switches it off.",
         ),
         Key::whole(
             "train.warmup_tokens",

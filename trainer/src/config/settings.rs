@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use murmur_collectives::Rules;
+use murmur_kernels::Optimizer;
 
 use super::{
     Key, Resolved, Source, Value,
@@ -55,7 +56,10 @@ section!(Data, "data", { path: Option<PathBuf> = path });
 section!(Train, "train", {
     batch: usize = size,
     steps: u64 = whole,
+    optimizer: Optimizer = optimizer,
     lr: f64 = real,
+    muon_lr: f64 = real,
+    muon_momentum: f64 = real,
     beta1: f64 = real,
     beta2: f64 = real,
     weight_decay: f64 = real,
@@ -215,6 +219,12 @@ impl Resolved {
                 unreachable!("the table says {name} is text")
             }
         }
+    }
+
+    fn optimizer(&self, name: &str) -> Optimizer {
+        let word = self.text(name);
+        let known = Optimizer::ALL.into_iter().find(|optimizer| optimizer.name() == word);
+        known.expect("the table of settings has only optimizers that there are")
     }
 
     fn address(&self, name: &str) -> SocketAddr {

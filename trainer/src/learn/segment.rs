@@ -8,19 +8,23 @@
 mod attack;
 mod error;
 mod evaluate;
+mod optimizer;
 mod replay;
 mod run;
 mod spec;
 mod stand_in;
+mod trainer;
 mod worker;
 
 pub use attack::attack_segment;
 pub use error::SegmentError;
 pub use evaluate::validation_loss;
+pub use optimizer::{Optimizer, Rates, carry_shape};
 pub use replay::Mismatch;
 pub use run::run_segment;
 pub use spec::{SegmentResult, SegmentSpec};
 pub use stand_in::STAND_IN_CLASS;
+pub use trainer::Trainer;
 pub use worker::Worker;
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ impl<C: Exchange> Learner<C> {
     /// Replays an update and publishes what came out.
     pub(super) fn audit(&mut self, replay: Replay) -> Result<(), Failure> {
         let Replay { update, job, payload } = replay;
-        let count = job.parameters.len();
-        let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(count)), |sealed| Carry::unseal(count, sealed));
+        let shape = self.worker.carry_shape();
+        let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(shape)), |sealed| Carry::unseal(shape, sealed));
         let (Some(claim), Ok(carry)) = (job.entry.update(), carry) else {
             // The author committed to a carry that is none.
             self.judge(update, false, Hash::NONE);

@@ -1,7 +1,7 @@
 //! One segment for a collective, whichever it is: snapshot, work, draft.
 
 use murmur_collectives::{Collective, Draft, Hash, Snapshot};
-use murmur_kernels::Carry;
+use murmur_kernels::{Carry, CarryShape};
 
 use crate::learn::segment::SegmentResult;
 
@@ -16,32 +16,32 @@ pub(super) struct Contribution<Base> {
     pub(super) result: SegmentResult,
 }
 
-/// Takes a snapshot of `collective`, gives it to `work` with the carry to continue, and submits what comes out. Nothing, once the
+/// Takes a snapshot of `collective`, gives it to `work` with the carry of this shape to continue, and submits what comes out. Nothing, once the
 /// collective has ended.
 ///
 /// # Errors
 /// Those of `work`; then nothing is submitted.
 pub(super) fn contribute<C: Collective, E>(
     collective: &mut C,
+    shape: CarryShape,
     kept: KeptCarry,
     work: impl FnOnce(&mut C, &Snapshot<C::Base>, Carry) -> Result<SegmentResult, E>,
 ) -> Result<Option<Contribution<C::Base>>, E> {
     let Some(snapshot) = collective.snapshot() else { return Ok(None) };
-    let (carry_before, carry) = continue_carry(kept, &snapshot);
+    let (carry_before, carry) = continue_carry(shape, kept, &snapshot);
     let mut result = work(collective, &snapshot, carry)?;
     collective.submit(draft(&snapshot, carry_before, &mut result));
     Ok(Some(Contribution { snapshot, result }))
 }
 
 /// The carry that the collective knows this peer's newest segment to have ended with, or a fresh one.
-fn continue_carry<Base>(kept: KeptCarry, snapshot: &Snapshot<Base>) -> (Hash, Carry) {
-    let count = snapshot.parameters.len();
-    let Some((root, sealed)) = &snapshot.carry else { return (Hash::NONE, Carry::fresh(count)) };
+fn continue_carry<Base>(shape: CarryShape, kept: KeptCarry, snapshot: &Snapshot<Base>) -> (Hash, Carry) {
+    let Some((root, sealed)) = &snapshot.carry else { return (Hash::NONE, Carry::fresh(shape)) };
     match kept {
         Some((kept, carry)) if kept == *root => (kept, carry),
-        Some(_) | None => match Carry::unseal(count, sealed) {
+        Some(_) | None => match Carry::unseal(shape, sealed) {
             Ok(carry) => (*root, carry),
-            Err(_) => (Hash::NONE, Carry::fresh(count)),
+            Err(_) => (Hash::NONE, Carry::fresh(shape)),
         },
     }
 }

@@ -220,9 +220,10 @@ impl<C: Exchange> Learner<C> {
 
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
+        let shape = worker.carry_shape();
         let mut effort = Effort { worker, manifest, shared, attack: *attack };
         let mut took = Duration::ZERO;
-        let done = contribute(collective, progress.carry.take(), |collective, snapshot, carry| {
+        let done = contribute(collective, shape, progress.carry.take(), |collective, snapshot, carry| {
             let begun = Instant::now();
             pace.iter_mut().for_each(|pace| pace.worked(begun));
             let result = effort.segment(collective, snapshot, carry);

@@ -34,6 +34,7 @@ use std::{
 
 use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::{Config, Node, Setup};
+use murmur_kernels::CarryShape;
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 use murmur_verification::Attack;
 
@@ -41,8 +42,8 @@ use crate::crash::{self, Part, endless, enter};
 use crate::error::Exit;
 use crate::error::Failure;
 use crate::learn::data::{Corpus, DataSource};
-use crate::learn::numeric::class_hash;
-use crate::learn::segment::Worker;
+use crate::learn::numeric::{class_hash, exact_pool};
+use crate::learn::segment::{Trainer, Worker};
 use crate::observe::metrics::{self, Metrics};
 use crate::observe::status::{Endpoint, Limits};
 use crate::protocol::{Command, EventKind, Started};
@@ -310,13 +311,14 @@ fn check_room(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(
 
 fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
     if options.stand_in.is_some() {
-        return Ok(Worker::StandIn);
+        return Ok(Worker::StandIn(manifest.carry_shape()));
     }
     let corpus = load_corpus(options, manifest)?;
     check_room(options, manifest, corpus.bytes())?;
     let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
     let replica = numeric.replica(manifest.model(), options.threads)?;
-    Ok(Worker::Train { replica, corpus })
+    let pool = exact_pool(options.threads)?;
+    Ok(Worker::Train(Trainer::new(replica, manifest.optimizer(), pool, corpus)))
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
@@ -344,16 +346,15 @@ fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
     Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
 }
 
-/// How many own sealed carries are kept, of so many parameters.
-pub(crate) fn carries_kept(parameters: u64) -> usize {
-    let sealed_bytes = usize::try_from(3 * parameters).unwrap_or(usize::MAX);
-    (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8)
+/// How many own sealed carries of this shape are kept.
+pub(crate) fn carries_kept(shape: CarryShape) -> usize {
+    (CARRY_BYTES / shape.sealed_bytes().max(1)).clamp(2, 8)
 }
 
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let listens_locally = options.listen.ip().is_loopback();
     Config {
-        carries_kept: carries_kept(manifest.rules.parameters),
+        carries_kept: carries_kept(manifest.carry_shape()),
         loopback_only: listens_locally,
         relay: options.relay > 0,
         ..if listens_locally { Config::default() } else { Config::wan() }

@@ -1,12 +1,13 @@
 //! How much memory a peer takes, from the buffers that the code makes. Checked against real peers in `experiments/memory`.
 
-use murmur_kernels::{TopK, payload_bytes_max};
+use murmur_kernels::{Optimizer, TopK, exact::Muon, payload_bytes_max};
 
 use crate::{
     config::Settings,
     learn::{
         model::{ModelConfig, class_step_bytes},
         numeric::Numeric,
+        segment::carry_shape,
     },
     peer::carries_kept,
     run::manifest::Manifest,
@@ -22,14 +23,8 @@ const STATES: u64 = 2;
 /// Bytes of a parameter in the learner: start, end and gradient of a segment, in floats.
 const LEARNER_BYTES: u64 = 3 * 4;
 
-/// Bytes of a parameter in a carry: two moments and the residual, in floats.
-const CARRY_BYTES: u64 = 3 * 4;
-
 /// Carries at the end of a segment: the one it worked on, and the same as others will unseal it.
 const CARRIES: u64 = 2;
-
-/// Bytes of a parameter in a sealed carry.
-const SEALED_BYTES: u64 = 3;
 
 /// Sealed carries beside those that are kept: the one that is being made.
 const SEALED: u64 = 1;
@@ -61,6 +56,8 @@ pub struct Shape {
     pub model: ModelConfig,
     /// Sequences of an inner step.
     pub batch: u64,
+    /// The inner optimizer.
+    pub optimizer: Optimizer,
     /// Whose kernels compute.
     pub numeric: Numeric,
     /// Density of updates.
@@ -107,6 +104,7 @@ impl Shape {
         Self {
             model: settings.model,
             batch: settings.train.batch as u64,
+            optimizer: settings.train.optimizer,
             numeric: settings.numeric,
             top: TopK::new(settings.compress.top).expect("the table of settings has only densities that there are"),
             updates: updates(settings.run.tokens, settings.finality.every, settings.segment_tokens()),
@@ -122,6 +120,7 @@ impl Shape {
         Self {
             model: manifest.model(),
             batch: u64::from(manifest.inner.batch),
+            optimizer: manifest.optimizer(),
             numeric: manifest.numeric().unwrap_or(Numeric::Exact),
             top: rules.top_k(),
             updates: updates(rules.token_budget, rules.frontier_every_tokens, manifest.segment_tokens()),
@@ -152,10 +151,24 @@ impl Shape {
     /// What grows with the parameters, beside states.
     fn learner(&self, parameters: u64) -> u64 {
         let audit = u64::from(self.audits);
-        let sealed = carries_kept(parameters) as u64 + SEALED + audit * AUDIT_SEALED;
+        let layout = self.model.layout();
+        let shape = carry_shape(self.optimizer, &layout);
+        let sealed = carries_kept(shape) as u64 + SEALED + audit * AUDIT_SEALED;
         let leaves = if self.numeric == Numeric::Class { LEAF_BYTES } else { 0 };
-        let each = LEARNER_BYTES + CARRY_BYTES * (CARRIES + audit * AUDIT_CARRIES) + SEALED_BYTES * sealed + leaves;
-        parameters.saturating_mul(each)
+        let carries = (CARRIES + audit * AUDIT_CARRIES).saturating_mul(shape.bytes() as u64);
+        let matrices = layout.entries().iter().filter(|entry| entry.role.is_hidden_matrix());
+        let working = match self.optimizer {
+            Optimizer::AdamW => 0,
+            Optimizer::Muon => matrices.map(|entry| Muon::bytes([entry.shape[0], entry.shape[1]])).max().unwrap_or(0),
+        };
+        [
+            parameters.saturating_mul(LEARNER_BYTES + leaves),
+            carries,
+            sealed * shape.sealed_bytes() as u64,
+            working as u64,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
     }
 
     /// The replica's buffers.
@@ -238,8 +251,8 @@ pub(super) mod tests {
     #[test]
     fn who_audits_holds_one_more_carry() {
         let model = |rate: &str| of(&[&format!("audit.rate={rate}")]).need().model;
-        let parameters = ModelConfig::default().params() as u64;
-        assert_eq!(model("0.05") - model("0"), (3 * 4 + 2 * 3) * parameters);
+        let shape = carry_shape(Optimizer::Muon, &ModelConfig::default().layout());
+        assert_eq!(model("0.05") - model("0"), (shape.bytes() + 2 * shape.sealed_bytes()) as u64);
     }
 
     #[test]

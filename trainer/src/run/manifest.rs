@@ -2,23 +2,27 @@
 
 use murmur_collectives::{BadRule, Founder, Hash, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::MANIFEST_BYTES_MAX;
-use murmur_kernels::{AdamW, CHUNK, from_f32, state_root};
+use murmur_kernels::{AdamW, CHUNK, CarryShape, Optimizer, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
 use crate::learn::model::{ModelConfig, ModelConfigError, Section};
 use crate::learn::numeric::{Numeric, UnknownProfile};
 use crate::learn::schedule::Schedule;
-use crate::learn::segment::SegmentSpec;
+use crate::learn::segment::{Rates, SegmentSpec, carry_shape};
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Names what the bytes are, before anything else is believed.
-const MAGIC: [u8; 8] = *b"murmurM3";
+const MAGIC: [u8; 8] = *b"murmurM4";
 
 /// What manifests of every format start with; the format follows, one byte.
 const FAMILY: &[u8] = b"murmurM";
+
+/// Codes of the inner optimizer.
+const ADAMW: u8 = 0;
+const MUON: u8 = 1;
 
 /// What a run is.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -53,6 +57,11 @@ pub struct Inner {
     pub batch: u32,
     /// Inner steps of a whole segment, H.
     pub steps: u32,
+    /// 0: AdamW; 1: Muon.
+    optimizer: u8,
+    /// Peak learning rate of Muon as a multiple of AdamW's.
+    muon_share: f32,
+    muon_momentum: f32,
     beta1: f32,
     beta2: f32,
     epsilon: f32,
@@ -183,6 +192,7 @@ impl Manifest {
     /// What segment `segment` of `peer` does when it starts at `clock` and takes `steps` steps.
     pub fn segment_spec(&self, peer: PeerId, segment: u32, clock: u64, steps: u32) -> SegmentSpec {
         let inner = &self.inner;
+        let lr = self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget);
         SegmentSpec {
             run_seed: self.seed,
             peer,
@@ -190,12 +200,16 @@ impl Manifest {
             steps,
             batch_size: inner.batch as usize,
             context: self.model().context(),
-            optimizer: AdamW {
-                lr: self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget),
-                beta1: f64::from(inner.beta1),
-                beta2: f64::from(inner.beta2),
-                epsilon: inner.epsilon,
-                weight_decay: inner.weight_decay,
+            rates: Rates {
+                adamw: AdamW {
+                    lr,
+                    beta1: f64::from(inner.beta1),
+                    beta2: f64::from(inner.beta2),
+                    epsilon: inner.epsilon,
+                    weight_decay: inner.weight_decay,
+                },
+                muon_lr: lr * inner.muon_share,
+                muon_momentum: inner.muon_momentum,
             },
             clip_norm: inner.clip_norm,
             rewarm_steps: inner.rewarm_steps,
@@ -203,6 +217,16 @@ impl Manifest {
             top_k: self.rules.top_k(),
             feedback_decay: inner.feedback_decay,
         }
+    }
+
+    /// The inner optimizer.
+    pub fn optimizer(&self) -> Optimizer {
+        if self.inner.optimizer == ADAMW { Optimizer::AdamW } else { Optimizer::Muon }
+    }
+
+    /// Shape of the private state that authors keep.
+    pub fn carry_shape(&self) -> CarryShape {
+        carry_shape(self.optimizer(), &self.model().layout())
     }
 
     /// Tokens of a whole segment.
@@ -225,6 +249,9 @@ impl Manifest {
             ("rules.parameters", self.rules.parameters == self.model().params() as u64),
             ("rules.tokens_per_step", tokens == u64::from(self.rules.tokens_per_step)),
             ("inner.steps", inner.steps >= 1 && inner.steps <= self.rules.steps_max),
+            ("inner.optimizer", [ADAMW, MUON].contains(&inner.optimizer)),
+            ("inner.muon_share", inner.muon_share > 0.0 && inner.muon_share.is_finite()),
+            ("inner.muon_momentum", unit(inner.muon_momentum) && inner.muon_momentum < 1.0),
             ("inner.beta1", unit(inner.beta1) && inner.beta1 < 1.0),
             ("inner.beta2", unit(inner.beta2) && inner.beta2 < 1.0),
             ("inner.epsilon", inner.epsilon > 0.0 && inner.epsilon <= 1.0),
@@ -256,6 +283,12 @@ impl Inner {
         Ok(Self {
             batch: small("train.batch", settings.train.batch as u64)?,
             steps: small("train.steps", settings.train.steps)?,
+            optimizer: match settings.train.optimizer {
+                Optimizer::AdamW => ADAMW,
+                Optimizer::Muon => MUON,
+            },
+            muon_share: (settings.train.muon_lr / settings.train.lr) as f32,
+            muon_momentum: settings.train.muon_momentum as f32,
             beta1: settings.train.beta1 as f32,
             beta2: settings.train.beta2 as f32,
             epsilon: 1e-8,
@@ -338,9 +371,9 @@ pub(crate) mod tests {
     fn a_manifest_of_another_format_says_that_another_version_made_it() {
         let mut bytes = manifest().to_bytes();
         assert_eq!(bytes[..8], *format!("murmurM{FORMAT}").as_bytes(), "the first bytes tell the format");
-        bytes[7] = b'2';
+        bytes[7] = b'3';
         let error = Manifest::from_bytes(&bytes).unwrap_err().to_string();
-        assert!(error.contains("another version of murmur") && error.contains("format is 2"), "{error}");
+        assert!(error.contains("another version of murmur") && error.contains("format is 3"), "{error}");
     }
 
     #[test]

@@ -9,8 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::error::SegmentError;
 use super::run::run_segment;
 use super::spec::{SegmentResult, SegmentSpec};
-use crate::learn::data::Corpus;
-use crate::learn::model::Replica;
+use super::trainer::Trainer;
 
 /// The result of a segment whose author plays `attack`. One on work claims all of `spec.steps`; one on the exchange, which
 /// changes only what the peer says, works honestly. `stolen` is the payload to copy; without one, [`Attack::Copies`] publishes
@@ -20,15 +19,14 @@ use crate::learn::model::Replica;
 /// As [`run_segment`]; a stolen payload of another density is a codec error.
 pub fn attack_segment(
     attack: Attack,
-    replica: &mut dyn Replica,
-    corpus: &Corpus,
+    trainer: &mut Trainer,
     spec: &SegmentSpec,
     start: &[f32],
     carry: Carry,
     stolen: Option<&[u8]>,
 ) -> Result<SegmentResult, SegmentError> {
     match (attack, stolen) {
-        (Attack::Skips, _) if spec.steps > 1 => skip(replica, corpus, spec, start, carry),
+        (Attack::Skips, _) if spec.steps > 1 => skip(trainer, spec, start, carry),
         (Attack::Copies, Some(payload)) => copy(spec, payload, carry),
         (Attack::Skips | Attack::Cheats | Attack::Copies, _) => noise(spec, start, carry),
         (
@@ -42,26 +40,20 @@ pub fn attack_segment(
             | Attack::Accuses
             | Attack::Votes,
             _,
-        ) => run_segment(replica, corpus, spec, start, carry, &|_| false),
+        ) => run_segment(trainer, spec, start, carry, &|_| false),
     }
 }
 
-fn skip(
-    replica: &mut dyn Replica,
-    corpus: &Corpus,
-    spec: &SegmentSpec,
-    start: &[f32],
-    carry: Carry,
-) -> Result<SegmentResult, SegmentError> {
+fn skip(trainer: &mut Trainer, spec: &SegmentSpec, start: &[f32], carry: Carry) -> Result<SegmentResult, SegmentError> {
     let half = SegmentSpec { steps: spec.steps / 2, ..*spec };
-    let done = run_segment(replica, corpus, &half, start, carry, &|_| false)?;
+    let done = run_segment(trainer, &half, start, carry, &|_| false)?;
     Ok(SegmentResult { steps: spec.steps, tokens: claimed_tokens(spec), ..done })
 }
 
 /// A pseudo-gradient of uniform deviates, as large as the optimizer's steps would sum to.
 fn noise(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> Result<SegmentResult, SegmentError> {
     let mut rng = ChaCha8Rng::from_seed(blake3::derive_key("murmuration noise v1", &spec.segment.to_le_bytes()));
-    let reach = spec.optimizer.lr * spec.steps as f32 / (1u64 << 31) as f32;
+    let reach = spec.rates.adamw.lr * spec.steps as f32 / (1u64 << 31) as f32;
     let end: Vec<f32> = start.iter().map(|value| value + rng.next_u32().cast_signed() as f32 * reach).collect();
     let mut payload = Vec::new();
     compress(spec.top_k, spec.feedback_decay, start, &end, &mut carry.residual, &mut payload)?;
@@ -85,7 +77,7 @@ fn invent(spec: &SegmentSpec, payload: Vec<u8>, mut carry: Carry) -> Result<Segm
         loss_first: 3.0,
         trace_root: blake3::derive_key("murmuration invented trace v1", &spec.segment.to_le_bytes()),
         carry_root: blob_root(&sealed_carry),
-        carry: Carry::unseal(carry.m.len(), &sealed_carry)?,
+        carry: Carry::unseal(carry.shape(), &sealed_carry)?,
         sealed_carry,
     })
 }

@@ -40,7 +40,7 @@ impl SegmentResult {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use murmur_kernels::exact::{Level, Pool};
-    use murmur_kernels::{Carry, simd};
+    use murmur_kernels::{Carry, Optimizer, simd};
     use murmur_verification::Attack;
 
     use super::*;
@@ -48,25 +48,23 @@ mod tests {
     use crate::learn::model::Architecture;
     use crate::learn::model::gpt::{ExactReplica, Gpt};
     use crate::learn::segment::run::tests::{fixture, spec};
-    use crate::learn::segment::{SegmentSpec, attack_segment, run_segment};
+    use crate::learn::segment::{SegmentSpec, Trainer, attack_segment, run_segment};
 
     /// Two segments by the author; the audit of the second starts from the first's sealed carry.
     fn second_segment(cheat: Option<Attack>) -> Result<(), Mismatch> {
-        let (mut author, corpus, start) = fixture();
-        let fresh = Carry::fresh(start.len());
-        let first = run_segment(&mut author, &corpus, &spec(), &start, fresh, &|_| false).unwrap();
+        let (mut author, start) = fixture();
+        let fresh = Carry::fresh(author.carry_shape());
+        let first = run_segment(&mut author, &spec(), &start, fresh, &|_| false).unwrap();
         let spec = SegmentSpec { segment: 4, ..spec() };
         let published = match cheat {
-            None => run_segment(&mut author, &corpus, &spec, &start, first.carry, &|_| false),
-            Some(cheat) => {
-                attack_segment(cheat, &mut author, &corpus, &spec, &start, first.carry, Some(&first.payload))
-            }
+            None => run_segment(&mut author, &spec, &start, first.carry, &|_| false),
+            Some(cheat) => attack_segment(cheat, &mut author, &spec, &start, first.carry, Some(&first.payload)),
         };
         let published = published.unwrap();
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
         let (mut auditor, ..) = fixture();
-        let carry = Carry::unseal(start.len(), &first.sealed_carry).unwrap();
-        let replayed = run_segment(&mut auditor, &corpus, &spec, &start, carry, &|_| false).unwrap();
+        let carry = Carry::unseal(auditor.carry_shape(), &first.sealed_carry).unwrap();
+        let replayed = run_segment(&mut auditor, &spec, &start, carry, &|_| false).unwrap();
         replayed.confirms(&published.payload, &published.carry_root, &published.trace_root)
     }
 
@@ -88,10 +86,12 @@ mod tests {
         level.activate();
         let config = Gpt { layers: 2, heads: 2, d_model: 64, context: 16 };
         let start = config.initial_params(&[0; 32]);
-        let mut replica = ExactReplica::new(config, Pool::new(Level::at_most(level), threads).unwrap()).unwrap();
-        let (corpus, carry) = (words(), Carry::fresh(start.len()));
+        let pool = || Pool::new(Level::at_most(level), threads).unwrap();
+        let replica = Box::new(ExactReplica::new(config, pool()).unwrap());
+        let mut trainer = Trainer::new(replica, Optimizer::Muon, pool(), words());
+        let carry = Carry::fresh(trainer.carry_shape());
         let spec = SegmentSpec { batch_size: 9, ..spec() };
-        run_segment(&mut replica, &corpus, &spec, &start, carry, &|_| false).unwrap()
+        run_segment(&mut trainer, &spec, &start, carry, &|_| false).unwrap()
     }
 
     #[test]
@@ -108,8 +108,9 @@ mod tests {
 
     #[test]
     fn each_commitment_is_compared() {
-        let (mut author, corpus, start) = fixture();
-        let result = run_segment(&mut author, &corpus, &spec(), &start, Carry::fresh(start.len()), &|_| false).unwrap();
+        let (mut author, start) = fixture();
+        let fresh = Carry::fresh(author.carry_shape());
+        let result = run_segment(&mut author, &spec(), &start, fresh, &|_| false).unwrap();
         let SegmentResult { payload, carry_root, trace_root, .. } = &result;
         assert_eq!(result.confirms(payload, carry_root, trace_root), Ok(()));
         assert_eq!(result.confirms(&payload[1..], carry_root, trace_root), Err(Mismatch::Payload));

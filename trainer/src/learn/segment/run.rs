@@ -1,14 +1,13 @@
 //! The inner loop.
 
-use core::ops::Range;
-
-use murmur_kernels::{AdamW, Carry, adamw, blob_root, compress, global_norm};
+use murmur_kernels::{Carry, blob_root, compress, global_norm};
 use murmur_verification::{Leaf, Trace};
 
 use super::error::SegmentError;
+use super::optimizer::Rates;
 use super::spec::{SegmentResult, SegmentSpec};
-use crate::learn::data::{Corpus, batch};
-use crate::learn::model::Replica;
+use super::trainer::Trainer;
+use crate::learn::data::batch;
 
 /// Trains `spec.steps` inner steps from `start` and compresses the difference.
 ///
@@ -25,17 +24,16 @@ use crate::learn::model::Replica;
 /// # Panics
 /// If `carry` or `start` does not fit the model: a bug of the caller.
 pub fn run_segment(
-    replica: &mut dyn Replica,
-    corpus: &Corpus,
+    trainer: &mut Trainer,
     spec: &SegmentSpec,
     start: &[f32],
     carry: Carry,
     stop: &dyn Fn(u32) -> bool,
 ) -> Result<SegmentResult, SegmentError> {
-    let mut inner = Inner::new(replica, start, carry);
+    let mut inner = Inner::new(trainer, start, carry);
     let mut done = 0;
     while done < spec.steps.max(1) {
-        inner.step(corpus, spec, done)?;
+        inner.step(spec, done)?;
         done += 1;
         let last = done >= spec.steps || stop(done);
         if last || done.is_multiple_of(spec.trace_every.max(1)) {
@@ -50,8 +48,7 @@ pub fn run_segment(
 
 /// The state between two inner steps.
 struct Inner<'a> {
-    replica: &'a mut dyn Replica,
-    decay_runs: Vec<(Range<usize>, bool)>,
+    trainer: &'a mut Trainer,
     params: Vec<f32>,
     grad: Vec<f32>,
     carry: Carry,
@@ -60,35 +57,24 @@ struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
-    fn new(replica: &'a mut dyn Replica, start: &[f32], carry: Carry) -> Self {
-        let decay_runs = replica.layout().decay_runs();
+    fn new(trainer: &'a mut Trainer, start: &[f32], carry: Carry) -> Self {
         let (trace, losses) = (Trace::default(), Vec::new());
-        Self { replica, decay_runs, params: start.to_vec(), grad: vec![0.0; start.len()], carry, trace, losses }
+        Self { trainer, params: start.to_vec(), grad: vec![0.0; start.len()], carry, trace, losses }
     }
 
-    fn step(&mut self, corpus: &Corpus, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
+    fn step(&mut self, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
         let segment = u64::from(spec.segment);
+        let Trainer { replica, optimizer, corpus } = self.trainer;
         let batch = batch(corpus, &spec.run_seed, &spec.peer, segment, index, spec.batch_size, spec.context);
-        let loss = self.replica.loss_and_grad(&self.params, &batch, &mut self.grad)?;
+        let loss = replica.loss_and_grad(&self.params, &batch, &mut self.grad)?;
         let gradient_norm = global_norm(&self.grad);
         if !loss.is_finite() || !gradient_norm.is_finite() {
             return Err(SegmentError::Diverged { step: index + 1, loss, gradient_norm });
         }
         self.losses.push(loss);
-        self.update(&warmed(spec, self.carry.steps), clip_scale(gradient_norm, spec.clip_norm));
+        let (rates, scale) = (warmed(spec, self.carry.steps), clip_scale(gradient_norm, spec.clip_norm));
+        optimizer.step(&rates, &mut self.carry, &mut self.params, &self.grad, scale);
         Ok(())
-    }
-
-    /// One optimizer step. Only matrices are decayed.
-    fn update(&mut self, optimizer: &AdamW, scale: f32) {
-        self.carry.steps += 1;
-        let Carry { steps, m, v, .. } = &mut self.carry;
-        for (run, decays) in &self.decay_runs {
-            let weight_decay = if *decays { optimizer.weight_decay } else { 0.0 };
-            let settings = AdamW { weight_decay, ..*optimizer };
-            let (params, grad) = (&mut self.params[run.clone()], &self.grad[run.clone()]);
-            adamw(&settings, *steps, params, grad, &mut m[run.clone()], &mut v[run.clone()], scale);
-        }
     }
 
     fn leave_trace(&mut self, spec: &SegmentSpec, step: u32) {
@@ -111,17 +97,16 @@ impl<'a> Inner<'a> {
             loss_first: self.losses.first().copied().unwrap_or(f32::NAN),
             trace_root: self.trace.root().0,
             carry_root: blob_root(&sealed_carry),
-            carry: Carry::unseal(start.len(), &sealed_carry)?,
+            carry: Carry::unseal(self.carry.shape(), &sealed_carry)?,
             sealed_carry,
         })
     }
 }
 
-/// The optimizer with its lr scaled by `min(1, (steps + 1) / rewarm_steps)`.
-fn warmed(spec: &SegmentSpec, steps: u64) -> AdamW {
+/// The learning rates scaled by `min(1, (steps + 1) / rewarm_steps)`.
+fn warmed(spec: &SegmentSpec, steps: u64) -> Rates {
     let rewarm = f64::from(spec.rewarm_steps.max(1));
-    let factor = ((steps + 1) as f64 / rewarm).min(1.0) as f32;
-    AdamW { lr: spec.optimizer.lr * factor, ..spec.optimizer }
+    spec.rates.scaled(((steps + 1) as f64 / rewarm).min(1.0) as f32)
 }
 
 fn clip_scale(norm: f32, limit: f32) -> f32 {
@@ -148,8 +133,8 @@ fn digest(vectors: &[&[f32]]) -> [u8; 32] {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use murmur_collectives::PeerId;
-    use murmur_kernels::TopK;
     use murmur_kernels::exact::{Level, Pool};
+    use murmur_kernels::{AdamW, Optimizer, TopK};
 
     use super::*;
     use crate::learn::data::corpus::tests::words;
@@ -157,7 +142,7 @@ pub(crate) mod tests {
     use crate::learn::model::gpt::{ExactReplica, Gpt};
 
     pub(crate) fn spec() -> SegmentSpec {
-        let optimizer = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
+        let adamw = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
         SegmentSpec {
             run_seed: [1; 32],
             peer: PeerId([2; 32]),
@@ -165,7 +150,7 @@ pub(crate) mod tests {
             steps: 5,
             batch_size: 4,
             context: 16,
-            optimizer,
+            rates: Rates { adamw, muon_lr: 2e-2, muon_momentum: 0.95 },
             clip_norm: 1.0,
             rewarm_steps: 2,
             trace_every: 2,
@@ -174,24 +159,36 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn fixture() -> (ExactReplica, Corpus, Vec<f32>) {
+    /// A trainer by this optimizer, and the parameters to start from.
+    pub(crate) fn fixture_of(optimizer: Optimizer) -> (Trainer, Vec<f32>) {
         let config = Gpt::tiny();
-        (ExactReplica::new(config, Pool::single(Level::active())).unwrap(), words(), config.initial_params(&[0; 32]))
+        let pool = || Pool::single(Level::active());
+        let replica = Box::new(ExactReplica::new(config, pool()).unwrap());
+        (Trainer::new(replica, optimizer, pool(), words()), config.initial_params(&[0; 32]))
+    }
+
+    pub(crate) fn fixture() -> (Trainer, Vec<f32>) {
+        fixture_of(Optimizer::Muon)
     }
 
     fn run(spec: &SegmentSpec, stop: &dyn Fn(u32) -> bool) -> SegmentResult {
-        let (mut replica, corpus, start) = fixture();
-        run_segment(&mut replica, &corpus, spec, &start, Carry::fresh(start.len()), stop).unwrap()
+        let (mut trainer, start) = fixture();
+        let fresh = Carry::fresh(trainer.carry_shape());
+        run_segment(&mut trainer, spec, &start, fresh, stop).unwrap()
     }
 
     #[test]
     fn segments_that_continue_from_the_carry_lower_the_loss() {
-        let (mut replica, corpus, mut params) = fixture();
-        let mut carry = Carry::fresh(params.len());
+        Optimizer::ALL.into_iter().for_each(lower_the_loss);
+    }
+
+    fn lower_the_loss(optimizer: Optimizer) {
+        let (mut trainer, mut params) = fixture_of(optimizer);
+        let mut carry = Carry::fresh(trainer.carry_shape());
         let mut losses = Vec::new();
         for seq in 0..12 {
             let spec = SegmentSpec { segment: seq, steps: 10, top_k: TopK::new(4096).unwrap(), ..spec() };
-            let result = run_segment(&mut replica, &corpus, &spec, &params, carry, &|_| false).unwrap();
+            let result = run_segment(&mut trainer, &spec, &params, carry, &|_| false).unwrap();
             let mut state = murmur_kernels::from_f32(&params).unwrap();
             let one = murmur_kernels::Weight::new(1 << 16).unwrap();
             murmur_kernels::fold(spec.top_k, &result.payload, one, murmur_kernels::Direction::Add, &mut state).unwrap();
@@ -200,7 +197,7 @@ pub(crate) mod tests {
             losses.push(result.loss_mean);
         }
         assert_eq!(carry.steps, 120);
-        assert!(losses[11] < losses[0] - 1.0, "{losses:?}");
+        assert!(losses[11] < losses[0] - 1.0, "{optimizer}: {losses:?}");
     }
 
     #[test]
@@ -214,22 +211,23 @@ pub(crate) mod tests {
     #[test]
     fn the_carry_is_what_its_sealed_form_says() {
         let result = run(&spec(), &|_| false);
-        assert_eq!(Carry::unseal(result.carry.m.len(), &result.sealed_carry).unwrap(), result.carry);
+        assert_eq!(Carry::unseal(result.carry.shape(), &result.sealed_carry).unwrap(), result.carry);
         assert_eq!(result.carry_root, blob_root(&result.sealed_carry));
     }
 
     #[test]
     fn a_fresh_optimizer_warms_up() {
         let spec = SegmentSpec { rewarm_steps: 4, ..spec() };
-        let lr = |steps| warmed(&spec, steps).lr / spec.optimizer.lr;
+        let lr = |steps| warmed(&spec, steps).adamw.lr / spec.rates.adamw.lr;
         assert_eq!([lr(0), lr(1), lr(3), lr(9)], [0.25, 0.5, 1.0, 1.0]);
     }
 
     #[test]
     fn divergence_names_its_step() {
-        let (mut replica, corpus, mut start) = fixture();
+        let (mut trainer, mut start) = fixture();
         start.fill(f32::INFINITY);
-        let result = run_segment(&mut replica, &corpus, &spec(), &start, Carry::fresh(start.len()), &|_| false);
+        let fresh = Carry::fresh(trainer.carry_shape());
+        let result = run_segment(&mut trainer, &spec(), &start, fresh, &|_| false);
         assert!(matches!(result, Err(SegmentError::Diverged { step: 1, .. })));
     }
 }

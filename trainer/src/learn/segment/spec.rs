@@ -1,7 +1,9 @@
 //! What a segment is asked to do, and what it gives back.
 
 use murmur_collectives::PeerId;
-use murmur_kernels::{AdamW, Carry, Norm, TopK};
+use murmur_kernels::{Carry, Norm, TopK};
+
+use super::optimizer::Rates;
 
 /// Everything but the parameters, the carry and the data that a segment's bits depend on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,11 +20,11 @@ pub struct SegmentSpec {
     pub batch_size: usize,
     /// Bytes per sequence; at most the model's context.
     pub context: usize,
-    /// The inner optimizer. `lr` is what the token clock prescribes; a fresh optimizer warms up to it.
-    pub optimizer: AdamW,
+    /// How far the optimizer steps. The learning rates are what the token clock prescribes; a fresh optimizer warms up to them.
+    pub rates: Rates,
     /// Gradients with a larger Euclidean norm are scaled down to it; 1.0 is usual.
     pub clip_norm: f32,
-    /// Steps over which a fresh optimizer's lr rises linearly to `optimizer.lr`; 0 or 1 for none.
+    /// Steps over which a fresh optimizer's learning rates rise linearly to `rates`; 0 or 1 for none.
     pub rewarm_steps: u32,
     /// Inner steps between trace leaves; the last step always has one. At least 1.
     pub trace_every: u32,
@@ -49,7 +51,7 @@ pub struct SegmentResult {
     pub loss_first: f32,
     /// Commits to optimizer states and losses along the way.
     pub trace_root: [u8; 32],
-    /// The carry, three bytes per parameter: what an auditor of the *next* segment fetches.
+    /// The carry, two or three bytes per parameter: what an auditor of the *next* segment fetches.
     pub sealed_carry: Vec<u8>,
     /// Blob root of the sealed carry.
     pub carry_root: [u8; 32],

@@ -38,8 +38,9 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
     carry.steps += u64::from(spec.steps);
     let sealed_carry = carry.seal();
     // Fresh zeros take no memory until they are written to; those that unsealing writes do.
-    let unsealed = Carry::unseal(start.len(), &sealed_carry)?;
-    let Carry { m, v, .. } = Carry::fresh(start.len());
+    let shape = carry.shape();
+    let unsealed = Carry::unseal(shape, &sealed_carry)?;
+    let Carry { m, v, .. } = Carry::fresh(shape);
     Ok(SegmentResult {
         norm,
         steps: spec.steps,
@@ -70,8 +71,14 @@ fn wander(spec: &SegmentSpec, start: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmur_kernels::CarryShape;
+
     use super::*;
     use crate::learn::segment::run::tests::spec;
+
+    fn fresh() -> Carry {
+        Carry::fresh(CarryShape::adamw(10_000))
+    }
 
     fn work(seq: u32, carry: Carry) -> SegmentResult {
         let start = vec![0.25; 10_000];
@@ -80,16 +87,16 @@ mod tests {
 
     #[test]
     fn it_can_be_replayed_from_the_sealed_carry() {
-        let first = work(0, Carry::fresh(10_000));
+        let first = work(0, fresh());
         let second = work(1, first.carry);
-        let replayed = work(1, Carry::unseal(10_000, &first.sealed_carry).unwrap());
+        let replayed = work(1, Carry::unseal(fresh().shape(), &first.sealed_carry).unwrap());
         assert_eq!(replayed.confirms(&second.payload, &second.carry_root, &second.trace_root), Ok(()));
-        assert_eq!(second.carry, Carry::unseal(10_000, &second.sealed_carry).unwrap());
+        assert_eq!(second.carry, Carry::unseal(fresh().shape(), &second.sealed_carry).unwrap());
     }
 
     #[test]
     fn segments_differ_and_change_the_model() {
-        let (first, second) = (work(0, Carry::fresh(10_000)), work(1, Carry::fresh(10_000)));
+        let (first, second) = (work(0, fresh()), work(1, fresh()));
         assert_ne!(first.payload, second.payload);
         assert_ne!(first.norm.0, 0);
     }

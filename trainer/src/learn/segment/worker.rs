@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use murmur_kernels::Carry;
+use murmur_kernels::{Carry, CarryShape};
 use murmur_verification::Attack;
 
 use super::{
@@ -12,23 +12,16 @@ use super::{
     run::run_segment,
     spec::{SegmentResult, SegmentSpec},
     stand_in::{STAND_IN_CLASS, stand_in, stand_in_loss},
+    trainer::Trainer,
 };
-use crate::learn::{
-    data::Corpus,
-    model::{Replica, ReplicaError},
-};
+use crate::learn::model::ReplicaError;
 
 /// Makes segments, replays those of others, and measures.
 pub enum Worker {
     /// Trains a model on text.
-    Train {
-        /// The model.
-        replica: Box<dyn Replica + Send>,
-        /// The text.
-        corpus: Corpus,
-    },
-    /// Trains nothing, for benchmarks of the exchange.
-    StandIn,
+    Train(Trainer),
+    /// Trains nothing, for benchmarks of the exchange; its carries have this shape.
+    StandIn(CarryShape),
 }
 
 impl Worker {
@@ -44,8 +37,8 @@ impl Worker {
         stop: &dyn Fn(u32) -> bool,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
-            Self::Train { replica, corpus } => run_segment(replica.as_mut(), corpus, spec, start, carry, stop),
-            Self::StandIn => stand_in(spec, start, carry),
+            Self::Train(trainer) => run_segment(trainer, spec, start, carry, stop),
+            Self::StandIn(_) => stand_in(spec, start, carry),
         }
     }
 
@@ -62,10 +55,8 @@ impl Worker {
         stolen: Option<&[u8]>,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
-            Self::Train { replica, corpus } => {
-                attack_segment(attack, replica.as_mut(), corpus, spec, start, carry, stolen)
-            }
-            Self::StandIn => stand_in(spec, start, carry),
+            Self::Train(trainer) => attack_segment(attack, trainer, spec, start, carry, stolen),
+            Self::StandIn(_) => stand_in(spec, start, carry),
         }
     }
 
@@ -83,34 +74,42 @@ impl Worker {
         stop: &dyn Fn(u32) -> bool,
     ) -> Result<(f64, u32), ReplicaError> {
         match self {
-            Self::Train { replica, corpus } => {
+            Self::Train(Trainer { replica, corpus, .. }) => {
                 validation_loss(replica.as_mut(), corpus, parameters, batches, batch_size, context, stop)
             }
-            Self::StandIn => Ok((stand_in_loss(&batches), batches.end.saturating_sub(batches.start))),
+            Self::StandIn(_) => Ok((stand_in_loss(&batches), batches.end.saturating_sub(batches.start))),
+        }
+    }
+
+    /// Shape of the carries it continues and leaves.
+    pub fn carry_shape(&self) -> CarryShape {
+        match self {
+            Self::Train(trainer) => trainer.carry_shape(),
+            Self::StandIn(shape) => *shape,
         }
     }
 
     /// The numeric class of what it makes.
     pub fn class(&self) -> String {
         match self {
-            Self::Train { replica, .. } => replica.class(),
-            Self::StandIn => STAND_IN_CLASS.to_owned(),
+            Self::Train(trainer) => trainer.replica.class(),
+            Self::StandIn(_) => STAND_IN_CLASS.to_owned(),
         }
     }
 
     /// What it computes on, in words.
     pub fn device(&self) -> String {
         match self {
-            Self::Train { replica, .. } => replica.device(),
-            Self::StandIn => "none (stand-in)".to_owned(),
+            Self::Train(trainer) => trainer.replica.device(),
+            Self::StandIn(_) => "none (stand-in)".to_owned(),
         }
     }
 
     /// Bytes of text to train on and held out.
     pub fn text_bytes(&self) -> (u64, u64) {
         match self {
-            Self::Train { corpus, .. } => (corpus.train().len() as u64, corpus.validation().len() as u64),
-            Self::StandIn => (0, 0),
+            Self::Train(Trainer { corpus, .. }) => (corpus.train().len() as u64, corpus.validation().len() as u64),
+            Self::StandIn(_) => (0, 0),
         }
     }
 }

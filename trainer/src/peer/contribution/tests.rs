@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
-use murmur_kernels::{Direction, TopK, Weight, blob_root, fold, from_f32, to_f32};
+use murmur_kernels::{CarryShape, Direction, TopK, Weight, blob_root, fold, from_f32, to_f32};
 
 use super::*;
 use crate::learn::segment::{SegmentError, SegmentSpec, run_segment, test_fixture, test_spec};
@@ -55,16 +55,17 @@ impl Collective for LoneAverage {
 
 #[test]
 fn a_collective_that_is_no_update_log_learns_with_the_same_code() {
-    let (mut replica, corpus, start) = test_fixture();
+    let (mut trainer, start) = test_fixture();
+    let shape = trainer.carry_shape();
     let top = TopK::new(4096).unwrap();
     let state = from_f32(&start).unwrap();
     let (carry, rounds_done) = (None, VecDeque::new());
     let mut lone = LoneAverage { top, state, round: 0, carry, rounds_done, has_ended: false };
     let (mut kept, mut losses) = (None, Vec::new());
     let mut turn = |lone: &mut LoneAverage, kept: KeptCarry| {
-        contribute(lone, kept, |_, snapshot, carry| {
+        contribute(lone, shape, kept, |_, snapshot, carry| {
             let spec = SegmentSpec { segment: snapshot.segment, steps: 10, top_k: top, ..test_spec() };
-            run_segment(&mut replica, &corpus, &spec, &snapshot.parameters, carry, &|_| false)
+            run_segment(&mut trainer, &spec, &snapshot.parameters, carry, &|_| false)
         })
     };
     for round in 0..12 {
@@ -86,6 +87,6 @@ fn a_segment_that_fails_submits_nothing() {
     let (carry, rounds_done) = (None, VecDeque::new());
     let mut lone = LoneAverage { top, state, round: 0, carry, rounds_done, has_ended: false };
     let diverged = SegmentError::Diverged { step: 1, loss: f32::NAN, gradient_norm: 0.0 };
-    assert!(contribute(&mut lone, None, |_, _, _| Err(diverged)).is_err());
+    assert!(contribute(&mut lone, CarryShape::adamw(8), None, |_, _, _| Err(diverged)).is_err());
     assert_eq!((lone.round, lone.poll()), (0, None));
 }

@@ -12,7 +12,7 @@ pub(super) fn layout(config: &Gpt, vocab: usize) -> Layout {
         push_block(&mut layout, block, d);
     }
     layout.push_norm("norm", d);
-    layout.push("head.weight", &[d, vocab], Role::Matrix);
+    layout.push("head.weight", &[d, vocab], Role::Head);
     layout
 }
 
