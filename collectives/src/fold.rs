@@ -79,7 +79,7 @@ impl Fold {
         &self.state
     }
 
-    /// θ in fixed point, with the place in which the host holds it.
+    /// θ in fixed point, with the storage that the host gave it.
     pub fn present_state(&self) -> &State {
         &self.state
     }

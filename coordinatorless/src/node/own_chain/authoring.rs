@@ -106,19 +106,19 @@ fn author(cx: &mut Context<'_>, base: &VersionVector, epoch: u32, body: Body, pa
         return cx
             .refuse("own entry before it was clear that no other process has this identity: not signed".to_owned());
     }
-    let place = cx.set.fold.log().next_position(&me);
-    if !cx.catch_up.may_sign(place.seq) {
+    let next = cx.set.fold.log().next_position(&me);
+    if !cx.catch_up.may_sign(next.seq) {
         // What it said there named another history, and a final frontier has yet to exclude it.
-        return cx.refuse(format!("own entry {} was signed before in another history: waiting", place.seq));
+        return cx.refuse(format!("own entry {} was signed before in another history: waiting", next.seq));
     }
-    let Some(frontier) = cx.set.fold.epochs().name(epoch).filter(|_| epoch >= place.epoch) else {
+    let Some(frontier) = cx.set.fold.epochs().name(epoch).filter(|_| epoch >= next.epoch) else {
         return cx.refuse("own entry began before two frontiers that are final now: it is lost".to_owned());
     };
     let header = Header {
         run: cx.set.fold.run(),
         author: me,
-        seq: place.seq,
-        previous: place.previous,
+        seq: next.seq,
+        previous: next.previous,
         epoch,
         frontier,
         base: base.to_components(),
