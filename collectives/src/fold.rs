@@ -151,6 +151,14 @@ impl Fold {
         self.with_participants(epoch, |recent| chance(&self.rules, recent, update, stage, trusted))
     }
 
+    /// The epoch that the next entry of `author` names, unless it is an update: the oldest that it may name, so that an update
+    /// whose segment began before the newest was final can still follow.
+    pub fn epoch_to_name(&self, author: &PeerId) -> u32 {
+        let oldest = self.epochs.oldest_open().max(self.log.next_position(author).epoch);
+        let may_name = |epoch: &u32| self.log.may_name(&self.epochs, author, *epoch);
+        (oldest..=self.epochs.number()).find(may_name).unwrap_or(oldest)
+    }
+
     /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it is a recent participant, and its key was known
     /// to the author before the update was made.
     pub fn is_eligible(&self, auditor: &PeerId, update: &Entry, epoch: u32) -> bool {

@@ -20,7 +20,6 @@ mod testing;
 use murmur_collectives::{Body, PeerId};
 
 use self::finish::Finish;
-pub(crate) use self::position::epoch_to_say;
 pub use self::{finish::Delay, position::Snapshot};
 use super::{
     catch_up::CatchUp,

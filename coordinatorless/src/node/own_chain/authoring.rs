@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
 
-use super::{
-    Context, Event, OwnChain, Step, Work,
-    position::{epoch_to_say, epoch_within},
-};
+use super::{Context, Event, OwnChain, Step, Work, position::epoch_within};
 use crate::Draft;
 
 impl OwnChain {
@@ -76,7 +73,7 @@ impl OwnChain {
 
     pub(super) fn say_now(&mut self, cx: &mut Context<'_>, body: Body) {
         let base = cx.set.fold.log().version().clone();
-        let epoch = epoch_to_say(cx.set, &cx.id());
+        let epoch = cx.set.fold.epoch_to_name(&cx.id());
         author(cx, &base, epoch, body, None);
     }
 }

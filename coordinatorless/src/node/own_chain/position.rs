@@ -53,11 +53,3 @@ pub(super) fn epoch_within(set: &Set, me: &PeerId, base: &VersionVector, begun: 
     let may = |epoch: &u32| log.may_name(epochs, me, *epoch);
     (epochs.oldest_open()..=newest).rev().filter(may).find(seen).unwrap_or(0)
 }
-
-/// The epoch that anything but an update names: the oldest that `me` may, so that an update whose segment began before the
-/// newest was final can still follow.
-pub(crate) fn epoch_to_say(set: &Set, me: &PeerId) -> u32 {
-    let (epochs, log) = (set.fold.epochs(), set.fold.log());
-    let oldest = epochs.oldest_open().max(log.next_position(me).epoch);
-    (oldest..=epochs.number()).find(|epoch| log.may_name(epochs, me, *epoch)).unwrap_or(oldest)
-}
