@@ -36,7 +36,7 @@ impl Node {
     /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
     /// it, and the own chain is safe with those who stay.
     pub fn delays(&mut self) -> Vec<Delay> {
-        self.write(|own, cx| own.delays(cx))
+        self.with_own_chain(|own, cx| own.delays(cx))
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.
