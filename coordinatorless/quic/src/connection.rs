@@ -15,15 +15,15 @@ use crate::{
     shared::Shared,
 };
 
-/// When the caller is told of a connection.
+/// When the caller gets the [`Connected`](TransportEvent::Connected) of a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Announcement {
     /// At once: the pair had no connection.
     AtOnce,
-    /// After the end of this one, which it replaces.
+    /// After the end of the connection given here, which the new one replaces.
     AfterEndOf(Arc<Link>),
-    /// Not at all, because this one, which it supersedes, was or will be announced. But if it is direct and this one is
-    /// relayed, the caller is told of the new path.
+    /// Never: the connection given here, which the new one supersedes, was or will be announced. If that one is relayed and the
+    /// new one is direct, the caller gets [`Moved`](TransportEvent::Moved).
     ContinuationOf(Arc<Link>),
 }
 

@@ -66,7 +66,7 @@ pub enum DialError {
     /// Another process answered, and proved that it holds the key of this peer.
     #[error("another process there has this peer's own identity")]
     Twin,
-    /// Another peer answered. It did not learn the identity of this one.
+    /// Another peer answered. It did not learn the identity of this peer.
     #[error("expected {expected} there, found {found}")]
     WrongPeer {
         /// The peer that the caller expected.

@@ -2,8 +2,8 @@
 //!
 //! The protocols are PCP (RFC 6887) and its predecessor NAT-PMP (RFC 6886) at the default router, then UPnP's Internet Gateway
 //! Device protocol at the first router that answers. A failure is never fatal: a peer without a mapping can still dial, be dialed
-//! after hole punching, and use relays. An address from a router is only a candidate for this peer's own address: other peers
-//! use it only if a dial to it reaches this peer.
+//! after hole punching, and use relays. An address from a router is only a candidate: other peers trust it only after
+//! they have seen this peer at it.
 
 mod router;
 
