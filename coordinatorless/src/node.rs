@@ -20,6 +20,7 @@ mod footprint;
 mod identity_guard;
 mod limits;
 mod membership;
+mod own_carries;
 mod own_chain;
 mod replication;
 mod set;
@@ -43,7 +44,7 @@ pub use footprint::Footprint;
 pub use membership::Member;
 pub use own_chain::{Delay, Snapshot};
 pub use transfer::Fetched;
-use {audits::Audits, catch_up::CatchUp, finality::Finality, own_chain::OwnChain};
+use {audits::Audits, catch_up::CatchUp, finality::Finality, own_carries::OwnCarries, own_chain::OwnChain};
 use {
     connectivity::Connectivity, context::Core, eviction::Evictions, identity_guard::IdentityGuard, limits::Limits,
     membership::Membership, replication::Replication, set::Set, transfer::Transfer,
@@ -106,6 +107,7 @@ pub struct Node {
     identity_guard: IdentityGuard,
     evictions: Evictions,
     replication: Replication,
+    own_carries: OwnCarries,
     transfer: Transfer,
     catch_up: CatchUp,
     audits: Audits,
@@ -134,6 +136,7 @@ impl Node {
             identity_guard,
             evictions: Evictions::default(),
             replication: Replication::default(),
+            own_carries: OwnCarries::default(),
             transfer: Transfer::default(),
             catch_up,
             own_chain: OwnChain::default(),
@@ -165,21 +168,21 @@ impl Node {
                 self.with_connectivity(|connectivity, cx| connectivity.on_dial_failed(cx, address, retry));
             }
             Input::Disconnected { peer } => {
-                self.with_connectivity(|connectivity, cx| connectivity.on_disconnected(cx, peer))
+                self.with_connectivity(|connectivity, cx| connectivity.on_disconnected(cx, peer));
             }
             Input::Finish { patience } => self.with_own_chain(|own, cx| own.begin_finish(cx, patience)),
-            Input::Introduce { address } => {;
-                self.with_connectivity(|connectivity, cx| connectivity.on_introduced(cx, address))
+            Input::Introduce { address } => {
+                self.with_connectivity(|connectivity, cx| connectivity.on_introduced(cx, address));
             }
             Input::Judged { update, passed, replay } => {
-                self.audit(audit::Input::Judged { update: update.into(), passed, replay });;
+                self.audit(audit::Input::Judged { update: update.into(), passed, replay });
             }
             Input::Leave => self.leave(),
             Input::Moved { peer, address } => {
-                self.with_connectivity(|connectivity, cx| connectivity.on_moved(cx, peer, address))
+                self.with_connectivity(|connectivity, cx| connectivity.on_moved(cx, peer, address));
             }
             Input::Message { from, bytes } => self.on_message(from, &bytes),
-            Input::OwnAddresses { addresses } => {;
+            Input::OwnAddresses { addresses } => {
                 self.with_connectivity(|connectivity, cx| connectivity.on_own_addresses(cx, addresses));
             }
             Input::Twin { address } => self.on_twin(address),
@@ -292,10 +295,10 @@ impl Node {
     fn on_notice(&mut self, from: PeerId, notice: Notice) {
         match notice {
             Notice::Announce { entries } => {
-                self.with_replication(|machine, cx| machine.on_announce(cx, from, &entries))
+                self.with_replication(|machine, cx| machine.on_announce(cx, from, &entries));
             }
             Notice::Candidates { addresses } => {
-                self.with_connectivity(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));;
+                self.with_connectivity(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
             }
             Notice::Digest(digest) => self.with_replication(|machine, cx| machine.on_digest(cx, from, digest)),
             Notice::Goodbye => self.on_goodbye(from),
@@ -304,10 +307,10 @@ impl Node {
                 self.with_connectivity(|connectivity, cx| connectivity.on_observed(cx, from, address, relay));
             }
             Notice::Peers { peers } => {
-                self.with_connectivity(|connectivity, cx| connectivity.on_peers(cx, from, &peers))
+                self.with_connectivity(|connectivity, cx| connectivity.on_peers(cx, from, &peers));
             }
             Notice::Punch { peer } => self.with_connectivity(|connectivity, cx| connectivity.on_punch(cx, peer)),
-            Notice::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),;
+            Notice::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
         }
     }
 

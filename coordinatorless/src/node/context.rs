@@ -138,7 +138,7 @@ impl Node {
     /// The transfer, and what it may touch.
     pub(crate) fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
         let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
-        (&mut self.transfer, transfer::Context { net, set: &self.set })
+        (&mut self.transfer, transfer::Context { net, set: &self.set, own_carries: &self.own_carries })
     }
 
     /// The same with the transfer.
@@ -189,7 +189,7 @@ impl Node {
             set: &mut self.set,
             replication: &mut self.replication,
             mode,
-            transfer: &mut self.transfer,
+            own_carries: &mut self.own_carries,
             catch_up: &self.catch_up,
             is_alone,
             audits_open,
@@ -217,8 +217,8 @@ impl Node {
 
     /// Catching up, and what it may touch.
     pub(crate) fn catch_up(&mut self) -> (&mut CatchUp, catch_up::Context<'_>) {
-        let Self { core, limits, set, connectivity, transfer, replication, finality, identity_guard, catch_up, .. } =
-            self;
+        let Self { core, limits, set, connectivity, transfer, own_carries, replication, finality, .. } = self;
+        let (identity_guard, catch_up) = (&self.identity_guard, &mut self.catch_up);
         let known = connectivity.neighbours().iter().map(|(peer, _)| Known {
             peer,
             epoch: replication.epoch_at(&peer),
@@ -230,6 +230,7 @@ impl Node {
             net: Network::new(core, limits, connectivity.neighbours()),
             set,
             transfer,
+            own_carries,
             known,
             is_finality_on: finality.is_on(),
             awaits_decided: finality.awaits_entries(),

@@ -30,7 +30,7 @@ impl Node {
 
     /// What the next segment starts from.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.set, &self.transfer, &self.id())
+        Snapshot::of(&self.set, &self.own_carries, &self.id())
     }
 
     /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals

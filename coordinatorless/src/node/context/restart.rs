@@ -27,7 +27,7 @@ impl Node {
         // Without them no auditor could replay this peer's newest updates, and its next segment would start without moments and
         // residual.
         for bytes in carries {
-            self.transfer.serve_blob(bytes, self.core.config.carries_kept);
+            self.own_carries.keep(bytes, self.core.config.carries_kept);
         }
         // If the log has lost the head, no other peer may hold it: without this the own chain could never go on.
         if let Some((entry, payload)) = head {

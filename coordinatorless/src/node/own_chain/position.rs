@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::super::{set::Set, transfer::Transfer};
+use super::super::{own_carries::OwnCarries, set::Set};
 
 /// What a segment starts from.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What the next segment of `me` starts from.
-    pub(crate) fn of(set: &Set, transfer: &Transfer, me: &PeerId) -> Self {
+    pub(crate) fn of(set: &Set, own_carries: &OwnCarries, me: &PeerId) -> Self {
         let (fold, log) = (&set.fold, set.fold.log());
         Self {
             base: log.version().clone(),
@@ -39,7 +39,7 @@ impl Snapshot {
             clock: fold.clock(),
             segment: log.segments(me),
             trusted: fold.is_trusted(me, log.version()),
-            carry: log.carry(me).and_then(|root| Some((root, transfer.blob(&root)?))),
+            carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.clone()))),
         }
     }
 }
