@@ -19,12 +19,13 @@ const METHODS: [&str; 3] = ["node", "node/context", "node/footprint"];
 const TEST_SUPPORT: [&str; 1] = ["node/bench"];
 
 /// The machines, each above those before it.
-pub const MACHINES: [&str; 12] = [
+pub const MACHINES: [&str; 13] = [
     "set",
     "limits",
     "connectivity",
     "membership",
     "identity_guard",
+    "own_carries",
     "transfer",
     "replication",
     "finality",

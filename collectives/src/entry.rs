@@ -17,7 +17,8 @@ pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// The most authors a base may name.
 pub const BASE_AUTHORS_MAX: usize = 1024;
 
-const TICKET_CONTEXT: &str = "murmuration audit ticket v1";
+/// Hash context of a sortition value. Its text is part of the protocol: another one would draw other auditors.
+const SORTITION_CONTEXT: &str = "murmuration audit ticket v1";
 const ENTRY_CONTEXT: &str = "murmuration entry v1";
 
 /// What is signed. `seq` counts an author's entries from 0; `previous` is the hash of the one before.
@@ -108,10 +109,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What the draw came to: drawn if it lies below the chance. A function of the VRF's output, which its owner cannot
-    /// choose; whether the output is the right one is for `murmur-verification` to check.
-    pub fn ticket(draw: &[u8; 96]) -> u32 {
-        let [first, second, third, fourth, ..] = Hash::of(TICKET_CONTEXT, &draw[..32]).0;
+    /// The number that sortition compares with the chance: its owner is drawn if the number lies below. A hash of the VRF
+    /// output, which its owner cannot choose; `murmur-verification` checks that the output is the right one.
+    pub fn sortition_value(draw: &[u8; 96]) -> u32 {
+        let [first, second, third, fourth, ..] = Hash::of(SORTITION_CONTEXT, &draw[..32]).0;
         u32::from_le_bytes([first, second, third, fourth])
     }
 }

@@ -79,7 +79,7 @@ impl Fold {
         &self.state
     }
 
-    /// θ in fixed point, with the place in which the host holds it.
+    /// θ in fixed point, with the storage that the host gave it.
     pub fn present_state(&self) -> &State {
         &self.state
     }
@@ -149,6 +149,14 @@ impl Fold {
         horizon.for_each(|(author, count)| view.raise(author, count));
         let trusted = self.is_trusted(&update.author(), &view);
         self.with_participants(epoch, |recent| chance(&self.rules, recent, update, stage, trusted))
+    }
+
+    /// The epoch that the next entry of `author` names, unless it is an update: the oldest that it may name, so that an update
+    /// whose segment began before the newest was final can still follow.
+    pub fn epoch_to_name(&self, author: &PeerId) -> u32 {
+        let oldest = self.epochs.oldest_open().max(self.log.next_position(author).epoch);
+        let may_name = |epoch: &u32| self.log.may_name(&self.epochs, author, *epoch);
+        (oldest..=self.epochs.number()).find(may_name).unwrap_or(oldest)
     }
 
     /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it is a recent participant, and its key was known

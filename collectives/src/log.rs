@@ -158,13 +158,13 @@ impl Log {
 
     /// The position of the next entry of `author`: after its newest entry, even if that one was excluded.
     pub fn next_position(&self, author: &PeerId) -> NextPosition {
-        let place = self
+        let next = self
             .chains
             .get(author)
             .map_or(NextPosition { seq: 0, previous: Hash::NONE, epoch: 0 }, Chain::next_position);
-        match self.excluded.get(author).filter(|entry| entry.seq() >= place.seq) {
+        match self.excluded.get(author).filter(|entry| entry.seq() >= next.seq) {
             Some(entry) => NextPosition { seq: entry.seq() + 1, previous: entry.hash(), epoch: entry.epoch() },
-            None => place,
+            None => next,
         }
     }
 

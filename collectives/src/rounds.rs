@@ -254,12 +254,12 @@ impl Rounds {
             return Heard::Refused;
         }
         let votes = self.votes.entry(vote.voter).or_default();
-        let place = (vote.round, vote.ballot);
-        if let Some(before) = votes.get(&place) {
+        let step = (vote.round, vote.ballot);
+        if let Some(before) = votes.get(&step) {
             return if before.frontier == vote.frontier { Heard::Known } else { Heard::Refused };
         }
-        votes.insert(place, vote);
-        if votes.len() > VOTES_KEPT && votes.pop_first().is_some_and(|(dropped, _)| dropped == place) {
+        votes.insert(step, vote);
+        if votes.len() > VOTES_KEPT && votes.pop_first().is_some_and(|(dropped, _)| dropped == step) {
             return Heard::Known;
         }
         self.update_quorum();
@@ -320,15 +320,15 @@ impl Rounds {
         self.proposed().is_some()
     }
 
-    /// This voter's rank in the present round: how many of its `rivals` have a smaller ticket. Tickets are hashes, drawn anew
-    /// in each round, so that a voter that is silent or faulty comes first only now and then.
+    /// This voter's rank in the present round: how many of its `rivals` have a smaller rank hash. The hashes
+    /// differ in each round, so that a voter that is silent or faulty comes first only now and then.
     pub fn rank<'a>(&self, rivals: impl Iterator<Item = &'a PeerId>) -> u32 {
-        let mine = self.ticket(&self.me);
-        let before = rivals.filter(|rival| self.ticket(rival) < mine).count();
+        let mine = self.rank_hash(&self.me);
+        let before = rivals.filter(|rival| self.rank_hash(rival) < mine).count();
         u32::try_from(before).unwrap_or(u32::MAX)
     }
 
-    fn ticket(&self, peer: &PeerId) -> Hash {
+    fn rank_hash(&self, peer: &PeerId) -> Hash {
         let (epoch, round) = (self.epoch().to_le_bytes(), self.round.to_le_bytes());
         Hash::of("murmuration proposer rank v1", &[&epoch[..], &round, &self.previous.name().0, &peer.0].concat())
     }
@@ -391,9 +391,9 @@ impl Rounds {
 
     /// Frontiers that others prevoted for in the present round.
     pub fn proposed_now(&self) -> impl Iterator<Item = Hash> + '_ {
-        let place = (self.round, Ballot::Prevote);
+        let prevote = (self.round, Ballot::Prevote);
         let others = self.votes.iter().filter(|(peer, _)| **peer != self.me);
-        others.filter_map(move |(_, votes)| votes.get(&place)).map(|vote| vote.frontier)
+        others.filter_map(move |(_, votes)| votes.get(&prevote)).map(|vote| vote.frontier)
     }
 
     /// Of the accepted frontiers that others prevoted for in this round, the one of the voter with the lowest rank.
@@ -403,6 +403,6 @@ impl Rounds {
         let open = here.filter(|(peer, vote)| {
             **peer != self.me && self.accepted.contains(&vote.frontier) && self.lock_allows(vote.frontier)
         });
-        open.min_by_key(|(peer, _)| self.ticket(peer)).map(|(_, vote)| vote.frontier)
+        open.min_by_key(|(peer, _)| self.rank_hash(peer)).map(|(_, vote)| vote.frontier)
     }
 }

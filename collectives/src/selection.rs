@@ -26,9 +26,9 @@ impl Chance {
     /// Never.
     pub const NEVER: Self = Self(0);
 
-    /// Whether this ticket is drawn.
-    pub fn draws(self, ticket: u32) -> bool {
-        u64::from(ticket) < self.0
+    /// Whether the owner of this sortition value is drawn.
+    pub fn draws(self, sortition_value: u32) -> bool {
+        u64::from(sortition_value) < self.0
     }
 }
 

@@ -1,13 +1,13 @@
-//! A state θ in fixed point, and where it is held: in memory, or wherever its host has room for more than that.
+//! A state θ in fixed point, and its storage: memory, or what the host gives where memory is too small.
 
 use core::{
     fmt::Debug,
     ops::{Deref, DerefMut},
 };
 
-/// A place for the integers of a state, `[parameters]`. A `Vec` is one; a host may give a file that the system maps into memory.
+/// Storage for the integers of a state, `[parameters]`: a `Vec`, or for example a file that the host maps into memory.
 pub trait Cells: DerefMut<Target = [i64]> + Debug + Send + Sync {
-    /// As many zeros, held in the same way.
+    /// As many zeros, in storage of the same kind.
     fn zeros(&self) -> Box<dyn Cells>;
 }
 
@@ -23,12 +23,12 @@ impl Cells for Vec<i64> {
 pub struct State(Box<dyn Cells>);
 
 impl State {
-    /// A state in this place.
+    /// A state in this storage.
     pub fn new(cells: impl Cells + 'static) -> Self {
         Self(Box::new(cells))
     }
 
-    /// As many zeros, held in the same way.
+    /// As many zeros, in storage of the same kind.
     pub fn zeros(&self) -> Self {
         Self(self.0.zeros())
     }

@@ -60,8 +60,8 @@ fn epoch(swarm: &mut Swarm, peers: core::ops::Range<usize>) -> Certificate {
 /// Who decides what follows what peer 2 holds, with what weight, in the order of the peers.
 fn voters(swarm: &Swarm) -> Vec<(usize, u64)> {
     let proposal = swarm.fold(2).candidate().unwrap();
-    let place = |id| swarm.peers.iter().position(|peer| peer.identity.peer_id() == id).unwrap();
-    let mut voters: Vec<_> = proposal.frontier.voters.iter().map(|v| (place(v.peer), v.weight)).collect();
+    let index = |id| swarm.peers.iter().position(|peer| peer.identity.peer_id() == id).unwrap();
+    let mut voters: Vec<_> = proposal.frontier.voters.iter().map(|v| (index(v.peer), v.weight)).collect();
     voters.sort_unstable();
     voters
 }

@@ -43,10 +43,6 @@ fn what_names_another_history_does_not_hide_what_its_author_said_before() {
     assert_eq!(fold.log().reach(&author), here.entry.seq(), "the one before is still to be asked for");
     assert!(matches!(offer(fold, &here), Insertion::Applied { .. }));
     assert!(matches!(offer(fold, &there), Insertion::Excluded));
-    let place = fold.log().next_position(&author);
-    assert_eq!(
-        (place.seq, place.previous),
-        (there.entry.seq() + 1, there.entry.hash()),
-        "its author goes on behind it"
-    );
+    let next = fold.log().next_position(&author);
+    assert_eq!((next.seq, next.previous), (there.entry.seq() + 1, there.entry.hash()), "its author goes on behind it");
 }

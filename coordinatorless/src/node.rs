@@ -20,6 +20,7 @@ mod footprint;
 mod identity_guard;
 mod limits;
 mod membership;
+mod own_carries;
 mod own_chain;
 mod replication;
 mod set;
@@ -31,7 +32,7 @@ mod transfer;
 use std::sync::Arc;
 
 use murmur_collectives::{Fold, Founder, Hash, Identity, PeerId, Rules, State};
-use murmur_verification::Lottery;
+use murmur_verification::{Lottery, audit};
 
 use crate::{
     Config, Draft, Input, Message, Output, PeerAddress, StoredEntry, Time,
@@ -43,7 +44,7 @@ pub use footprint::Footprint;
 pub use membership::Member;
 pub use own_chain::{Delay, Snapshot};
 pub use transfer::Fetched;
-use {audits::Audits, catch_up::CatchUp, finality::Finality, own_chain::OwnChain};
+use {audits::Audits, catch_up::CatchUp, finality::Finality, own_carries::OwnCarries, own_chain::OwnChain};
 use {
     connectivity::Connectivity, context::Core, eviction::Evictions, identity_guard::IdentityGuard, limits::Limits,
     membership::Membership, replication::Replication, set::Set, transfer::Transfer,
@@ -106,6 +107,7 @@ pub struct Node {
     identity_guard: IdentityGuard,
     evictions: Evictions,
     replication: Replication,
+    own_carries: OwnCarries,
     transfer: Transfer,
     catch_up: CatchUp,
     audits: Audits,
@@ -134,13 +136,14 @@ impl Node {
             identity_guard,
             evictions: Evictions::default(),
             replication: Replication::default(),
+            own_carries: OwnCarries::default(),
             transfer: Transfer::default(),
             catch_up,
             own_chain: OwnChain::default(),
             finality,
         };
         node.restore(stored);
-        node.start();
+        node.with_own_chain(OwnChain::start);
         node
     }
 
@@ -159,23 +162,31 @@ impl Node {
             Input::Author(draft) => self.author_update(draft),
             Input::Connected { peer, address, reach } => self.on_connected(peer, address, reach),
             Input::Datagram { from, bytes } => {
-                return self.member(|membership, cx| membership.on_datagram(cx, from, &bytes));
+                return self.with_membership(|membership, cx| membership.on_datagram(cx, from, &bytes));
             }
             Input::DialFailed { address, retry } => {
-                self.connect(|connectivity, cx| connectivity.on_dial_failed(cx, address, retry));
+                self.with_connectivity(|connectivity, cx| connectivity.on_dial_failed(cx, address, retry));
             }
-            Input::Disconnected { peer } => self.connect(|connectivity, cx| connectivity.on_disconnected(cx, peer)),
-            Input::Finish { patience } => self.write(|own, cx| own.begin_finish(cx, patience)),
-            Input::Introduce { address } => self.connect(|connectivity, cx| connectivity.on_introduced(cx, address)),
-            Input::Judged { update, passed, replay } => self.on_judged(update, passed, replay),
+            Input::Disconnected { peer } => {
+                self.with_connectivity(|connectivity, cx| connectivity.on_disconnected(cx, peer));
+            }
+            Input::Finish { patience } => self.with_own_chain(|own, cx| own.begin_finish(cx, patience)),
+            Input::Introduce { address } => {
+                self.with_connectivity(|connectivity, cx| connectivity.on_introduced(cx, address));
+            }
+            Input::Judged { update, passed, replay } => {
+                self.audit(audit::Input::Judged { update: update.into(), passed, replay });
+            }
             Input::Leave => self.leave(),
-            Input::Moved { peer, address } => self.connect(|connectivity, cx| connectivity.on_moved(cx, peer, address)),
+            Input::Moved { peer, address } => {
+                self.with_connectivity(|connectivity, cx| connectivity.on_moved(cx, peer, address));
+            }
             Input::Message { from, bytes } => self.on_message(from, &bytes),
             Input::OwnAddresses { addresses } => {
-                self.connect(|connectivity, cx| connectivity.on_own_addresses(cx, addresses));
+                self.with_connectivity(|connectivity, cx| connectivity.on_own_addresses(cx, addresses));
             }
             Input::Twin { address } => self.on_twin(address),
-            Input::Unjudged { update } => self.on_unjudged(update),
+            Input::Unjudged { update } => self.audit(audit::Input::Unjudged { update: update.into() }),
         }
         self.settle();
     }
@@ -186,19 +197,19 @@ impl Node {
         if self.membership.is_second() {
             return;
         }
-        self.member(|membership, cx| membership.membership_due(cx));
+        self.with_membership(|membership, cx| membership.membership_due(cx));
         if self.poll_timeout_of_the_rest().is_some_and(|due| due <= self.core.now) {
             self.identity_guard_due();
-            self.connect(|connectivity, cx| connectivity.dials_due(cx));
-            self.connect(|connectivity, cx| connectivity.traversals_due(cx));
+            self.with_connectivity(|connectivity, cx| connectivity.dials_due(cx));
+            self.with_connectivity(|connectivity, cx| connectivity.traversals_due(cx));
             self.look_due();
-            self.connect(|connectivity, cx| connectivity.view_due(cx));
-            self.hearings_due();
+            self.with_connectivity(|connectivity, cx| connectivity.view_due(cx));
+            self.with_evictions(|evictions, cx| evictions.handle_timeout(cx.core));
             self.requests_waiting_due();
-            self.replicate(Replication::requests_due);
-            self.in_transfer(Transfer::handle_timeout);
-            self.replicate(Replication::anti_entropy_due);
-            self.in_catch_up(CatchUp::handle_timeout);
+            self.with_replication(Replication::requests_due);
+            self.with_transfer(Transfer::handle_timeout);
+            self.with_replication(Replication::anti_entropy_due);
+            self.with_catch_up(CatchUp::handle_timeout);
             self.with_finality(Finality::handle_timeout);
             self.settle();
         }
@@ -235,11 +246,11 @@ impl Node {
 
     /// What follows from any change: being evicted, more to pull, being caught up, something final, being finished.
     fn settle(&mut self) {
-        self.check_own_eviction();
-        self.pull();
+        self.evictions.check_own(&mut self.core, &self.set);
+        self.with_replication(Replication::pull);
         self.check_caught_up();
         self.check_final();
-        self.write(OwnChain::check_finished);
+        self.with_own_chain(OwnChain::check_finished);
     }
 
     fn on_message(&mut self, from: PeerId, bytes: &[u8]) {
@@ -252,7 +263,7 @@ impl Node {
             Err(error) => return self.strike(from, error.to_string()),
         };
         if self.evictions.hears(&from) {
-            return self.hear_out(from, message);
+            return self.with_evictions(|evictions, cx| evictions.on_message(cx.core, from, message));
         }
         match message.into() {
             Sorted::Request(request) => self.serve(from, request),
@@ -263,17 +274,17 @@ impl Node {
 
     fn on_response(&mut self, from: PeerId, response: Response) {
         match response {
-            Response::Absent { root } => self.in_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
+            Response::Absent { root } => self.with_transfer(|transfer, cx| transfer.on_absent(cx, from, root)),
             Response::Certificates { chain } => {
                 self.with_finality(|finality, cx| finality.on_certificates(cx, from, chain));
             }
             Response::Chunk { root, index, bytes } => {
-                self.in_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
+                self.with_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
             }
             Response::ChunkList { root, length, hashes } => {
-                self.in_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
+                self.with_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
             }
-            Response::Entries { items } => self.replicate(|machine, cx| machine.on_entries(cx, from, items)),
+            Response::Entries { items } => self.with_replication(|machine, cx| machine.on_entries(cx, from, items)),
             Response::Frontier(proposal) => {
                 self.with_finality(|finality, cx| finality.on_frontier(cx, from, *proposal));
             }
@@ -283,18 +294,22 @@ impl Node {
 
     fn on_notice(&mut self, from: PeerId, notice: Notice) {
         match notice {
-            Notice::Announce { entries } => self.replicate(|machine, cx| machine.on_announce(cx, from, &entries)),
+            Notice::Announce { entries } => {
+                self.with_replication(|machine, cx| machine.on_announce(cx, from, &entries));
+            }
             Notice::Candidates { addresses } => {
-                self.connect(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
+                self.with_connectivity(|connectivity, cx| connectivity.on_candidates(cx, from, &addresses));
             }
-            Notice::Digest(digest) => self.replicate(|machine, cx| machine.on_digest(cx, from, digest)),
+            Notice::Digest(digest) => self.with_replication(|machine, cx| machine.on_digest(cx, from, digest)),
             Notice::Goodbye => self.on_goodbye(from),
-            Notice::Meet { peer } => self.connect(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
+            Notice::Meet { peer } => self.with_connectivity(|connectivity, cx| connectivity.on_meet(cx, from, peer)),
             Notice::Observed { address, relay } => {
-                self.connect(|connectivity, cx| connectivity.on_observed(cx, from, address, relay));
+                self.with_connectivity(|connectivity, cx| connectivity.on_observed(cx, from, address, relay));
             }
-            Notice::Peers { peers } => self.connect(|connectivity, cx| connectivity.on_peers(cx, from, &peers)),
-            Notice::Punch { peer } => self.connect(|connectivity, cx| connectivity.on_punch(cx, peer)),
+            Notice::Peers { peers } => {
+                self.with_connectivity(|connectivity, cx| connectivity.on_peers(cx, from, &peers));
+            }
+            Notice::Punch { peer } => self.with_connectivity(|connectivity, cx| connectivity.on_punch(cx, peer)),
             Notice::Votes { votes } => self.with_finality(|finality, cx| finality.on_votes(cx, from, &votes)),
         }
     }
@@ -327,15 +342,15 @@ impl Node {
     /// Answers a request whose turn has come.
     fn on_request(&mut self, from: PeerId, request: Request) {
         match request {
-            Request::Entries(want) => self.replicate(|machine, cx| machine.on_want(cx, from, want)),
+            Request::Entries(want) => self.with_replication(|machine, cx| machine.on_want(cx, from, want)),
             Request::Certificates { from: first } => {
                 self.with_finality(|finality, cx| finality.on_want_certificates(cx, from, first));
             }
             Request::ChunkList { root } => {
-                self.in_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
+                self.with_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));
             }
             Request::Chunks { root, indices } => {
-                self.in_transfer(|transfer, cx| transfer.on_want_chunks(cx, from, root, &indices));
+                self.with_transfer(|transfer, cx| transfer.on_want_chunks(cx, from, root, &indices));
             }
             Request::Frontier { name } => {
                 self.with_finality(|finality, cx| finality.on_want_frontier(cx, from, name));
@@ -346,15 +361,15 @@ impl Node {
 
     /// Takes an update of the trainer, unless too many tokens are not final.
     fn author_update(&mut self, draft: Box<Draft>) {
-        if !self.is_stalled() {
-            self.write(|own, cx| own.author_update(cx, draft));
+        if !self.with_finality(Finality::is_stalled) {
+            self.with_own_chain(|own, cx| own.author_update(cx, draft));
         }
     }
 
     fn on_want_manifest(&mut self, from: PeerId, run: Hash) {
         if run == self.set.fold.run() {
             let bytes = self.manifest.clone();
-            self.send(from, &Message::Manifest { bytes });
+            self.core.send(from, &Message::Manifest { bytes });
         }
     }
 }

@@ -5,8 +5,8 @@
 //! owner could try many. This is the ristretto DLEQ VRF of schnorrkel (Goldberg et al., "Making NSEC5 practical",
 //! section 4, over ristretto255).
 //!
-//! An auditor is drawn when the ticket that follows from its output lies below the chance. The output stays secret until the
-//! verdict is published, so an author cannot learn who audits it, let alone buy them.
+//! A peer is drawn when its sortition value, a hash of its VRF output, lies below the chance. The output stays secret until
+//! the verdict is published, so an author cannot learn its auditors before that, let alone bribe them.
 
 use murmur_collectives::{Chance, Hash, Identity, Stage, Verdict};
 use rand_core::{CryptoRng, RngCore};
@@ -53,7 +53,7 @@ impl Lottery {
         let mut draw = [0; 96];
         let extra = |output: &VRFInOut| {
             draw[..32].copy_from_slice(output.as_output_bytes());
-            chance.draws(Verdict::ticket(&draw)).then(|| self.proof_randomness(subject))
+            chance.draws(Verdict::sortition_value(&draw)).then(|| self.proof_randomness(subject))
         };
         let (_, proof, _) = self.0.vrf_sign_extra_after_check(transcript(subject), extra)?;
         draw[32..].copy_from_slice(&proof.to_bytes());
@@ -87,7 +87,7 @@ fn proves_draw(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8; 
         .zip(VRFProof::from_bytes(proof).ok());
     let Some(((key, output), proof)) = parsed else { return false };
     let verified = key.vrf_verify_extra(transcript(subject), &output, &proof, proof_transcript());
-    verified.is_ok() && chance.draws(Verdict::ticket(draw))
+    verified.is_ok() && chance.draws(Verdict::sortition_value(draw))
 }
 
 fn transcript(subject: Subject) -> impl SigningTranscript + Clone {

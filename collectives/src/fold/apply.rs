@@ -116,7 +116,7 @@ impl Fold {
         let Some(subject) = self.log.subject(verdict) else { return false };
         let disputed = || self.standing.is_disputed(&verdict.author, verdict.seq, entry.base());
         self.is_eligible(&entry.author(), subject, entry.epoch())
-            && self.chance(subject, verdict.stage, entry.epoch()).draws(Verdict::ticket(&verdict.draw))
+            && self.chance(subject, verdict.stage, entry.epoch()).draws(Verdict::sortition_value(&verdict.draw))
             && (verdict.stage == Stage::First || disputed())
     }
 

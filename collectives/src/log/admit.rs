@@ -32,17 +32,17 @@ impl Log {
         if entry.epoch() > epochs.number() {
             return Admission::Early { epoch: entry.epoch() };
         }
-        let place = self.next_position(&author);
-        if seq > place.seq {
+        let next = self.next_position(&author);
+        if seq > next.seq {
             return Admission::Waits { needs: [(author, seq)].into_iter().collect() };
         }
-        if seq < self.version.count(&author) || seq < place.seq && !self.is_next_held(entry) {
+        if seq < self.version.count(&author) || seq < next.seq && !self.is_next_held(entry) {
             return self.admit_in_gap(entry);
         }
-        if seq == place.seq && entry.header().previous != place.previous {
+        if seq == next.seq && entry.header().previous != next.previous {
             return fork_before(seq);
         }
-        if seq == place.seq && entry.epoch() < place.epoch {
+        if seq == next.seq && entry.epoch() < next.epoch {
             return Admission::Invalid(Invalid::Epoch);
         }
         if !self.has_past(entry.base()) {

@@ -6,7 +6,7 @@ use murmur_kernels::Weight;
 
 use crate::{AuthorTotals, Body, Entry, Hash};
 
-/// One accepted entry and what follows from its place in the chain.
+/// One accepted entry and what follows from its position in the chain.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The entry.

@@ -109,17 +109,17 @@ impl Rounds {
     /// Whether no frontier can get a prevote quorum in the present round any more, even if all voters that are `live` and have
     /// not prevoted yet agreed.
     pub fn is_split(&self, live: impl Fn(&PeerId) -> bool) -> bool {
-        let place = (self.round, Ballot::Prevote);
-        let spoke = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&place));
+        let prevote = (self.round, Ballot::Prevote);
+        let has_prevoted = |peer: &PeerId| self.votes.get(peer).is_some_and(|votes| votes.contains_key(&prevote));
         let can_decide = |name: &Hash| {
             let Some(frontier) = self.frontiers.get(name) else { return true };
             let all = self.previous.voters.iter().chain(&frontier.voters).map(|voter| &voter.peer);
-            let silent: BTreeSet<&PeerId> = all.filter(|peer| !spoke(peer) && live(peer)).collect();
+            let silent: BTreeSet<&PeerId> = all.filter(|peer| !has_prevoted(peer) && live(peer)).collect();
             let voters = self.votes_for(self.round, Ballot::Prevote, name).map(|vote| &vote.voter);
             self.previous.decides(&self.rules, frontier, voters.chain(silent.iter().copied()))
         };
         let proposed: BTreeSet<Hash> =
-            self.votes.values().filter_map(|votes| votes.get(&place)).map(|vote| vote.frontier).collect();
+            self.votes.values().filter_map(|votes| votes.get(&prevote)).map(|vote| vote.frontier).collect();
         !proposed.is_empty() && !proposed.iter().any(can_decide)
     }
 

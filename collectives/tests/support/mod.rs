@@ -238,12 +238,12 @@ pub(crate) fn finalize(swarm: &mut Swarm, peers: &[usize]) {
 /// The header of what `author` would say next on top of what `fold` holds.
 pub(crate) fn next_header(fold: &Fold, author: PeerId, body: Body) -> Header {
     let (log, epochs) = (fold.log(), fold.epochs());
-    let place = log.next_position(&author);
+    let next = log.next_position(&author);
     Header {
         run: run(),
         author,
-        seq: place.seq,
-        previous: place.previous,
+        seq: next.seq,
+        previous: next.previous,
         epoch: epochs.number(),
         frontier: epochs.newest().frontier.name(),
         base: log.version().to_components(),

@@ -1,8 +1,8 @@
-//! A peer that only connects: for finding out who reaches whom through which NATs.
+//! A peer that only connects, to measure which peers reach each other through which NATs.
 //!
 //! `reach --secret N --listen ADDR [--bootstrap ADDR]… [--relay] [--port-map] --seconds S` runs for `S` seconds and then prints one JSON
 //! object a line for every peer it is connected to, and one for every peer it ever was connected to, with the time from its start
-//! to a straight way, or to any if there was none. `experiments/nat/run.sh` runs several of them in network namespaces.
+//! to a direct path, or to any path if there was no direct one. `experiments/nat/run.sh` runs several of them in network namespaces.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +59,7 @@ impl Arguments {
     }
 }
 
-/// A host that keeps nothing but the names of those who greeted.
+/// A host that stores only the names of the peers that greeted.
 #[derive(Default)]
 struct Witness {
     greeted: Arc<Mutex<BTreeSet<PeerId>>>,
@@ -91,7 +91,7 @@ impl Host for Witness {
     fn event(&mut self, event: Event, _: &mut Node) {
         eprintln!("{event:?}");
         if let Event::Joined { peer } = event {
-            self.greeted.lock().expect("nobody panics while holding it").insert(peer);
+            self.greeted.lock().expect("no code panics while it holds it").insert(peer);
         }
     }
 
@@ -147,7 +147,7 @@ fn node(arguments: &Arguments) -> Node {
     })
 }
 
-/// When this peer first had a way to each other, and a straight one.
+/// When this peer first had a path to each other peer, and when a direct one.
 #[derive(Default)]
 struct Firsts {
     any: BTreeMap<PeerId, Duration>,
@@ -181,7 +181,7 @@ impl Firsts {
 async fn watch(requests: mpsc::WeakSender<Request>, firsts: Arc<Mutex<Firsts>>, since: Instant) {
     while let Some(requests) = requests.upgrade() {
         let firsts = firsts.clone();
-        let look = move |node: &mut Node| firsts.lock().expect("nobody panics while holding it").glance(node, since);
+        let look = move |node: &mut Node| firsts.lock().expect("no code panics while it holds it").glance(node, since);
         let _ = requests.send(Request::Look(Box::new(look))).await;
         drop(requests);
         sleep(GLANCE).await;
@@ -224,8 +224,8 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     tokio::spawn(async move {
         sleep(Duration::from_secs(arguments.seconds)).await;
         let look = Box::new(move |node: &mut Node| {
-            let greeted = greeted.lock().expect("nobody panics while holding it");
-            let firsts = firsts.lock().expect("nobody panics while holding it");
+            let greeted = greeted.lock().expect("no code panics while it holds it");
+            let firsts = firsts.lock().expect("no code panics while it holds it");
             print!("{}{}", describe(node, &greeted, &arguments), firsts.describe(arguments.secret));
         });
         let _ = requests.send(Request::Look(look)).await;

@@ -5,17 +5,18 @@ use rustls::pki_types::CertificateDer;
 
 use crate::certificate::peer_id_of;
 
-/// What is known of a connection that passed its handshake.
+/// A connection that passed its handshake.
 pub(crate) struct Candidate {
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) dialed: bool,
+    /// The relay that forwards its packets; `None` if it is direct.
     pub(crate) relay: Option<PeerId>,
 }
 
 impl Candidate {
-    /// Reads who is at the other end of `connection`.
+    /// Reads the identity of the other peer from its certificate.
     ///
     /// # Errors
     ///

@@ -1,15 +1,15 @@
-//! A peer's certificate: an envelope for its Ed25519 key, made anew each time a transport is bound.
+//! The certificate of a peer: it carries the Ed25519 key, and is made anew each time a transport is bound.
 //!
-//! TLS wants a certificate; the project wants only the key in it. So a certificate here is self-signed, has no name,
-//! no authority and dates that never matter, and is read for one thing: the public key, which is the [`PeerId`].
+//! TLS needs a certificate; this project needs only the key in it. So the certificate is self-signed, has no name and no
+//! authority, its dates are ignored, and only its public key is read, which is the [`PeerId`].
 //!
 //! The self-signature is not checked, and need not be. What makes a connection authentic is TLS 1.3's
 //! CertificateVerify: a signature by the certificate's key over the whole handshake so far, including that certificate
-//! and both sides' fresh key shares. Whoever copies another peer's certificate, or writes one around another
-//! peer's public key, cannot make that signature. Nothing else in the certificate is believed.
+//! and both sides' fresh key shares. A peer that copies the certificate of another one, or makes one with the public
+//! key of another one, cannot make that signature. Nothing else in the certificate is used.
 //!
-//! The serial number is random, so two processes that run with one identity show different certificates: that is how
-//! the other side knows a restarted peer from a second dial of the same process.
+//! The serial number is random, so two processes that run with one identity show different certificates. By that
+//! the other side distinguishes a restarted peer from a second dial of the same process.
 
 use ed25519_dalek::VerifyingKey;
 use murmur_collectives::{Identity, PeerId};
@@ -27,13 +27,13 @@ use crate::error::BindError;
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410 §4). DER has no other spelling of it.
+/// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410 §4). DER has no other encoding of it.
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Bytes of a certificate's random serial number.
 const SERIAL_BYTES: usize = 16;
 
-/// What a transport shows in its handshakes, and the key to it.
+/// The certificate of a transport, and its private key.
 pub(crate) struct Credentials {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: PrivatePkcs8KeyDer<'static>,
@@ -65,7 +65,7 @@ fn fresh_serial(random: &dyn SecureRandom) -> Result<SerialNumber, BindError> {
     Ok(SerialNumber::from_slice(&serial))
 }
 
-/// The peer that a certificate speaks of, if the handshake proves possession of its key.
+/// The peer whose key a certificate has. The handshake must prove that the other side holds the key.
 ///
 /// # Errors
 ///

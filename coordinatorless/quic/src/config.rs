@@ -1,4 +1,4 @@
-//! What a transport may use: addresses, sizes, counts and times, and the QUIC parameters that follow from them.
+//! The settings of a transport, and the QUIC parameters that follow from them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,67 +6,68 @@ use quinn::{IdleTimeout, VarInt};
 
 use crate::error::BindError;
 
-/// Messages one connection may have in flight in each direction; QUIC's limit on unidirectional streams.
-/// A sender never opens more than [`Priority`](crate::Priority) allows, 44, so an honest one does not wait for it.
+/// Messages in flight in each direction of a connection, at most: QUIC's limit on unidirectional streams. An honest sender
+/// opens no more than the 44 that [`Priority`](crate::Priority) allows, so it never waits for this limit.
 pub(crate) const STREAMS_MAX: u32 = 64;
 
-/// A message longer than this takes one of the connection's [`LARGE_MESSAGES`] places while it is assembled.
+/// A message longer than this holds one of the [`LARGE_MESSAGES`] permits of its connection while it is assembled.
 pub(crate) const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Long messages of one connection that are assembled, or wait to be taken from [`Events`](crate::Events), at once.
+/// Large messages of one connection that are assembled, or wait in [`Events`](crate::Events), at once.
 pub(crate) const LARGE_MESSAGES: usize = 2;
 
-/// Bytes a stream may be ahead of its reader. At 100 ms round trip it lets one message flow at 5 MB/s.
+/// Flow-control window of a stream, in bytes. At a round trip of 100 ms it allows one message 5 MB/s.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 
-/// Bytes all streams of a connection may be ahead of their readers. Above the 12 payload and bulk streams an honest
-/// sender opens (6 MiB), so that these, stalled, leave room for control messages.
+/// Flow-control window of a connection, in bytes. An honest sender opens up to 12 payload and bulk streams (6 MiB): even if
+/// all of them stall, control messages have room.
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
-/// Bytes of received datagrams that wait for a connection's reader. Older ones are dropped for newer ones.
+/// Bytes of received datagrams queued for a connection's reader. When they are full, the oldest is dropped.
 const DATAGRAMS_IN_BYTES: usize = 128 * 1024;
 
-/// Bytes of datagrams that wait to be sent. At 10 Mbit/s this much is gone in 50 ms: what waited longer is stale.
+/// Bytes of datagrams queued to be sent. At 10 Mbit/s they are sent in 50 ms; a datagram that waited longer would be stale.
 const DATAGRAMS_OUT_BYTES: usize = 64 * 1024;
 
 /// Settings of a [`Transport`](crate::Transport). [`TransportConfig::new`] gives the defaults named on each field.
 ///
-/// Bytes that peers can make a transport hold: `connections_max` × (8 MiB window + 4 MiB of short messages
-/// + 2 × `message_bytes_max`), and what the caller queues: `connections_max` × `send_queue_bytes_max`.
+/// A transport holds at most (8 MiB window + 4 MiB of short messages + 2 × `message_bytes_max`) of received bytes for each of
+/// `connections_max` connections, and `send_queue_bytes_max` of queued messages.
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
-    /// The UDP address to listen on and dial from. Port 0 lets the system choose.
+    /// The UDP address to listen on and dial from. With port 0 the system chooses the port.
     pub bind: SocketAddr,
     /// The longest message, in bytes, sent or received. A peer that sends a longer one is disconnected. 4 MiB:
     /// four times the payload of 4 M parameters at 2 bits each.
     pub message_bytes_max: usize,
     /// Connections at once, half-open ones included. 64: a cohort of about 20 peers (ARCHITECTURE.md, "Scale") with room for churn.
-    /// From half of it on, a newcomer must first prove its address by QUIC's Retry.
+    /// From half of it on, a client must first validate its address by a Retry.
     pub connections_max: usize,
-    /// Accepted connections at once from one IPv4 address, or one IPv6 network of 64 bits. 32. Raise it for a larger swarm behind one address.
+    /// Accepted connections at once from one IPv4 address, or one IPv6 network of 64 bits. 32. Raise it for a larger swarm
+    /// behind one address.
     pub connections_per_ip_max: usize,
     /// Bytes queued for one peer and not yet acknowledged by it. 32 MiB; at least twice `message_bytes_max`, because
     /// [`Priority::Bulk`](crate::Priority::Bulk) may fill only half.
     pub send_queue_bytes_max: usize,
     /// Messages queued for one peer and not yet acknowledged by it. 4096.
     pub send_queue_messages_max: usize,
-    /// Events that wait for the caller before connections stop being read. 256.
+    /// Events queued for the caller; when they are full, connections are not read. 256.
     pub events_max: usize,
     /// From dialing to welcome, or from a first packet to a finished handshake. 5 s: five retransmissions of a lost
     /// first packet would take longer than that, two do not.
     pub handshake_timeout: Duration,
-    /// A connection with no packet for this long is lost. 10 s: five missed keep-alives.
+    /// A connection without a packet for this long is lost. 10 s: five missed keep-alives.
     pub idle_timeout: Duration,
-    /// The interval of keep-alive packets on a silent connection. 2 s, below the mapping time of any NAT.
+    /// The interval of keep-alive packets on an idle connection. 2 s: shorter than the mapping timeout of any NAT.
     pub keep_alive: Duration,
-    /// How long one message may keep us waiting for its bytes, in sum. Then its stream is stopped and the message is dropped. 30 s:
+    /// The total wait for the bytes of one message. After it the stream is stopped and the message is dropped. 30 s:
     /// `message_bytes_max` at 140 kB/s.
     pub message_timeout: Duration,
-    /// Pairs of other peers between whom packets are passed on at once. 0: none, this peer does not volunteer as a relay.
+    /// Pairs of other peers between which this peer forwards packets at once. 0: it is no relay.
     pub relay_sessions_max: usize,
-    /// Bytes of packets passed on per second, for all pairs together. 1 MiB. Only used with `relay_sessions_max`.
+    /// Bytes of packets forwarded per second, for all pairs together. 1 MiB. Only used with `relay_sessions_max`.
     pub relay_bytes_per_s_max: u64,
-    /// How long a connection that lost the tie-break is still read, for messages already under way. 3 s.
+    /// How long a connection that lost the tie-break is still read, for messages under way. 3 s.
     pub handover: Duration,
 }
 
@@ -110,12 +111,12 @@ impl TransportConfig {
         self.idle().map(drop)
     }
 
-    /// The QUIC parameters of every connection that goes straight, dialed or accepted.
+    /// The QUIC parameters of direct connections, dialed or accepted.
     pub(crate) fn quic(&self) -> Result<Arc<quinn::TransportConfig>, BindError> {
         self.parameters().map(Arc::new)
     }
 
-    /// Those of a connection through a relay: its packets stay as short as QUIC allows, because each travels inside a
+    /// Those of relayed connections: their packets stay at the smallest size that QUIC allows, because each travels in a
     /// datagram of another connection.
     pub(crate) fn relayed_quic(&self) -> Result<Arc<quinn::TransportConfig>, BindError> {
         let mut quic = self.parameters()?;

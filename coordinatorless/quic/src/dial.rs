@@ -8,9 +8,9 @@ use rustls::AlertDescription;
 use tokio::time::timeout;
 
 use crate::{
-    accept::plain,
+    accept::canonical,
     candidate::Candidate,
-    connection::{self, Turn},
+    connection::{self, Announcement},
     error::{CloseReason, DialError, brief},
     event::TransportEvent,
     registry::{Admission, Registry},
@@ -22,56 +22,58 @@ use crate::{
 /// The name that TLS wants for a server. It is not sent and nothing depends on it.
 const NO_NAME: &str = "peer.invalid";
 
-/// Dials `addr`, which leads through `relay` if one is given. The outcome is one event.
+/// Dials `addr`, a placeholder if `relay` is given. Reports the outcome by one event.
 pub(crate) async fn dial(shared: Arc<Shared>, addr: SocketAddr, relay: Option<PeerId>, expect: Option<PeerId>) {
     shared.counters.dials.one();
     if let Err(reason) = attempt(&shared, addr, relay, expect).await {
         shared.counters.dials_failed.one();
         tracing::debug!(%addr, ?relay, %reason, "a dial failed");
-        shared.events.send(failed(addr, relay, expect, reason)).await;
+        shared.events.send(failure_event(addr, relay, expect, reason)).await;
     }
 }
 
-fn failed(addr: SocketAddr, relay: Option<PeerId>, expect: Option<PeerId>, reason: DialError) -> TransportEvent {
+fn failure_event(addr: SocketAddr, relay: Option<PeerId>, expect: Option<PeerId>, reason: DialError) -> TransportEvent {
     match (relay, expect) {
         (Some(relay), Some(peer)) => TransportEvent::DialThroughFailed { relay, peer, reason },
         _ => TransportEvent::DialFailed { addr, reason },
     }
 }
 
-/// Ends with a running connection, or with the reason why this dial has none of its own.
+/// Ends with a connection that is being served, or with the reason why this dial gave no connection of its own.
 async fn attempt(
     shared: &Arc<Shared>,
     addr: SocketAddr,
     relay: Option<PeerId>,
     expect: Option<PeerId>,
 ) -> Result<(), DialError> {
-    let place = shared.registry.begin_dial(addr, shared.config.connections_max)?;
+    let slot = shared.registry.begin_dial(addr, shared.config.connections_max)?;
     let trust = (shared.tls.possession(), shared.tls.certificate());
     let verifier = Arc::new(DialVerifier::new(trust, expect, relay.is_none(), shared.registry.clone()));
     let claims = Claims { registry: shared.registry.clone(), addr, verifier: verifier.clone() };
-    let patience = shared.config.handshake_timeout;
+    let limit = shared.config.handshake_timeout;
     let candidate =
-        timeout(patience, reach(shared, addr, relay, verifier)).await.map_err(|_| DialError::TimedOut(patience))??;
+        timeout(limit, connect(shared, addr, relay, verifier)).await.map_err(|_| DialError::TimedOut(limit))??;
     let peer = candidate.peer;
     let admission = shared.admit(candidate);
     drop(claims);
-    let (link, turn, outcome) = match admission {
-        Admission::First(link) => (link, Turn::First, Ok(())),
-        Admission::Replaces(link, elder) => (link, Turn::After(elder), Ok(())),
-        Admission::Supersedes(link, elder) => (link, Turn::Silently(elder), Err(DialError::AlreadyConnected(peer))),
+    let (link, announcement, outcome) = match admission {
+        Admission::First(link) => (link, Announcement::AtOnce, Ok(())),
+        Admission::Replaces(link, before) => (link, Announcement::AfterEndOf(before), Ok(())),
+        Admission::Supersedes(link, before) => {
+            (link, Announcement::ContinuationOf(before), Err(DialError::AlreadyConnected(peer)))
+        }
         Admission::Loses(link, winner) => {
-            tokio::spawn(connection::run_out(shared.clone(), link, winner, place));
+            tokio::spawn(connection::drain(shared.clone(), link, winner, slot));
             return Err(DialError::AlreadyConnected(peer));
         }
         Admission::Stopping => return Err(DialError::Stopping),
     };
-    tokio::spawn(connection::run(shared.clone(), link, turn, addr, place));
+    tokio::spawn(connection::serve(shared.clone(), link, announcement, addr, slot));
     outcome
 }
 
-/// Shakes hands and waits for the welcome.
-async fn reach(
+/// Completes the handshake and waits for the welcome.
+async fn connect(
     shared: &Shared,
     addr: SocketAddr,
     relay: Option<PeerId>,
@@ -79,23 +81,25 @@ async fn reach(
 ) -> Result<Candidate, DialError> {
     let config =
         shared.tls.dialing(verifier.clone(), relay.is_some()).map_err(|e| DialError::Handshake(e.to_string()))?;
-    let connecting =
-        shared.endpoint.connect_with(config, plain(addr), NO_NAME).map_err(|e| DialError::Address(e.to_string()))?;
+    let connecting = shared
+        .endpoint
+        .connect_with(config, canonical(addr), NO_NAME)
+        .map_err(|e| DialError::Address(e.to_string()))?;
     let connection =
-        connecting.await.map_err(|error| verifier.failure().unwrap_or_else(|| failure(&error, shared, None)))?;
+        connecting.await.map_err(|error| verifier.failure().unwrap_or_else(|| dial_error(&error, shared, None)))?;
     let candidate = Candidate::new(connection, true, relay).map_err(|e| DialError::Certificate(e.to_string()))?;
-    match welcomed(&candidate.connection).await {
+    match is_welcomed(&candidate.connection).await {
         Ok(true) => Ok(candidate),
         Ok(false) => {
             candidate.connection.close(CloseReason::Misbehaved.code(), b"");
             Err(DialError::Handshake("the peer did not begin with a welcome".to_owned()))
         }
-        Err(error) => Err(failure(&error, shared, Some(candidate.peer))),
+        Err(error) => Err(dial_error(&error, shared, Some(candidate.peer))),
     }
 }
 
-/// Whether the other side's first stream is the empty one that means welcome.
-async fn welcomed(connection: &Connection) -> Result<bool, ConnectionError> {
+/// Whether the first stream of the other side is the welcome, an empty stream.
+async fn is_welcomed(connection: &Connection) -> Result<bool, ConnectionError> {
     let mut stream = connection.accept_uni().await?;
     match stream.read_to_end(0).await {
         Ok(_) => Ok(true),
@@ -104,7 +108,7 @@ async fn welcomed(connection: &Connection) -> Result<bool, ConnectionError> {
     }
 }
 
-/// What a dial holds while it lasts.
+/// The claims of a dial on its address and its peer, released when it is over.
 struct Claims {
     registry: Arc<Registry>,
     addr: SocketAddr,
@@ -118,8 +122,8 @@ impl Drop for Claims {
     }
 }
 
-/// What a failed handshake, or a connection closed before the welcome, says about `peer`.
-fn failure(error: &ConnectionError, shared: &Shared, peer: Option<PeerId>) -> DialError {
+/// The error of a handshake that failed, or of a connection to `peer` that was closed before the welcome.
+fn dial_error(error: &ConnectionError, shared: &Shared, peer: Option<PeerId>) -> DialError {
     match error {
         ConnectionError::VersionMismatch => DialError::Version,
         ConnectionError::TimedOut => DialError::TimedOut(shared.config.idle_timeout),

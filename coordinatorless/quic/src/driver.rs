@@ -1,4 +1,4 @@
-//! The driver: carries a [`Node`]'s outputs to the network and to its host, and the world's events to the node.
+//! The driver: carries out the outputs of a [`Node`] on the network and the host, and gives it the events of both.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 
 use crate::{CloseReason, DialError, Events, Priority, Refusal, Transport, TransportEvent};
 
-/// Outputs carried out before the network is looked at again, so that neither starves the other.
+/// Events of the network handled in a row before requests and timers are polled again, so that none of them starves.
 const EVENTS_IN_A_ROW: usize = 64;
 
-/// What a node needs from the machine it runs on. Called in the order of the node's outputs.
+/// The disk and the rest of the program, as a node needs them. Called in the order of the node's outputs.
 pub trait Host {
-    /// What goes wrong with storing. The driver stops at the first one, does nothing more, and hands it on as it is.
+    /// A failure of the disk. The driver stops at the first one, carries out nothing more, and returns it unchanged.
     type Error;
 
     /// Stores a record; if `durable`, returns only when it is on disk.
@@ -25,20 +25,20 @@ pub trait Host {
     /// The disk's; nothing may be announced that is not stored.
     fn append(&mut self, record: &StoredEntry, durable: bool) -> Result<(), Self::Error>;
 
-    /// Stores the address book in place of the one before. Losing it costs a slower start, so nothing fails.
+    /// Replaces the stored address book. Not fallible: its loss only makes the next start slower.
     fn address_book(&mut self, peers: &[PeerAddress]);
 
-    /// Stores a final frontier and the records after it in place of the log so far, whole or not at all.
+    /// Replaces the stored log by a final frontier and the records after it, atomically.
     ///
     /// # Errors
     /// The disk's.
     fn compact(&mut self, compacted: &Compacted) -> Result<(), Self::Error>;
 
-    /// Stores a chunk of a state that is being fetched; see [`Output::KeepChunk`]. Losing it costs fetching it again, so
-    /// nothing fails.
+    /// Stores a chunk of a state that is being fetched; see [`Output::KeepChunk`]. Not fallible: a lost
+    /// chunk is fetched again.
     fn keep_chunk(&mut self, root: Hash, index: u32, bytes: &[u8]);
 
-    /// Replaces what was stored of this peer's votes; returns only when it is on disk.
+    /// Replaces the stored vote record; returns only when it is on disk.
     ///
     /// # Errors
     /// The disk's; no vote may be sent that is not stored.
@@ -50,23 +50,23 @@ pub trait Host {
     /// The disk's.
     fn reset(&mut self) -> Result<(), Self::Error>;
 
-    /// Something worth telling happened. Called after the node has been settled, with the node at hand.
+    /// Takes an event of the node, with the node in the state after the input that caused it.
     fn event(&mut self, event: Event, node: &mut Node);
 
-    /// A message went out or came in.
+    /// Counts a message that was sent or received.
     fn count(&mut self, sent: bool, kind: &'static str, bytes: usize);
 
-    /// The node has dealt with an input, its outputs are carried out, and it took this long to compute them.
+    /// Takes the time that the node needed for an input whose outputs were carried out.
     fn settled(&mut self, took: Duration);
 }
 
-/// What the rest of the program asks of a running node.
+/// A request of the rest of the program to a running node.
 pub enum Request {
     /// An input.
     Input(Input),
-    /// A look at the node, or at several of its parts at one moment.
+    /// Reads the node, at one moment.
     Look(Box<dyn FnOnce(&mut Node) + Send>),
-    /// Say goodbye and stop.
+    /// Sends a goodbye and stops.
     Stop,
 }
 
@@ -111,7 +111,7 @@ pub async fn drive<H: Host>(
     carry_out(&mut node, &transport, host)
 }
 
-/// Waits until `due` from now; for ever without one.
+/// Waits for `due`; forever if it is `None`.
 async fn sleep(due: Option<Duration>) {
     match due {
         Some(due) => tokio::time::sleep(due).await,
@@ -135,7 +135,7 @@ fn handle_event<H: Host>(node: &mut Node, now: Time, event: TransportEvent, host
             node.handle(now, Input::Message { from, bytes });
         }
         TransportEvent::Disconnected { peer, reason } => {
-            // A code is whatever the other side likes to say: nothing follows from it but a line for who debugs.
+            // The peer may send any code, so the reason is only logged.
             tracing::debug!(peer = %peer.petname(), %reason, "connection ended");
             node.handle(now, Input::Disconnected { peer });
         }
@@ -166,7 +166,8 @@ fn is_worth_retrying(reason: &DialError) -> bool {
         | DialError::AlreadyDialing
         | DialError::Full
         | DialError::Stopping => false,
-        // One of another version of IP than this socket: it must not be the peer's best place for ever.
+        // An address of a version of IP that this socket does not have. It is retried so that failures count against it: otherwise
+        // it would stay the best address of its peer.
         DialError::Address(_)
         | DialError::PeerFull
         | DialError::Refused(_)
@@ -185,7 +186,7 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Compact(compacted) => host.compact(&compacted)?,
             Output::Datagram { to, bytes } => {
                 host.count(true, "datagram", bytes.len());
-                // A datagram may be lost anywhere, so also here; the transport counts it.
+                // A datagram may be lost, also here; the transport counts it.
                 let _ = transport.send_datagram(to, &bytes);
             }
             Output::Dial { address, expect } => transport.dial(address, expect),
@@ -196,7 +197,7 @@ fn carry_out<H: Host>(node: &mut Node, transport: &Transport, host: &mut H) -> R
             Output::Signing { bytes } => host.signing(&bytes)?,
             Output::Send { to, kind, bytes } => {
                 host.count(true, kind.name(), bytes.len());
-                // What does not go out is repaired by anti-entropy or asked for again.
+                // A message that is lost here is repaired by anti-entropy, or requested again.
                 if let Err(error) = transport.send(to, priority(kind), bytes.into()) {
                     tracing::debug!(%error, peer = %to.petname(), "message dropped");
                 }

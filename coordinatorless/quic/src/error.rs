@@ -1,4 +1,4 @@
-//! Everything that can go wrong between two peers, one small enum per operation.
+//! The errors of a transport, one small enum per operation.
 
 use std::{fmt, io, time::Duration};
 
@@ -9,28 +9,28 @@ use thiserror::Error;
 /// Why a [`Transport`](crate::Transport) could not start. Nothing was left running.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// A setting is out of range: our fault.
+    /// A setting is out of range: the caller's fault.
     #[error("{key} = {given} is not possible: {allowed}")]
     Config {
         /// The field of [`TransportConfig`](crate::TransportConfig).
         key: &'static str,
-        /// What it was set to.
+        /// Its value.
         given: String,
-        /// What it may be.
+        /// The allowed range.
         allowed: String,
     },
-    /// The socket could not be opened: the address is taken or not ours.
+    /// The socket could not be opened: the address is in use, or is not one of this machine.
     #[error("cannot listen on UDP {addr}: {source}")]
     Socket {
         /// The address asked for.
         addr: std::net::SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The certificate could not be made from the identity.
     #[error("cannot make a certificate: {0}")]
     Certificate(String),
-    /// There is no tokio runtime to run on.
+    /// The caller is not inside a tokio runtime.
     #[error("a transport must be bound inside a tokio runtime")]
     NoRuntime,
 }
@@ -57,39 +57,39 @@ pub enum SendError {
 /// Why a dial did not end in a connection of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DialError {
-    /// The other side does not speak our protocol version.
+    /// The peer does not speak this protocol version.
     #[error("the peer does not speak {}", crate::alpn::ALPN)]
     Version,
-    /// The address is our own.
+    /// The address leads to this transport itself.
     #[error("the address leads to this peer itself")]
     SelfConnection,
-    /// Another process answered that holds this peer's own key, and proved it.
+    /// Another process answered, and proved that it holds the key of this peer.
     #[error("another process there has this peer's own identity")]
     Twin,
-    /// Someone else answered. They were not told who we are.
+    /// Another peer answered. It did not learn the identity of this peer.
     #[error("expected {expected} there, found {found}")]
     WrongPeer {
-        /// Whom the caller expected.
+        /// The peer that the caller expected.
         expected: PeerId,
-        /// Who proved to be there.
+        /// The peer that answered.
         found: PeerId,
     },
-    /// The pair is connected already, or has become so by the other side's dial: nothing is amiss.
+    /// The pair is connected, by an earlier dial or by one of the other side. Not a fault.
     #[error("already connected to {0:?}")]
     AlreadyConnected(PeerId),
-    /// A dial to the same address or peer is under way and will report.
+    /// A dial to the same address or peer is under way, and will report its own outcome.
     #[error("already dialing there")]
     AlreadyDialing,
-    /// We hold `connections_max` connections.
+    /// This side holds `connections_max` connections.
     #[error("this peer holds as many connections as it may")]
     Full,
-    /// The peer holds as many connections as it wants.
+    /// The peer holds as many connections as it may.
     #[error("the peer takes no more connections")]
     PeerFull,
-    /// The peer ended the connection before welcoming us.
+    /// The peer closed the connection instead of sending a welcome.
     #[error("the peer refused: {0}")]
     Refused(CloseReason),
-    /// The certificate has no usable Ed25519 key, or its holder did not prove to hold the key.
+    /// The certificate has no valid Ed25519 key, or the peer did not prove that it holds the key.
     #[error("the peer's certificate is not valid: {0}")]
     Certificate(String),
     /// No answer, or no welcome, within `handshake_timeout`.
@@ -109,28 +109,28 @@ pub enum DialError {
 /// Why an incoming connection was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// It offered no protocol version that we speak.
+    /// It does not speak this protocol version.
     #[error("it does not speak {}", crate::alpn::ALPN)]
     Version,
     /// It showed no certificate.
     #[error("it showed no certificate")]
     NoCertificate,
-    /// Its certificate has no usable Ed25519 key, or it did not prove to hold the key.
+    /// Its certificate has no valid Ed25519 key, or it did not prove that it holds the key.
     #[error("its certificate is not valid: {0}")]
     Certificate(String),
-    /// It has our own identity: we dialed ourselves, or someone runs with a copy of our key.
+    /// It has the identity of this peer: this transport dialed itself, or another process has a copy of the key.
     #[error("it has this peer's own identity")]
     SelfConnection,
-    /// We hold `connections_max` connections.
+    /// This side holds `connections_max` connections.
     #[error("this peer holds as many connections as it may")]
     Full,
     /// Its IP address holds `connections_per_ip_max` connections.
     #[error("its IP address holds as many connections as it may")]
     FullForAddress,
-    /// We hold a connection to that peer, which stays.
+    /// There is a connection to that peer, which stays.
     #[error("already connected to {0:?}")]
     AlreadyConnected(PeerId),
-    /// It left the handshake: it found us not to be whom it wanted, or gave up.
+    /// It aborted the handshake: this is not the peer that it expected, or it gave up.
     #[error("it left the handshake: {0}")]
     Aborted(String),
     /// The handshake took longer than `handshake_timeout`.
@@ -143,12 +143,12 @@ pub enum Refusal {
 
 macro_rules! close_reasons {
     ($($(#[$doc:meta])+ $name:ident = $code:literal, $text:literal;)+) => {
-        /// Why one side ends a connection. The number travels; no text from a peer is ever shown.
+        /// Why one side closes a connection. Only the number is sent, so that no text of a peer is ever shown.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum CloseReason { $($(#[$doc])+ $name = $code,)+ }
 
         impl CloseReason {
-            /// The reason with this number, if we know it.
+            /// The reason with this number, if it is known.
             pub(crate) fn from_code(code: VarInt) -> Option<Self> {
                 match code.into_inner() { $($code => Some(Self::$name),)+ _ => None }
             }
@@ -163,11 +163,11 @@ macro_rules! close_reasons {
 }
 
 close_reasons! {
-    /// The peer stops.
+    /// The peer shuts down.
     Leaving = 0, "leaving";
     /// The pair has another connection, which stays.
     Duplicate = 1, "another connection to this peer stays";
-    /// The pair has a newer connection: the peer had restarted, or had lost this one.
+    /// The pair has a newer connection, because the peer had restarted or had lost this one.
     Replaced = 2, "replaced by a newer connection";
     /// A message was longer than allowed.
     TooLong = 3, "a message was too long";
@@ -175,9 +175,9 @@ close_reasons! {
     Misbehaved = 4, "broke the protocol";
     /// The swarm has proof against the peer.
     Evicted = 5, "evicted";
-    /// The peer is in another run or speaks another dialect.
+    /// The peer is in another run.
     Incompatible = 6, "incompatible";
-    /// The connection is not needed: enough others are there.
+    /// The connection is not needed: there are enough others.
     Unneeded = 7, "not needed";
     /// The accepting side holds as many connections as it may.
     Full = 8, "full";
@@ -192,13 +192,13 @@ impl CloseReason {
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Disconnect {
-    /// We ended it.
+    /// This side closed it.
     #[error("closed by us: {0}")]
     ByUs(CloseReason),
-    /// The peer ended it.
+    /// The peer closed it.
     #[error("closed by the peer: {0}")]
     ByPeer(CloseReason),
-    /// The peer was silent for `idle_timeout`.
+    /// No packet came for `idle_timeout`.
     #[error("the peer fell silent")]
     Silent,
     /// QUIC failed otherwise.
@@ -207,7 +207,7 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
-    /// Reads QUIC's account of the end, with the reason that we gave if it was us.
+    /// Converts QUIC's error; `ours` is the reason that this side gave, if it closed the connection.
     pub(crate) fn new(error: &ConnectionError, ours: Option<CloseReason>) -> Self {
         match (error, ours) {
             (ConnectionError::LocallyClosed, ours) => Self::ByUs(ours.unwrap_or(CloseReason::Leaving)),
@@ -219,7 +219,7 @@ impl Disconnect {
     }
 }
 
-/// QUIC's own words for `error`, without any text that the peer chose.
+/// A short text for `error`, without any text that the peer chose.
 pub(crate) fn brief(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ConnectionClosed(close) => format!("aborted by peer: {}", close.error_code),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn text_from_a_peer_is_not_repeated() {
+    fn text_of_a_peer_is_not_shown() {
         let close = quinn::ApplicationClose { error_code: VarInt::from_u32(77), reason: "\u{1b}[2J".into() };
         let said = Disconnect::new(&ConnectionError::ApplicationClosed(close), None).to_string();
         assert_eq!(said, "the connection failed: closed with unknown code 77");

@@ -1,4 +1,4 @@
-//! What a transport tells its caller.
+//! The events of a transport.
 
 use std::net::SocketAddr;
 
@@ -8,24 +8,24 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::error::{DialError, Disconnect, Refusal};
 
-/// Something happened. For one peer, `Connected`, its `Message`s and `Disconnected` come in this order. `Datagram`s keep
-/// no order: they come before whatever else waits, so that a caller who is behind with messages still hears them.
+/// An event of a transport. For one peer, `Connected`, its `Message`s and `Disconnected` come in this order. `Datagram`s are
+/// unordered: they come before all other events that wait, so that a caller with a backlog of messages gets them in time.
 #[derive(Debug)]
 pub enum TransportEvent {
     /// The pair is connected: messages can be sent.
     Connected {
-        /// Who is there, proven.
+        /// The other peer, which has proven to hold its key.
         peer: PeerId,
-        /// Its address; if `dialed`, the one that was dialed. If relayed, a stand-in that means nothing outside.
+        /// Its address; if `dialed`, the one that was dialed. If relayed, a placeholder with no meaning outside this transport.
         addr: SocketAddr,
         /// Whether this answers a [`Transport::dial`](crate::Transport::dial).
         dialed: bool,
-        /// Who passes the packets on, if they do not go straight.
+        /// The relay that forwards the packets; `None` if the path is direct.
         relay: Option<PeerId>,
     },
-    /// A pair that was connected through a relay now has a connection that goes straight. Nothing was lost.
+    /// A direct connection took over from a relayed one of the same pair. No messages were lost.
     Moved {
-        /// Who is there.
+        /// The other peer.
         peer: PeerId,
         /// Its address.
         addr: SocketAddr,
@@ -44,9 +44,9 @@ pub enum TransportEvent {
         /// Its bytes, at most `message_bytes_max`.
         bytes: Vec<u8>,
     },
-    /// The connection ended. What was queued for the peer is dropped.
+    /// The connection ended. Messages queued for the peer are dropped.
     Disconnected {
-        /// Who was there.
+        /// The other peer.
         peer: PeerId,
         /// Why it ended.
         reason: Disconnect,
@@ -60,33 +60,33 @@ pub enum TransportEvent {
     },
     /// A dial through a relay ended without a connection of its own.
     DialThroughFailed {
-        /// Who was asked to pass packets on.
+        /// The relay.
         relay: PeerId,
-        /// Who was to be reached.
+        /// The peer that was dialed.
         peer: PeerId,
         /// Why.
         reason: DialError,
     },
-    /// Someone tried to connect and was refused. Not reported when the caller is behind with its events: strangers
-    /// must not be able to delay peers. [`Traffic::refused`](crate::Traffic::refused) counts all.
+    /// An incoming connection was refused. Not reported while the caller has a backlog of events, because strangers must not be
+    /// able to delay peers. [`Traffic::refused`](crate::Traffic::refused) counts all.
     Refused {
-        /// Where it came from.
+        /// Its source address.
         addr: SocketAddr,
         /// Why.
         reason: Refusal,
     },
 }
 
-/// An event on its way, with the place that its long message occupies.
+/// A queued event, with the permit that a large message holds until the caller takes it.
 pub(crate) struct Queued {
     pub(crate) event: TransportEvent,
-    pub(crate) _place: Option<OwnedSemaphorePermit>,
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Datagrams that wait for the caller, at most: a few seconds of membership of a busy swarm.
+/// Datagrams queued for the caller, at most: a few seconds of membership in a busy swarm.
 const DATAGRAMS_MAX: usize = 1024;
 
-/// Where a transport's events come out. While nobody takes them, connections are not read and their senders wait.
+/// The receiver of a transport's events. While the caller takes none, connections are not read and their senders wait.
 pub struct Events {
     datagrams: mpsc::Receiver<(PeerId, Bytes)>,
     rest: mpsc::Receiver<Queued>,
@@ -127,17 +127,17 @@ pub(crate) fn channel(capacity: usize) -> (EventSender, Events) {
 impl EventSender {
     /// Waits for room. An event for a caller that is gone is dropped.
     pub(crate) async fn send(&self, event: TransportEvent) {
-        let _ = self.rest.send(Queued { event, _place: None }).await;
+        let _ = self.rest.send(Queued { event, _permit: None }).await;
     }
 
-    /// As [`send`](Self::send); `place` is given back when the caller takes the message.
-    pub(crate) async fn send_message(&self, from: PeerId, bytes: Vec<u8>, place: Option<OwnedSemaphorePermit>) {
-        let _ = self.rest.send(Queued { event: TransportEvent::Message { from, bytes }, _place: place }).await;
+    /// As [`send`](Self::send); `permit` is released when the caller takes the message.
+    pub(crate) async fn send_message(&self, from: PeerId, bytes: Vec<u8>, permit: Option<OwnedSemaphorePermit>) {
+        let _ = self.rest.send(Queued { event: TransportEvent::Message { from, bytes }, _permit: permit }).await;
     }
 
     /// Drops the event if there is no room.
     pub(crate) fn offer(&self, event: TransportEvent) {
-        let _ = self.rest.try_send(Queued { event, _place: None });
+        let _ = self.rest.try_send(Queued { event, _permit: None });
     }
 
     /// Whether there was room for the datagram.

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Down at first; once raised it stays up, and every waiter, early or late, proceeds.
+/// Not raised at first. Once raised it stays so, and releases every waiter, past and future.
 #[derive(Debug)]
 pub(crate) struct Flag(watch::Sender<bool>);
 
@@ -19,9 +19,9 @@ impl Flag {
         *self.0.borrow()
     }
 
-    /// Returns once the flag is up.
+    /// Returns once the flag is raised.
     pub(crate) async fn raised(&self) {
-        // The sender is `self`, so the channel cannot close while we wait.
-        let _ = self.0.subscribe().wait_for(|up| *up).await;
+        // The sender is `self`, so the channel cannot close during this wait.
+        let _ = self.0.subscribe().wait_for(|raised| *raised).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Receiving: each unidirectional stream is one message, read to its end within a size and a time.
+//! Receiving: each unidirectional stream is one message, read to its end within limits of size and time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
     shared::Shared,
 };
 
-/// Tells a sender that its message took too long.
+/// The error code that tells a sender that its message took too long.
 const TOO_SLOW: VarInt = VarInt::from_u32(1);
 
-/// Why a stream gave no message.
+/// The reason why a stream gave no message.
 #[derive(Debug, PartialEq, Eq)]
 enum Unread {
     TooLong,
@@ -28,22 +28,22 @@ enum Unread {
     Aborted,
 }
 
-/// A message, and the place it occupies if it is a long one.
+/// A message, and the permit that it holds if it is large.
 type Assembled = (Vec<u8>, Option<OwnedSemaphorePermit>);
 
-/// Reads messages and gives them to the caller until the connection is closed and all that it brought is given.
+/// Reads messages and gives them to the caller, until the connection is closed and the caller has all of its messages.
 ///
-/// Messages are read side by side, so a stalled one delays no other; a message that waits for the caller keeps its
-/// place, so a peer cannot pile up more than [`STREAMS_MAX`].
+/// Messages are read concurrently, so a stalled one delays no other. A message that waits for the caller keeps its permit, so
+/// at most [`STREAMS_MAX`] of a peer are held.
 pub(crate) async fn read(shared: &Arc<Shared>, link: &Arc<Link>) -> ConnectionError {
-    let places = Arc::new(Semaphore::new(STREAMS_MAX as usize));
-    let long_places = Arc::new(Semaphore::new(LARGE_MESSAGES));
+    let permits = Arc::new(Semaphore::new(STREAMS_MAX as usize));
+    let large_permits = Arc::new(Semaphore::new(LARGE_MESSAGES));
     let mut under_way = JoinSet::new();
     let ending = loop {
         select! {
-            arrived = accept(link, &places) => match arrived {
-                Ok((stream, place)) => {
-                    under_way.spawn(arrive(shared.clone(), link.clone(), stream, long_places.clone(), place));
+            arrived = accept(link, &permits) => match arrived {
+                Ok((stream, permit)) => {
+                    under_way.spawn(arrive(shared.clone(), link.clone(), stream, large_permits.clone(), permit));
                 }
                 Err(ending) => break ending,
             },
@@ -54,25 +54,25 @@ pub(crate) async fn read(shared: &Arc<Shared>, link: &Arc<Link>) -> ConnectionEr
     ending
 }
 
-async fn accept(link: &Link, places: &Arc<Semaphore>) -> Result<(RecvStream, OwnedSemaphorePermit), ConnectionError> {
-    let place = places.clone().acquire_owned().await.expect("this semaphore is never closed");
-    Ok((link.connection.accept_uni().await?, place))
+async fn accept(link: &Link, permits: &Arc<Semaphore>) -> Result<(RecvStream, OwnedSemaphorePermit), ConnectionError> {
+    let permit = permits.clone().acquire_owned().await.expect("this semaphore is never closed");
+    Ok((link.connection.accept_uni().await?, permit))
 }
 
-/// Reads one message and gives it to the caller. `_place` is kept until then.
+/// Reads one message and gives it to the caller. `_permit` is held until then.
 async fn arrive(
     shared: Arc<Shared>,
     link: Arc<Link>,
     mut stream: RecvStream,
-    long_places: Arc<Semaphore>,
-    _place: OwnedSemaphorePermit,
+    large_permits: Arc<Semaphore>,
+    _permit: OwnedSemaphorePermit,
 ) {
-    let (limit, patience) = (shared.config.message_bytes_max, shared.config.message_timeout);
-    match assemble(&mut stream, limit, patience, &long_places).await {
-        Ok((bytes, long_place)) => {
+    let (limit, time_left) = (shared.config.message_bytes_max, shared.config.message_timeout);
+    match assemble(&mut stream, limit, time_left, &large_permits).await {
+        Ok((bytes, large_permit)) => {
             shared.counters.messages_rx.one();
             shared.counters.messages_rx_bytes.add(bytes.len() as u64);
-            shared.events.send_message(link.peer, bytes, long_place).await;
+            shared.events.send_message(link.peer, bytes, large_permit).await;
         }
         Err(Unread::TooLong) => {
             tracing::warn!(peer = ?link.peer, limit, "a message was too long; disconnecting");
@@ -82,39 +82,39 @@ async fn arrive(
         Err(Unread::TooSlow) => {
             tracing::debug!(peer = ?link.peer, "a message did not come in time; dropped");
             shared.counters.messages_rx_timed_out.one();
-            // Fails only if the stream has ended by itself meanwhile.
+            // Fails only if the stream has ended in the meantime.
             let _ = stream.stop(TOO_SLOW);
         }
         Err(Unread::Aborted) => shared.counters.messages_rx_aborted.one(),
     }
 }
 
-/// Reads to the end of `stream`. Memory grows with what has arrived, never with what a peer claims.
+/// Reads to the end of `stream`. Memory grows with the bytes that arrived, never with a length that a peer announced.
 async fn assemble(
     stream: &mut RecvStream,
     limit: usize,
-    mut patience: Duration,
-    long_places: &Arc<Semaphore>,
+    mut time_left: Duration,
+    large_permits: &Arc<Semaphore>,
 ) -> Result<Assembled, Unread> {
-    let (mut message, mut long_place) = (Vec::new(), None);
-    while let Some(bytes) = next_chunk(stream, &mut patience).await? {
+    let (mut message, mut large_permit) = (Vec::new(), None);
+    while let Some(bytes) = next_chunk(stream, &mut time_left).await? {
         if bytes.len() > limit - message.len() {
             return Err(Unread::TooLong);
         }
-        if message.len() + bytes.len() > SMALL_MESSAGE_BYTES && long_place.is_none() {
-            // Waiting here is our doing, so it costs the sender no patience.
-            long_place = long_places.clone().acquire_owned().await.ok();
+        if message.len() + bytes.len() > SMALL_MESSAGE_BYTES && large_permit.is_none() {
+            // This wait is not the sender's fault, so it does not count against `time_left`.
+            large_permit = large_permits.clone().acquire_owned().await.ok();
         }
         message.extend_from_slice(&bytes);
     }
-    Ok((message, long_place))
+    Ok((message, large_permit))
 }
 
-/// The next bytes of `stream`, and what is left of `patience` after waiting for them.
-async fn next_chunk(stream: &mut RecvStream, patience: &mut Duration) -> Result<Option<bytes::Bytes>, Unread> {
+/// The next bytes of `stream`. The wait for them is subtracted from `time_left`.
+async fn next_chunk(stream: &mut RecvStream, time_left: &mut Duration) -> Result<Option<bytes::Bytes>, Unread> {
     let asked = Instant::now();
-    let chunk = timeout(*patience, stream.read_chunk(SMALL_MESSAGE_BYTES, true)).await.map_err(|_| Unread::TooSlow)?;
-    *patience = patience.saturating_sub(asked.elapsed());
+    let chunk = timeout(*time_left, stream.read_chunk(SMALL_MESSAGE_BYTES, true)).await.map_err(|_| Unread::TooSlow)?;
+    *time_left = time_left.saturating_sub(asked.elapsed());
     match chunk {
         Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
         Err(ReadError::Reset(_) | ReadError::ConnectionLost(_) | ReadError::ClosedStream) => Err(Unread::Aborted),

@@ -1,34 +1,34 @@
 //! The transport of a peer: authenticated QUIC connections to other peers, and messages over them.
 //!
-//! Apart from the driver this crate moves bytes and knows nothing of updates. In the order of a connection's life:
+//! Apart from the driver this crate transports bytes and knows nothing of updates. In the order of a connection's life:
 //!
-//! 1. [`Transport::bind`] opens one UDP socket that both dials and listens. Every byte of it is counted ([`Traffic`]).
-//! 2. [`Transport::dial`] starts a TLS 1.3 handshake with ALPN [`ALPN`]. Both sides show a self-signed certificate whose
-//!    key *is* their Ed25519 identity, so a connection has a proven [`PeerId`](murmur_collectives::PeerId) at each end and no authority is asked.
-//! 3. The accepting side looks at what it has got (same identity? already connected? full?) and answers with an empty
-//!    *welcome* stream or a [`CloseReason`]. Only then is the pair connected: [`TransportEvent::Connected`] on both sides.
-//!    When two peers dial each other at once, the connection dialed by the smaller `PeerId` stays.
+//! 1. [`Transport::bind`] opens one UDP socket that both dials and listens. All of its bytes are counted ([`Traffic`]).
+//! 2. [`Transport::dial`] starts a TLS 1.3 handshake with ALPN [`ALPN`]. Each side shows a self-signed certificate whose key
+//!    *is* its Ed25519 identity, so each side has proven its [`PeerId`](murmur_collectives::PeerId), without an authority.
+//! 3. The accepting side decides whether it admits the connection, and sends the *welcome*, an empty stream, or a
+//!    [`CloseReason`]. After the welcome the pair is connected: [`TransportEvent::Connected`] on both sides. After a
+//!    simultaneous open the connection dialed by the smaller `PeerId` stays.
 //! 4. [`Transport::send`] queues a message; each is one unidirectional stream, whose end is the message's end.
-//!    Messages between two peers may overtake each other: a more urgent [`Priority`] does so on purpose.
-//!    [`Transport::send_datagram`] goes past every queue, and may be lost.
-//! 5. Two peers that cannot reach each other connect through a third that volunteers: [`Transport::dial_through`]. To both
-//!    ends it is a connection like any other, encrypted end to end; the packets of one travel in the datagrams of others.
-//!    As soon as a straight connection succeeds it takes over: [`TransportEvent::Moved`].
-//! 6. A connection ends by [`Transport::close`], by the other side, by silence, or by breaking a limit: [`TransportEvent::Disconnected`].
-//! 7. [`Transport::shutdown`] sends what is queued, for a bounded time, and says goodbye.
+//!    Messages between two peers may overtake each other; those of a higher [`Priority`] do so on purpose.
+//!    [`Transport::send_datagram`] bypasses the queue; a datagram may be lost.
+//! 5. Two peers that cannot reach each other directly connect through a relay: [`Transport::dial_through`]. Such a connection
+//!    is encrypted end to end like any other; its packets travel in datagrams of other connections. As soon as a direct
+//!    connection succeeds, it takes over: [`TransportEvent::Moved`].
+//! 6. A connection ends by [`Transport::close`], by the other side, by the idle timeout, or by a broken limit:
+//!    [`TransportEvent::Disconnected`].
+//! 7. [`Transport::shutdown`] sends queued messages, for a bounded time, and closes all connections.
 //!
-//! [`drive`] runs a whole peer, `murmur_coordinatorless::Node`, over a transport; [`OwnAddresses`] tells it where it is, and has
-//! the router keep a port open for it if the user wants that.
+//! [`drive`] runs a whole peer, `murmur_coordinatorless::Node`, over a transport. [`OwnAddresses`] gives it the addresses of this
+//! machine, and has the router map a port to it if the user wants that.
 //!
-//! Delivery is not promised: a message can be lost with its connection, and a full queue refuses more.
-//! The log's anti-entropy repairs both.
+//! Delivery is not guaranteed: a message can be lost with its connection, and a full queue refuses more. The log's anti-entropy
+//! repairs both.
 //!
-//! What a hostile peer can make this crate hold is bounded by [`TransportConfig`]: connections, per address too, half-open
-//! handshakes, streams and bytes per connection. What it sends is given on as bytes, unread.
+//! [`TransportConfig`] bounds the memory that a hostile peer can take: connections, in all and per address, half-open handshakes,
+//! streams and bytes per connection. Received bytes are given to the caller without being interpreted.
 
 mod accept;
 mod alpn;
-mod bucket;
 mod candidate;
 mod certificate;
 mod config;
@@ -43,16 +43,19 @@ mod inbound;
 mod link;
 mod outbound;
 mod own_address;
-mod path;
 mod port_map;
 mod queue;
 mod registry;
 mod relay;
+mod relay_path;
+mod relay_quota;
 mod route;
 mod shared;
+mod slots;
 mod socket;
-mod switchboard;
+mod tie_break;
 mod tls;
+mod token_bucket;
 mod traffic;
 mod transport;
 mod verifier;

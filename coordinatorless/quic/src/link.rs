@@ -11,25 +11,25 @@ use tokio::time::Instant;
 
 use crate::{candidate::Candidate, error::CloseReason, flag::Flag, queue::SendQueue};
 
-/// A connection, its queue, and what others must know to take turns with it.
+/// A connection, its queue, and what other connections of the same pair must know of it.
 pub(crate) struct Link {
     pub(crate) peer: PeerId,
     pub(crate) connection: quinn::Connection,
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) dialed: bool,
-    /// Who passes its packets on, if they do not go straight.
+    /// The relay that forwards its packets; `None` if it is direct.
     pub(crate) relay: Option<PeerId>,
     pub(crate) since: Instant,
     pub(crate) queue: Arc<SendQueue>,
-    /// It lost the tie-break: nothing new is sent, its end is not reported.
+    /// It lost the tie-break: nothing new is sent on it, and its end is not reported.
     pub(crate) retired: Flag,
-    /// `Connected` has been given to the caller, for this connection or one that it takes over from.
+    /// `Connected` was given to the caller, for this connection or for one that it superseded.
     pub(crate) announced: Flag,
-    /// All its events have been given to the caller.
+    /// All its events were given to the caller.
     pub(crate) ended: Flag,
-    /// Connections of the same pair that still bring messages, or end, before this one does.
-    /// Guarded by the registry: see [`Registry::take_elders`](crate::registry::Registry::take_elders).
-    elders: Mutex<Vec<Arc<Link>>>,
+    /// Retired connections of the same pair, whose messages and ends come before the end of this one.
+    /// Guarded by the registry: see [`Registry::take_predecessors`](crate::registry::Registry::take_predecessors).
+    predecessors: Mutex<Vec<Arc<Link>>>,
     closed_for: OnceLock<CloseReason>,
 }
 
@@ -47,13 +47,13 @@ impl Link {
             retired: Flag::new(),
             announced: Flag::new(),
             ended: Flag::new(),
-            elders: Mutex::default(),
+            predecessors: Mutex::default(),
             closed_for: OnceLock::new(),
         }
     }
 
-    pub(crate) fn elders(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
-        self.elders.lock().expect("no code panics while it holds the elders")
+    pub(crate) fn predecessors(&self) -> MutexGuard<'_, Vec<Arc<Self>>> {
+        self.predecessors.lock().expect("no code panics while it holds the predecessors")
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -67,7 +67,7 @@ impl Link {
         }
     }
 
-    /// The first reason given to [`close`](Self::close), if any was.
+    /// The reason that was given to [`close`](Self::close) first; `None` if this side did not close it.
     pub(crate) fn closed_for(&self) -> Option<CloseReason> {
         self.closed_for.get().copied()
     }

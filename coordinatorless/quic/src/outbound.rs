@@ -5,16 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::{select, task::JoinSet};
 
-use crate::{link::Link, queue::Departure, shared::Shared};
+use crate::{link::Link, queue::InFlight, shared::Shared};
 
-/// Sends what is queued for `link` until it is retired or closed. Each message is a task of its own, so that a stalled
-/// one delays no other; the queue bounds their number.
+/// Sends the queued messages of `link` until it is retired or closed. Each message is a task of its own, so that a stalled one
+/// delays no other; the queue bounds their number.
 pub(crate) async fn write(shared: Arc<Shared>, link: Arc<Link>) {
     let mut under_way = JoinSet::new();
     loop {
         select! {
-            departure = link.queue.next() => {
-                under_way.spawn(depart(shared.clone(), link.connection.clone(), departure));
+            in_flight = link.queue.next() => {
+                under_way.spawn(send_counted(shared.clone(), link.connection.clone(), in_flight));
             }
             Some(_) = under_way.join_next() => {}
             () = link.retired.raised() => break,
@@ -24,9 +24,9 @@ pub(crate) async fn write(shared: Arc<Shared>, link: Arc<Link>) {
     while under_way.join_next().await.is_some() {}
 }
 
-async fn depart(shared: Arc<Shared>, connection: quinn::Connection, departure: Departure) {
-    let bytes = departure.message.len() as u64;
-    if send(&connection, departure.priority.stream(), departure.message.clone()).await.is_some() {
+async fn send_counted(shared: Arc<Shared>, connection: quinn::Connection, in_flight: InFlight) {
+    let bytes = in_flight.message.len() as u64;
+    if send(&connection, in_flight.priority.stream(), in_flight.message.clone()).await.is_some() {
         shared.counters.messages_tx.one();
         shared.counters.messages_tx_bytes.add(bytes);
     } else {

@@ -1,4 +1,4 @@
-//! Where this peer is: what only its own machine and its router know.
+//! The own addresses of a peer: those of its interfaces, and the external one of a port mapping.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,23 +11,24 @@ use crate::{
     route::source_towards,
 };
 
-/// Addresses nobody has, one of each version of IP, that the default route leads to (RFC 5737, RFC 3849).
-const ABROAD: [IpAddr; 2] =
+/// Documentation addresses, one of each version of IP, to find the default route with (RFC 5737, RFC 3849).
+const DOCUMENTATION: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
-/// Keeps a node told of its own addresses: those of the interface that leads outside, and a mapped port as it comes and goes.
+/// Keeps a node informed of its own addresses: that of the interface of the default route, and that of a port mapping while
+/// there is one.
 ///
-/// A peer that listens on loopback has none worth telling, and no router is asked; `report` hears that.
+/// A peer that listens on loopback has no address that others can dial, and asks no router; `report` is told so.
 #[derive(Debug)]
 pub struct OwnAddresses {
     mapping: Option<PortMapping>,
-    teller: Option<JoinHandle<()>>,
+    updates: Option<JoinHandle<()>>,
 }
 
 impl OwnAddresses {
-    /// Tells the node behind `requests` where a transport that listens on `listening` is. With `port_map` the router is asked
-    /// to keep a port open, and `report` hears how that goes: one sentence a change, never anything fatal. To be called
-    /// inside a tokio runtime.
+    /// Tells the node behind `requests` the addresses of a transport that listens on `listening`. With `port_map` the router is
+    /// asked for a port mapping, and `report` is called at each change of it; a failure is never fatal. Must be called inside a
+    /// tokio runtime.
     pub fn tell(
         listening: SocketAddr,
         requests: &mpsc::Sender<Request>,
@@ -43,17 +44,17 @@ impl OwnAddresses {
             None => (None, None),
         };
         if listening.ip().is_loopback() {
-            return Self { mapping, teller: None };
+            return Self { mapping, updates: None };
         }
-        // Whoever runs the node decides how long it lasts, so this must not keep the channel open.
-        let teller = tokio::spawn(keep_told(listening, requests.downgrade(), news, report));
-        Self { mapping, teller: Some(teller) }
+        // The owner of the node ends it by closing the channel, so this task must not keep the channel open.
+        let updates = tokio::spawn(send_updates(listening, requests.downgrade(), news, report));
+        Self { mapping, updates: Some(updates) }
     }
 
-    /// Gives the port back, within a few seconds.
+    /// Stops, and removes the port mapping within a few seconds.
     pub async fn retire(self) {
-        if let Some(teller) = &self.teller {
-            teller.abort();
+        if let Some(updates) = &self.updates {
+            updates.abort();
         }
         if let Some(mapping) = self.mapping {
             mapping.remove().await;
@@ -61,7 +62,7 @@ impl OwnAddresses {
     }
 }
 
-async fn keep_told(
+async fn send_updates(
     listening: SocketAddr,
     requests: mpsc::WeakSender<Request>,
     news: Option<mpsc::Receiver<PortMapNews>>,
@@ -84,17 +85,17 @@ async fn keep_told(
 
 async fn send(requests: mpsc::WeakSender<Request>, request: Request) {
     if let Some(requests) = requests.upgrade() {
-        // A node that is gone needs no addresses.
+        // Fails only if the node is gone.
         let _ = requests.send(request).await;
     }
 }
 
-/// The addresses at which others on the same network reach a socket bound to `bound`: that address, or for one that listens
-/// everywhere, those from which the system would send to the rest of the world. Never loopback; nothing is sent to find out.
+/// The addresses at which peers on the same network reach a socket bound to `bound`: that address, or, if it is unspecified, the
+/// source addresses of the default routes. Never loopback. Nothing is sent.
 pub fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     let addresses = match bound.ip() {
-        // A socket for IPv6 takes both.
-        IpAddr::V6(ip) if ip.is_unspecified() => ABROAD.into_iter().filter_map(outward).collect(),
+        // An IPv6 socket receives IPv4, too.
+        IpAddr::V6(ip) if ip.is_unspecified() => DOCUMENTATION.into_iter().filter_map(outward).collect(),
         IpAddr::V4(ip) if ip.is_unspecified() => outward(bound.ip()).into_iter().collect(),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => vec![ip],
     };
@@ -102,11 +103,11 @@ pub fn local_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     usable.map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }
 
-/// The address of the interface that leads outside, of the same version of IP as `any`: what the system picks for a datagram
+/// The source address of the default route, of the same version of IP as `any`: the one that the system picks for a datagram
 /// to a documentation address. Nothing is sent.
 pub fn outward(any: IpAddr) -> Option<IpAddr> {
-    let there = ABROAD.into_iter().find(|there| there.is_ipv4() == any.is_ipv4())?;
-    source_towards(SocketAddr::new(there, 9))
+    let destination = DOCUMENTATION.into_iter().find(|destination| destination.is_ipv4() == any.is_ipv4())?;
+    source_towards(SocketAddr::new(destination, 9))
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

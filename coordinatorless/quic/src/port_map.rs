@@ -1,8 +1,9 @@
-//! A port of the router that leads to this peer, where a router offers that: asked for, renewed, and given back.
+//! Port mapping: a port of the router is mapped to this peer, renewed, and removed at the end.
 //!
-//! First PCP (RFC 6887) and its elder NAT-PMP (RFC 6886) at the default router, then UPnP's Internet Gateway Device at whatever
-//! router answers. Nothing here is fatal: without a mapping a peer is reached as it is without this module. What a router
-//! says is believed only about this peer's own address, and by others only if they see the peer there.
+//! The protocols are PCP (RFC 6887) and its predecessor NAT-PMP (RFC 6886) at the default router, then UPnP's Internet Gateway
+//! Device protocol at the first router that answers. A failure is never fatal: a peer without a mapping can still dial, be dialed
+//! after hole punching, and use relays. An address from a router is only a candidate: other peers trust it only after
+//! they have seen this peer at it.
 
 mod router;
 
@@ -18,51 +19,51 @@ use tokio::{
 
 use router::Lease;
 
-/// How long a mapping is asked for. Whoever is killed leaves it open for as long, and it is renewed twice in that time.
+/// The lease of a mapping. A process that is killed leaves the mapping open until its lease ends. Renewed at half of it.
 const LEASE: Duration = Duration::from_secs(20 * 60);
 
-/// A router that refused, or was not there, is asked again after this long.
+/// The time until the next attempt, after a router refused or did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// A mapping that ends sooner than this is given up when it cannot be renewed.
-const LEASE_REST: Duration = Duration::from_secs(2);
+/// A mapping whose renewal failed is given up when less than this is left of its lease.
+const LEASE_LEFT_MIN: Duration = Duration::from_secs(2);
 
-/// The router has this long to take a mapping back.
-const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
+/// The time limit for the removal of a mapping.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// News of a mapping that wait to be heard.
+/// News queued for the caller.
 const NEWS_MAX: usize = 8;
 
-/// Why no mapping is asked for. The caller's doing; nothing was started.
+/// Why no mapping is requested: the caller's fault. Nothing was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PortMapError {
-    /// Nobody outside can reach it whatever the router does.
+    /// No other machine can reach a loopback address, with or without a mapping.
     #[error("this peer listens on loopback, where nobody comes in")]
     Loopback,
-    /// These protocols, as used here, map ports of IPv4.
+    /// Only IPv4 ports are mapped.
     #[error("this peer listens on an IPv6 address, and ports are mapped for IPv4")]
     Ipv6,
     /// The socket has no port yet.
     #[error("this peer has no port yet")]
     NoPort,
-    /// Not inside a tokio runtime.
+    /// The caller is not inside a tokio runtime.
     #[error("nothing runs that could ask the router")]
     NoRuntime,
 }
 
-/// What becomes of a mapping.
+/// A change of a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PortMapNews {
-    /// What arrives at `external` is passed on to this peer.
+    /// The router forwards packets for `external` to this peer.
     Open {
-        /// The router's outer address and port.
+        /// The external address and port.
         external: SocketAddr,
-        /// The protocol that the router speaks.
+        /// The protocol of the mapping.
         by: &'static str,
     },
-    /// There is none; it is tried again later.
+    /// There is no mapping; another attempt follows later.
     Closed {
-        /// A sentence.
+        /// The reason, without a full stop.
         reason: String,
     },
 }
@@ -76,7 +77,7 @@ impl fmt::Display for PortMapNews {
     }
 }
 
-/// A port kept open until [`remove`](Self::remove). Dropped, it is no longer renewed, and ends with its lease.
+/// A port mapping that is renewed until [`remove`](Self::remove). If it is dropped, the mapping ends with its lease.
 #[derive(Debug)]
 pub struct PortMapping {
     stop: Option<oneshot::Sender<()>>,
@@ -92,11 +93,11 @@ impl Drop for PortMapping {
 }
 
 impl PortMapping {
-    /// Begins to ask for a mapping to the port of `listening`, and says how it goes: first when the router has answered or
-    /// none has, about ten seconds at most, then whenever something changes.
+    /// Begins to request a mapping to the port of `listening`. The first news come after the router's answer, or after about ten
+    /// seconds without one; further news come at each change.
     ///
     /// # Errors
-    /// [`PortMapError`] when there is nothing to ask for.
+    /// [`PortMapError`] if no mapping to `listening` is possible.
     pub fn start(listening: SocketAddr) -> Result<(Self, mpsc::Receiver<PortMapNews>), PortMapError> {
         let runtime = Handle::try_current().map_err(|_| PortMapError::NoRuntime)?;
         let inner = match listening.ip() {
@@ -111,35 +112,35 @@ impl PortMapping {
         Ok((Self { stop: Some(stop), keeper }, told))
     }
 
-    /// Has the router take the mapping back. Returns when it has, or after three seconds.
+    /// Removes the mapping. Returns when the router has done so, or after three seconds.
     pub async fn remove(mut self) {
         drop(self.stop.take());
-        if timeout(REMOVAL_PATIENCE, &mut self.keeper).await.is_err() {
+        if timeout(REMOVAL_TIMEOUT, &mut self.keeper).await.is_err() {
             self.keeper.abort();
         }
     }
 }
 
-/// Opens a port, keeps it open, and opens it again when it is lost, until `stop`.
+/// Opens a mapping, renews it, and opens it again when it is lost, until `stop`.
 async fn keep(inner: u16, news: mpsc::Sender<PortMapNews>, mut stop: oneshot::Receiver<()>) {
-    let mut quiet = false;
+    let mut reported = false;
     loop {
         let opened = tokio::select! {
             opened = router::open(inner, LEASE) => opened,
             _ = &mut stop => return,
         };
         let reason = match opened {
-            Ok(lease) => match hold(lease, &news, &mut stop).await {
+            Ok(lease) => match renew_until_lost(lease, &news, &mut stop).await {
                 Some(reason) => {
-                    quiet = false;
+                    reported = false;
                     reason
                 }
                 None => return,
             },
             Err(reason) => reason,
         };
-        // A router that never answers is worth one line, not one every few minutes.
-        if !core::mem::replace(&mut quiet, true) && news.send(PortMapNews::Closed { reason }).await.is_err() {
+        // A router that never answers is reported once, not every few minutes.
+        if !core::mem::replace(&mut reported, true) && news.send(PortMapNews::Closed { reason }).await.is_err() {
             return;
         }
         tokio::select! {
@@ -149,8 +150,12 @@ async fn keep(inner: u16, news: mpsc::Sender<PortMapNews>, mut stop: oneshot::Re
     }
 }
 
-/// Renews a mapping until it is lost, and says why, or until `stop`, and gives it back.
-async fn hold(mut lease: Lease, news: &mpsc::Sender<PortMapNews>, stop: &mut oneshot::Receiver<()>) -> Option<String> {
+/// Renews a mapping. Returns the reason when it is lost; `None` after `stop`, when it has been removed.
+async fn renew_until_lost(
+    mut lease: Lease,
+    news: &mpsc::Sender<PortMapNews>,
+    stop: &mut oneshot::Receiver<()>,
+) -> Option<String> {
     let mut told = None;
     loop {
         if told != Some(lease.external()) {
@@ -162,7 +167,7 @@ async fn hold(mut lease: Lease, news: &mpsc::Sender<PortMapNews>, stop: &mut one
             }
         }
         tokio::select! {
-            () = sleep(lease.rest() / 2) => {}
+            () = sleep(lease.time_left() / 2) => {}
             _ = &mut *stop => {
                 lease.close().await;
                 return None;
@@ -170,7 +175,7 @@ async fn hold(mut lease: Lease, news: &mpsc::Sender<PortMapNews>, stop: &mut one
         }
         match lease.renew(LEASE).await {
             Ok(()) => {}
-            Err(reason) if lease.rest() < LEASE_REST => return Some(reason),
+            Err(reason) if lease.time_left() < LEASE_LEFT_MIN => return Some(reason),
             Err(reason) => tracing::debug!(reason, "the router did not renew a mapping, yet"),
         }
     }
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_router_is_asked_where_nobody_could_come_in() {
+    async fn no_router_is_asked_for_an_address_that_no_mapping_could_serve() {
         assert_eq!(refused("127.0.0.1:4500"), PortMapError::Loopback);
         assert_eq!(refused("[::1]:4500"), PortMapError::Loopback);
         assert_eq!(refused("[2001:db8::1]:4500"), PortMapError::Ipv6);

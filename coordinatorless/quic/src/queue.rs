@@ -1,4 +1,4 @@
-//! What waits to be sent to one peer: bounded, urgent first.
+//! The send queue of one peer: bounded, and ordered by priority.
 
 use std::{
     collections::VecDeque,
@@ -8,16 +8,16 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// How urgent a message is. More urgent ones overtake, in our queue and inside the connection.
+/// The priority of a message. Messages of a higher priority overtake others, in the queue and inside the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Membership, version vectors, announcements, requests: small, and others wait for it.
+    /// Version vectors, announcements, requests: small messages on which others depend.
     Control,
     /// Update headers and verdicts.
     Header,
     /// Update payloads.
     Payload,
-    /// Checkpoint chunks and carries: large, and can wait.
+    /// Chunks of states and carries: large messages that can wait.
     Bulk,
 }
 
@@ -29,7 +29,7 @@ impl Priority {
         -(self as i32)
     }
 
-    /// Messages of this priority on their way at once. The large kinds get few, so that a receiver that stalls them
+    /// Messages of this priority in flight at once. The large kinds get few, so that a receiver that stalls them
     /// still has streams and window left for the small kinds.
     fn in_flight_max(self) -> usize {
         match self {
@@ -39,7 +39,8 @@ impl Priority {
         }
     }
 
-    /// The part of a limit that messages up to this urgency may fill: a queue full of bulk still takes control.
+    /// The part of a limit up to which messages of this priority are queued, so that a queue full of bulk still has room for
+    /// control.
     fn share(self, limit: usize) -> usize {
         match self {
             Self::Control | Self::Header => limit,
@@ -49,7 +50,7 @@ impl Priority {
     }
 }
 
-/// What does not fit is given back by refusal.
+/// The outcome of [`SendQueue::push`]. A message that was not queued is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Queued,
@@ -77,7 +78,7 @@ struct State {
 }
 
 impl State {
-    /// The most urgent message that may go now.
+    /// The message of the highest priority that may be sent now.
     fn pop(&mut self) -> Option<(Priority, Bytes)> {
         let State { lanes, in_flight, .. } = self;
         Priority::ALL.into_iter().find_map(|priority| {
@@ -114,21 +115,21 @@ impl SendQueue {
     }
 
     /// Waits for the next message to send. Cancel-safe.
-    pub(crate) async fn next(self: &Arc<Self>) -> Departure {
+    pub(crate) async fn next(self: &Arc<Self>) -> InFlight {
         loop {
             if let Some((priority, message)) = self.lock().pop() {
-                return Departure { queue: self.clone(), priority, message };
+                return InFlight { queue: self.clone(), priority, message };
             }
             self.changed.notified().await;
         }
     }
 
-    /// Takes no more; what is queued still goes out.
+    /// Takes no more messages; those that are queued are still sent.
     pub(crate) fn finish(&self) {
         self.lock().closed = true;
     }
 
-    /// Takes no more and forgets what is queued. Returns how many messages that were.
+    /// Takes no more messages and drops those that are queued. Returns how many it dropped.
     pub(crate) fn close(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
@@ -140,7 +141,7 @@ impl SendQueue {
         dropped.len()
     }
 
-    /// Returns once nothing is queued or on its way.
+    /// Returns once no message is queued or in flight.
     pub(crate) async fn drained(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -151,7 +152,7 @@ impl SendQueue {
         }
     }
 
-    fn depart(&self, priority: Priority, bytes: usize) {
+    fn release(&self, priority: Priority, bytes: usize) {
         let mut state = self.lock();
         state.in_flight[priority as usize] -= 1;
         state.bytes -= bytes;
@@ -166,17 +167,17 @@ impl SendQueue {
     }
 }
 
-/// A message on its way. Dropping it makes room in the queue.
+/// A message in flight. Dropping it frees its share of the queue.
 #[derive(Debug)]
-pub(crate) struct Departure {
+pub(crate) struct InFlight {
     queue: Arc<SendQueue>,
     pub(crate) priority: Priority,
     pub(crate) message: Bytes,
 }
 
-impl Drop for Departure {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.queue.depart(self.priority, self.message.len());
+        self.queue.release(self.priority, self.message.len());
     }
 }
 
@@ -205,13 +206,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_count_until_the_message_has_departed() {
+    async fn bytes_count_until_the_message_is_no_longer_in_flight() {
         let queue = queue(10, 100);
         assert_eq!(queue.push(Priority::Control, vec![0; 10].into()), Pushed::Queued);
         assert_eq!(queue.push(Priority::Control, vec![0; 1].into()), Pushed::Full);
-        let departure = queue.next().await;
+        let in_flight = queue.next().await;
         assert_eq!(queue.push(Priority::Control, vec![0; 1].into()), Pushed::Full);
-        drop(departure);
+        drop(in_flight);
         assert_eq!(queue.push(Priority::Control, vec![0; 10].into()), Pushed::Queued);
     }
 
@@ -239,10 +240,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_is_drained_when_the_last_departure_ends() {
+    async fn a_closed_queue_is_drained_when_the_last_message_in_flight_ends() {
         let queue = queue(100, 100);
         queue.push(Priority::Control, "gone".into());
-        let departure = queue.next().await;
+        let in_flight = queue.next().await;
         queue.push(Priority::Control, "forgotten".into());
         assert_eq!(queue.close(), 1);
         assert_eq!(queue.push(Priority::Control, "late".into()), Pushed::Closed);
@@ -250,7 +251,7 @@ mod tests {
             let queue = queue.clone();
             async move { queue.drained().await }
         });
-        drop(departure);
+        drop(in_flight);
         waiting.await.unwrap();
         assert_eq!(queue.lock().bytes, 0);
     }

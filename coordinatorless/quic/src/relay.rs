@@ -1,13 +1,13 @@
-//! Passing packets on between two peers that cannot reach each other.
+//! Relaying: packets between two peers that cannot reach each other directly are forwarded by a third.
 //!
-//! A relayed connection is an ordinary one between its two ends, from handshake to encryption; only its packets travel as
-//! datagrams of two other connections. The relay sees who talks to whom and how much, and nothing else. A frame is
-//! one byte for its direction, 32 for the peer at the far end, one that says whether it is a whole packet or which half of
-//! one, two that number packets so that halves find each other, and the packet. (QUIC's first packets have 1200 bytes, and
-//! so may the path that carries them: then a packet goes in halves.)
+//! A relayed connection is a QUIC connection between its two ends, encrypted end to end; only its packets travel as datagrams
+//! of two other connections. The relay learns which peers communicate and how many bytes, and nothing else. A frame is one
+//! byte for its direction, 32 for the peer at the other end, one that says whether it holds a whole packet or which half, two
+//! that number the packets so that halves can be matched, and the packet. (QUIC's first packets have 1200 bytes. A path may
+//! carry no longer ones; then a packet with its header does not fit one datagram and is sent in halves.)
 //!
-//! The relay keeps nothing per session but when it was last used. It passes on only between peers it has straight connections
-//! to, within its limits; all else is dropped and counted, and nobody is told.
+//! The relay stores nothing of a session but the time of its last packet. It forwards only between peers to which it has direct
+//! connections, within its [quota](crate::relay_quota). It drops and counts all other frames, and answers none.
 
 use std::{collections::BTreeMap, sync::Weak};
 
@@ -15,27 +15,27 @@ use bytes::Bytes;
 use murmur_collectives::PeerId;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{link::Link, path::Packet, shared::Shared};
+use crate::{link::Link, relay_path::Packet, shared::Shared};
 
 /// Bytes of a frame before its packet.
 const HEADER_BYTES: usize = 36;
 
-/// Room in a connection's datagram buffer that relayed packets leave to membership.
+/// Bytes of a connection's datagram buffer that relayed packets leave free for membership.
 const RESERVE_BYTES: usize = 16 * 1024;
 
-/// Peers from whom the first half of a packet may be waiting for its second.
+/// Peers of which a first half is stored, at most.
 const HALVES_MAX: usize = 16;
 
-/// Which way a frame goes.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     /// From an end to the relay; the peer is the receiver.
-    Up = 1,
+    ToRelay = 1,
     /// From the relay to an end; the peer is the sender.
-    Down = 2,
+    FromRelay = 2,
 }
 
-/// How much of a packet a frame holds.
+/// The part of a packet that a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Whole = 0,
@@ -57,7 +57,8 @@ impl Frame {
     /// Reads a frame; `None` if it is not one.
     pub(crate) fn read(datagram: &Bytes) -> Option<Self> {
         let (header, _) = datagram.split_first_chunk::<HEADER_BYTES>()?;
-        let direction = [Direction::Up, Direction::Down].into_iter().find(|way| *way as u8 == header[0])?;
+        let direction =
+            [Direction::ToRelay, Direction::FromRelay].into_iter().find(|direction| *direction as u8 == header[0])?;
         let part = [Part::Whole, Part::First, Part::Second].into_iter().find(|part| *part as u8 == header[33])?;
         let mut peer = [0; 32];
         peer.copy_from_slice(&header[1..33]);
@@ -75,9 +76,9 @@ impl Frame {
         frame.into()
     }
 
-    /// The frames that carry `packet`, each at most `room` bytes: one, or two.
+    /// The frames that carry `packet` in at most `room` bytes each: one, or two.
     fn around(packet: Bytes, peer: PeerId, number: u16, room: usize) -> Vec<Self> {
-        let frame = |part, bytes| Self { direction: Direction::Up, peer, part, number, bytes };
+        let frame = |part, bytes| Self { direction: Direction::ToRelay, peer, part, number, bytes };
         if HEADER_BYTES + packet.len() <= room {
             return vec![frame(Part::Whole, packet)];
         }
@@ -86,12 +87,12 @@ impl Frame {
     }
 }
 
-/// First halves whose second is still to come, by sender. A new one takes the place of an older one.
+/// First halves whose second has not come yet, one for each sender: a newer one replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Halves(BTreeMap<PeerId, (u16, Bytes)>);
 
 impl Halves {
-    /// The packet that `frame` completes, if it does.
+    /// The packet that `frame` completes; `None` if a half is missing.
     fn join(&mut self, frame: Frame) -> Option<Bytes> {
         match frame.part {
             Part::Whole => Some(frame.bytes),
@@ -110,53 +111,53 @@ impl Halves {
     }
 }
 
-/// Sends what quinn has for stand-in addresses, until the transport is gone.
-pub(crate) async fn send_all(shared: Weak<Shared>, mut packets: mpsc::Receiver<Packet>) {
+/// Sends the packets that quinn has for placeholder addresses, until the transport is gone.
+pub(crate) async fn send_outgoing(shared: Weak<Shared>, mut packets: mpsc::Receiver<Packet>) {
     let mut number: u16 = 0;
     while let Some((to, packet)) = packets.recv().await {
         let Some(shared) = shared.upgrade() else { return };
         number = number.wrapping_add(1);
-        let Some((relay, peer)) = shared.paths.through(to) else { continue };
+        let Some((relay, peer)) = shared.relay_paths.resolve(to) else { continue };
         let Some(link) = shared.registry.link(&relay).filter(|link| link.relay.is_none()) else { continue };
         let Some(room) = link.connection.max_datagram_size() else { continue };
         for frame in Frame::around(packet, peer, number, room) {
-            hand_over(&link, &frame);
+            send_frame(&link, &frame);
         }
     }
 }
 
-/// Takes a frame that came over `link`. Returns whether it was of use.
-pub(crate) fn take(shared: &Shared, link: &Link, frame: Frame, halves: &mut Halves) -> bool {
+/// Handles a frame that came over `link`. False if it was dropped.
+pub(crate) fn handle_frame(shared: &Shared, link: &Link, frame: Frame, halves: &mut Halves) -> bool {
     if link.relay.is_some() || frame.peer == shared.registry.own() || frame.peer == link.peer {
         return false;
     }
     match frame.direction {
-        Direction::Up => pass_on(shared, link, frame),
-        Direction::Down => {
+        Direction::ToRelay => forward(shared, link, frame),
+        Direction::FromRelay => {
             let sender = frame.peer;
-            halves.join(frame).is_none_or(|packet| shared.paths.arrive(link.peer, sender, packet))
+            halves.join(frame).is_none_or(|packet| shared.relay_paths.receive(link.peer, sender, packet))
         }
     }
 }
 
-fn pass_on(shared: &Shared, from: &Link, frame: Frame) -> bool {
+fn forward(shared: &Shared, from: &Link, frame: Frame) -> bool {
     let bytes = frame.bytes.len() as u64;
     let to = shared.registry.link(&frame.peer).filter(|to| to.relay.is_none());
-    let passed = to.is_some_and(|to| {
-        shared.switchboard.allows(from.peer, to.peer, bytes, Instant::now())
-            && hand_over(&to, &Frame { direction: Direction::Down, peer: from.peer, ..frame })
+    let forwarded = to.is_some_and(|to| {
+        shared.relay_quota.allows(from.peer, to.peer, bytes, Instant::now())
+            && send_frame(&to, &Frame { direction: Direction::FromRelay, peer: from.peer, ..frame })
     });
-    if passed {
+    if forwarded {
         shared.counters.relayed.one();
         shared.counters.relayed_bytes.add(bytes);
     } else {
         shared.counters.relay_refused.one();
     }
-    passed
+    forwarded
 }
 
-/// Queues `frame` unless that would crowd out other datagrams.
-fn hand_over(link: &Link, frame: &Frame) -> bool {
+/// Queues `frame`, unless that would take the bytes reserved for membership. False if it was dropped.
+fn send_frame(link: &Link, frame: &Frame) -> bool {
     let wire = frame.write();
     link.connection.datagram_send_buffer_space() > RESERVE_BYTES + wire.len()
         && link.connection.send_datagram(wire).is_ok()

@@ -1,16 +1,16 @@
-//! What the system says about ways out of this machine: the own address towards a place, and the default router.
+//! The routes of this machine: the source address towards a destination, and the default router.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The own address that packets to `there` come from. Nothing is sent.
-pub(crate) fn source_towards(there: SocketAddr) -> Option<IpAddr> {
-    let any = if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+/// The source address of packets to `destination`. Nothing is sent.
+pub(crate) fn source_towards(destination: SocketAddr) -> Option<IpAddr> {
+    let any = if destination.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(there).ok()?;
+    socket.connect(destination).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
 }
 
-/// The router that the default route leads to, where the system says it in a file: on Linux.
+/// The router of the default route, on Linux, where a file has it.
 pub(crate) fn default_router() -> Option<Ipv4Addr> {
     router_in(&std::fs::read_to_string("/proc/net/route").ok()?)
 }
@@ -21,7 +21,7 @@ fn router_in(table: &str) -> Option<Ipv4Addr> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let (&destination, &gateway, &metric) = (fields.get(1)?, fields.get(2)?, fields.get(6)?);
         let (number, metric) = (u32::from_str_radix(gateway, 16).ok()?, metric.parse::<u32>().ok()?);
-        // The kernel prints what is in memory, in network order, as if it were a number of the machine.
+        // The kernel prints the bytes, which are in network order, as an integer in the byte order of the machine.
         (destination == "00000000" && number != 0).then(|| (metric, Ipv4Addr::from(number.to_ne_bytes())))
     });
     routes.min().map(|(_, gateway)| gateway)

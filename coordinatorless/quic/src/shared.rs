@@ -1,4 +1,5 @@
-//! The state that every task of a transport holds. It knows none of the tasks, so each of them can use it.
+//! The state that the tasks of a transport share. It names none of the tasks, so that no modules depend on each other in a
+//! circle.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,15 +11,15 @@ use crate::{
     config::TransportConfig,
     error::CloseReason,
     event::EventSender,
-    path::Paths,
     queue::SendQueue,
     registry::{Admission, Registry},
-    switchboard::Switchboard,
+    relay_path::RelayPaths,
+    relay_quota::RelayQuota,
     tls::Tls,
     traffic::Counters,
 };
 
-/// What all tasks of a transport share.
+/// The state that all tasks of a transport share.
 pub(crate) struct Shared {
     pub(crate) config: TransportConfig,
     pub(crate) tls: Tls,
@@ -26,23 +27,24 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) events: EventSender,
     pub(crate) endpoint: Endpoint,
-    /// Ways through relays, and their stand-in addresses.
-    pub(crate) paths: Arc<Paths>,
-    /// What this peer passes on for others.
-    pub(crate) switchboard: Switchboard,
+    /// Relayed paths, and their placeholder addresses.
+    pub(crate) relay_paths: Arc<RelayPaths>,
+    /// How much this peer forwards as a relay.
+    pub(crate) relay_quota: RelayQuota,
+    /// The settings of accepted connections that are relayed.
     pub(crate) accepting_relayed: Arc<quinn::ServerConfig>,
     pub(crate) runtime: Handle,
     pub(crate) addr: SocketAddr,
 }
 
 impl Shared {
-    /// Enters a connection that passed its handshake into the registry. One that it replaces is closed.
+    /// Offers the registry a connection that passed its handshake. A connection that it replaces is closed.
     pub(crate) fn admit(&self, candidate: Candidate) -> Admission {
         let connection = candidate.connection.clone();
         let queue = || SendQueue::new(self.config.send_queue_bytes_max, self.config.send_queue_messages_max);
         let admission = self.registry.admit(candidate, queue);
-        if let Admission::Replaces(_, elder) = &admission {
-            elder.close(CloseReason::Replaced);
+        if let Admission::Replaces(_, before) = &admission {
+            before.close(CloseReason::Replaced);
         }
         if let Admission::Stopping = &admission {
             connection.close(CloseReason::Leaving.code(), b"");

@@ -1,4 +1,4 @@
-//! The UDP socket that counts: every datagram in and out passes here, whatever it is.
+//! The UDP socket, with counters of all datagrams sent and received.
 
 use std::{
     io::{self, IoSliceMut},
@@ -20,10 +20,10 @@ use crate::traffic::Counters;
 /// The shortest datagram that can be QUIC (RFC 9000 §10.3).
 const QUIC_BYTES_MIN: usize = 21;
 
-/// The bit that every QUIC packet has set (RFC 9000 §17). Our endpoint does not agree to grease it away (RFC 9287).
+/// The bit that every QUIC packet has set (RFC 9000 §17). This endpoint does not negotiate greasing it (RFC 9287).
 const FIXED_BIT: u8 = 0x40;
 
-/// Opens a UDP socket; one for IPv6 takes IPv4, too, whatever the system would choose, unless it has no such sockets.
+/// Opens a UDP socket. An IPv6 socket receives IPv4, too, whatever the default of the system, unless it does not support that.
 pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6()
@@ -35,7 +35,7 @@ pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// A socket of quinn's, with counters.
+/// quinn's socket, with counters.
 #[derive(Debug)]
 pub(crate) struct CountingSocket {
     inner: Arc<dyn AsyncUdpSocket>,
@@ -59,14 +59,14 @@ impl CountingSocket {
         let received = &buffer[..meta.len.min(buffer.len())];
         let stride = meta.stride.max(1);
         let datagrams = received.len().div_ceil(stride).max(1);
-        let strange = received.chunks(stride).filter(|datagram| !may_be_quic(datagram)).count();
+        let not_quic = received.chunks(stride).filter(|datagram| !may_be_quic(datagram)).count();
         self.counters.udp_rx_bytes.add(received.len() as u64);
         self.counters.udp_rx_datagrams.add(datagrams as u64);
-        self.count_strange(strange.max(usize::from(received.is_empty())), meta.addr);
+        self.count_not_quic(not_quic.max(usize::from(received.is_empty())), meta.addr);
     }
 
-    /// Says so once: whoever sends garbage must not be able to fill a log as well.
-    fn count_strange(&self, datagrams: usize, from: SocketAddr) {
+    /// Logs the first one only, so that a sender of garbage cannot fill the log.
+    fn count_not_quic(&self, datagrams: usize, from: SocketAddr) {
         if datagrams > 0 && self.counters.udp_rx_not_quic.add(datagrams as u64) == 0 {
             tracing::warn!(%from, "a datagram that is not QUIC arrived; ignored, and further ones are only counted");
         }

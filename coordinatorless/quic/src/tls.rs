@@ -1,6 +1,6 @@
 //! The TLS and QUIC settings of both sides: TLS 1.3 only, certificates from both, one protocol version, no resumption.
 //!
-//! Sessions are not resumed and there is no early data: a resumed session would bring an identity from a cache, and early
+//! Sessions are not resumed and there is no early data: a resumed session would take the identity from a cache, and early
 //! data can be replayed. A full handshake costs about 8 kB in both directions together, the first MTU probes included.
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use crate::{
     verifier::{AcceptVerifier, Possession},
 };
 
-/// Handshakes that wait, unread, for the accept loop; and bytes kept for each and for all of them.
+/// Incoming handshakes queued for the accept loop, and bytes buffered for each and for all of them.
 const INCOMING_MAX: usize = 256;
 const INCOMING_BYTES: u64 = 16 * 1024;
 const INCOMING_BYTES_TOTAL: u64 = 1024 * 1024;
 
-/// What a transport needs for its handshakes.
+/// The keys and settings of a transport's handshakes.
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
     credentials: Credentials,
@@ -49,7 +49,7 @@ impl Tls {
         Ok(Self { provider, credentials, own: identity.peer_id(), quic, relayed_quic })
     }
 
-    /// What this process shows in its handshakes.
+    /// The certificate of this process.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         self.credentials.certificate.clone()
     }
@@ -58,7 +58,7 @@ impl Tls {
         Possession(self.provider.signature_verification_algorithms)
     }
 
-    /// The settings of one dial, whose verifier decides whom to accept.
+    /// The settings of one dial, with its own verifier.
     pub(crate) fn dialing(
         &self,
         verifier: Arc<dyn ServerCertVerifier>,
@@ -81,7 +81,7 @@ impl Tls {
         if relayed { self.relayed_quic.clone() } else { self.quic.clone() }
     }
 
-    /// The settings of all accepted connections that are `relayed`, or of all that are not.
+    /// The settings of accepted connections: of relayed ones, or of direct ones.
     pub(crate) fn accepting(&self, relayed: bool) -> Result<quinn::ServerConfig, rustls::Error> {
         let verifier = AcceptVerifier { possession: self.possession(), own: self.own };
         let mut tls = ServerConfig::builder_with_provider(self.provider.clone())

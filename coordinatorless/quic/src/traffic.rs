@@ -1,8 +1,8 @@
-//! What a transport has sent, received and refused, counted.
+//! The counters of what a transport sent, received and refused.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// One number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -25,8 +25,8 @@ macro_rules! traffic {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
         /// Totals since [`Transport::bind`](crate::Transport::bind). They only grow.
         ///
-        /// The `udp_*` numbers are counted at the socket and hold everything in a datagram: handshakes, acknowledgements,
-        /// retransmissions and strangers' garbage. Headers of UDP and IP come on top: 28 bytes a datagram, 48 with IPv6.
+        /// The `udp_*` numbers are counted at the socket and include handshakes, acknowledgements, retransmissions, and datagrams
+        /// that are not QUIC. They exclude the headers of UDP and IP: 28 bytes a datagram, 48 with IPv6.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Traffic { $($(#[$doc])+ pub $name: u64,)+ }
 
@@ -53,7 +53,7 @@ traffic! {
     udp_rx_datagrams,
     /// Received datagrams that cannot be QUIC: too short, or without QUIC's fixed bit.
     udp_rx_not_quic,
-    /// Messages that peers' QUIC acknowledged: they arrived, and may still be dropped there.
+    /// Messages that the QUIC stacks of peers acknowledged: they arrived, and may still be dropped there.
     messages_tx,
     /// Bytes of messages that peers acknowledged.
     messages_tx_bytes,
@@ -63,13 +63,13 @@ traffic! {
     messages_rx_bytes,
     /// Messages refused by [`Transport::send`](crate::Transport::send) because the peer's queue was full.
     messages_tx_full,
-    /// Messages lost on the way out: the connection ended, or the peer stopped reading them.
+    /// Sent or queued messages that were lost: the connection ended, or the peer stopped their streams.
     messages_tx_lost,
-    /// Messages dropped on the way in because they were longer than allowed; each ended its connection.
+    /// Received messages that were longer than allowed; each ended its connection.
     messages_rx_too_long,
-    /// Messages dropped on the way in because their bytes did not come in time.
+    /// Received messages dropped because their bytes did not come in time.
     messages_rx_timed_out,
-    /// Messages dropped on the way in because the sender gave them up.
+    /// Received messages dropped because the sender reset their streams, or the connection ended.
     messages_rx_aborted,
     /// Datagrams handed to a connection.
     datagrams_tx,
@@ -77,13 +77,13 @@ traffic! {
     datagrams_tx_lost,
     /// Datagrams given to the caller.
     datagrams_rx,
-    /// Datagrams dropped on the way in: too many, too long, or of no known kind.
+    /// Received datagrams dropped: too many, too long, or of an unknown kind.
     datagrams_rx_dropped,
-    /// Packets passed on between two others.
+    /// Packets forwarded as a relay.
     relayed,
-    /// Bytes of packets passed on between two others.
+    /// Bytes of packets forwarded as a relay.
     relayed_bytes,
-    /// Packets not passed on: not asked to, no connection to the receiver, or a limit was reached.
+    /// Packets not forwarded: this peer is no relay, has no direct connection to the receiver, or a limit was reached.
     relay_refused,
     /// Dials started.
     dials,
@@ -93,6 +93,6 @@ traffic! {
     accepted,
     /// Incoming connections refused, for any reason.
     refused,
-    /// Incoming connections asked to prove their address first.
+    /// Incoming connections that were sent a Retry, to validate their address.
     retried,
 }

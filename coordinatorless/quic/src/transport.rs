@@ -1,4 +1,4 @@
-//! The handle that a caller holds.
+//! The handle of the caller.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use crate::{
     datagram, dial,
     error::{BindError, CloseReason, SendError},
     event::{self, Events},
-    path::{PathSocket, Paths},
     queue::{Priority, Pushed},
     registry::Registry,
     relay,
+    relay_path::{RelayPaths, RelaySocket},
+    relay_quota::RelayQuota,
     shared::Shared,
     socket::{self, CountingSocket},
-    switchboard::Switchboard,
     tls::Tls,
     traffic::{Counters, Traffic},
 };
 
-/// One UDP socket, the connections to other peers over it, and messages over those. A cheap handle: clone it freely.
-/// When the last one is dropped all connections are closed at once; [`shutdown`](Self::shutdown) is kinder.
+/// A UDP socket and the connections over it. A handle that is cheap to clone. When the last one is dropped, all connections are
+/// closed at once and queued messages are lost; [`shutdown`](Self::shutdown) sends them first.
 #[derive(Clone)]
 pub struct Transport(Arc<Owner>);
 
@@ -44,7 +44,7 @@ impl Drop for Owner {
 }
 
 impl Transport {
-    /// Opens the socket and begins to accept. To be called inside a tokio runtime, which then runs everything.
+    /// Opens the socket and begins to accept connections. Must be called inside a tokio runtime, which then runs all tasks.
     ///
     /// # Errors
     ///
@@ -54,10 +54,10 @@ impl Transport {
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let counters = Arc::new(Counters::default());
         let tls = Tls::new(identity, &config)?;
-        let (paths, packets) = Paths::new();
-        let (endpoint, addr) = open(&tls, &config, counters.clone(), paths.clone())?;
+        let (relay_paths, packets) = RelayPaths::new();
+        let (endpoint, addr) = open(&tls, &config, counters.clone(), relay_paths.clone())?;
         let accepting_relayed = Arc::new(accepting(&tls, true)?);
-        let switchboard = Switchboard::new(config.relay_sessions_max, config.relay_bytes_per_s_max);
+        let relay_quota = RelayQuota::new(config.relay_sessions_max, config.relay_bytes_per_s_max);
         let registry = Arc::new(Registry::new(identity.peer_id(), config.handshake_timeout));
         let (events_in, events) = event::channel(config.events_max);
         let shared = Arc::new(Shared {
@@ -67,18 +67,18 @@ impl Transport {
             counters,
             events: events_in,
             endpoint,
-            paths,
-            switchboard,
+            relay_paths,
+            relay_quota,
             accepting_relayed,
             runtime,
             addr,
         });
         shared.runtime.spawn(accept::accept_all(shared.clone()));
-        shared.runtime.spawn(relay::send_all(Arc::downgrade(&shared), packets));
+        shared.runtime.spawn(relay::send_outgoing(Arc::downgrade(&shared), packets));
         Ok((Self(Arc::new(Owner(shared))), events))
     }
 
-    /// Who we are to other peers.
+    /// The identity of this peer.
     pub fn peer_id(&self) -> PeerId {
         self.shared().registry.own()
     }
@@ -88,22 +88,22 @@ impl Transport {
         self.shared().addr
     }
 
-    /// Dials `addr`. If `expect` is given, anyone else there is refused before learning who we are. The outcome comes
-    /// as [`Connected`](crate::TransportEvent::Connected) with `dialed`, or [`DialFailed`](crate::TransportEvent::DialFailed),
+    /// Dials `addr`. If `expect` is given, any other peer at that address is refused before it learns the identity of this one.
+    /// The outcome is [`Connected`](crate::TransportEvent::Connected) with `dialed`, or [`DialFailed`](crate::TransportEvent::DialFailed),
     /// within `handshake_timeout`.
     pub fn dial(&self, addr: SocketAddr, expect: Option<PeerId>) {
         self.shared().runtime.spawn(dial::dial(self.shared().clone(), addr, None, expect));
     }
 
-    /// Dials `peer` through `relay`, a connected peer that volunteers and is connected to `peer`. The outcome comes as
+    /// Dials `peer` through `relay`, a connected peer that forwards packets and is connected to `peer`. The outcome is
     /// [`Connected`](crate::TransportEvent::Connected), or [`DialThroughFailed`](crate::TransportEvent::DialThroughFailed).
     pub fn dial_through(&self, relay: PeerId, peer: PeerId) {
         let shared = self.shared();
-        let addr = shared.paths.to(relay, peer);
+        let addr = shared.relay_paths.address_of(relay, peer);
         shared.runtime.spawn(dial::dial(shared.clone(), addr, Some(relay), Some(peer)));
     }
 
-    /// Sends a datagram over the connection to `to`: ahead of all messages, at most once, in no order.
+    /// Sends a datagram over the connection to `to`: ahead of all messages, unreliable and unordered.
     ///
     /// # Errors
     ///
@@ -137,37 +137,37 @@ impl Transport {
         }
     }
 
-    /// Ends the connection to `peer` at once, if there is one. What is queued for it is dropped.
+    /// Closes the connection to `peer`, if there is one. Messages queued for it are dropped.
     pub fn close(&self, peer: PeerId, reason: CloseReason) {
         if let Some(link) = self.shared().registry.link(&peer) {
             link.close(reason);
         }
     }
 
-    /// Connections and handshakes at the moment, of at most `connections_max`.
+    /// The number of connections and handshakes now, at most `connections_max`.
     pub fn connections(&self) -> usize {
-        self.shared().registry.places()
+        self.shared().registry.slots_taken()
     }
 
-    /// What was sent, received and refused so far.
+    /// The totals of what was sent, received and refused.
     pub fn traffic(&self) -> Traffic {
         self.shared().counters.snapshot()
     }
 
-    /// Takes no more connections, sends what is queued, and closes all connections; returns after at most `within`.
-    /// The events that this brings are worth taking but need not be taken.
+    /// Accepts no more connections, sends queued messages, and closes all connections; returns after at most `within`. The
+    /// caller may take the events that follow, or drop them.
     pub async fn shutdown(self, within: Duration) {
         let deadline = Instant::now() + within;
-        let mut farewells = JoinSet::new();
+        let mut draining = JoinSet::new();
         for link in self.shared().registry.stop() {
             link.queue.finish();
-            farewells.spawn(async move {
+            draining.spawn(async move {
                 link.queue.drained().await;
                 link.close(CloseReason::Leaving);
             });
         }
-        // What has not drained by the deadline is cut off by closing the endpoint.
-        let _ = timeout_at(deadline, async { while farewells.join_next().await.is_some() {} }).await;
+        // Closing the endpoint ends the connections that have not drained by the deadline.
+        let _ = timeout_at(deadline, async { while draining.join_next().await.is_some() {} }).await;
         self.shared().endpoint.close(CloseReason::Leaving.code(), b"");
         let _ = timeout_at(deadline, self.shared().endpoint.wait_idle()).await;
     }
@@ -192,16 +192,16 @@ fn open(
     tls: &Tls,
     config: &TransportConfig,
     counters: Arc<Counters>,
-    paths: Arc<Paths>,
+    relay_paths: Arc<RelayPaths>,
 ) -> Result<(Endpoint, SocketAddr), BindError> {
     let accepting = accepting(tls, false)?;
     let mut endpoint_config = EndpointConfig::default();
-    // So that the fixed bit tells QUIC from garbage: see `udp_rx_not_quic`.
+    // Otherwise the fixed bit would not distinguish QUIC from other datagrams: see `udp_rx_not_quic`.
     endpoint_config.grease_quic_bit(false);
     let runtime = Arc::new(TokioRuntime);
     let open = || {
         let socket = runtime.wrap_udp_socket(socket::bind(config.bind)?)?;
-        let socket = Arc::new(PathSocket::new(Arc::new(CountingSocket::new(socket, counters)), paths));
+        let socket = Arc::new(RelaySocket::new(Arc::new(CountingSocket::new(socket, counters)), relay_paths));
         let endpoint = Endpoint::new_with_abstract_socket(endpoint_config, Some(accepting), socket, runtime.clone())?;
         let addr = endpoint.local_addr()?;
         Ok((endpoint, addr))

@@ -1,9 +1,9 @@
-//! Who is at the other end: the two certificate verifiers that TLS asks.
+//! The certificate verifiers of both sides, which TLS calls in the handshake.
 //!
-//! Both check the same two things: that the certificate carries a sound Ed25519 key, and that the handshake is signed
-//! by it (see [`certificate`](crate::certificate) for why that is enough). A dialing peer also decides here whether it
-//! wants this peer at all, because here is the last moment before it tells who it is itself. Of another process with its own
-//! identity it wants the proof, and then nothing more.
+//! Both check that the certificate has a valid Ed25519 key, and that the handshake is signed by it (see
+//! [`certificate`](crate::certificate) for why that is enough). The dialing side also decides here whether it wants a connection
+//! with this peer, because its own certificate is sent next. A process that shows this peer's own key must prove that it holds
+//! the key; then the dial ends.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +21,7 @@ use crate::{certificate::peer_id_of, error::DialError, registry::Registry};
 /// Closes the handshake with the alert `access_denied`.
 const UNWANTED: Error = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
 
-/// The part that both verifiers share: possession of the key.
+/// The part that both verifiers share: the proof of possession of the key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Possession(pub(crate) WebPkiSupportedAlgorithms);
 
@@ -39,25 +39,25 @@ impl Possession {
     }
 }
 
-/// The single certificate that a peer may show.
-fn only(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
+/// The peer of a chain of a single certificate; longer ones are refused.
+fn peer_id_of_chain(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
     if !intermediates.is_empty() {
         return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
     }
     peer_id_of(certificate)
 }
 
-/// The verifier of one dial. While it lasts no other dial may reach the same peer.
+/// The verifier of one dial. From the peer's certificate to the end of the dial, no other dial to the same peer succeeds.
 #[derive(Debug)]
 pub(crate) struct DialVerifier {
     possession: Possession,
     expect: Option<PeerId>,
-    /// Whether the packets of this dial go straight, not through a relay.
-    straight: bool,
-    /// What this process shows itself: who shows another certificate with the same key is another process.
+    /// Whether the path of this dial is direct, not through a relay.
+    direct: bool,
+    /// The certificate of this process: one with the same key that differs belongs to another process.
     own: CertificateDer<'static>,
     registry: Arc<Registry>,
-    /// Whom the dial reached and claimed, or why it was given up. Decided once.
+    /// The peer that the dial reached and claimed, or why it ended here. Set once.
     outcome: OnceLock<Result<PeerId, DialError>>,
 }
 
@@ -65,34 +65,34 @@ impl DialVerifier {
     pub(crate) fn new(
         (possession, own): (Possession, CertificateDer<'static>),
         expect: Option<PeerId>,
-        straight: bool,
+        direct: bool,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { possession, expect, straight, own, registry, outcome: OnceLock::new() }
+        Self { possession, expect, direct, own, registry, outcome: OnceLock::new() }
     }
 
-    /// Whether who shows `certificate` would be another process with this peer's own identity.
+    /// Whether `certificate` belongs to another process with the identity of this peer.
     fn is_twin(&self, found: PeerId, certificate: &CertificateDer<'_>) -> bool {
         found == self.registry.own() && *certificate != self.own
     }
 
-    /// Why the dial was given up here, if it was.
+    /// Why the dial ended here; `None` if it did not.
     pub(crate) fn failure(&self) -> Option<DialError> {
         self.outcome.get().and_then(|outcome| outcome.as_ref().err().cloned())
     }
 
-    /// The dial is over, well or not: whoever it reached may be dialed again. It cannot reach anyone from now on.
+    /// The dial is over, successful or not: its peer may be dialed again, and it cannot claim a peer any more.
     pub(crate) fn finish(&self) {
         if let Ok(peer) = self.outcome.get_or_init(|| Err(DialError::Stopping)) {
             self.registry.release_dial(*peer);
         }
     }
 
-    fn judge(&self, found: PeerId, certificate: &CertificateDer<'_>) -> Result<PeerId, DialError> {
+    fn claim(&self, found: PeerId, certificate: &CertificateDer<'_>) -> Result<PeerId, DialError> {
         match self.expect {
             _ if found == self.registry.own() => Err(DialError::SelfConnection),
             Some(expected) if found != expected => Err(DialError::WrongPeer { expected, found }),
-            Some(_) | None => self.registry.claim_dial(found, certificate, self.straight).map(|()| found),
+            Some(_) | None => self.registry.claim_dial(found, certificate, self.direct).map(|()| found),
         }
     }
 }
@@ -106,11 +106,11 @@ impl ServerCertVerifier for DialVerifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = only(end_entity, intermediates)?;
+        let found = peer_id_of_chain(end_entity, intermediates)?;
         if self.is_twin(found, end_entity) {
-            return Ok(ServerCertVerified::assertion()); // until it has proven to hold the key
+            return Ok(ServerCertVerified::assertion()); // it must first prove that it holds the key
         }
-        match self.outcome.get_or_init(|| self.judge(found, end_entity)) {
+        match self.outcome.get_or_init(|| self.claim(found, end_entity)) {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(_) => Err(UNWANTED),
         }
@@ -132,7 +132,7 @@ impl ServerCertVerifier for DialVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let valid = self.possession.verify(message, certificate, signed)?;
-        if self.is_twin(only(certificate, &[])?, certificate) {
+        if self.is_twin(peer_id_of_chain(certificate, &[])?, certificate) {
             let _ = self.outcome.set(Err(DialError::Twin));
             return Err(UNWANTED);
         }
@@ -162,7 +162,7 @@ impl ClientCertVerifier for AcceptVerifier {
         intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if only(end_entity, intermediates)? == self.own {
+        if peer_id_of_chain(end_entity, intermediates)? == self.own {
             return Err(UNWANTED);
         }
         Ok(ClientCertVerified::assertion())

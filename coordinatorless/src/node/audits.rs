@@ -7,7 +7,7 @@ use murmur_collectives::{Hash, PeerId, Verdict};
 pub use murmur_verification::audit::AuditJob;
 use murmur_verification::audit::{self, Auditor, Input, Output, UpdateName};
 
-use super::{connectivity::Neighbours, context::Core, own_chain::epoch_to_say, set::Set};
+use super::{connectivity::Neighbours, context::Core, set::Set};
 use crate::EntryName;
 
 #[cfg(test)]
@@ -60,8 +60,7 @@ impl Audits {
 
     /// Tells the auditor what happened, and does what follows.
     pub(crate) fn handle(&mut self, cx: &mut Context<'_>, input: Input<'_>) {
-        let epoch = epoch_to_say(cx.set, &cx.core.id());
-        let seen = audit::Context { fold: &cx.set.fold, lottery: &cx.core.lottery, epoch };
+        let seen = audit::Context { fold: &cx.set.fold, lottery: &cx.core.lottery };
         for output in self.auditor.handle(&seen, input) {
             match output {
                 Output::FetchCarry { author, root } if cx.neighbours.is_connected(&author) => {

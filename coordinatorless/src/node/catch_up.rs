@@ -30,6 +30,7 @@ use super::{
     Stored,
     context::{Core, Network},
     finality::Joining,
+    own_carries::OwnCarries,
     set::Set,
     transfer::{self, Transfer},
 };
@@ -98,6 +99,8 @@ pub(crate) struct Context<'a> {
     pub(crate) net: Network<'a>,
     pub(crate) set: &'a Set,
     pub(crate) transfer: &'a mut Transfer,
+    /// Only lent on to the transfer.
+    pub(crate) own_carries: &'a OwnCarries,
     /// Looks up the connected peers, ascending, without those that are evicted. Most calls do not need them.
     pub(crate) known: &'a dyn Fn() -> Vec<Known<'a>>,
     /// Whether frontiers become final in this run.
@@ -110,7 +113,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
-        (self.transfer, transfer::Context { net: self.net.reborrow(), set: self.set })
+        (self.transfer, transfer::Context { net: self.net.reborrow(), set: self.set, own_carries: self.own_carries })
     }
 
     /// Peers that know a final frontier at least as new as `epoch`.

@@ -34,7 +34,7 @@ pub use self::{
     reachability::Mapping,
 };
 use super::{context::Core, limits::Limits, set::Set};
-use crate::{Closing, Message, PeerAddress, Time};
+use crate::{Closing, PeerAddress, Time};
 
 /// A change that the machines above must act on.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +58,6 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Sends a message to a connected peer, and lets the answer to a request pass the rate limit.
-    fn send(&mut self, to: PeerId, message: &Message) {
-        self.core.post(to, message);
-    }
-
     /// Counts an offence of `peer`; see [`Limits::strike`].
     fn strike(&mut self, peer: PeerId, reason: String) {
         self.limits.strike(self.core, peer, reason);

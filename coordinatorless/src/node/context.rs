@@ -8,14 +8,14 @@ mod calls;
 mod connections;
 mod events;
 mod queries;
+mod restart;
 
 use murmur_collectives::PeerId;
 use murmur_verification::audit::Input;
 
 pub(crate) use super::environment::{Core, Network};
 use super::{
-    Node,
-    audits::{self, Audits},
+    Node, audits,
     catch_up::{self, CatchUp, Known},
     connectivity::{self, Connectivity},
     eviction::{self, Evictions},
@@ -26,7 +26,7 @@ use super::{
     replication::{self, Replication},
     transfer::{self, Transfer},
 };
-use crate::{Closing, Message};
+use crate::Closing;
 
 /// Something that a machine raised for others to act on.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Node {
                 Raised::Replication(event) => self.on_replication(event),
                 Raised::Finality(finality::Event::Finalized) => self.on_finalized(),
                 Raised::Finality(finality::Event::FetchFinal { from, chain, proposal }) => {
-                    self.begin_staging(from, chain, *proposal);
+                    self.with_catch_up(|catch_up, cx| catch_up.begin_staging(cx, from, chain, *proposal));
                 }
                 Raised::Audits(event) => self.on_audits(event),
                 Raised::Eviction(event) => self.on_eviction(event),
@@ -92,7 +92,7 @@ impl Node {
                     let (machine, mut cx) = self.own_chain();
                     machine.resume(&mut cx, step);
                 }
-                Raised::OwnChain(own_chain::Event::FinishBegun) => self.replicate(Replication::anti_entropy_now),
+                Raised::OwnChain(own_chain::Event::FinishBegun) => self.with_replication(Replication::anti_entropy_now),
             }
             // Not by recursion: an operation of many steps raises each from the one before.
             let first = core::mem::replace(&mut self.core.raised, later);
@@ -106,18 +106,16 @@ impl Node {
         self.route();
     }
 
-    /// Sends a message to a neighbour.
-    pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
-        self.network().send(to, message);
-    }
-
     /// The way to other peers.
     pub(crate) fn network(&mut self) -> Network<'_> {
         Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours())
     }
 
-    /// Lets connectivity do something, and hands on what it raises.
-    pub(crate) fn connect<T>(&mut self, act: impl FnOnce(&mut Connectivity, &mut connectivity::Context<'_>) -> T) -> T {
+    /// Lends connectivity what it may touch to `act`, and hands on what it raises.
+    pub(crate) fn with_connectivity<T>(
+        &mut self,
+        act: impl FnOnce(&mut Connectivity, &mut connectivity::Context<'_>) -> T,
+    ) -> T {
         let swarm = self.membership.swarm(self.own_chain.is_finishing());
         let Self { core, limits, set, connectivity, .. } = self;
         let outcome = act(connectivity, &mut connectivity::Context { core, limits, set, swarm });
@@ -125,8 +123,11 @@ impl Node {
         outcome
     }
 
-    /// Lets membership do something, and hands on what it raises.
-    pub(crate) fn member<T>(&mut self, act: impl FnOnce(&mut Membership, &mut membership::Context<'_>) -> T) -> T {
+    /// The same with membership.
+    pub(crate) fn with_membership<T>(
+        &mut self,
+        act: impl FnOnce(&mut Membership, &mut membership::Context<'_>) -> T,
+    ) -> T {
         let is_finishing = self.own_chain.is_finishing();
         let Self { core, limits, set, connectivity, membership, .. } = self;
         let outcome = act(membership, &mut membership::Context { core, limits, set, connectivity, is_finishing });
@@ -137,20 +138,21 @@ impl Node {
     /// The transfer, and what it may touch.
     pub(crate) fn transfer(&mut self) -> (&mut Transfer, transfer::Context<'_>) {
         let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
-        (&mut self.transfer, transfer::Context { net, set: &self.set })
+        (&mut self.transfer, transfer::Context { net, set: &self.set, own_carries: &self.own_carries })
     }
 
-    /// Lets the transfer act, and hands on what it raised.
-    pub(crate) fn in_transfer(&mut self, act: impl FnOnce(&mut Transfer, &mut transfer::Context<'_>)) {
-        let (transfer, mut context) = self.transfer();
-        act(transfer, &mut context);
+    /// The same with the transfer.
+    pub(crate) fn with_transfer<T>(&mut self, act: impl FnOnce(&mut Transfer, &mut transfer::Context<'_>) -> T) -> T {
+        let (machine, mut cx) = self.transfer();
+        let outcome = act(machine, &mut cx);
         self.route();
+        outcome
     }
 
     /// What replication needs to know of the other machines.
     pub(crate) fn replication_mode(&self) -> replication::Mode {
         replication::Mode {
-            is_staging: self.is_staging(),
+            is_staging: self.catch_up.is_staging(),
             pulls: self.catch_up.pulls(),
             is_caught_up: self.catch_up.is_done(),
             is_finishing: self.own_chain.is_finishing(),
@@ -167,12 +169,15 @@ impl Node {
         (&mut self.replication, replication::Context { net, set: &mut self.set, mode })
     }
 
-    /// Lets replication act, and hands on what it raises.
-    pub(crate) fn replicate<T>(&mut self, act: impl FnOnce(&mut Replication, &mut replication::Context<'_>) -> T) -> T {
+    /// The same with replication.
+    pub(crate) fn with_replication<T>(
+        &mut self,
+        act: impl FnOnce(&mut Replication, &mut replication::Context<'_>) -> T,
+    ) -> T {
         let (machine, mut cx) = self.replication();
-        let done = act(machine, &mut cx);
+        let outcome = act(machine, &mut cx);
         self.route();
-        done
+        outcome
     }
 
     /// The own chain, and what it may touch.
@@ -184,7 +189,7 @@ impl Node {
             set: &mut self.set,
             replication: &mut self.replication,
             mode,
-            transfer: &mut self.transfer,
+            own_carries: &mut self.own_carries,
             catch_up: &self.catch_up,
             is_alone,
             audits_open,
@@ -192,28 +197,28 @@ impl Node {
         (&mut self.own_chain, cx)
     }
 
-    /// Lets the own chain act, and hands on what it raises.
-    pub(crate) fn write<T>(&mut self, act: impl FnOnce(&mut OwnChain, &mut own_chain::Context<'_>) -> T) -> T {
+    /// The same with the own chain.
+    pub(crate) fn with_own_chain<T>(&mut self, act: impl FnOnce(&mut OwnChain, &mut own_chain::Context<'_>) -> T) -> T {
         let (machine, mut cx) = self.own_chain();
-        let done = act(machine, &mut cx);
+        let outcome = act(machine, &mut cx);
         self.route();
-        done
+        outcome
     }
 
-    /// Has finality do something, and hands on what it raised.
-    pub(crate) fn with_finality<R>(&mut self, act: impl FnOnce(&mut Finality, &mut finality::Context<'_>) -> R) -> R {
+    /// The same with finality.
+    pub(crate) fn with_finality<T>(&mut self, act: impl FnOnce(&mut Finality, &mut finality::Context<'_>) -> T) -> T {
         let joining = self.catch_up.joining();
         let net = Network::new(&mut self.core, &mut self.limits, self.connectivity.neighbours());
         let mut cx = finality::Context::new(net, &mut self.set, &self.membership, &mut self.replication, joining);
-        let result = act(&mut self.finality, &mut cx);
+        let outcome = act(&mut self.finality, &mut cx);
         self.route();
-        result
+        outcome
     }
 
-    /// Lets catching up act, and hands on what it raised.
-    pub(crate) fn in_catch_up<T>(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>) -> T) -> T {
-        let Self { core, limits, set, connectivity, transfer, replication, finality, identity_guard, catch_up, .. } =
-            self;
+    /// The same as [`Node::with_connectivity`] with catching up.
+    pub(crate) fn with_catch_up<T>(&mut self, act: impl FnOnce(&mut CatchUp, &mut catch_up::Context<'_>) -> T) -> T {
+        let Self { core, limits, set, connectivity, transfer, own_carries, replication, finality, .. } = self;
+        let (identity_guard, catch_up) = (&self.identity_guard, &mut self.catch_up);
         let neighbours = connectivity.neighbours();
         let known = |peer| Known {
             peer,
@@ -225,6 +230,7 @@ impl Node {
             net: Network::new(core, limits, neighbours),
             set,
             transfer,
+            own_carries,
             known: &|| neighbours.iter().map(|(peer, _)| known(peer)).collect(),
             is_finality_on: finality.is_on(),
             awaits_decided: finality.awaits_entries(),
@@ -235,22 +241,19 @@ impl Node {
         outcome
     }
 
-    /// The audits, and what they may touch.
-    pub(crate) fn audits(&mut self) -> (&mut Audits, audits::Context<'_>) {
-        let Self { audits, core, set, connectivity, .. } = self;
-        (audits, audits::Context { core, set, neighbours: connectivity.neighbours() })
-    }
-
-    /// Tells the audits what happened.
+    /// Tells the audits what happened, and hands on what they raise.
     pub(crate) fn audit(&mut self, input: Input<'_>) {
-        let (audits, mut cx) = self.audits();
-        audits.handle(&mut cx, input);
+        let Self { audits, core, set, connectivity, .. } = self;
+        audits.handle(&mut audits::Context { core, set, neighbours: connectivity.neighbours() }, input);
         self.route();
     }
 
-    /// Evictions, and what they may touch.
-    pub(crate) fn evictions(&mut self) -> (&mut Evictions, eviction::Context<'_>) {
+    /// The same as [`Node::with_connectivity`] with evictions.
+    pub(crate) fn with_evictions<T>(&mut self, act: impl FnOnce(&mut Evictions, &mut eviction::Context<'_>) -> T) -> T {
         let Self { evictions, core, set, connectivity, audits, .. } = self;
-        (evictions, eviction::Context { core, set, neighbours: connectivity.neighbours(), audits })
+        let mut cx = eviction::Context { core, set, neighbours: connectivity.neighbours(), audits };
+        let outcome = act(evictions, &mut cx);
+        self.route();
+        outcome
     }
 }

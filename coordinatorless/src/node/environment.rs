@@ -57,8 +57,8 @@ impl Core {
         self.outputs.push_back(Output::Event(event));
     }
 
-    /// Puts a message out. A machine does so by way of the limits, which have to know of requests.
-    pub(crate) fn post(&mut self, to: PeerId, message: &Message) {
+    /// Sends a message that wants no answer. A request goes through [`Network::request`], because the limits must know of it.
+    pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
         let (kind, bytes) = (message.kind(), message.encode());
         self.outputs.push_back(Output::Send { to, kind, bytes });
     }
@@ -121,13 +121,13 @@ impl Network<'_> {
 
     /// Sends a neighbour a message that wants no answer.
     pub(crate) fn send(&mut self, to: PeerId, message: &Message) {
-        self.core.post(to, message);
+        self.core.send(to, message);
     }
 
     /// Sends a neighbour a request. The limits let its answer in.
     pub(crate) fn request(&mut self, to: PeerId, request: Request) {
         self.limits.expect_answer(&self.core.rules, &to, &request);
-        self.core.post(to, &request.into());
+        self.core.send(to, &request.into());
     }
 
     /// Counts an offence of `peer`. What follows from that is raised.

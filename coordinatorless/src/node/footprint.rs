@@ -49,7 +49,7 @@ impl Node {
             state,
             log: log.records().chain(log.cut_off()).map(record_bytes).sum(),
             final_state: self.transfer.final_state_bytes(),
-            blobs: self.transfer.held_bytes(),
+            blobs: self.own_carries.held_bytes() + self.transfer.held_bytes(),
             waiting: self.replication.held_bytes(),
             neighbours: self.connectivity.neighbour_bytes()
                 + self.replication.peers_held_bytes()

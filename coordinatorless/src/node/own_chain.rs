@@ -20,14 +20,13 @@ mod testing;
 use murmur_collectives::{Body, PeerId};
 
 use self::finish::Finish;
-pub(crate) use self::position::epoch_to_say;
 pub use self::{finish::Delay, position::Snapshot};
 use super::{
     catch_up::CatchUp,
     context::Network,
+    own_carries::OwnCarries,
     replication::{self, Replication},
     set::Set,
-    transfer::Transfer,
 };
 use crate::Draft;
 
@@ -59,8 +58,7 @@ pub(crate) struct Context<'a> {
     pub(crate) replication: &'a mut Replication,
     /// What replication is told of machines above it.
     pub(crate) mode: replication::Mode,
-    /// Keeps and serves the own carries.
-    pub(crate) transfer: &'a mut Transfer,
+    pub(crate) own_carries: &'a mut OwnCarries,
     pub(crate) catch_up: &'a CatchUp,
     /// Whether it is clear that no other process has this identity.
     pub(crate) is_alone: bool,

@@ -21,7 +21,7 @@ mod fetch;
 mod fetched;
 mod serve;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use murmur_collectives::{Hash, PeerId, State};
 
@@ -32,7 +32,7 @@ use self::{
     serve::Served,
 };
 pub(crate) use self::{contents::Wanted, serve::Checkpoint};
-use super::{context::Network, set::Set};
+use super::{context::Network, own_carries::OwnCarries, set::Set};
 use crate::{Message, Time};
 
 /// What a transfer has come to.
@@ -59,9 +59,11 @@ pub(crate) enum Event {
 pub(crate) struct Context<'a> {
     pub(crate) net: Network<'a>,
     pub(crate) set: &'a Set,
+    /// Served beside what the transfer holds itself.
+    pub(crate) own_carries: &'a OwnCarries,
 }
 
-/// The blobs that are served, and those that are fetched.
+/// What is served of final frontiers, and the blobs that are fetched.
 #[derive(Default, Debug)]
 pub(crate) struct Transfer {
     served: Served,
@@ -75,16 +77,6 @@ impl Transfer {
     /// `before` was fetched before a restart, and is used if the same state is fetched again.
     pub(crate) fn resume_from(&mut self, before: Option<Fetched>) {
         self.before = before;
-    }
-
-    /// Serves a blob, and the newest of those before it, `kept_max` in all. Gives its root back.
-    pub(crate) fn serve_blob(&mut self, bytes: Arc<[u8]>, kept_max: usize) -> Hash {
-        self.served.add_blob(bytes, kept_max)
-    }
-
-    /// The blob with this root among those of [`Transfer::serve_blob`].
-    pub(crate) fn blob(&self, root: &Hash) -> Option<Arc<[u8]>> {
-        self.served.blob(root)
     }
 
     /// Serves the newest final frontier. `None`, and no change, if payloads that its state takes are missing.
@@ -129,7 +121,7 @@ impl Transfer {
 
     /// Answers a request for a chunk list.
     pub(crate) fn on_want_chunk_list(&mut self, cx: &mut Context<'_>, from: PeerId, root: Hash) {
-        let message = match self.served.chunk_list(cx.set.fold.rules().parameters, &root) {
+        let message = match self.served.chunk_list(cx.own_carries, cx.set.fold.rules().parameters, &root) {
             Some((length, list)) => Message::ChunkList { root, length, hashes: list.into_iter().map(Hash).collect() },
             None => Message::Absent { root },
         };
@@ -139,7 +131,7 @@ impl Transfer {
     /// Answers a request for chunks, up to the first that is not served.
     pub(crate) fn on_want_chunks(&mut self, cx: &mut Context<'_>, from: PeerId, root: Hash, indices: &[u32]) {
         for index in indices.iter().take(BATCH) {
-            match self.served.chunk(&cx.set.fold, cx.net.core.now, &root, *index) {
+            match self.served.chunk(cx.own_carries, &cx.set.fold, cx.net.core.now, &root, *index) {
                 Some(bytes) => cx.net.send(from, &Message::Chunk { root, index: *index, bytes }),
                 None => return cx.net.send(from, &Message::Absent { root }),
             }
@@ -245,7 +237,7 @@ impl Transfer {
         self.served.drop_idle_state(now);
     }
 
-    /// Bytes of what is served and of what is being fetched, without a final state that is served.
+    /// Bytes of what is served and of what is being fetched, without own carries and a final state that is served.
     pub(crate) fn held_bytes(&self) -> usize {
         let fetches: usize = self.fetches.values().map(Fetch::held_bytes).sum();
         let complete: usize = self.complete.values().map(Contents::held_bytes).sum();

@@ -37,8 +37,6 @@ pub struct Context<'a> {
     pub fold: &'a Fold,
     /// The auditor's sortition key.
     pub lottery: &'a Lottery,
-    /// The epoch that a verdict authored now names. The draw depends on it: who is eligible, and with what chance.
-    pub epoch: u32,
 }
 
 /// What happened.
@@ -246,12 +244,14 @@ impl Auditor {
     }
 
     fn hold_lottery(&mut self, context: &Context<'_>, name: UpdateName, stage: Stage) -> Option<Output> {
-        let Context { fold, lottery, epoch } = *context;
+        let Context { fold, lottery } = *context;
         let entry = fold.log().record(&name.author, name.seq)?.entry.clone();
         let update = entry.update().filter(|update| update.class == self.config.class)?;
         if fold.is_evicted(&name.author) || self.open.contains_key(&name) {
             return None;
         }
+        // The draw depends on the epoch that the verdict will name: who is eligible, and with what chance.
+        let epoch = fold.epoch_to_name(&self.config.me);
         let draw = draw(fold, lottery, &self.config.me, &entry, stage, epoch)?;
         if self.open.len() >= self.config.open_max {
             self.missed += 1;
@@ -299,7 +299,7 @@ impl Auditor {
         let Audit { stage, draw, .. } = self.open.remove(&update)?;
         let UpdateName { author, seq } = update;
         let entry = &context.fold.log().record(&author, seq)?.entry;
-        let horizon = context.fold.epochs().horizon(context.epoch);
+        let horizon = context.fold.epochs().horizon(context.fold.epoch_to_name(&self.config.me));
         let settled = horizon.is_some_and(|view| view.contains(&author, seq));
         if settled || !context.fold.log().is_past_whole(entry) {
             self.missed += 1;

@@ -107,7 +107,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Takes events until the dial is answered and `messages` messages are there.
+    /// Takes events until the dial is answered and `messages` messages have come.
     async fn gather(&mut self, peer: &mut Peer, messages: usize) {
         while self.connected == 0 || self.dials_answered == 0 || self.messages.len() < messages {
             match peer.next().await {
@@ -214,7 +214,7 @@ async fn a_full_peer_says_so_and_has_room_again_when_someone_leaves() {
 
         timeout(PATIENCE, first.transport.shutdown(PATIENCE)).await.unwrap();
         assert_eq!(host.next_disconnected().await, (first.id, "closed by the peer: leaving".to_owned()));
-        until("a free place", || host.transport.connections() == 0).await;
+        until("a free slot", || host.transport.connections() == 0).await;
         connect(&mut second, &mut host).await;
     }
 }

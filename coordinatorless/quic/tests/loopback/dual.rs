@@ -34,10 +34,10 @@ async fn each_version_of_ip_reaches_it_and_is_told_as_what_it_is() {
     let mut both = dual(1);
     let mut six = Peer::start_with(3, |config| config.bind = (Ipv6Addr::LOCALHOST, 0).into());
     let mut four = Peer::start(2);
-    let there = [at("127.0.0.1", &both), at("[::1]", &both)];
-    for (peer, there) in [&mut four, &mut six].into_iter().zip(there) {
-        peer.transport.dial(there, Some(both.id));
-        assert!(matches!(peer.next().await, TransportEvent::Connected { addr, .. } if addr == there));
+    let addresses = [at("127.0.0.1", &both), at("[::1]", &both)];
+    for (peer, addr_of_both) in [&mut four, &mut six].into_iter().zip(addresses) {
+        peer.transport.dial(addr_of_both, Some(both.id));
+        assert!(matches!(peer.next().await, TransportEvent::Connected { addr, .. } if addr == addr_of_both));
         let told = both.next().await;
         assert!(matches!(told, TransportEvent::Connected { addr, .. } if addr == peer.addr()), "{told:?}");
     }
@@ -63,9 +63,9 @@ async fn a_relay_joins_those_that_have_no_version_of_ip_in_common() {
     // In both directions: the one that dials must know the answer's stand-in address by the form that it dialed.
     for dual_dials in [true, false] {
         let (mut relay, mut six, mut four) = (dual(1), dual(2), Peer::start(3));
-        let there = [at("[::1]", &relay), at("127.0.0.1", &relay)];
-        connect_at(&mut six, &mut relay, there[0]).await;
-        connect_at(&mut four, &mut relay, there[1]).await;
+        let addresses = [at("[::1]", &relay), at("127.0.0.1", &relay)];
+        connect_at(&mut six, &mut relay, addresses[0]).await;
+        connect_at(&mut four, &mut relay, addresses[1]).await;
         let (dialer, accepter) = if dual_dials { (&mut six, &mut four) } else { (&mut four, &mut six) };
         dialer.transport.dial_through(relay.id, accepter.id);
         assert_eq!(dialer.next_connected().await, (accepter.id, true));

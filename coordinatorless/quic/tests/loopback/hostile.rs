@@ -130,7 +130,7 @@ async fn a_stranger_that_stalls_every_stream_it_may_open_delays_only_itself() {
 }
 
 #[tokio::test]
-async fn a_flood_of_connections_leaves_those_alone_that_are_there() {
+async fn a_flood_of_connections_ends_none_of_those_that_are_up() {
     let mut peer = Peer::start_with(1, |config| config.connections_per_ip_max = 4);
     let mut honest = Peer::start(2);
     connect(&mut honest, &mut peer).await;

@@ -1,4 +1,4 @@
-//! What is sent arrives whole, or not at all, and nobody waits for a peer that stalls.
+//! A message arrives whole or not at all, and a peer that stalls delays no other.
 
 use bytes::Bytes;
 use murmur_collectives::PeerId;

@@ -36,7 +36,7 @@ impl Peer {
     }
 
     pub(crate) async fn next(&mut self) -> TransportEvent {
-        timeout(PATIENCE, self.events.recv()).await.expect("an event was due").expect("the transport is there")
+        timeout(PATIENCE, self.events.recv()).await.expect("an event was due").expect("the transport runs")
     }
 
     /// The next event, which must be a message.
@@ -70,13 +70,13 @@ pub(crate) fn localhost() -> SocketAddr {
 
 /// `dialer` dials `accepter`; both know when this returns.
 pub(crate) async fn connect(dialer: &mut Peer, accepter: &mut Peer) {
-    let there = accepter.addr();
-    connect_at(dialer, accepter, there).await;
+    let addr = accepter.addr();
+    connect_at(dialer, accepter, addr).await;
 }
 
-/// `dialer` dials `accepter` at `there`; both know when this returns.
-pub(crate) async fn connect_at(dialer: &mut Peer, accepter: &mut Peer, there: SocketAddr) {
-    dialer.transport.dial(there, Some(accepter.id));
+/// `dialer` dials `accepter` at `addr`; returns when both sides are connected.
+pub(crate) async fn connect_at(dialer: &mut Peer, accepter: &mut Peer, addr: SocketAddr) {
+    dialer.transport.dial(addr, Some(accepter.id));
     assert_eq!(dialer.next_connected().await, (accepter.id, true));
     assert_eq!(accepter.next_connected().await, (dialer.id, false));
 }

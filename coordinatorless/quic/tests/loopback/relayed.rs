@@ -1,4 +1,4 @@
-//! Connections through a third peer, and the straight ones that take over.
+//! Connections through a third peer, and the direct ones that take over.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn messages_of_every_size_cross_a_relay_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_straight_connection_takes_over_and_nothing_is_lost() {
+async fn a_direct_connection_takes_over_and_nothing_is_lost() {
     let (relay, mut alice, mut bob) = trio(1).await;
     connect_through(&relay, &mut alice, &mut bob).await;
     for number in 0..40 {
@@ -85,7 +85,7 @@ async fn a_straight_connection_takes_over_and_nothing_is_lost() {
             other => panic!("unexpected {other:?}"),
         }
     }
-    // What follows goes straight. (Acknowledgements of what went before may still pass the relay.)
+    // From here on messages take the direct path. (Acknowledgements of earlier ones may still pass the relay.)
     let before = relay.transport.traffic().relayed_bytes;
     bob.transport.send(alice.id, Priority::Payload, message(1024 * KIB)).unwrap();
     assert_eq!(alice.next_message().await.1.len(), 1024 * KIB);

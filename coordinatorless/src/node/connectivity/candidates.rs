@@ -76,7 +76,7 @@ impl Connectivity {
         path.candidates.sent.clone_from(&unseen);
         let own = cx.core.id();
         let addresses = unseen.into_iter().map(|address| PeerAddress::new(own, address)).collect();
-        cx.send(to, &Message::Candidates { addresses });
+        cx.core.send(to, &Message::Candidates { addresses });
     }
 
     /// A neighbour announces its candidates. An announcement about another peer is an offence.

@@ -352,7 +352,7 @@ impl Connectivity {
             known.swap_remove(at);
         }
         if !known.is_empty() {
-            cx.send(to, &Message::Peers { peers: known });
+            cx.core.send(to, &Message::Peers { peers: known });
         }
     }
 

@@ -264,7 +264,7 @@ impl Connectivity {
     /// Sends a neighbour the address at which this peer sees it, if that address means anything to the neighbour.
     fn send_observed(&mut self, cx: &mut Context<'_>, peer: PeerId, seen: Option<SocketAddr>) {
         let address = seen.filter(|seen| is_routable(seen.ip())).map(|seen| PeerAddress::new(peer, seen));
-        cx.send(peer, &Message::Observed { address, relay: cx.core.config.relay });
+        cx.core.send(peer, &Message::Observed { address, relay: cx.core.config.relay });
     }
 
     /// A direct connection that came up during hole punching counts as punched, except within a private network.
@@ -302,7 +302,7 @@ impl Connectivity {
         if let Some(path) = self.reachability.paths.get_mut(&neighbour) {
             path.introductions_requested.add(cx.core.now);
         }
-        cx.send(neighbour, &Message::Meet { peer });
+        cx.core.send(neighbour, &Message::Meet { peer });
     }
 
     /// `from` requests an introduction to `peer`: sends each of the two the addresses of the other, so that both dial
@@ -320,7 +320,7 @@ impl Connectivity {
         path.introductions_made.add(now);
         for (to, other) in [(peer, from), (from, peer)] {
             for address in self.addresses_for(&other, &to) {
-                cx.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
+                cx.core.send(to, &Message::Punch { peer: PeerAddress::new(other, address) });
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::{
-    Event as Told, Output, Reach,
+    Event as Told, Message, Output, Reach,
     node::{
         bench::{address, at_ms, core, peer, set, take_dials, take_events, take_messages},
         context::Raised,

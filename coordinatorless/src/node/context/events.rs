@@ -1,6 +1,7 @@
 //! Events: what one machine raises, another acts on.
 
-use murmur_verification::audit::carry_bytes_max;
+use murmur_collectives::{Entry, Hash, PeerId};
+use murmur_verification::audit::{Input, carry_bytes_max};
 
 use crate::{
     Closing, Event, Output,
@@ -8,7 +9,8 @@ use crate::{
         Node, audits, catch_up,
         connectivity::{self, Purpose},
         eviction,
-        replication::{self, Room},
+        own_chain::OwnChain,
+        replication::{self, Replication, Room},
         transfer::{self, Wanted},
     },
 };
@@ -23,33 +25,48 @@ impl Node {
             }
             Event::Greeted(peer) => self.connectivity.greeted(&mut self.core, peer),
             Event::OtherRun(peer) => self.send_away(peer, Closing::OtherRun),
-            Event::EpochTold { peer, epoch, frontier } => self.compare_epochs(peer, epoch, frontier),
-            Event::EpochAhead { peer, epoch } => self.seek_epoch(peer, epoch),
-            Event::Applied(entry) => self.consider_audits(&entry),
-            Event::Evicted(peer) => self.on_evicted(peer),
-            Event::ForkProven { forger, proof } => {
-                self.on_evicted(forger);
-                self.write(|own, cx| own.repeat_evidence(cx, &proof));
+            Event::EpochTold { peer, epoch, frontier } => {
+                self.with_finality(|finality, cx| finality.compare_epochs(cx, peer, epoch, frontier));
             }
-            Event::Forks { held, other } => self.write(|own, cx| own.author_evidence(cx, &held, &other)),
-            Event::Staged { entry, payload } => self.stage(*entry, payload),
-            Event::AnswerStaged(authors) => self.stage_more(&authors),
+            Event::EpochAhead { peer, epoch } => {
+                self.with_finality(|finality, cx| finality.seek_epoch(cx, peer, epoch));
+            }
+            Event::Applied(entry) => self.on_applied(&entry),
+            Event::Evicted(peer) => self.with_evictions(|evictions, cx| evictions.on_voided(cx, peer)),
+            Event::ForkProven { forger, proof } => {
+                self.with_evictions(|evictions, cx| evictions.on_voided(cx, forger));
+                self.with_own_chain(|own, cx| own.repeat_evidence(cx, &proof));
+            }
+            Event::Forks { held, other } => self.with_own_chain(|own, cx| own.author_evidence(cx, &held, &other)),
+            Event::Staged { entry, payload } => {
+                self.with_catch_up(|catch_up, cx| catch_up.stage(cx, *entry, payload));
+            }
+            Event::AnswerStaged(authors) => {
+                self.with_catch_up(|catch_up, cx| catch_up.stage_more(cx, &authors));
+            }
+        }
+    }
+
+    /// An entry joined the set: it may call for a lottery. A peer that is catching up holds none.
+    fn on_applied(&mut self, entry: &Entry) {
+        if self.catch_up.is_done() {
+            self.audit(Input::Joined(entry));
         }
     }
 
     pub(crate) fn on_transfer_event(&mut self, event: transfer::Event) {
         match event {
             transfer::Event::Chunk { root, index, bytes } => {
-                self.in_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
+                self.with_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
             }
             transfer::Event::Complete(root) => {
-                if !self.in_catch_up(|catch_up, cx| catch_up.on_blob_complete(cx, root)) {
+                if !self.with_catch_up(|catch_up, cx| catch_up.on_blob_complete(cx, root)) {
                     self.on_carry_complete(root);
                 }
             }
             transfer::Event::Lost(root) => {
                 self.catch_up.on_blob_lost(&root);
-                self.on_carry_lost(root);
+                self.audit(Input::CarryLost { root });
             }
             transfer::Event::Continue(root) => {
                 let (transfer, mut context) = self.transfer();
@@ -58,22 +75,33 @@ impl Node {
         }
     }
 
+    /// A blob is complete: it may be a carry.
+    fn on_carry_complete(&mut self, root: Hash) {
+        if let Some(bytes) = self.transfer.take(&root) {
+            self.audit(Input::CarryArrived { root, sealed: bytes.into() });
+        }
+    }
+
     pub(crate) fn on_catch_up_event(&mut self, event: catch_up::Event) {
         match event {
-            catch_up::Event::CaughtUp => self.start(),
-            catch_up::Event::Follows => self.pull(),
+            catch_up::Event::CaughtUp => self.with_own_chain(OwnChain::start),
+            catch_up::Event::Follows => self.with_replication(Replication::pull),
             catch_up::Event::Keeps { entry, payload } => {
                 self.replication.keep(*entry, payload, Room::of(&self.core.config));
             }
             catch_up::Event::Restores { entry, payload } => self.replication.hold(*entry, payload, Room::BOUNDLESS),
             catch_up::Event::Replaces(replacement) => {
+                // Finality first: it forgets what belongs to the old set. What the old set held beyond the frontier is kept before
+                // anything is tried again, and the frontier is stored before entries that follow it are.
                 let old = self.replace_fold(*replacement);
                 self.finality.forget_superseded();
-                self.in_catch_up(|catch_up, cx| catch_up.on_replaced(cx, old));
+                self.with_catch_up(|catch_up, cx| catch_up.on_replaced(cx, old));
                 self.keep_final();
-                self.retry_all_pending();
+                self.with_replication(|machine, cx| machine.retry_all(cx.net.core));
             }
-            catch_up::Event::Seeks { peer, epoch } => self.seek_epoch(peer, epoch),
+            catch_up::Event::Seeks { peer, epoch } => {
+                self.with_finality(|finality, cx| finality.seek_epoch(cx, peer, epoch));
+            }
         }
     }
 
@@ -99,26 +127,33 @@ impl Node {
         }
     }
 
+    /// A peer could not be dialed: the carries that only it serves cannot be had, unless it has connected itself.
+    fn on_unreachable(&mut self, peer: PeerId) {
+        if !self.connectivity.neighbours().is_connected(&peer) {
+            self.audit(Input::Unreachable(peer));
+        }
+    }
+
     /// A frontier became final.
     pub(crate) fn on_finalized(&mut self) {
-        self.forget_audits_of_the_excluded();
+        self.audit(Input::Excluded);
         self.keep_final();
-        self.retry_all_pending();
+        self.with_replication(|machine, cx| machine.retry_all(cx.net.core));
     }
 
     pub(crate) fn on_audits(&mut self, event: audits::Event) {
         match event {
             audits::Event::Fetch { author, root } => {
                 let bytes_max = carry_bytes_max(self.set.fold.rules().parameters);
-                self.fetch(root, Wanted::Bytes(bytes_max), author);
+                self.with_transfer(|transfer, cx| transfer.fetch(cx, root, Wanted::Bytes(bytes_max), author));
             }
             audits::Event::Seek { author, root } => {
-                self.connect(|connectivity, cx| connectivity.seek(cx, author, Purpose::Contact));
+                self.with_connectivity(|connectivity, cx| connectivity.seek(cx, author, Purpose::Contact));
                 if !self.connectivity.is_seeking(&author) {
-                    self.on_carry_lost(root);
+                    self.audit(Input::CarryLost { root });
                 }
             }
-            audits::Event::Verdict(verdict) => self.author_verdict(verdict),
+            audits::Event::Verdict(verdict) => self.with_own_chain(|own, cx| own.author_verdict(cx, verdict)),
         }
     }
 
@@ -128,11 +163,11 @@ impl Node {
             eviction::Event::Opened(peer) => {
                 self.connectivity.set_evicted(&mut self.core, peer);
                 self.route();
-                self.send_digest(peer, false);
+                self.with_replication(|machine, cx| machine.send_digest(cx, peer, false));
             }
             eviction::Event::Closed(peer) => self.send_away(peer, Closing::Evicted),
             eviction::Event::Digest { from, digest } => {
-                self.replicate(|machine, cx| machine.on_digest_of_evicted(cx, from, digest.lost, digest.reply));
+                self.with_replication(|machine, cx| machine.on_digest_of_evicted(cx, from, digest.lost, digest.reply));
             }
             eviction::Event::Request { from, request } => self.serve(from, request),
             eviction::Event::Goodbye(peer) => self.on_goodbye(peer),

@@ -30,13 +30,13 @@ impl Node {
 
     /// What the next segment starts from.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::of(&self.set, &self.transfer, &self.id())
+        Snapshot::of(&self.set, &self.own_carries, &self.id())
     }
 
     /// What keeps a peer that finishes from leaving: nothing, if it is idle, every finishing neighbour is so, too, and equals
     /// it, and the own chain is safe with those who stay.
     pub fn delays(&mut self) -> Vec<Delay> {
-        self.write(|own, cx| own.delays(cx))
+        self.with_own_chain(|own, cx| own.delays(cx))
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.

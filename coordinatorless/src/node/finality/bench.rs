@@ -139,12 +139,12 @@ impl Bench {
 
     fn say(&mut self, body: Body, payload: Option<Arc<[u8]>>) -> Said {
         let log = self.set.fold.log();
-        let (place, epoch) = (log.next_position(&self.id()), self.set.fold.epochs().number());
+        let (next, epoch) = (log.next_position(&self.id()), self.set.fold.epochs().number());
         let header = Header {
             run: RUN,
             author: self.id(),
-            seq: place.seq,
-            previous: place.previous,
+            seq: next.seq,
+            previous: next.previous,
             epoch,
             frontier: self.set.fold.epochs().name(epoch).unwrap(),
             base: log.version().to_components(),

@@ -1,7 +1,8 @@
-//! Votes: taking those of others, forwarding them, and telling them again. The own vote is signed in `vote_record`.
+//! Votes: those of others are checked, counted, forwarded and sent again. The own vote is signed in `vote_record`.
 //!
-//! A peer forwards every vote that is new to it to all neighbours, once. Messages may be lost, and a message that ends with a
-//! forged vote is not forwarded; so during a round the peer tells a random neighbour all votes that count, again and again.
+//! A vote that is new to this peer is forwarded to all other neighbours at once, with one exception: of a message that holds
+//! a vote with a wrong signature no vote is forwarded. Forwarded votes may be lost, too. Both are repaired in the same way:
+//! while a round lasts, the peer sends a random neighbour all votes that count, again and again.
 
 use std::collections::BTreeSet;
 
@@ -43,14 +44,17 @@ impl Finality {
         targets.into_iter().for_each(|peer| cx.net.send(peer, &Message::Votes { votes: votes.to_vec() }));
     }
 
-    /// A neighbour sent votes. The order of the steps matters:
-    /// 1. A neighbour that still votes on an epoch that is decided here is shown the proof, even by a peer that has not caught
-    ///    up: it may be the only one that saw the decision.
-    /// 2. Each vote is checked and counted alone; the first that its voter did not sign ends it, and is an offence.
-    /// 3. Then all are counted together: votes of peers that are no voters yet count only as a set, with the frontier that
-    ///    makes them voters. That needs what step 2 has counted.
-    /// 4. New votes are forwarded, and frontiers that they name and that are unknown are requested, before a round follows
-    ///    from them: so what this peer decides next, its neighbours can follow.
+    /// A neighbour sent votes. In this order:
+    /// 1. A neighbour that still votes on an epoch that is decided here gets the proof of the decision. A peer that has not
+    ///    caught up sends it, too, because it may be the only one that has the proof, and does none of the other steps.
+    /// 2. Each vote is checked and counted alone. The first with a wrong signature is an offence, and the rest of the message
+    ///    is dropped. The votes before it stay counted but are not forwarded now: [`Finality::retell_votes`] sends them later.
+    /// 3. While weights fade, frontiers are requested that count votes of peers that are no voters yet.
+    /// 4. The prevotes are counted together: they may form a quorum although step 2 refused some of them
+    ///    ([`Rounds::hear_together`](murmur_collectives::Rounds::hear_together)). A wrong signature ends the message as in step 2.
+    /// 5. New votes are forwarded, and frontiers that they name and that are unknown are requested. This comes before step 6,
+    ///    so that the neighbours have the votes that lead to what this peer does next.
+    /// 6. The peer goes to the round that enough voters have reached, and looks whether the epoch is decided.
     pub(crate) fn on_votes(&mut self, cx: &mut Context<'_>, from: PeerId, votes: &[Vote]) {
         if votes.len() > VOTES_MAX {
             return cx.net.strike(from, format!("{} votes at once", votes.len()));

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use murmur_collectives::{Body, Enroll, Entry, Equivocation, Hash, Header, Insertion, Update, Verdict, VersionVector};
 
-use super::{
-    Context, Event, OwnChain, Step, Work,
-    position::{epoch_to_say, epoch_within},
-};
+use super::{Context, Event, OwnChain, Step, Work, position::epoch_within};
 use crate::Draft;
 
 impl OwnChain {
@@ -43,7 +40,7 @@ impl OwnChain {
             loss_micronats,
             trace,
             carry_before,
-            carry_after: cx.transfer.serve_blob(carry, cx.net.core.config.carries_kept),
+            carry_after: cx.own_carries.keep(carry, cx.net.core.config.carries_kept),
             class: cx.net.core.class,
         };
         let epoch = epoch_within(cx.set, &cx.id(), &base, epoch);
@@ -76,7 +73,7 @@ impl OwnChain {
 
     pub(super) fn say_now(&mut self, cx: &mut Context<'_>, body: Body) {
         let base = cx.set.fold.log().version().clone();
-        let epoch = epoch_to_say(cx.set, &cx.id());
+        let epoch = cx.set.fold.epoch_to_name(&cx.id());
         author(cx, &base, epoch, body, None);
     }
 }
@@ -106,19 +103,19 @@ fn author(cx: &mut Context<'_>, base: &VersionVector, epoch: u32, body: Body, pa
         return cx
             .refuse("own entry before it was clear that no other process has this identity: not signed".to_owned());
     }
-    let place = cx.set.fold.log().next_position(&me);
-    if !cx.catch_up.may_sign(place.seq) {
+    let next = cx.set.fold.log().next_position(&me);
+    if !cx.catch_up.may_sign(next.seq) {
         // What it said there named another history, and a final frontier has yet to exclude it.
-        return cx.refuse(format!("own entry {} was signed before in another history: waiting", place.seq));
+        return cx.refuse(format!("own entry {} was signed before in another history: waiting", next.seq));
     }
-    let Some(frontier) = cx.set.fold.epochs().name(epoch).filter(|_| epoch >= place.epoch) else {
+    let Some(frontier) = cx.set.fold.epochs().name(epoch).filter(|_| epoch >= next.epoch) else {
         return cx.refuse("own entry began before two frontiers that are final now: it is lost".to_owned());
     };
     let header = Header {
         run: cx.set.fold.run(),
         author: me,
-        seq: place.seq,
-        previous: place.previous,
+        seq: next.seq,
+        previous: next.previous,
         epoch,
         frontier,
         base: base.to_components(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use murmur_collectives::{Hash, PeerId, VersionVector};
 
-use super::super::{set::Set, transfer::Transfer};
+use super::super::{own_carries::OwnCarries, set::Set};
 
 /// What a segment starts from.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What the next segment of `me` starts from.
-    pub(crate) fn of(set: &Set, transfer: &Transfer, me: &PeerId) -> Self {
+    pub(crate) fn of(set: &Set, own_carries: &OwnCarries, me: &PeerId) -> Self {
         let (fold, log) = (&set.fold, set.fold.log());
         Self {
             base: log.version().clone(),
@@ -39,7 +39,7 @@ impl Snapshot {
             clock: fold.clock(),
             segment: log.segments(me),
             trusted: fold.is_trusted(me, log.version()),
-            carry: log.carry(me).and_then(|root| Some((root, transfer.blob(&root)?))),
+            carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.clone()))),
         }
     }
 }
@@ -52,12 +52,4 @@ pub(super) fn epoch_within(set: &Set, me: &PeerId, base: &VersionVector, begun: 
     let seen = |epoch: &u32| epochs.view(*epoch).is_some_and(|view| base.includes(view));
     let may = |epoch: &u32| log.may_name(epochs, me, *epoch);
     (epochs.oldest_open()..=newest).rev().filter(may).find(seen).unwrap_or(0)
-}
-
-/// The epoch that anything but an update names: the oldest that `me` may, so that an update whose segment began before the
-/// newest was final can still follow.
-pub(crate) fn epoch_to_say(set: &Set, me: &PeerId) -> u32 {
-    let (epochs, log) = (set.fold.epochs(), set.fold.log());
-    let oldest = epochs.oldest_open().max(log.next_position(me).epoch);
-    (oldest..=epochs.number()).find(|epoch| log.may_name(epochs, me, *epoch)).unwrap_or(oldest)
 }

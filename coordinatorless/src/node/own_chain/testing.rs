@@ -8,8 +8,8 @@ use crate::{
     node::{
         catch_up::CatchUp,
         context::Raised,
+        own_carries::OwnCarries,
         replication::{self, testing},
-        transfer::Transfer,
     },
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Bench {
     pub(super) audits_open: usize,
     /// How often neighbours were to be told that this peer finishes.
     pub(super) begun: usize,
-    transfer: Transfer,
+    own_carries: OwnCarries,
 }
 
 impl Bench {
@@ -37,7 +37,7 @@ impl Bench {
             is_alone: true,
             audits_open: 0,
             begun: 0,
-            transfer: Transfer::default(),
+            own_carries: OwnCarries::default(),
         }
     }
 
@@ -68,9 +68,9 @@ impl Bench {
     fn once(&mut self, act: impl FnOnce(&mut OwnChain, &mut Context<'_>)) {
         let mode = self.lower.mode;
         let (replication, replication::Context { net, set, .. }) = self.lower.parts();
-        let (transfer, catch_up) = (&mut self.transfer, &self.catch_up);
+        let (own_carries, catch_up) = (&mut self.own_carries, &self.catch_up);
         let (is_alone, audits_open) = (self.is_alone, self.audits_open);
-        let mut cx = Context { net, set, replication, mode, transfer, catch_up, is_alone, audits_open };
+        let mut cx = Context { net, set, replication, mode, own_carries, catch_up, is_alone, audits_open };
         act(&mut self.own, &mut cx);
     }
 

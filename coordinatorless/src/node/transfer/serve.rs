@@ -1,4 +1,4 @@
-//! What this peer serves in chunks: blobs that it keeps in memory, and foundation and state of the newest final frontiers.
+//! What this peer serves in chunks: its own carries, and foundation and state of the newest final frontiers.
 //!
 //! A state is as large as the model, and few peers ask for one. So only the hashes of its chunks are kept. When a peer asks
 //! for a chunk, the state is rebuilt from the fold, which is exact; it is dropped when no peer has asked for a while. The
@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 use murmur_collectives::{Fold, Hash, State, VersionVector};
 use murmur_kernels::{BLOB_CHUNK, blob_root, chunk_hashes, root_of, state_chunk_hashes};
 
-use super::fetched;
+use super::{super::own_carries::OwnCarries, fetched};
 use crate::Time;
 
 /// Final frontiers served.
@@ -49,29 +49,14 @@ pub(crate) struct Checkpoint {
     pub(crate) root: Hash,
 }
 
-/// All that is served, each kind with the newest last.
+/// What is served beside own carries, with the newest last.
 #[derive(Default, Debug)]
 pub(super) struct Served {
-    blobs: VecDeque<(Hash, Arc<[u8]>)>,
     finals: VecDeque<Final>,
     rebuilt: Option<Rebuilt>,
 }
 
 impl Served {
-    /// Serves a blob, and the newest of those before it, `kept_max` in all. Gives its root back.
-    pub(super) fn add_blob(&mut self, bytes: Arc<[u8]>, kept_max: usize) -> Hash {
-        let root = Hash(blob_root(&bytes));
-        self.blobs.push_back((root, bytes));
-        while self.blobs.len() > kept_max.max(1) {
-            self.blobs.pop_front();
-        }
-        root
-    }
-
-    pub(super) fn blob(&self, root: &Hash) -> Option<Arc<[u8]>> {
-        self.blobs.iter().find(|(kept, _)| kept == root).map(|(_, bytes)| bytes.clone())
-    }
-
     /// Serves the newest final frontier of `fold`. `None`, and no change, if payloads that its state takes are missing.
     pub(super) fn add_newest_final(&mut self, fold: &Fold) -> Option<Checkpoint> {
         let newest = fold.epochs().newest();
@@ -97,26 +82,38 @@ impl Served {
     }
 
     /// Length and chunk hashes of the blob with this root, if it is served.
-    pub(super) fn chunk_list(&self, parameters: u64, root: &Hash) -> Option<(u64, Vec<[u8; 32]>)> {
+    pub(super) fn chunk_list(
+        &self,
+        carries: &OwnCarries,
+        parameters: u64,
+        root: &Hash,
+    ) -> Option<(u64, Vec<[u8; 32]>)> {
         if let Some(served) = self.finals.iter().find(|served| served.root == *root) {
             return Some((parameters * 8, served.list.clone()));
         }
-        let plain = self.plain(root)?;
+        let plain = self.plain(carries, root)?;
         Some((plain.len() as u64, chunk_hashes(&plain)))
     }
 
     /// Chunk number `index` of the blob with this root, if it is served and there is such a chunk.
-    pub(super) fn chunk(&mut self, fold: &Fold, now: Time, root: &Hash, index: u32) -> Option<Vec<u8>> {
-        let Some(plain) = self.plain(root) else { return self.state_chunk(fold, now, root, index) };
+    pub(super) fn chunk(
+        &mut self,
+        carries: &OwnCarries,
+        fold: &Fold,
+        now: Time,
+        root: &Hash,
+        index: u32,
+    ) -> Option<Vec<u8>> {
+        let Some(plain) = self.plain(carries, root) else { return self.state_chunk(fold, now, root, index) };
         let start = (index as usize).checked_mul(BLOB_CHUNK)?;
         let end = plain.len().min(start.saturating_add(BLOB_CHUNK));
         plain.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
     }
 
     /// A blob that is held as bytes.
-    fn plain(&self, root: &Hash) -> Option<Arc<[u8]>> {
+    fn plain(&self, carries: &OwnCarries, root: &Hash) -> Option<Arc<[u8]>> {
         let foundation = self.finals.iter().map(|served| &served.foundation).find(|(kept, _)| kept == root);
-        foundation.map(|(_, bytes)| bytes.clone()).or_else(|| self.blob(root))
+        foundation.map(|(_, bytes)| bytes).or_else(|| carries.with_root(root)).cloned()
     }
 
     fn state_chunk(&mut self, fold: &Fold, now: Time, root: &Hash, index: u32) -> Option<Vec<u8>> {
@@ -147,9 +144,7 @@ impl Served {
 
     /// Bytes held for as long as they are served.
     pub(super) fn held_bytes(&self) -> usize {
-        let blobs: usize = self.blobs.iter().map(|(_, bytes)| bytes.len()).sum();
-        let finals: usize = self.finals.iter().map(|served| served.list.len() * 32 + served.foundation.1.len()).sum();
-        blobs + finals
+        self.finals.iter().map(|served| served.list.len() * 32 + served.foundation.1.len()).sum()
     }
 
     /// Bytes of the rebuilt state.
@@ -164,20 +159,7 @@ mod tests {
     use super::{super::tests::fold, *};
 
     fn chunks_of(served: &mut Served, fold: &Fold, root: &Hash, now: Time) -> Vec<u8> {
-        (0..).map_while(|index| served.chunk(fold, now, root, index)).flatten().collect()
-    }
-
-    #[test]
-    fn only_the_newest_blobs_are_served() {
-        let mut served = Served::default();
-        let roots: Vec<Hash> = (0..4u8).map(|n| served.add_blob(vec![n; 40_000].into(), 2)).collect();
-        let held: Vec<bool> = roots.iter().map(|root| served.blob(root).is_some()).collect();
-        assert_eq!((held, served.held_bytes()), (vec![false, false, true, true], 80_000));
-        let fold = fold();
-        assert_eq!(chunks_of(&mut served, &fold, &roots[3], Time(0)), [3; 40_000]);
-        assert!(
-            served.chunk_list(0, &roots[0]).is_none() && chunks_of(&mut served, &fold, &roots[0], Time(0)).is_empty()
-        );
+        (0..).map_while(|index| served.chunk(&OwnCarries::default(), fold, now, root, index)).flatten().collect()
     }
 
     #[test]
@@ -189,7 +171,7 @@ mod tests {
         assert_eq!((served.rebuilt_bytes(), served.next_deadline()), (0, None));
 
         let bytes: Vec<u8> = state.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let (length, list) = served.chunk_list(state.len() as u64, &root).unwrap();
+        let (length, list) = served.chunk_list(&OwnCarries::default(), state.len() as u64, &root).unwrap();
         assert_eq!(ours, Hash(root_of(length, &list)));
         assert_eq!((length as usize, list), (bytes.len(), chunk_hashes(&bytes)));
         assert_eq!(chunks_of(&mut served, &fold, &root, Time(5)), bytes);

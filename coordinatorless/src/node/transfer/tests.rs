@@ -1,5 +1,7 @@
 //! The transfer alone: it is acted on, and the test does the node's part of the contract.
 
+use std::sync::Arc;
+
 use murmur_collectives::{Fold, Identity, Rules};
 use murmur_kernels::{BLOB_CHUNK, blob_root, chunk_hashes};
 
@@ -39,6 +41,7 @@ struct World {
     limits: Limits,
     neighbours: Neighbours,
     set: Set,
+    own_carries: OwnCarries,
 }
 
 impl World {
@@ -46,13 +49,14 @@ impl World {
         let identity = Identity::from_secret(&[1; 32]);
         let core = Core::new(identity, Hash::NONE, Arc::new(rules()), Config::default(), 1);
         let (limits, neighbours) = (Limits::default(), Neighbours::default());
-        Self { transfer: Transfer::default(), core, limits, neighbours, set: Set::new(fold()) }
+        let (set, own_carries) = (Set::new(fold()), OwnCarries::default());
+        Self { transfer: Transfer::default(), core, limits, neighbours, set, own_carries }
     }
 
     /// Acts on the machine, then does the node's part of the contract. What was sent, to whom, and what else was raised.
     fn act(&mut self, act: impl FnOnce(&mut Transfer, &mut Context<'_>)) -> (Vec<(PeerId, Message)>, Vec<Event>) {
         let net = Network::new(&mut self.core, &mut self.limits, &self.neighbours);
-        let mut cx = Context { net, set: &self.set };
+        let mut cx = Context { net, set: &self.set, own_carries: &self.own_carries };
         act(&mut self.transfer, &mut cx);
         let mut events = Vec::new();
         while let Some(raised) = cx.net.core.raised.pop_front() {
@@ -99,7 +103,7 @@ fn fetching(blob: &[u8], sources: u8) -> World {
 fn a_blob_goes_from_one_peer_to_another() {
     let blob = blob();
     let (mut server, mut newcomer) = (World::new(), fetching(&blob, 1));
-    assert_eq!(server.transfer.serve_blob(blob.clone().into(), 1), root(&blob));
+    assert_eq!(server.own_carries.keep(blob.clone().into(), 1), root(&blob));
     let (answers, _) = server.act(|t, cx| t.on_want_chunk_list(cx, peer(8), root(&blob)));
     let [(_, Message::ChunkList { root, length, hashes })] = &answers[..] else { panic!("{answers:?}") };
     let (asked, _) = newcomer.act(|t, cx| t.on_chunk_list(cx, peer(0), *root, *length, hashes.clone()));
