@@ -24,17 +24,22 @@ const LINEAR_MAX: f64 = 127.0;
 const LINEAR_SCALE_MIN: f32 = 128.0 * f32::MIN_POSITIVE;
 
 impl Carry {
+    /// Length of a sealed carry of `params` parameters: 8 bytes, and per chunk of `len` parameters 9 + 3 · `len`.
+    pub const fn sealed_bytes(params: usize) -> usize {
+        STEPS_BYTES + 3 * params + HEADER_BYTES * params.div_ceil(CHUNK)
+    }
+
     /// Seals the carry. A NaN is sealed as zero, an infinity as the largest number, a negative second moment as zero.
     ///
     /// # Shapes
-    /// Returns 8 bytes, and per chunk of `len` parameters 9 + 3 · `len`.
+    /// Returns [`sealed_bytes`](Self::sealed_bytes) of the number of parameters.
     ///
     /// # Panics
     /// If the three vectors differ in length: a bug of the caller.
     pub fn seal(&self) -> Vec<u8> {
         let params = self.m.len();
         assert!([self.v.len(), self.residual.len()] == [params; 2], "moments and residual must have one length");
-        let mut bytes = vec![0; sealed_bytes(params)];
+        let mut bytes = vec![0; Self::sealed_bytes(params)];
         let (steps, body) = bytes.split_at_mut(STEPS_BYTES);
         steps.copy_from_slice(&self.steps.to_le_bytes());
         let chunks = self.m.chunks(CHUNK).zip(self.v.chunks(CHUNK)).zip(self.residual.chunks(CHUNK));
@@ -50,7 +55,7 @@ impl Carry {
     /// If the length is wrong, a scale is not a finite magnitude, or the bytes are not what [`Carry::seal`] makes of any
     /// carry.
     pub fn unseal(params: usize, bytes: &[u8]) -> Result<Self, CarryError> {
-        let expected = sealed_bytes(params);
+        let expected = Self::sealed_bytes(params);
         let wrong = CarryError::Length { expected, given: bytes.len() };
         let (steps, chunks) = bytes.split_first_chunk().ok_or(wrong)?;
         if bytes.len() != expected {
@@ -63,10 +68,6 @@ impl Carry {
         }
         Ok(carry)
     }
-}
-
-fn sealed_bytes(params: usize) -> usize {
-    STEPS_BYTES + 3 * params + HEADER_BYTES * params.div_ceil(CHUNK)
 }
 
 /// A fault without its place.

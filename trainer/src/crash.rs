@@ -30,7 +30,6 @@ use std::{
 use crate::{
     error::{Exit, Failure},
     protocol::Report,
-    resources::MORE_THREADS,
 };
 
 /// A thread or task that this program starts.
@@ -105,6 +104,10 @@ pub enum Audience {
     /// The launcher of this peer.
     Launcher,
 }
+
+/// What to do where threads are refused.
+pub const MORE_THREADS: &str =
+    "Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).";
 
 /// What libraries panic with when the system refuses them a thread: Rust's own, tokio, rayon.
 const REFUSED_THREADS: [&str; 3] =

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::arguments::SimArgs;
 use crate::{
+    crash::MORE_THREADS,
     error::{Exit, Failure},
     observe::output::Output,
-    resources::MORE_THREADS,
 };
 
 /// Plays the seeds and says what did not hold.

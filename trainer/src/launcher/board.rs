@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    dense::allreduce_bytes,
-    presence::Presence,
-    views::{Audits, Happening, Round, petname_of},
-};
+use super::{dense::allreduce_bytes, presence::Presence};
+use crate::observe::views::{Audits, Happening, Round, petname_of};
 use crate::protocol::{Event, EventKind, Fault, Finished, Segment, Started};
 
 /// A peer of another machine that is back within this time never left.

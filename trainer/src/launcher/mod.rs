@@ -11,6 +11,7 @@ mod death;
 mod dense;
 mod interfaces;
 pub mod lan;
+mod opening;
 mod patience;
 mod plan;
 mod presence;
@@ -18,16 +19,12 @@ mod repetition;
 mod signals;
 mod summary;
 mod swarm;
-mod views;
 
 pub use addresses::check_ports;
 pub use dense::allreduce_bytes;
 pub use plan::{PeerPlan, Plan, threads};
-pub use summary::{Agreement, Row, Summary};
 pub use swarm::launch;
-pub use views::{Audits, Happening, Opening, Round};
 
 pub(crate) use child::{Peer, describe};
 pub(crate) use signals::listen;
 pub(crate) use swarm::Notice;
-pub(crate) use views::{count, hex_start, petname_of, reduction};

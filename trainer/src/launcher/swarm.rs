@@ -15,14 +15,17 @@ use super::{
     child::{Peer, describe},
     death::own_doing,
     lan,
+    opening::opening,
     patience::{Pulse, Waiting},
     repetition::Repetition,
     signals,
-    views::{Happening, count, opening},
 };
 use crate::{
     error::Failure,
-    observe::output::Output,
+    observe::{
+        output::Output,
+        views::{Happening, count},
+    },
     protocol::{Command, Event, Report, Started},
     resources::oom_kills,
     run::ticket::Ticket,

@@ -4,3 +4,4 @@
 pub mod metrics;
 pub mod output;
 pub mod status;
+pub mod views;

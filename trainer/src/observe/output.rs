@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     error::{Exit, Failure},
-    launcher::{Happening, Opening, Round, Summary},
+    observe::views::{Happening, Opening, Round, Summary},
     protocol::Started,
 };
 

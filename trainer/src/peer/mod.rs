@@ -46,7 +46,7 @@ use crate::learn::segment::Worker;
 use crate::observe::metrics::{self, Metrics};
 use crate::observe::status::{Endpoint, Limits};
 use crate::protocol::{Command, EventKind, Started};
-use crate::resources::{self, Free, Machine, Shape};
+use crate::resources::{self, Free, Machine, Shape, carries_kept};
 use crate::run::identity_file::HeldIdentity;
 use crate::run::manifest::Manifest;
 use crate::run::ticket::Ticket;
@@ -101,9 +101,6 @@ pub struct PeerOptions {
 
 /// Bytes that the headers of an answer may take beside a payload.
 const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
-
-/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
-const CARRY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
 ///
@@ -344,16 +341,10 @@ fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
     Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
 }
 
-/// How many own sealed carries are kept, of so many parameters.
-pub(crate) fn carries_kept(parameters: u64) -> usize {
-    let sealed_bytes = usize::try_from(3 * parameters).unwrap_or(usize::MAX);
-    (CARRY_BYTES / sealed_bytes.max(1)).clamp(2, 8)
-}
-
 fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
     let listens_locally = options.listen.ip().is_loopback();
     Config {
-        carries_kept: carries_kept(manifest.rules.parameters),
+        carries_kept: carries_kept(manifest.rules.parameter_count()),
         loopback_only: listens_locally,
         relay: options.relay > 0,
         ..if listens_locally { Config::default() } else { Config::wan() }

@@ -1,6 +1,6 @@
 //! How much memory a peer takes, from the buffers that the code makes. Checked against real peers in `experiments/memory`.
 
-use murmur_kernels::{TopK, payload_bytes_max};
+use murmur_kernels::{Carry, TopK, payload_bytes_max};
 
 use crate::{
     config::Settings,
@@ -8,7 +8,6 @@ use crate::{
         model::{ModelConfig, class_step_bytes},
         numeric::Numeric,
     },
-    peer::carries_kept,
     run::manifest::Manifest,
 };
 
@@ -28,8 +27,8 @@ const CARRY_BYTES: u64 = 3 * 4;
 /// Carries at the end of a segment: the one it worked on, and the same as others will unseal it.
 const CARRIES: u64 = 2;
 
-/// Bytes of a parameter in a sealed carry.
-const SEALED_BYTES: u64 = 3;
+/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Sealed carries beside those that are kept: the one that is being made.
 const SEALED: u64 = 1;
@@ -140,7 +139,7 @@ impl Shape {
         let reserved = threads.saturating_mul(SPACE_PER_THREAD_BYTES).saturating_add(SPACE_BASE_BYTES);
         let payload = payload_bytes_max(self.top, self.model.params()) as u64;
         Need {
-            model: self.learner(parameters).saturating_add(if in_files { 0 } else { states }),
+            model: self.learner().saturating_add(if in_files { 0 } else { states }),
             batch: self.batch(),
             log: self.updates.saturating_mul(payload),
             text: self.text,
@@ -150,12 +149,13 @@ impl Shape {
     }
 
     /// What grows with the parameters, beside states.
-    fn learner(&self, parameters: u64) -> u64 {
-        let audit = u64::from(self.audits);
-        let sealed = carries_kept(parameters) as u64 + SEALED + audit * AUDIT_SEALED;
+    fn learner(&self) -> u64 {
+        let (params, audit) = (self.model.params(), u64::from(self.audits));
         let leaves = if self.numeric == Numeric::Class { LEAF_BYTES } else { 0 };
-        let each = LEARNER_BYTES + CARRY_BYTES * (CARRIES + audit * AUDIT_CARRIES) + SEALED_BYTES * sealed + leaves;
-        parameters.saturating_mul(each)
+        let each = LEARNER_BYTES + CARRY_BYTES * (CARRIES + audit * AUDIT_CARRIES) + leaves;
+        let sealed = carries_kept(params) as u64 + SEALED + audit * AUDIT_SEALED;
+        let sealed = (Carry::sealed_bytes(params) as u64).saturating_mul(sealed);
+        (params as u64).saturating_mul(each).saturating_add(sealed)
     }
 
     /// The replica's buffers.
@@ -166,6 +166,11 @@ impl Shape {
             Numeric::Class => class_step_bytes(&self.model, shape),
         }
     }
+}
+
+/// How many own sealed carries a peer keeps, of a model with `params` parameters.
+pub(crate) fn carries_kept(params: usize) -> usize {
+    (KEPT_BYTES / Carry::sealed_bytes(params)).clamp(2, 8)
 }
 
 /// Updates that a log holds: all of a run, or those of a few final frontiers.
@@ -238,8 +243,8 @@ pub(super) mod tests {
     #[test]
     fn who_audits_holds_one_more_carry() {
         let model = |rate: &str| of(&[&format!("audit.rate={rate}")]).need().model;
-        let parameters = ModelConfig::default().params() as u64;
-        assert_eq!(model("0.05") - model("0"), (3 * 4 + 2 * 3) * parameters);
+        let params = ModelConfig::default().params();
+        assert_eq!(model("0.05") - model("0"), (3 * 4 * params + 2 * Carry::sealed_bytes(params)) as u64);
     }
 
     #[test]

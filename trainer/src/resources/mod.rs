@@ -9,6 +9,7 @@ mod free;
 mod threads;
 
 pub use check::check;
+pub(crate) use estimate::carries_kept;
 pub use estimate::{Machine, Need, Shape};
 pub use free::{Free, oom_kills};
-pub use threads::{MORE_THREADS, probe_threads, start_shared_pool, threads_of_peer};
+pub use threads::{probe_threads, start_shared_pool, threads_of_peer};

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use crate::error::{Exit, Failure};
+use crate::{
+    crash::MORE_THREADS,
+    error::{Exit, Failure},
+};
 
 /// Threads of a peer process beside those that compute: the main one, the network's, the learner, the readers.
 const OTHER_THREADS: usize = 8;
@@ -16,10 +19,6 @@ const OWN_THREADS: usize = 3;
 
 /// Stack of a thread that only waits, in bytes.
 const STACK_BYTES: usize = 64 << 10;
-
-/// What to do where threads are refused.
-pub const MORE_THREADS: &str =
-    "Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).";
 
 /// Threads of one peer that computes with `computing` of them: those of its replica, and as many that are shared by all that
 /// is outside of it.

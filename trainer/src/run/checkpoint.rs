@@ -16,6 +16,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use thiserror::Error;
 
+use crate::error::{Exit, Failure, is_full};
 use crate::learn::model::{ModelConfig, ModelConfigError};
 
 /// Extension of a file that is being written.
@@ -267,6 +268,23 @@ impl Reader<'_> {
 
     fn foreign(&self, what: String) -> CheckpointError {
         CheckpointError::Foreign { path: self.path.to_owned(), what }
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        let exit = match &error {
+            CheckpointError::Read { error, .. } | CheckpointError::Write { error, .. } if is_full(error) => {
+                Exit::DiskFull
+            }
+            CheckpointError::Read { .. }
+            | CheckpointError::Write { .. }
+            | CheckpointError::Format { .. }
+            | CheckpointError::Foreign { .. }
+            | CheckpointError::Corrupt { .. }
+            | CheckpointError::Tensor { .. } => Exit::Checkpoint,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

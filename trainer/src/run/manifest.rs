@@ -6,6 +6,7 @@ use murmur_kernels::{AdamW, CHUNK, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
+use crate::error::{Exit, Failure};
 use crate::learn::model::{ModelConfig, ModelConfigError, Section};
 use crate::learn::numeric::{Numeric, UnknownProfile};
 use crate::learn::schedule::Schedule;
@@ -86,6 +87,12 @@ pub enum ManifestError {
     Range(&'static str),
 }
 
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Self::new(Exit::Config, "these settings make no run").because(error)
+    }
+}
+
 /// What a manifest is made from, beside the settings.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -103,7 +110,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] if settings give something impossible.
     pub fn new(settings: &Settings, parts: Parts) -> Result<Self, ManifestError> {
-        let model = settings.model;
+        let (model, train) = (settings.model, &settings.train);
         let seed = run_seed(settings.seed);
         let mut manifest = Self {
             format: FORMAT,
@@ -114,7 +121,7 @@ impl Manifest {
             model: Section::of(&model),
             data_root: Hash(parts.data_root),
             inner: Inner::of(settings)?,
-            schedule: Schedule::of(settings),
+            schedule: Schedule::new(train.lr as f32, train.warmup_tokens, train.lr_final_fraction as f32),
             checkpoint_every_tokens: settings.checkpoint.every_tokens,
             eval_sequences: u32::try_from(settings.eval.sequences)
                 .map_err(|_| ManifestError::Range("eval.sequences"))?,

@@ -8,10 +8,11 @@ use super::{EXIT_WITHIN, Phase, SETTLE_WITHIN, Swarm};
 use crate::{
     error::{Exit, Failure, shell::shell_word},
     launcher::{
-        Agreement, Summary,
         board::Seat,
         patience::{NAME_AFTER, SILENT_AFTER},
+        summary::{summary, verdict},
     },
+    observe::views::{Agreement, Summary},
     protocol::{Command, Finished},
 };
 
@@ -130,8 +131,8 @@ impl Swarm<'_> {
         };
         self.output.summary(&summary);
         match summary.agreement {
-            Agreement::Broken => summary.verdict(),
-            Agreement::Equal | Agreement::Unsettled => self.complaint().map_or_else(|| summary.verdict(), Err),
+            Agreement::Broken => verdict(&summary),
+            Agreement::Equal | Agreement::Unsettled => self.complaint().map_or_else(|| verdict(&summary), Err),
         }
         .and_then(|()| self.nobody_lost())
     }
@@ -159,7 +160,7 @@ impl Swarm<'_> {
 
     fn summary(&mut self) -> Option<Summary> {
         let seconds = self.board.seconds(self.clock.elapsed());
-        Summary::of(&self.board, &HEXLOWER.encode(&self.plan.run_id), &self.plan.state_dir.to_string_lossy(), seconds)
+        summary(&self.board, &HEXLOWER.encode(&self.plan.run_id), &self.plan.state_dir.to_string_lossy(), seconds)
     }
 
     /// Why no peer finished: what one of them said, or how one of them ended.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    launcher::{Agreement, Audits, Happening, Opening, Round, Row, Summary, reduction},
+    observe::views::{Agreement, Audits, Happening, Opening, Round, Row, Summary, reduction},
     protocol::Started,
 };
 

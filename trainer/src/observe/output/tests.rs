@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::{
     error::Exit,
-    launcher::{Agreement, Audits, Row},
+    observe::views::{Agreement, Audits, Row},
     protocol::{EventKind, sample_reports as sample},
 };
 

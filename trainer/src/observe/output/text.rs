@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::table::{Column, table, terminal_width};
 use crate::error::shell::shell_word;
-use crate::launcher::{Agreement, Happening, Opening, Round, Row, Summary, count, hex_start, petname_of, reduction};
+use crate::observe::views::{
+    Agreement, Happening, Opening, Round, Row, Summary, count, hex_start, petname_of, reduction,
+};
 
 /// The first screen, at most eight lines.
 pub(super) fn opening(opening: &Opening) -> String {
