@@ -1,4 +1,4 @@
-//! What can be written on the command line, and the help that says so.
+//! The arguments of the command line, and their help.
 
 use std::path::PathBuf;
 

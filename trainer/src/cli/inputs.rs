@@ -1,4 +1,4 @@
-//! From arguments to the places a setting can come from.
+//! Turns arguments into the inputs that settings are resolved from.
 
 use std::{
     ffi::OsStr,

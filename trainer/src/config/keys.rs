@@ -1,4 +1,4 @@
-//! The table of settings: the only place that knows names, defaults, limits and advice.
+//! The table of settings: the only place with their names, defaults, limits and advice.
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
 //! What a user sees when something fails: what happened, where, why, how to fix it, and the exit code that says so.
 //!
-//! A module with an error type of its own says there, in a `From`, which failure it becomes.
+//! Each module with an error type of its own implements `From` to a [`Failure`] beside it.
 
 pub mod exit;
 pub mod shell;

@@ -1,18 +1,18 @@
 //! The launcher: starts this machine's peers as processes of their own, shows what they report, and ends them.
 //!
-//! It is nobody's peer. Peers talk to each other over QUIC only; the launcher tells each the others' addresses, asks
-//! them to drain, and reads their reports. In order: [`Plan`] (folder, identities, manifest, flags), spawn, collect
-//! `started`, connect all pairs, rounds until every live peer has finished, settle, halt, [`Summary`].
+//! It is no peer itself. Peers exchange messages over QUIC only; the launcher sends each the others' addresses, asks them to
+//! drain, and reads their reports. In order: [`Plan`] (folder, identities, manifest, flags), spawn, collect `started`, connect
+//! all pairs, rounds until every live peer has finished, wait for equal sets, halt, [`Summary`](crate::observe::views::Summary).
 
 mod addresses;
 mod board;
 mod child;
-mod death;
 mod dense;
+mod exit_cause;
 mod interfaces;
 pub mod lan;
+mod liveness;
 mod opening;
-mod patience;
 mod plan;
 mod presence;
 mod repetition;

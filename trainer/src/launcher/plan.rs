@@ -1,4 +1,4 @@
-//! What is to be launched, decided before anything is: one argument list per peer, and what the launcher itself needs.
+//! The plan of a launch, made before any process starts: one argument list per peer, and the launcher's own inputs.
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 

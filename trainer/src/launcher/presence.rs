@@ -1,4 +1,4 @@
-//! Who is in the swarm, as several witnesses see it, and which events are news.
+//! The members of the swarm, as the local peers report them, and which of their events are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,7 @@ impl Presence {
     }
 
     fn first_time(&mut self, about: &str, event: &Event) -> bool {
-        // A checkpoint is the same news whoever wrote it first, and what is final is so for all.
+        // A checkpoint is one event whichever peer wrote it first, and what is final is final for all.
         let about = if matches!(event.kind, EventKind::Checkpoint | EventKind::Final) { "" } else { about };
         let told = self.told.entry((event.kind, about.to_owned())).or_default();
         let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed | EventKind::Banned);

@@ -14,7 +14,7 @@ pub(super) fn summary(board: &Board, run_id: &str, state_dir: &str, seconds: f64
     let finished = || board.seats.iter().filter_map(|seat| seat.finished.as_ref());
     let evicted: BTreeSet<_> = finished().flat_map(|finished| finished.evicted.iter().cloned()).collect();
     let sound: Vec<_> = finished().filter(|finished| !evicted.contains(&finished.peer_id)).collect();
-    // When every local peer was evicted, what it ended with is still all there is to show.
+    // When every local peer was evicted, their states are all there is to show.
     let shown = if sound.is_empty() { finished().collect() } else { sound.clone() };
     let first = shown.first()?;
     let had_ended = shown.iter().all(|finished| finished.steps_self == 0 && finished.reason == "budget");

@@ -41,7 +41,7 @@ pub struct Round {
     pub tokens: u64,
     /// Mean training loss of the live local peers' newest segments, nats per byte.
     pub loss: f64,
-    /// Mean of their newest validation losses, nats per byte.
+    /// Mean of their newest validation losses, nats per byte; the same until one of them measures again.
     pub val_loss: Option<f64>,
     /// Tokens per second of one local peer while it computes a segment, on average.
     pub tokens_per_second_self: f64,
@@ -61,12 +61,12 @@ pub struct Round {
     pub eta_seconds: Option<f64>,
 }
 
-/// Something that happened, told once.
+/// An event of the swarm, shown once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Happening {
-    /// What.
+pub struct EventLine {
+    /// Its kind.
     pub kind: EventKind,
-    /// To whom, hex.
+    /// The peer it happened to, hex.
     pub peer_id: String,
     /// The name to say.
     pub petname: String,
@@ -96,7 +96,7 @@ pub struct Row {
     pub updates: u64,
     /// Tokens it trained on.
     pub tokens: u64,
-    /// Its last training loss, nats per byte.
+    /// Mean training loss of its last segment, nats per byte.
     pub loss: Option<f64>,
     /// Bytes it sent.
     pub bytes_sent: u64,

@@ -1,8 +1,8 @@
 //! One peer as a process: the node on its driver, the learner on a thread of its own, and reports to the launcher.
 //!
 //! In life-cycle order: `bootstrap` gets the manifest, `store` what the disk holds; [`run`] puts node, transport and
-//! learner together; `host` serves the node; `learner` trains, audits and finishes, and sees of the node what
-//! `update_log` shows; `report` talks to the launcher.
+//! learner together; `host` serves the node; `learner` trains, audits and finishes, and reaches the node only through
+//! `update_log`; `report` writes to the launcher.
 
 mod account;
 mod address_book;
@@ -12,15 +12,15 @@ mod budget;
 mod checkpoints;
 mod contribution;
 mod divergence;
-mod effort;
 mod exchange;
 mod host;
 mod learner;
-mod leftovers;
 mod link;
 mod pace;
+mod partial_files;
 mod report;
-mod room;
+mod segment_runner;
+mod state_storage;
 mod status;
 mod store;
 mod update_log;
@@ -60,7 +60,7 @@ use {
     learner::Learner,
     link::{Notice, Shared},
     report::Reporter,
-    room::Room,
+    state_storage::StateStorage,
     status::StatusSource,
     store::Store,
     update_log::UpdateLog,
@@ -94,7 +94,7 @@ pub struct PeerOptions {
     /// For benchmarks: train nothing, at this pace.
     pub stand_in: Option<Pace>,
     /// For benchmarks: report each update that is folded.
-    pub tells_folds: bool,
+    pub reports_folds: bool,
     /// How long to wait, when asked to drain, for neighbours that still train.
     pub patience: Duration,
 }
@@ -102,7 +102,7 @@ pub struct PeerOptions {
 /// Bytes that the headers of an answer may take beside a payload.
 const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
 
-/// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
+/// Runs a peer until a command ends it. Its reports go to stdout, its commands come from stdin.
 ///
 /// # Errors
 /// [`Failure`] with the process's exit code; it has been reported, too.
@@ -131,16 +131,16 @@ fn run_reporting(options: PeerOptions, reporter: &Reporter) -> Result<(), Failur
 async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) -> Result<(), Failure> {
     let held = HeldIdentity::open_soon(&options.state_dir)?;
     let identity = held.identity().clone();
-    leftovers::sweep(&options.state_dir);
+    partial_files::remove(&options.state_dir);
     let commands = link::read_commands()?;
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
-    check_room(&options, &manifest, 0)?;
+    check_memory(&options, &manifest, 0)?;
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
-    let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
-    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &room, reporter)?;
-    let genesis = genesis(&manifest, &room)?;
+    let storage = StateStorage::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &storage, reporter)?;
+    let genesis = genesis(&manifest, &storage)?;
     let (transport, events) = bind(&identity, options.listen, options.relay)?;
     let metrics = Metrics::new();
     let listener = metrics::listen(options.metrics).await?;
@@ -218,10 +218,10 @@ async fn run_parts(
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
     let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
-    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.tells_folds);
+    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.reports_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
-    let obey = link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone());
-    tokio::spawn(endless(Part::Obey, obey));
+    let dispatch = link::dispatch_commands(commands, addresses, requests.clone(), notices.clone(), shared.clone());
+    tokio::spawn(endless(Part::Dispatch, dispatch));
     let told = *reporter;
     let own = OwnAddresses::tell(transport.local_addr(), &requests, options.port_map, move |news| {
         told.event(EventKind::PortMap, None, news.to_string());
@@ -296,8 +296,8 @@ pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The launcher of a run has checked it; a joiner knows the run only now.
-fn check_room(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(), Failure> {
+/// Whether the run fits into memory. A founder's launcher has checked it; a joiner has the manifest only now.
+fn check_memory(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(), Failure> {
     if options.ticket.is_none() || !options.memory_check || options.stand_in.is_some() {
         return Ok(());
     }
@@ -310,7 +310,7 @@ fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure>
         return Ok(Worker::StandIn);
     }
     let corpus = load_corpus(options, manifest)?;
-    check_room(options, manifest, corpus.bytes())?;
+    check_memory(options, manifest, corpus.bytes())?;
     let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
     let replica = numeric.replica(manifest.model(), options.threads)?;
     Ok(Worker::Train { replica, corpus })
@@ -332,8 +332,8 @@ fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Fai
 }
 
 /// θ₀ from the seed.
-fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
-    let mut state = room.zeros()?;
+fn genesis(manifest: &Manifest, storage: &StateStorage) -> Result<State, Failure> {
+    let mut state = storage.zeros()?;
     if manifest.write_seeded_state(&mut state) {
         return Ok(state);
     }

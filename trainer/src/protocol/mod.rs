@@ -1,9 +1,9 @@
-//! What a peer process and its launcher say to each other: JSON objects out of the peer, line commands into it.
+//! The protocol between a peer process and its launcher: reports as JSON lines out of the peer, commands as lines into it.
 //!
 //! A peer writes one [`Report`] a line on stdout, nothing else. It reads one [`Command`] a line on stdin; end of
 //! file there means the launcher is gone, and the peer exits at once. In order, a peer's life is:
 //!
-//! 1. `started`, once: it knows its manifest, its data and its model, and listens.
+//! 1. `started`, once: manifest, data and model are loaded, and it listens.
 //! 2. `segment` after each of its own segments, `event` whenever something happened, and in a benchmark `folded` after each
 //!    update and `excluded` after final frontiers, in any order.
 //! 3. `finished`, when the token budget is reached or after `drain`. It keeps serving what others still miss, and
@@ -25,10 +25,10 @@ pub enum Report {
     /// The peer added one update of its own.
     #[serde(rename = "murmur.peer.segment/1")]
     Segment(Segment),
-    /// An update joined the set; told only by peers of a benchmark.
+    /// An update joined the set; sent only by peers of a benchmark.
     #[serde(rename = "murmur.peer.folded/1")]
     Folded(Folded),
-    /// Entries came too late for a final frontier and left the set; told only by peers of a benchmark.
+    /// Entries came too late for a final frontier and left the set; sent only by peers of a benchmark.
     #[serde(rename = "murmur.peer.excluded/1")]
     Excluded(Excluded),
     /// Something happened that a reader may want to know.
@@ -60,7 +60,7 @@ impl Report {
     }
 }
 
-/// A peer that is up: who it is, where it listens, what it works on.
+/// A peer that is up: its identity, its addresses, its run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// Its public key, 64 hex digits.
@@ -83,7 +83,7 @@ pub struct Started {
     pub validation_bytes: u64,
     /// Where the data comes from, in words.
     pub data: String,
-    /// What it computes on, in words.
+    /// The device it computes on, in words.
     pub device: String,
     /// The numeric class: peers of one class produce the same bits.
     pub class: String,
@@ -141,7 +141,7 @@ pub struct Segment {
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// To whom, 64 hex digits; absent when it concerns the reporting peer or nobody.
+    /// The peer it happened to, 64 hex digits; absent when it concerns the reporting peer or no peer.
     pub peer: Option<String>,
     /// One sentence without a full stop, or empty.
     pub detail: String,
@@ -209,7 +209,7 @@ impl EventKind {
     }
 }
 
-/// A peer that trains no more, and what it ended with.
+/// The end of a peer's training: totals, final state, losses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// Its public key, 64 hex digits.
@@ -286,18 +286,19 @@ pub struct Folded {
     pub at_us: u64,
 }
 
-/// What final frontiers left out, as far as the peer still knows: who begins at a later one never hears of it.
+/// Entries that final frontiers left out, as far as the peer still holds them: one that begins at a later frontier never sees
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excluded {
     /// How many of each author's entries may be missing from the set, by the author's 64 hex digits.
     pub counts: BTreeMap<String, u32>,
 }
 
-/// Said every second from the start of the process to its end, whatever else the peer does.
+/// Sent every second from the start of the process to its end, whatever else the peer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
-    /// How much the peer has done since its process started, counted in inner steps, batches measured and requests heard. It
-    /// has no unit: only whether it grows means something.
+    /// How much the peer has done since its process started, counted in inner steps, batches measured and notices handled.
+    /// It has no unit: only its growth means something.
     pub work: u64,
 }
 
@@ -326,7 +327,7 @@ pub enum Command {
     Connect(SocketAddr),
     /// Start working: only a stand-in waits for it.
     Begin,
-    /// Finish the segment at hand, settle with the neighbours, report `finished`.
+    /// Finish the present segment, reach the same set as the neighbours, report `finished`.
     Drain,
     /// Exit now.
     Halt,

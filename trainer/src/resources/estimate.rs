@@ -1,4 +1,4 @@
-//! How much memory a peer takes, from the buffers that the code makes. Checked against real peers in `experiments/memory`.
+//! Estimates the memory of a peer from the buffers that the code allocates. Checked against real peers in `experiments/memory`.
 
 use murmur_kernels::{Carry, TopK, payload_bytes_max};
 
@@ -40,7 +40,7 @@ const AUDIT_SEALED: u64 = 2;
 /// Burn's leaves and their gradients beside ours, in floats.
 const LEAF_BYTES: u64 = 2 * 4;
 
-/// A log is kept for so many times the tokens between two final frontiers.
+/// A log holds the updates of this many intervals between final frontiers.
 const FRONTIERS_KEPT: u64 = 3;
 
 /// Program, network and what else does not grow with the model.

@@ -1,7 +1,8 @@
-//! What a run takes of this machine, and what the machine has: checked before anything starts, so that nobody learns from a
-//! killed process that memory was short.
+//! Memory and threads that a run needs, and that this machine has: compared before anything starts, so that a user gets an
+//! error and not a killed process.
 //!
-//! [`Need`] is an estimate, [`Free`] a reading, [`check`] compares them; [`probe_threads`] tries what cannot be read.
+//! [`Need`] is an estimate, [`Free`] a reading, [`check`] compares them; [`probe_threads`] starts threads, because
+//! their limit cannot be read.
 
 mod check;
 mod estimate;

@@ -1,5 +1,5 @@
-//! Whether as many threads can be started as the peers of this machine need. Limits on them differ between systems, users
-//! and containers, so it is tried.
+//! Checks that the threads of this machine's peers can be started. Limits differ between systems, users and containers, so
+//! threads are started to find out.
 
 use std::{
     error::Error,
@@ -81,7 +81,7 @@ fn try_threads(needed: usize) -> Result<(), (usize, std::io::Error)> {
     refused.map_or(Ok(()), |error| Err((started, error)))
 }
 
-/// Lets nobody through until it is opened.
+/// Blocks threads until it is opened.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,

@@ -120,7 +120,7 @@ impl Checkpoint {
         let part = path.with_extension(PART);
         let written = self.write_part(&part).and_then(|()| replace(path, &part));
         written.map_err(|error| {
-            // Half a file helps nobody, and takes the room that was missing.
+            // Half a file is of no use, and takes space that is short.
             let _ = fs::remove_file(&part);
             CheckpointError::Write { path: path.to_owned(), error }
         })

@@ -96,7 +96,7 @@ impl From<ManifestError> for Failure {
 /// What a manifest is made from, beside the settings.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// Who starts trusted.
+    /// Peers that are trusted from the start.
     pub founders: Vec<Founder>,
     /// Root of the data.
     pub data_root: [u8; 32],

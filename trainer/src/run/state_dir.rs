@@ -1,10 +1,10 @@
-//! Where a run lives on this machine: one folder with a marker, and one folder per peer in it.
+//! The folder of a run on this machine: one folder with a marker, and one folder per peer in it.
 //!
 //! ```text
-//! <state-dir>/murmur.json      whose folder this is: run id, number of peers, run or join
+//! <state-dir>/murmur.json      the run of this folder: run id, number of peers, run or join
 //! <state-dir>/peer-0/identity  the peer's secret
 //! <state-dir>/peer-0/manifest  the run's manifest; a joiner fetches it
-//! <state-dir>/peer-0/peer.log  what the peer said on stderr
+//! <state-dir>/peer-0/peer.log  the peer's stderr
 //! ```
 
 use std::{
@@ -90,16 +90,16 @@ impl StateDir {
         }
     }
 
-    /// Removes what was made for a run that did not start, so that it stands in nobody's way. A folder that holds anything
+    /// Removes what was made for a run that did not start, so that the folder can be used again. A folder that holds anything
     /// else stays.
     pub fn discard(self) {
-        // What cannot be removed is named when somebody uses the folder again.
+        // A file that cannot be removed is named when the folder is used again.
         (0..self.peers()).for_each(|index| drop(fs::remove_dir_all(self.peer(index))));
         let _ = fs::remove_file(self.path.join(MARKER));
         let _ = fs::remove_dir(&self.path);
     }
 
-    /// Opens or makes the folder for joining a run. Who joined before joins as the same peer.
+    /// Opens or makes the folder for joining a run. A user who joined before joins as the same peer.
     ///
     /// # Errors
     /// [`Exit::Config`] when the folder belongs to something else; [`Exit::IdentityInUse`] when another process uses
@@ -252,7 +252,7 @@ pub fn default_root() -> Result<PathBuf, Failure> {
     Ok(dirs.data_dir().to_owned())
 }
 
-/// The folder for a run that nobody chose a folder for: `runs/` or `joined/` and the run id's start, in
+/// The folder of a run without `--state-dir`: `runs/` or `joined/` and the run id's start, in
 /// [`default_root`].
 ///
 /// # Errors

@@ -136,7 +136,7 @@ fn json_is_one_object_a_line_with_its_schema() {
     let (mut output, stdout, stderr) = pages(Format::Json);
     output.opening(&opening(false));
     output.round(&round());
-    let happening = Happening {
+    let happening = EventLine {
         kind: EventKind::Departed,
         peer_id: sample::peer_id(1),
         petname: "calm-heron-0001".to_owned(),
@@ -192,7 +192,14 @@ fn the_text_summary_gives_the_verdict() {
     let (mut output, stdout, _) = pages(Format::Text);
     output.summary(&summary());
     let text = stdout.text();
-    let parts = ["calm-heron-0000", "All 4 state roots agree", "200 times more", "7 passed, 0 failed", "murmur sample"];
+    let parts = [
+        "calm-heron-0000",
+        "last loss: a peer's mean training loss",
+        "All 4 state roots agree",
+        "200 times more",
+        "7 passed, 0 failed",
+        "murmur sample",
+    ];
     parts.into_iter().for_each(|part| assert!(text.contains(part), "{part} is missing in:\n{text}"));
 }
 
