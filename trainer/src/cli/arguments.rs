@@ -39,7 +39,7 @@ pub enum Command {
     Join(JoinArgs),
     /// Say what the peers on this machine are doing
     Status(StatusArgs),
-    /// List who the peers on this machine are connected to, and how
+    /// List the neighbours of this machine's peers, and how they are connected
     Peers(StatusArgs),
     /// Write text with a trained model
     Sample(SampleArgs),
@@ -107,7 +107,7 @@ pub struct RunArgs {
     /// Let a local peer cheat, to watch it being caught: skip, noise or copy
     #[arg(long, value_name = "PEER=MODE", hide = true)]
     pub misbehave: Vec<String>,
-    /// Let a part of a local peer crash, to test who notices
+    /// Let a thread or task of a local peer crash, to test the report
     #[arg(long, value_name = "PEER=PART", hide = true)]
     pub crash: Vec<String>,
     /// Print NDJSON for programs

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_mapped_only_for_those_who_ask() {
+    fn a_port_is_mapped_only_on_request() {
         for asked in [false, true] {
             let (run, join) = (
                 RunArgs { port_map: asked, ..RunArgs::default() },

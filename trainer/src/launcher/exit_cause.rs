@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_somebody_else_ended_may_be_tried_again() {
+    fn only_a_peer_ended_by_a_signal_from_outside_may_be_tried_again() {
         assert_eq!(exit(KILL, &[], false), None);
         assert_eq!(exit(15, &["a warning"], false), None);
         assert_eq!(exit(0, &[], false), None);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn want_of_memory_is_told_from_a_mistake() {
+    fn a_lack_of_memory_is_distinguished_from_a_crash() {
         assert_eq!(exit(6, &["memory allocation of 8 bytes failed"], false), Some(Exit::Device));
         assert_eq!(exit(KILL, &[], true), Some(Exit::Device));
     }

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_the_network_listens_on_all_of_it_unless_told_otherwise() {
+    fn lan_listens_on_all_interfaces_unless_an_address_is_set() {
         let listen = |text: &str| listening(text.parse().unwrap()).to_string();
         assert_eq!(listen("127.0.0.1:4500"), "0.0.0.0:4500");
         assert_eq!(listen("10.0.0.5:4500"), "10.0.0.5:4500");

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_waited_for_are_named_after_two_seconds_and_then_now_and_then() {
+    fn peers_waited_for_are_named_after_two_seconds_and_then_every_fifteen() {
         let mut waiting = Waiting::default();
         assert_eq!(waiting.update(at(7), false), None);
         assert_eq!((waiting.update(at(8), true), waiting.update(at(9), true)), (Some(at(8)), Some(at(8))));

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_finished_is_no_summary() {
+    fn no_finished_peer_is_no_summary() {
         assert_eq!(super::summary(&Board::new(2), "", "", 1.0), None);
     }
 }

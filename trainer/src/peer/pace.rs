@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_does_not_catch_up_in_a_burst() {
+    fn a_late_stand_in_does_not_catch_up_in_a_burst() {
         let (shared, now) = (Shared::default(), Instant::now());
         shared.begun.store(true, Relaxed);
         let mut pace = Pace::new(SECOND, Duration::ZERO, 0);

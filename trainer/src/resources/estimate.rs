@@ -241,7 +241,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_audits_holds_one_more_carry() {
+    fn an_auditor_holds_one_more_carry() {
         let model = |rate: &str| of(&[&format!("audit.rate={rate}")]).need().model;
         let params = ModelConfig::default().params();
         assert_eq!(model("0.05") - model("0"), (3 * 4 * params + 2 * Carry::sealed_bytes(params)) as u64);

@@ -15,7 +15,7 @@ pub struct BenchArgs {
 /// What `murmur bench` can measure.
 #[derive(Debug, Clone, Subcommand)]
 pub enum BenchCommand {
-    /// Local peers exchange updates of a model that nobody trains: how many arrive, how fast, at what cost
+    /// Local peers exchange updates of a model without training it: how many arrive, how fast, at what cost
     Exchange(ExchangeArgs),
     /// Local peers are killed, frozen, and started again at random; then they must agree
     Churn(ChurnArgs),
@@ -94,7 +94,7 @@ pub struct SimArgs {
     /// How many seeds, from 0 on.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub seeds: u64,
-    /// This seed alone; what happens in it is told on stderr.
+    /// This seed alone; its chronicle goes to stderr.
     #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// One JSON object on stdout.

@@ -205,12 +205,12 @@ fn the_text_summary_gives_the_verdict() {
 
 #[test]
 fn a_failure_is_the_last_object_unless_the_result_is() {
-    let failure = || Failure::new(Exit::NoPeers, "nobody answered");
+    let failure = || Failure::new(Exit::NoPeers, "no peer answered");
     let (mut output, stdout, stderr) = pages(Format::Json);
     output.failure(failure());
     let object: Value = serde_json::from_str(stdout.text().lines().last().unwrap()).unwrap();
     assert_eq!((object["schema"].as_str(), object["code"].as_u64()), (Some("murmur.error/1"), Some(40)));
-    assert!(stderr.text().contains("nobody answered"));
+    assert!(stderr.text().contains("no peer answered"));
     let (mut output, stdout, _) = pages(Format::Json);
     output.summary(&summary());
     output.failure(failure());

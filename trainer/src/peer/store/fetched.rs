@@ -95,7 +95,7 @@ fn chunk(mut frame: Vec<u8>) -> Option<(u32, Vec<u8>)> {
     Some((index, frame))
 }
 
-/// The longest file believed for a model of so many parameters, in bytes.
+/// The length of the longest file that is read for a model of `parameters` parameters, in bytes.
 fn bytes_max(parameters: u64) -> u64 {
     parameters.saturating_mul(9).saturating_add(1 << 20)
 }

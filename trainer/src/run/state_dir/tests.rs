@@ -78,7 +78,7 @@ fn a_run_does_not_overwrite_another() {
 }
 
 #[test]
-fn who_joins_again_is_the_same_peer() {
+fn a_user_who_joins_again_is_the_same_peer() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("joined");
     let who = |dir: &StateDir| identity_file::HeldIdentity::open(&dir.peer(0)).unwrap().identity().peer_id();
