@@ -1,4 +1,5 @@
-//! Whether the files of a folder import each other in a circle: then none can be read, tested or changed alone.
+//! Whether the files of a folder import each other in a circle, or its folders do: then none can be read, tested or changed
+//! alone.
 //!
 //! An import is a path in the code that begins with `crate`, `super`, `self` or the name of a child module. A name that
 //! the crate's root re-exports counts as the file it comes from; the root itself counts as no file, nor does code under
@@ -9,9 +10,33 @@ use std::collections::{BTreeMap, BTreeSet};
 /// File → the files that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// A sentence that names one circle among the `sources` in `folder`, or says that there are none; nothing if all is well.
+/// A sentence that names one circle among the files of `folder`, or says that it has none; nothing if all is well.
 #[must_use]
 pub fn violation(sources: &BTreeMap<String, String>, folder: &str) -> Option<String> {
+    match imports(sources, folder) {
+        Some(imports) => circle(folder, &imports),
+        None => Some(format!("{folder}: has no files that could import each other")),
+    }
+}
+
+/// As [`violation`], of the folders in `folder`, each taken as one with its files. Files that only tests use import what they
+/// like.
+#[must_use]
+pub fn violation_of_folders(sources: &BTreeMap<String, String>, folder: &str) -> Option<String> {
+    let Some(files) = imports(sources, folder) else {
+        return Some(format!("{folder}: has no folders that could import each other"));
+    };
+    let top = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+    let mut folders = Imports::new();
+    for (name, targets) in files.iter().filter(|(name, _)| !name.ends_with("tests")) {
+        let targets = targets.iter().map(|target| top(target)).filter(|target| *target != top(name));
+        folders.entry(top(name)).or_default().extend(targets);
+    }
+    circle(folder, &folders)
+}
+
+/// What each file of `folder` imports of it; nothing without files.
+fn imports(sources: &BTreeMap<String, String>, folder: &str) -> Option<Imports> {
     let module = |path: &str| {
         let name = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
         Some(name.strip_suffix("/mod").unwrap_or(name).to_owned())
@@ -19,7 +44,7 @@ pub fn violation(sources: &BTreeMap<String, String>, folder: &str) -> Option<Str
     let mut files: BTreeMap<_, _> = sources.iter().filter_map(|(path, text)| Some((module(path)?, text))).collect();
     let roots = [files.remove("lib"), files.remove("main")];
     if files.is_empty() {
-        return Some(format!("{folder}: has no files that could import each other"));
+        return None;
     }
     let is_file = |path: &str| files.contains_key(path);
     let file_of = |path: &str| {
@@ -34,11 +59,14 @@ pub fn violation(sources: &BTreeMap<String, String>, folder: &str) -> Option<Str
         let targets = paths(name, text, is_file).into_iter().filter_map(target);
         (name.clone(), targets.filter(|other| other != name).collect())
     });
-    let imports: Imports = imports.collect();
+    Some(imports.collect())
+}
+
+fn circle(folder: &str, imports: &Imports) -> Option<String> {
     let (mut trail, mut clear) = (Vec::new(), BTreeSet::new());
-    imports.keys().any(|name| leads_to_circle(name, &imports, &mut trail, &mut clear)).then(|| {
+    imports.keys().any(|name| leads_to_circle(name, imports, &mut trail, &mut clear)).then(|| {
         let names = trail.join(" → ");
-        format!("{folder}: a circle of imports, {names}: what these share goes into a file below them")
+        format!("{folder}: a circle of imports, {names}: what these share goes below them")
     })
 }
 
@@ -186,6 +214,21 @@ mod tests {
         }
         let after = "#[cfg(test)]\nmod tests {\n    fn f() {}\n}\nuse crate::x;";
         assert_eq!(found(&[("x", "use crate::y;"), ("y", after)]).as_deref(), Some("x → y → x"));
+    }
+
+    #[test]
+    fn folders_may_not_use_each_other_and_their_tests_may() {
+        let found = |back: (&str, &str)| {
+            let files =
+                [("lib", "mod x;\nmod y;"), ("x/mod", "mod a;"), ("x/a", "use crate::y::b;"), ("y/mod", ""), back];
+            let sources = files.map(|(name, text)| (format!("a/src/{name}.rs"), text.to_owned()));
+            violation_of_folders(&sources.into(), "a/src")
+        };
+        let circle = found(("y/b", "use crate::x;"));
+        assert!(circle.is_some_and(|sentence| sentence.contains("x → y → x")));
+        assert_eq!(found(("y/b", "use super::c;")), None, "within a folder");
+        assert_eq!(found(("y/tests", "use crate::x;")), None);
+        assert!(violation_of_folders(&BTreeMap::new(), "a/src").is_some());
     }
 
     #[test]

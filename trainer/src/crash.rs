@@ -1,22 +1,22 @@
-//! What happens when a part of this program stops that should not: the process ends, with a report and
-//! [`Exit::Crashed`], and never goes on without the part.
+//! Ends the process, with a report and [`Exit::Crashed`], when a thread or task stops that should not: it never goes on without
+//! one.
 //!
-//! A panic ends only its own thread, and one in a task of the network runtime not even that: nobody would notice that
-//! nothing learns any more. So [`install`] makes every panic, in whatever thread or task of whatever library, the end of
+//! A panic ends only its own thread, and one in a task of the network runtime not even that: a peer would
+//! silently train no more. So [`install`] makes every panic, in whatever thread or task of whatever library, the end of
 //! the process: with [`Exit::Device`] if the system refused a thread, which libraries cannot say otherwise. [`Part`] lists
 //! the threads and tasks that this program starts itself; [`start`], [`enter`] and [`endless`] mark where they begin.
 //!
 //! | part | process | when it returns |
 //! |---|---|---|
 //! | `learner` | peer | the driver stops, and the process ends with its result |
-//! | `driver` | peer | the learner is told to stop, and the process ends with its result |
+//! | `driver` | peer | the learner is stopped, and the process ends with its result |
 //! | `commands` | peer | its launcher is gone: the process ends with [`Exit::TryAgain`] |
-//! | `obey`, `metrics`, `heartbeat` | peer | it may not: [`Exit::Crashed`] |
+//! | `dispatch`, `metrics`, `heartbeat` | peer | it may not: [`Exit::Crashed`] |
 //! | `checkpoint` | peer | its result has been reported |
 //! | `reports` | launcher | the peer's stdout has ended: the launcher waits for the peer's exit, and kills it after a while |
 //!
 //! Threads and tasks of the transport, of the kernels' pool and of libraries end the process when they panic, and are
-//! waited for by whoever started them otherwise.
+//! otherwise waited for by the code that started them.
 
 use std::{
     future::Future,
@@ -30,7 +30,6 @@ use std::{
 use crate::{
     error::{Exit, Failure},
     protocol::Report,
-    resources::MORE_THREADS,
 };
 
 /// A thread or task that this program starts.
@@ -43,7 +42,7 @@ pub enum Part {
     /// Reads the launcher's commands.
     Commands,
     /// Carries out the launcher's commands.
-    Obey,
+    Dispatch,
     /// Serves metrics and status.
     Metrics,
     /// Tells the launcher that the process lives.
@@ -60,7 +59,7 @@ impl Part {
         Self::Learner,
         Self::Driver,
         Self::Commands,
-        Self::Obey,
+        Self::Dispatch,
         Self::Metrics,
         Self::Heartbeat,
         Self::Checkpoint,
@@ -73,7 +72,7 @@ impl Part {
             Self::Learner => "learner",
             Self::Driver => "driver",
             Self::Commands => "commands",
-            Self::Obey => "obey",
+            Self::Dispatch => "dispatch",
             Self::Metrics => "metrics",
             Self::Heartbeat => "heartbeat",
             Self::Checkpoint => "checkpoint",
@@ -95,16 +94,20 @@ impl FromStr for Part {
     }
 }
 
-/// Who is told why the process ends, beside whoever reads stderr.
+/// The reader of a crash report, beside stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Nobody else.
+    /// A person, who has stderr.
     Person,
     /// A program that reads NDJSON on stdout.
     Program,
     /// The launcher of this peer.
     Launcher,
 }
+
+/// What to do where threads are refused.
+pub const MORE_THREADS: &str =
+    "Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).";
 
 /// What libraries panic with when the system refuses them a thread: Rust's own, tokio, rayon.
 const REFUSED_THREADS: [&str; 3] =
@@ -122,8 +125,8 @@ pub fn install(audience: Audience) {
     }));
 }
 
-/// Makes `part` panic when it begins, in this process: for tests of who notices.
-pub fn aim_at(part: Part) {
+/// Makes `part` panic when it begins, in this process: for tests of the report.
+pub fn set_target(part: Part) {
     // A second aim in one process would be a mistake of the test.
     let _ = TARGET.set(part);
 }
@@ -166,10 +169,10 @@ fn failure(info: &PanicHookInfo<'_>) -> Failure {
     let thread = thread::current().name().unwrap_or("unnamed").to_owned();
     let said = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map_or_else(String::new, |place| format!(" ({place})"));
-    said_by(&thread, said, &place)
+    failure_of(&thread, said, &place)
 }
 
-fn said_by(thread: &str, said: &str, place: &str) -> Failure {
+fn failure_of(thread: &str, said: &str, place: &str) -> Failure {
     if REFUSED_THREADS.iter().any(|refused| said.contains(refused)) {
         return Failure::new(Exit::Device, "the system refused a thread").because(said).hint(MORE_THREADS);
     }
@@ -182,7 +185,7 @@ fn end(audience: Audience, failure: &Failure) -> ! {
         Audience::Program => Some(failure.to_json().to_string()),
         Audience::Launcher => Some(Report::Error(failure.to_fault()).to_line()),
     };
-    // Where nobody reads, the exit code says it.
+    // Without a reader there is still the exit code.
     let _ = line.map(|line| writeln!(io::stdout(), "{line}"));
     let _ = writeln!(io::stderr(), "{}", failure.clone().render());
     std::process::exit(i32::from(failure.exit().code()))
@@ -204,10 +207,10 @@ mod tests {
     #[test]
     fn a_thread_that_the_system_refused_is_no_mistake_of_this_program() {
         let refused = "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)";
-        let failure = said_by("main", refused, "");
+        let failure = failure_of("main", refused, "");
         assert_eq!(failure.exit(), Exit::Device);
         assert!(failure.sentence().contains("os error 11") && failure.to_fault().hint.contains("ulimit -u"));
-        let mistake = said_by("main", "index out of bounds", " (x.rs:1)");
+        let mistake = failure_of("main", "index out of bounds", " (x.rs:1)");
         assert_eq!(mistake.exit(), Exit::Crashed);
         assert!(mistake.sentence().contains("thread main: index out of bounds (x.rs:1)"));
     }

@@ -1,9 +1,10 @@
 //! `murmur`: trains one model on many machines with no coordinator.
 //!
-//! In the order of a run's life: [`cli`] reads a command and [`config`] its settings; [`run`] is what a run consists of, on paper
-//! and on disk; [`resources`] compares what it takes with what the machine has; [`launcher`] starts the peers of this machine,
-//! with which it speaks [`protocol`]. A [`peer`] puts what [`learn`] does on a `murmur_coordinatorless::Node`; [`observe`] shows
-//! how it goes. [`mod@error`] and [`crash`] say how it ended. [`mod@bench`] measures peers from outside, [`doctor`] the machine.
+//! In the order of a run's life: [`cli`] reads a command, and [`config`] its settings. [`run`] has a run's manifest, ticket and
+//! files. [`resources`] compares the memory and threads that it needs with those of the machine. [`launcher`] starts this
+//! machine's peers and exchanges reports and commands with them by [`protocol`]. A [`peer`] connects the segments of [`learn`]
+//! with a `murmur_coordinatorless::Node`. [`observe`] has metrics, status and output. [`mod@error`] and [`crash`] give the reason
+//! when a command fails. [`mod@bench`] measures peers from outside, [`doctor`] the machine.
 
 pub mod bench;
 pub mod cli;

@@ -29,7 +29,7 @@ fn everything_that_is_announced_is_folded_everywhere() {
 }
 
 #[test]
-fn a_target_nobody_can_reach_ends_with_its_own_code() {
+fn a_target_out_of_reach_ends_with_its_own_code() {
     let asked = ["exchange", "--peers", "2", "--params", "20k", "--rounds", "1", "--target-mib", "1"];
     let (report, output) = bench(&asked);
     assert_eq!(output.status.code(), Some(51), "{report:#}");

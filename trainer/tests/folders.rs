@@ -65,7 +65,7 @@ fn a_full_disk_is_32_wherever_it_strikes_and_what_ends_with_0_can_write() {
 }
 
 #[test]
-fn no_hint_tells_anybody_to_delete_what_may_be_good() {
+fn no_hint_advises_to_delete_what_may_be_good() {
     for exit in murmur::error::Exit::ALL {
         let page = exit.explanation();
         let words = [page.fix, page.meaning].join(" ").to_lowercase();

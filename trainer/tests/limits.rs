@@ -40,7 +40,7 @@ fn what_does_not_fit_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn who_knows_better_may_go_on() {
+fn the_memory_check_can_be_switched_off() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let text = text(temp.path()).to_str().expect("a plain path").to_owned();
     let more = format!("--local 1 --tokens 5k --set device.memory_check=0 {}", process::TINY.join(" "));

@@ -1,11 +1,11 @@
 //! `bench churn`: real peers are killed, frozen, started anew and started again at random; then they must agree.
 //!
-//! Life-cycle: founders start and meet; for the time asked something happens every half to two seconds (`chance`); then the
-//! frozen are woken, everybody is drained, and `check` looks for what must never happen. Killing is SIGKILL, freezing
+//! Life-cycle: founders start and meet; for the time asked, an action follows every half to two seconds (`random_action`); then
+//! frozen peers are woken, all are drained, and `check` tests the rules. Killing is SIGKILL, freezing
 //! SIGSTOP. A killed peer may start again in its folder and must go on as itself.
 
-mod chance;
 mod check;
+mod random_action;
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,13 @@ use std::{
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
-use self::chance::{Action, Present, between};
+use self::random_action::{Action, Present, between};
 use super::{
     exchange::agreed,
     figures::mean,
     fleet::{Fleet, Life},
-    ground::{Ground, Work},
     report::{Metric, Report},
+    run_folder::{RunFolder, Work},
 };
 use crate::{
     error::{Exit, Failure},
@@ -76,7 +76,7 @@ struct Story<'a> {
 pub fn churn(asked: &Churn, output: &mut Output) -> Result<(), Failure> {
     let work = if asked.train { Work::Tiny } else { Work::StandIn { params: asked.params } };
     let sets = ["audit.rate=0.05", "checkpoint.every_tokens=4k"];
-    let fleet = Fleet::new(Ground::new("churn", asked.peers, work, &sets)?)?;
+    let fleet = Fleet::new(RunFolder::new("churn", asked.peers, work, &sets)?)?;
     let rng = ChaCha8Rng::seed_from_u64(asked.seed);
     let (wakes, counts) = (BTreeMap::new(), BTreeMap::new());
     let mut story = Story { asked, fleet, rng, wakes, folders: asked.peers, counts };
@@ -99,7 +99,7 @@ impl Story<'_> {
         self.fleet.until(START_WITHIN, |fleet| fleet.processes.iter().all(|process| process.started.is_some()))?;
         let addresses = self.fleet.addresses();
         for (index, process) in self.fleet.processes.iter_mut().enumerate() {
-            addresses.iter().take(index).for_each(|address| process.tell(Command::Connect(*address)));
+            addresses.iter().take(index).for_each(|address| process.send(Command::Connect(*address)));
         }
         let others = self.asked.peers - 1;
         let met = |fleet: &Fleet| fleet.living().all(|process| process.neighbours.len() >= others);
@@ -107,7 +107,7 @@ impl Story<'_> {
             let why = self.fleet.complaints().into_iter().next().unwrap_or_default();
             return Err(Failure::new(Exit::TryAgain, "the peers did not all meet in time").because(why));
         }
-        self.fleet.tell_all(Command::Begin);
+        self.fleet.send_all(Command::Begin);
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Story<'_> {
         let mut next = Instant::now() + between(&mut self.rng, PAUSE);
         while Instant::now() < end {
             let wake = self.wakes.values().min().copied().unwrap_or(end);
-            self.fleet.hear(next.min(wake).min(end))?;
+            self.fleet.next_report(next.min(wake).min(end))?;
             self.wake_due();
             if Instant::now() >= next {
                 self.act()?;
@@ -128,7 +128,7 @@ impl Story<'_> {
 
     fn act(&mut self) -> Result<(), Failure> {
         let present = self.present();
-        match chance::choose(&mut self.rng, &present) {
+        match random_action::choose(&mut self.rng, &present) {
             Action::Kill(index) => {
                 self.wakes.remove(&index);
                 self.fleet.kill(index);
@@ -144,7 +144,7 @@ impl Story<'_> {
                 self.count("restarted");
             }
             Action::Join => {
-                self.fleet.ground.newcomer(self.folders)?;
+                self.fleet.run_folder.newcomer(self.folders)?;
                 self.folders += 1;
                 self.join(self.folders - 1)?;
                 self.count("joined");
@@ -159,10 +159,10 @@ impl Story<'_> {
 
     /// Starts the peer of `folder` with a ticket; it begins once it has caught up.
     fn join(&mut self, folder: usize) -> Result<(), Failure> {
-        let ticket = self.fleet.ground.ticket(&self.fleet.addresses());
+        let ticket = self.fleet.run_folder.ticket(&self.fleet.addresses());
         let pace = self.pace(folder);
         self.fleet.spawn(folder, ticket.as_ref(), pace)?;
-        self.fleet.processes.iter_mut().last().iter_mut().for_each(|process| process.tell(Command::Begin));
+        self.fleet.processes.iter_mut().last().iter_mut().for_each(|process| process.send(Command::Begin));
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Story<'_> {
         if !self.fleet.until(CATCH_UP_WITHIN, |fleet| fleet.living().all(|process| process.ready))? {
             violations.push("a newcomer never caught up".to_owned());
         }
-        self.fleet.tell_all(Command::Drain);
+        self.fleet.send_all(Command::Drain);
         let settling = Instant::now();
         if !self.fleet.until(CATCH_UP_WITHIN, |fleet| agreed(fleet) || fleet.alive().is_empty())? {
             violations.push(check::disagreement(&self.fleet));
@@ -208,9 +208,9 @@ impl Story<'_> {
         violations.extend(check::rules(&self.fleet, &survivors, self.folders));
         let (flatness, grew) = check::memory(&self.fleet);
         violations.extend(grew);
-        let ended = self.fleet.dismiss()?;
+        let ended = self.fleet.shut_down()?;
         violations.extend(ended);
-        violations.extend(check::disks(&self.fleet.ground, self.folders));
+        violations.extend(check::disks(&self.fleet.run_folder, self.folders));
         violations.sort_unstable();
         violations.dedup();
         let mut metrics = self.metrics(&survivors);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{
     figures::{interval, mean, percentile},
     fleet::Fleet,
-    ground::{Ground, Work},
     report::{Metric, Report, Target},
+    run_folder::{RunFolder, Work},
 };
 use crate::{
     error::{Exit, Failure},
@@ -63,9 +63,9 @@ struct Costs {
 pub fn exchange(asked: &Exchange, output: &mut Output) -> Result<(), Failure> {
     let top = format!("compress.top={}", asked.top);
     let sets = [top.as_str(), "audit.rate=0", "checkpoint.every_tokens=1000000000000"];
-    let ground = Ground::new("exchange", asked.peers, Work::StandIn { params: asked.params }, &sets)?;
-    output.note(&format!("Starting {} peers of {} parameters …", asked.peers, ground.params()));
-    let mut fleet = Fleet::new(ground)?;
+    let run_folder = RunFolder::new("exchange", asked.peers, Work::StandIn { params: asked.params }, &sets)?;
+    output.note(&format!("Starting {} peers of {} parameters …", asked.peers, run_folder.params()));
+    let mut fleet = Fleet::new(run_folder)?;
     start(asked, &mut fleet)?;
     output.note(&format!("Exchanging {} updates …", asked.peers as u64 * u64::from(asked.rounds)));
     let costs = measure(asked, &mut fleet)?;
@@ -85,7 +85,7 @@ fn start(asked: &Exchange, fleet: &mut Fleet) -> Result<(), Failure> {
     let up = fleet.until(START_WITHIN, |fleet| fleet.processes.iter().all(|process| process.started.is_some()))?;
     let addresses = fleet.addresses();
     for (index, process) in fleet.processes.iter_mut().enumerate() {
-        addresses.iter().take(index).for_each(|address| process.tell(Command::Connect(*address)));
+        addresses.iter().take(index).for_each(|address| process.send(Command::Connect(*address)));
     }
     let others = asked.peers - 1;
     let met = fleet.until(START_WITHIN, |fleet| fleet.living().all(|process| process.neighbours.len() >= others))?;
@@ -100,7 +100,7 @@ fn start(asked: &Exchange, fleet: &mut Fleet) -> Result<(), Failure> {
 fn measure(asked: &Exchange, fleet: &mut Fleet) -> Result<Costs, Failure> {
     let before = fleet.cpu_seconds();
     fleet.memory = super::fleet::Memory::default();
-    fleet.tell_all(Command::Begin);
+    fleet.send_all(Command::Begin);
     let all = updates(asked);
     let patience = asked.every * (asked.rounds + 1) + SLACK;
     fleet.until(patience, |fleet| fleet.tally.folded_by(asked.peers) >= all || fleet.alive().len() < asked.peers)?;
@@ -113,11 +113,11 @@ fn measure(asked: &Exchange, fleet: &mut Fleet) -> Result<Costs, Failure> {
 /// Drains, compares states, and ends all processes. Says what should not have been.
 fn end(fleet: &mut Fleet) -> Result<Vec<String>, Failure> {
     let mut violations = fleet.complaints();
-    fleet.tell_all(Command::Drain);
+    fleet.send_all(Command::Drain);
     if !fleet.until(AGREE_WITHIN, agreed)? {
         violations.push("the peers did not end with the same state".to_owned());
     }
-    violations.extend(fleet.dismiss()?);
+    violations.extend(fleet.shut_down()?);
     Ok(violations)
 }
 
@@ -150,7 +150,7 @@ fn report(asked: &Exchange, fleet: &Fleet, costs: &Costs, violations: Vec<String
     };
     let metrics = vec![
         Metric::count("peers", asked.peers, "processes"),
-        Metric::count("parameters", fleet.ground.params(), "parameters"),
+        Metric::count("parameters", fleet.run_folder.params(), "parameters"),
         Metric::count("updates", updates(asked), "updates"),
         Metric::new("folded_everywhere_percent", folded, "%"),
         mean_latency,

@@ -1,4 +1,4 @@
-//! Numbers from numbers: means, percentiles, intervals.
+//! Statistics: means, percentiles, intervals.
 
 use rand_chacha::{
     ChaCha8Rng,

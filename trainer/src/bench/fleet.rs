@@ -1,4 +1,4 @@
-//! The peer processes of a benchmark: started, heard, frozen, killed, and none left behind.
+//! The peer processes of a benchmark: starts them, reads their reports, freezes and kills them, and leaves none behind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{footprint, ground::Ground, tally::Tally};
+use super::{footprint, run_folder::RunFolder, tally::Tally};
 use crate::{
     error::{Exit, Failure},
     launcher::{self, Notice, Peer, describe},
@@ -20,15 +20,15 @@ use crate::{
 /// How often memory is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
-/// After this many looks shared memory is told apart, which is a longer look.
+/// One sample in this many divides shared memory among processes, which takes longer.
 const PROPORTIONAL_EVERY: u32 = 8;
 
-/// How long a process may take to exit once told.
+/// How long a process may take to exit after `halt`.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// All processes, the dead ones included; a process keeps its index.
 pub(super) struct Fleet {
-    pub(super) ground: Ground,
+    pub(super) run_folder: RunFolder,
     pub(super) processes: Vec<Process>,
     pub(super) tally: Tally,
     pub(super) memory: Memory,
@@ -36,7 +36,7 @@ pub(super) struct Fleet {
     from: Receiver<Notice>,
 }
 
-/// One process and what it said.
+/// One process and its newest reports.
 pub(super) struct Process {
     /// Which folder it works in; a later process may continue in it.
     pub(super) folder: usize,
@@ -52,7 +52,7 @@ pub(super) struct Process {
     pub(super) finished: Option<Finished>,
     /// Whom it evicted, in hex.
     evicted: BTreeSet<String>,
-    /// Why it had not finished when it told that last.
+    /// The reason of its newest `unfinished` event.
     pub(super) unfinished: Option<String>,
     pub(super) fault: Option<Fault>,
     pub(super) was_frozen: bool,
@@ -95,8 +95,8 @@ impl Process {
         self.peer.pid()
     }
 
-    pub(super) fn tell(&mut self, command: Command) {
-        self.peer.tell(command);
+    pub(super) fn send(&mut self, command: Command) {
+        self.peer.send(command);
     }
 
     /// What was wrong with how it ended, if something was.
@@ -106,7 +106,7 @@ impl Process {
         (how != "exit 0").then(|| format!("the peer of folder {} ended by itself, {how}{why}", self.folder))
     }
 
-    fn hear(&mut self, report: &Report) {
+    fn record(&mut self, report: &Report) {
         match report {
             Report::Started(started) => self.started = Some(started.clone()),
             Report::Segment(segment) => {
@@ -136,11 +136,11 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`launcher::listen`].
-    pub(super) fn new(ground: Ground) -> Result<Self, Failure> {
+    pub(super) fn new(run_folder: RunFolder) -> Result<Self, Failure> {
         let (to, from) = mpsc::channel();
         launcher::listen(to.clone())?;
         let (tally, memory) = (Tally::default(), Memory::default());
-        Ok(Self { ground, processes: Vec::new(), tally, memory, to, from })
+        Ok(Self { run_folder, processes: Vec::new(), tally, memory, to, from })
     }
 
     /// Starts a process in `folder`; one with a ticket has something to catch up with.
@@ -148,8 +148,8 @@ impl Fleet {
     /// # Errors
     /// As [`Peer::spawn`].
     pub(super) fn spawn(&mut self, folder: usize, ticket: Option<&Ticket>, pace: Option<Pace>) -> Result<(), Failure> {
-        let plan = self.ground.plan(folder, ticket, pace);
-        let peer = Peer::spawn(self.ground.program(), &plan, self.processes.len(), self.to.clone())?;
+        let plan = self.run_folder.plan(folder, ticket, pace);
+        let peer = Peer::spawn(self.run_folder.program(), &plan, self.processes.len(), self.to.clone())?;
         self.processes.push(Process {
             folder,
             life: Life::Running,
@@ -185,11 +185,11 @@ impl Fleet {
     }
 
     /// Tells every process that lives.
-    pub(super) fn tell_all(&mut self, command: Command) {
-        self.processes.iter_mut().filter(|process| process.lives()).for_each(|process| process.tell(command));
+    pub(super) fn send_all(&mut self, command: Command) {
+        self.processes.iter_mut().filter(|process| process.lives()).for_each(|process| process.send(command));
     }
 
-    /// Kills a process; what it said before is still heard.
+    /// Kills a process; its earlier reports are still read.
     pub(super) fn kill(&mut self, index: usize) {
         let process = &mut self.processes[index];
         process.peer.kill();
@@ -202,7 +202,7 @@ impl Fleet {
         let signal = if frozen { "-STOP" } else { "-CONT" };
         let mut command = std::process::Command::new("kill");
         command.args([signal, &process.pid().to_string()]).stderr(Stdio::null());
-        // A process that ended by itself in between is heard of elsewhere.
+        // A process that ended by itself in between is reported elsewhere.
         if command.status().is_ok_and(|status| status.success()) {
             process.life = if frozen { Life::Frozen } else { Life::Running };
             process.was_frozen = true;
@@ -213,7 +213,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`Exit::TryAgain`] when the user stops it.
-    pub(super) fn hear(&mut self, deadline: Instant) -> Result<Option<(usize, Report)>, Failure> {
+    pub(super) fn next_report(&mut self, deadline: Instant) -> Result<Option<(usize, Report)>, Failure> {
         self.sample();
         let wait = deadline.saturating_duration_since(Instant::now()).min(SAMPLE_EVERY);
         let notice = match self.from.recv_timeout(wait) {
@@ -222,7 +222,7 @@ impl Fleet {
         };
         match notice {
             Notice::Report(index, report) => {
-                self.processes[index].hear(&report);
+                self.processes[index].record(&report);
                 match (&*report, self.processes[index].peer_id()) {
                     (Report::Folded(folded), Some(peer_id)) => self.tally.folded(index, peer_id, folded),
                     (Report::Excluded(excluded), _) => self.tally.excluded(excluded),
@@ -240,14 +240,14 @@ impl Fleet {
     /// Hears reports until `done`, at most for `patience`. Says whether it came to that.
     ///
     /// # Errors
-    /// As [`Fleet::hear`].
+    /// As [`Fleet::next_report`].
     pub(super) fn until(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> Result<bool, Failure> {
         let deadline = Instant::now() + patience;
         while !done(self) {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            self.hear(deadline)?;
+            self.next_report(deadline)?;
         }
         Ok(true)
     }
@@ -265,9 +265,9 @@ impl Fleet {
     /// Tells everybody to exit and waits for it. Those that do not are killed and named.
     ///
     /// # Errors
-    /// As [`Fleet::hear`].
-    pub(super) fn dismiss(&mut self) -> Result<Vec<String>, Failure> {
-        self.tell_all(Command::Halt);
+    /// As [`Fleet::next_report`].
+    pub(super) fn shut_down(&mut self) -> Result<Vec<String>, Failure> {
+        self.send_all(Command::Halt);
         self.until(EXIT_WITHIN, |fleet| fleet.alive().is_empty())?;
         let left = self.alive();
         left.iter().for_each(|index| self.kill(*index));

@@ -1,4 +1,4 @@
-//! What a process takes: memory and processor time as Linux tells it. Elsewhere nothing is known, and nothing is claimed.
+//! Memory and processor time of a process, as Linux reports them. On other systems there are no figures.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub(super) fn resident_bytes(pid: u32) -> Option<u64> {
     kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
-/// The same with shared pages divided among those who share them. The system walks all pages for it: not to be asked often.
+/// The same with shared pages divided among the processes that share them. Slow, since the system walks all pages.
 pub(super) fn proportional_bytes(pid: u32) -> Option<u64> {
     kilobytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss:")
 }

@@ -1,14 +1,14 @@
-//! Benchmarks of real peer processes on this machine: what it costs to exchange updates, and what churn does to them.
+//! Benchmarks of real peer processes on this machine: the cost of exchanging updates, and whether they agree after churn.
 //!
-//! In order: `ground` makes a folder, a manifest and identities; `fleet` starts processes and hears them; [`exchange`] and
-//! [`churn`] say what happens to them; `tally`, `footprint` and `figures` count; [`report`] is the result, which misses or
-//! meets its targets. Nothing here is a peer, and peers behave as they do in any run.
+//! In order: `run_folder` makes a folder, a manifest and identities; `fleet` starts processes and reads their reports;
+//! [`exchange`] and [`churn`] are the two benchmarks; `tally`, `footprint` and `figures` count; [`report`] is the result, which
+//! meets or misses its targets. The peers are those of any run.
 
 pub mod churn;
 pub mod exchange;
 mod figures;
 mod fleet;
 mod footprint;
-mod ground;
 pub mod report;
+mod run_folder;
 mod tally;

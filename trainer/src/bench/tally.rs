@@ -1,4 +1,4 @@
-//! Who folded which update when, and what final frontiers left out. Pure bookkeeping.
+//! Counts which peer folded which update at which time, and which entries final frontiers left out. No input or output.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ impl Tally {
         self.folds.entry(name).or_default().entry(index).or_insert(folded.at_us);
     }
 
-    /// A process knows of entries that came too late for a final frontier. Those that begin at a later one never hear of it,
-    /// so what one knew counts although it may be dead now.
+    /// A process reported entries that came too late for a final frontier. Processes that begin at a later one never see them,
+    /// so the report counts even if its sender is dead now.
     pub(super) fn excluded(&mut self, excluded: &Excluded) {
         for (author, count) in &excluded.counts {
             let most = self.excluded.entry(author.clone()).or_default();

@@ -1,4 +1,4 @@
-//! From arguments to the places a setting can come from.
+//! Turns arguments into the inputs that settings are resolved from.
 
 use std::{
     ffi::OsStr,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_mapped_only_for_those_who_ask() {
+    fn a_port_is_mapped_only_on_request() {
         for asked in [false, true] {
             let (run, join) = (
                 RunArgs { port_map: asked, ..RunArgs::default() },

@@ -25,7 +25,7 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
     resolved.ignored_variables().iter().for_each(|note| output.note(note));
     resolved.machine_only("joining a run")?;
     let mut settings = resolved.settings()?;
-    // How much memory it takes, the peer finds out, once it knows the run.
+    // The peer itself checks memory, once it has the manifest.
     probe_threads(1, threads_of_peer(threads(settings.device.threads, 1)))?;
     if settings.data.path.is_some() {
         text::read(&settings, output)?;
@@ -60,7 +60,7 @@ pub(super) fn join(arguments: &JoinArgs, output: &mut Output) -> Result<(), Fail
     ended
 }
 
-/// The ticket given, or the one that the local network knows; asked there, with the addresses from both.
+/// The ticket given, or the one found on the local network; with `--lan`, with the addresses of both.
 fn ticket(arguments: &JoinArgs, output: &mut Output) -> Result<Ticket, Failure> {
     let given = arguments.ticket.as_deref().map(|text| text.parse::<Ticket>().map_err(refused)).transpose()?;
     if !arguments.lan {
@@ -74,7 +74,7 @@ fn ticket(arguments: &JoinArgs, output: &mut Output) -> Result<Ticket, Failure> 
     }
 }
 
-/// The one run that was heard of.
+/// The one run that was found.
 fn only(heard: &[Ticket]) -> Result<Ticket, Failure> {
     match heard {
         [ticket] => Ok(ticket.clone()),

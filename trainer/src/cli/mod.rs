@@ -133,7 +133,7 @@ impl Command {
         }
     }
 
-    /// Who hears of a crash.
+    /// The reader of a crash report.
     fn audience(&self) -> Audience {
         match (self, self.format()) {
             (Self::Peer(_), _) => Audience::Launcher,

@@ -24,12 +24,12 @@ const PATIENCE_OF_A_RUN: Duration = Duration::from_secs(10);
 /// How long a leaving volunteer waits: the others go on, so there is no end to wait for.
 const PATIENCE_OF_A_VOLUNTEER: Duration = Duration::from_secs(3);
 
-/// Runs one peer until it is told to stop.
+/// Runs one peer until a command ends it.
 ///
 /// # Errors
 /// Whatever made it fail; it has been reported already.
 pub(super) fn peer(arguments: &PeerArgs) -> Result<(), Failure> {
-    arguments.crash.into_iter().for_each(crash::aim_at);
+    arguments.crash.into_iter().for_each(crash::set_target);
     match options(arguments) {
         Ok(options) => peer::run(options),
         Err(failure) => {
@@ -60,7 +60,7 @@ fn options(arguments: &PeerArgs) -> Result<PeerOptions, Failure> {
         threads: settings.device.threads,
         data: settings.data.path,
         stand_in: stand_in.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
-        tells_folds: arguments.tell_folds,
+        reports_folds: arguments.tell_folds,
         attack: attack.map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
     })
 }

@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &RunArgs, output: &mut Output) -> Result<(), Failur
         lan: arguments.lan,
     };
     if crashes.iter().any(|(_, part)| *part == Part::Reports) {
-        crash::aim_at(Part::Reports);
+        crash::set_target(Part::Reports);
     }
     let ended = launch(&plan, output);
     if ended.is_err() && !plan.resumed && !output.has_opened() {

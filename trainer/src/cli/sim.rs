@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::arguments::SimArgs;
 use crate::{
+    crash::MORE_THREADS,
     error::{Exit, Failure},
     observe::output::Output,
-    resources::MORE_THREADS,
 };
 
 /// Plays the seeds and says what did not hold.
@@ -55,8 +55,8 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
     Ok(scenario)
 }
 
-/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. Of a single seed the chronicle is
-/// shown, and all its figures are given, too; those of many are dropped, as many reports wait for the sum.
+/// Each thread takes the next seed; reports are shown as they come and summed in the order of seeds. A single seed also shows
+/// its chronicle and gives all its figures; those of many seeds are dropped, because many reports wait for the sum.
 fn play(
     scenario: &Scenario,
     first: u64,

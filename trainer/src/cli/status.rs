@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::arguments::StatusArgs;
 use crate::{
     error::{Exit, Failure},
-    launcher::{count, hex_start},
     observe::{
         output::{Column, Output, bytes, short, table, terminal_width},
         status::{Found, Neighbour, Status, ask, find},
+        views::{count, hex_start},
     },
     run::state_dir,
 };

@@ -1,4 +1,4 @@
-//! Reading the text before a run starts or is joined, so that whoever chose it hears of it at once.
+//! Reads the text before a run starts or is joined, so that the user learns at once what is wrong with it.
 
 use crate::{
     config::Settings,

@@ -1,4 +1,4 @@
-//! One setting: its name, what values it takes, and what a reader should know to choose one.
+//! One setting: its name, its allowed values, and advice on choosing one.
 
 use core::ops::RangeInclusive;
 use std::fmt;

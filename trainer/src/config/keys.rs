@@ -1,4 +1,4 @@
-//! The table of settings: the only place that knows names, defaults, limits and advice.
+//! The table of settings: the only place with their names, defaults, limits and advice.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     [start(), models(&FAMILIES), training(), exchange(), length(), machine()].into_iter().flatten().collect()
 });
 
-/// A limit that is told where the number is used, as a limit of a setting.
+/// A limit defined where the number is used, as a limit of a setting.
 fn range<N: Copy + TryInto<u64>>(limits: &RangeInclusive<N>) -> RangeInclusive<u64> {
     let whole = |number: N| number.try_into().unwrap_or(u64::MAX);
     whole(*limits.start())..=whole(*limits.end())

@@ -1,4 +1,4 @@
-//! Bringing the places together: which value wins, where it came from, and what to say when one is wrong.
+//! Resolves settings: which place's value wins, where it came from, and the error when it is wrong.
 
 use std::{
     collections::BTreeMap,
@@ -99,7 +99,7 @@ impl Resolved {
         Ok(resolved)
     }
 
-    /// What to tell whoever set variables that look like ours and are not, as Kubernetes does for a service called murmur.
+    /// A remark about variables that begin like ours and are not, such as those Kubernetes sets for a service called murmur.
     pub fn ignored_variables(&self) -> Option<String> {
         let meant = |variable: &str| {
             let key = KEYS.iter().find(|key| key.variable().replace("__", "_").eq_ignore_ascii_case(variable))?;
@@ -155,8 +155,8 @@ impl Resolved {
         checked.map_err(|failure| failure.excerpt(file, text, line.value_bytes.clone(), "this value"))
     }
 
-    /// Ours are `MURMUR_SECTION__KEY`, the settings without a section, and [`OTHER_VARIABLES`]. Whoever writes two
-    /// underscores means a setting; the rest belongs to others.
+    /// Ours are `MURMUR_SECTION__KEY`, the settings without a section, and [`OTHER_VARIABLES`]. A name with two
+    /// underscores is meant as a setting; any other belongs to another program.
     fn put_variable(&mut self, variable: &str, text: &str, folder: &Path) -> Result<(), Failure> {
         let Some(rest) = variable.strip_prefix(PREFIX) else { return Ok(()) };
         let source = Source::Environment(variable.to_owned());

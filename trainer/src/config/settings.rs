@@ -136,7 +136,7 @@ impl Resolved {
         FAMILIES.into_iter().find(|family| chosen.as_deref() == Some(family.name)).unwrap_or(FAMILIES[0])
     }
 
-    /// What nobody chose follows a long run's length.
+    /// Unless it was set, it follows the length of a long run.
     fn finality(&self) -> Finality {
         let Finality { every } = Finality::read(self);
         let chosen = self.entry(key("finality.every").expect("it is in the table")).1 != Source::Default;

@@ -1,4 +1,4 @@
-//! Values: reading what a person wrote, and saying what is wrong with it.
+//! Values of settings: parsing text, and the error when it is not valid.
 
 use core::ops::RangeInclusive;
 use std::{

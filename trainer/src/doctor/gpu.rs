@@ -1,11 +1,11 @@
-//! GPUs, in a build that knows any: cargo's feature `gpu` (Vulkan, Metal, DirectX 12), or `cuda`.
+//! GPUs, in a build with support for them: cargo's feature `gpu` (Vulkan, Metal, DirectX 12), or `cuda`.
 
 use serde_json::Value;
 
 /// What there is to say of GPUs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Gpus {
-    /// This build knows none.
+    /// This build supports none.
     NotBuilt,
     /// One for each way of reaching a device.
     Examined(Vec<Device>),

@@ -1,4 +1,4 @@
-//! `murmur doctor`: what a person pastes into a bug report about kernels. Everything in it was computed or measured just then.
+//! `murmur doctor`: a page to paste into a bug report about kernels, computed and measured when it is called.
 //!
 //! `agreement` computes the conformance vectors and a training run with every instruction set of the machine; `speed` measures
 //! what a step and an exchange are made of; `gpu` examines devices, where this build can; `report` shows it all.

@@ -33,7 +33,7 @@ const DECAY: f32 = 0.95;
 const SEQUENCES: usize = 2;
 const OPTIMIZER: AdamW = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
 
-/// The speeds on so many threads.
+/// The speeds on a number of threads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Speeds {
     /// Threads.

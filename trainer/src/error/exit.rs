@@ -28,7 +28,7 @@ pub enum Exit {
     Device = 30,
     /// No space is left.
     DiskFull = 32,
-    /// Nobody of the run could be reached.
+    /// No peer of the run could be reached.
     NoPeers = 40,
     /// The other side speaks another version.
     Version = 42,

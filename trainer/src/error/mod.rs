@@ -1,6 +1,7 @@
 //! What a user sees when something fails: what happened, where, why, how to fix it, and the exit code that says so.
+//!
+//! Each module with an error type of its own implements `From` to a [`Failure`] beside it.
 
-mod convert;
 pub mod exit;
 pub mod shell;
 
@@ -123,7 +124,7 @@ impl Failure {
 }
 
 /// A system that has no memory for something keeps its own exit code, too.
-fn starved(error: &io::Error) -> Option<Exit> {
+pub(crate) fn starved(error: &io::Error) -> Option<Exit> {
     (error.kind() == io::ErrorKind::OutOfMemory).then_some(Exit::Device)
 }
 

@@ -1,4 +1,4 @@
-//! Paths in commands that are printed for people to run: quoted, so that a shell takes each for one word.
+//! Quotes paths in the commands that are printed for a user to run, so that a shell reads each as one word.
 
 use std::path::Path;
 

@@ -49,7 +49,7 @@ pub(super) fn for_ticket(listening: &[SocketAddr], announce: Option<IpAddr>) -> 
     first.chain(second).take(ADDRESSES_MAX).copied().collect()
 }
 
-/// What others can dial to reach who listens on `listening`: one address, or one of each version of IP.
+/// The addresses at which a peer that listens on `listening` can be dialed: one, or one of each version of IP.
 fn all_of(listening: SocketAddr, announce: Option<IpAddr>) -> Vec<SocketAddr> {
     let ips: Vec<IpAddr> = match announce {
         Some(ip) => vec![ip],

@@ -1,12 +1,9 @@
-//! The score board: what every local peer last said, and the rounds that follow from it. No clock, no processes.
+//! The newest report of every local peer, and the rounds that follow from them. No clock, no processes.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{
-    dense::allreduce_bytes,
-    presence::Presence,
-    views::{Audits, Happening, Round, petname_of},
-};
+use super::{dense::allreduce_bytes, presence::Presence};
+use crate::observe::views::{Audits, EventLine, Round, petname_of};
 use crate::protocol::{Event, EventKind, Fault, Finished, Segment, Started};
 
 /// A peer of another machine that is back within this time never left.
@@ -45,8 +42,8 @@ impl Seat {
 pub(super) struct Board {
     pub(super) seats: Vec<Seat>,
     presence: Presence,
-    /// Who has left and may come back, until when, and what to say then.
-    departures: BTreeMap<String, (Duration, Happening)>,
+    /// Peers that left and may come back: until when, and the event to show then.
+    departures: BTreeMap<String, (Duration, EventLine)>,
     /// Whether peers leaving is still news.
     draining: bool,
     rounds: u64,
@@ -154,7 +151,7 @@ impl Board {
         started.map_or_else(|| format!("peer {index}"), |started| started.petname.clone())
     }
 
-    /// A peer does not answer any more, and the launcher ends it; `why` says what it did not do.
+    /// The launcher gives up a peer; `why` says what it failed to do.
     pub(super) fn lost(&mut self, index: usize, why: String) {
         self.seats[index].lost = Some(why);
     }
@@ -165,7 +162,7 @@ impl Board {
     }
 
     /// A peer's process is gone; `how` says how. News unless it had finished.
-    pub(super) fn gone(&mut self, index: usize, how: &str) -> Option<Happening> {
+    pub(super) fn gone(&mut self, index: usize, how: &str) -> Option<EventLine> {
         let seat = &mut self.seats[index];
         seat.gone = true;
         let expected = seat.finished.is_some();
@@ -174,18 +171,18 @@ impl Board {
         let fault = seat.fault.as_ref().map(|fault| fault.message.clone());
         let detail = fault.or_else(|| seat.lost.clone()).unwrap_or_else(|| how.to_owned());
         let news = self.presence.child_down(&peer_id, index);
-        let happening = Happening { kind: EventKind::Departed, peer_id, petname, detail };
+        let happening = EventLine { kind: EventKind::Departed, peer_id, petname, detail };
         (news && !expected).then_some(happening)
     }
 
     /// Something happened. Said once, however many peers report it; a departure only when it lasts ([`Self::overdue`]).
-    pub(super) fn event(&mut self, index: usize, event: Event, now: Duration) -> Option<Happening> {
+    pub(super) fn event(&mut self, index: usize, event: Event, now: Duration) -> Option<EventLine> {
         let reporter = self.seats[index].started.as_ref().map(|started| started.peer_id.clone());
         let peer_id = event.peer.clone().or(reporter).unwrap_or_default();
         if !self.presence.is_news(index, &peer_id, &event) {
             return None;
         }
-        let happening = Happening {
+        let happening = EventLine {
             kind: event.kind,
             petname: petname_of(&peer_id),
             peer_id: peer_id.clone(),
@@ -200,7 +197,7 @@ impl Board {
     }
 
     /// Peers of other machines that have been gone for so long that they may be said to have departed.
-    pub(super) fn overdue(&mut self, now: Duration) -> Vec<Happening> {
+    pub(super) fn overdue(&mut self, now: Duration) -> Vec<EventLine> {
         if self.draining {
             self.departures.clear();
         }

@@ -1,4 +1,4 @@
-//! One peer process: started with its ends of the pipes in our hands, and never left behind.
+//! One peer process, with the pipes to it: killed at the latest when this is dropped.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts the `index`-th peer. What it reports arrives as [`Notice`]s; its end of stdout is the last.
+    /// Starts the `index`-th peer. Its reports arrive as [`Notice`]s; the end of its stdout is the last.
     ///
     /// # Errors
     /// [`Exit::Device`] when the process cannot be started, [`Exit::Config`] when its log cannot be written.
@@ -55,8 +55,8 @@ impl Peer {
         self.process.id()
     }
 
-    /// Tells the peer something. A peer that is gone hears nothing, and its end is reported elsewhere.
-    pub(crate) fn tell(&mut self, command: Command) {
+    /// Sends the peer a command. One that has exited gets nothing; its exit is reported elsewhere.
+    pub(crate) fn send(&mut self, command: Command) {
         let failed = |stdin: &mut ChildStdin| writeln!(stdin, "{command}").and_then(|()| stdin.flush()).is_err();
         if self.stdin.as_mut().is_some_and(failed) {
             self.stdin = None;
@@ -114,7 +114,7 @@ fn listen(stdout: impl BufRead, index: usize, to: &Sender<Notice>) {
             return;
         }
     }
-    // Nobody listens any more when the launcher is done.
+    // The receiver is gone when the launcher is done.
     let _ = to.send(Notice::Closed(index));
 }
 

@@ -1,4 +1,4 @@
-//! What the same work would have cost the network with dense gradients exchanged at every step.
+//! The bytes that the same work would have sent with dense gradients exchanged at every step.
 
 /// Bytes that `local` of `peers` peers send when `tokens` tokens are trained in steps of `step_tokens` tokens a peer,
 /// with a ring all-reduce of bf16 gradients of `params` parameters after every step.

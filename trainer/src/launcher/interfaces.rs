@@ -1,7 +1,7 @@
-//! Which of this machine's addresses others should be told, and why that one.
+//! Chooses which of this machine's addresses goes into the ticket, and says why.
 //!
-//! A machine with containers or virtual machines has addresses that lead nowhere else. The way the system would take to
-//! the rest of the world is asked first; if that is no real interface, the real ones are looked at by name.
+//! A machine with containers or virtual machines has addresses that lead nowhere else. The system's route to the
+//! internet is tried first; if it leads through no real interface, real ones are found by their names.
 
 use std::net::IpAddr;
 

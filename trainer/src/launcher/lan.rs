@@ -1,8 +1,7 @@
 //! Finding a run on the local network without a ticket: multicast DNS (RFC 6762, 6763), and only when asked.
 //!
-//! A launcher that was told `--lan` announces its ticket as a service; `join --lan` listens for such services for a few
-//! seconds. What is heard is only ever a ticket: anybody on the network can announce one, as anybody can send one in a
-//! mail, and the run it names is checked by its hash.
+//! A launcher with `--lan` announces its ticket as a service; `join --lan` listens for such services for a few seconds. An
+//! announcement is only a ticket: any machine of the network can send one, and the run that it names is checked by its hash.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +30,7 @@ const ANNOUNCED_MAX: usize = 4;
 pub const LISTEN: Duration = Duration::from_secs(3);
 
 /// Announcements looked at, at most.
-const HEARD_MAX: usize = 256;
+const TICKETS_MAX: usize = 256;
 
 /// Which interfaces are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub struct Announcement(ServiceDaemon);
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // Whoever still hears of the run finds nobody there.
+        // A joiner that still sees the announcement gets no answer.
         let _ = self.0.shutdown();
     }
 }
@@ -72,7 +71,7 @@ pub fn announce(ticket: &Ticket, interfaces: Interfaces) -> Result<Announcement,
     Ok(Announcement(daemon))
 }
 
-/// Tickets of the runs that are announced, one each, after listening for `patience` or until the run `wanted` is heard.
+/// Tickets of the runs that are announced, one each, after listening for `patience` or until the run `wanted` is found.
 ///
 /// # Errors
 /// [`Exit::Device`] when the network cannot be used for that.
@@ -82,23 +81,23 @@ pub fn discover(wanted: Option<[u8; 32]>, patience: Duration, interfaces: Interf
     };
     let daemon = Announcement(daemon(interfaces).map_err(failed)?);
     let services = daemon.0.browse(SERVICE).map_err(failed)?;
-    let (mut heard, deadline) = (Vec::new(), Instant::now() + patience);
+    let (mut discovered, deadline) = (Vec::new(), Instant::now() + patience);
     while let Ok(event) = services.recv_deadline(deadline) {
         let ServiceEvent::ServiceResolved(service) = event else { continue };
         let ticket = service.txt_properties.get_property_val_str(TICKET).and_then(|text| text.parse::<Ticket>().ok());
-        heard.extend(ticket);
-        let found = wanted.is_some_and(|run| heard.iter().any(|ticket| ticket.run_id() == run));
-        if found || heard.len() >= HEARD_MAX {
+        discovered.extend(ticket);
+        let found = wanted.is_some_and(|run| discovered.iter().any(|ticket| ticket.run_id() == run));
+        if found || discovered.len() >= TICKETS_MAX {
             break;
         }
     }
-    Ok(merge(&heard))
+    Ok(merge(&discovered))
 }
 
 /// One ticket per run, with the addresses of all, each once, as many as fit.
-fn merge(heard: &[Ticket]) -> Vec<Ticket> {
+fn merge(discovered: &[Ticket]) -> Vec<Ticket> {
     let mut runs: BTreeMap<[u8; 32], Vec<SocketAddr>> = BTreeMap::new();
-    for ticket in heard {
+    for ticket in discovered {
         let addresses = runs.entry(ticket.run_id()).or_default();
         for address in ticket.addresses() {
             if !addresses.contains(address) && addresses.len() < ADDRESSES_MAX {
@@ -109,9 +108,9 @@ fn merge(heard: &[Ticket]) -> Vec<Ticket> {
     runs.into_iter().filter_map(|(run, addresses)| Ticket::new(run, &addresses).ok()).collect()
 }
 
-/// `ticket` with the addresses that `heard` knows of the same run behind its own.
-pub fn extend(ticket: &Ticket, heard: &[Ticket]) -> Ticket {
-    let same = heard.iter().filter(|other| other.run_id() == ticket.run_id());
+/// `ticket` with the addresses of the same run in `discovered` behind its own.
+pub fn extend(ticket: &Ticket, discovered: &[Ticket]) -> Ticket {
+    let same = discovered.iter().filter(|other| other.run_id() == ticket.run_id());
     let all: Vec<Ticket> = std::iter::once(ticket).chain(same).cloned().collect();
     merge(&all).into_iter().next().unwrap_or_else(|| ticket.clone())
 }
@@ -142,10 +141,11 @@ mod tests {
 
     #[test]
     fn what_is_announced_of_one_run_becomes_one_ticket() {
-        let heard = [ticket(2, &["10.0.0.1:1"]), ticket(1, &["10.0.0.9:9"]), ticket(2, &["10.0.0.2:2", "10.0.0.1:1"])];
-        assert_eq!(merge(&heard), [ticket(1, &["10.0.0.9:9"]), ticket(2, &["10.0.0.1:1", "10.0.0.2:2"])]);
-        assert_eq!(extend(&heard[0], &heard), ticket(2, &["10.0.0.1:1", "10.0.0.2:2"]));
-        assert_eq!(extend(&ticket(7, &["10.0.0.1:1"]), &heard), ticket(7, &["10.0.0.1:1"]));
+        let discovered =
+            [ticket(2, &["10.0.0.1:1"]), ticket(1, &["10.0.0.9:9"]), ticket(2, &["10.0.0.2:2", "10.0.0.1:1"])];
+        assert_eq!(merge(&discovered), [ticket(1, &["10.0.0.9:9"]), ticket(2, &["10.0.0.1:1", "10.0.0.2:2"])]);
+        assert_eq!(extend(&discovered[0], &discovered), ticket(2, &["10.0.0.1:1", "10.0.0.2:2"]));
+        assert_eq!(extend(&ticket(7, &["10.0.0.1:1"]), &discovered), ticket(7, &["10.0.0.1:1"]));
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_the_network_listens_on_all_of_it_unless_told_otherwise() {
+    fn lan_listens_on_all_interfaces_unless_an_address_is_set() {
         let listen = |text: &str| listening(text.parse().unwrap()).to_string();
         assert_eq!(listen("127.0.0.1:4500"), "0.0.0.0:4500");
         assert_eq!(listen("10.0.0.5:4500"), "10.0.0.5:4500");
@@ -174,7 +174,7 @@ mod tests {
             println!("skipped: this system does not let multicast DNS use loopback");
             return;
         };
-        let heard = discover(Some([9; 32]), Duration::from_secs(20), Interfaces::Loopback).unwrap();
-        assert_eq!(heard, [announced]);
+        let discovered = discover(Some([9; 32]), Duration::from_secs(20), Interfaces::Loopback).unwrap();
+        assert_eq!(discovered, [announced]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be launched, decided before anything is: one argument list per peer, and what the launcher itself needs.
+//! The plan of a launch, made before any process starts: one argument list per peer, and the launcher's own inputs.
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -99,7 +99,7 @@ mod tests {
     use crate::config::{Inputs, Resolved};
 
     #[test]
-    fn a_peer_is_told_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
+    fn a_peer_is_passed_its_folder_and_the_machine_s_settings_but_not_the_run_s() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
         let sets = ["net.listen=0.0.0.0:4500", "device.threads=3", "data.path=/a b", "net.relay=3", "net.port_map=1"]
@@ -127,7 +127,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_peer_is_told_of_a_path_that_is_no_text_as_settings_spell_it() {
+    fn a_path_that_is_no_text_is_passed_as_settings_spell_it() {
         let root = tempfile::tempdir().unwrap();
         let dir = StateDir::for_join(&root.path().join("j"), [1; 32]).unwrap();
         let path: PathBuf = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/caf\xE9").into();

@@ -1,4 +1,4 @@
-//! Who is in the swarm, as several witnesses see it, and which events are news.
+//! The members of the swarm, as the local peers report them, and which of their events are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,7 @@ impl Presence {
     }
 
     fn first_time(&mut self, about: &str, event: &Event) -> bool {
-        // A checkpoint is the same news whoever wrote it first, and what is final is so for all.
+        // A checkpoint is one event whichever peer wrote it first, and what is final is final for all.
         let about = if matches!(event.kind, EventKind::Checkpoint | EventKind::Final) { "" } else { about };
         let told = self.told.entry((event.kind, about.to_owned())).or_default();
         let limited = matches!(event.kind, EventKind::BadInput | EventKind::AuditFailed | EventKind::Banned);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_is_told_once_and_leaves_with_its_last_witness() {
+    fn a_newcomer_is_shown_once_and_leaves_with_its_last_witness() {
         let mut presence = Presence::default();
         let (joined, departed) = (event(EventKind::Joined, ""), event(EventKind::Departed, ""));
         let told: Vec<_> = (0..3).map(|witness| presence.is_news(witness, "new", &joined)).collect();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn children_meeting_each_other_is_no_news_and_their_death_is_told_once() {
+    fn local_peers_that_meet_are_no_event_and_their_end_is_shown_once() {
         let mut presence = Presence::default();
         ["a", "b"].into_iter().for_each(|child| presence.child_up(child));
         assert!(!presence.is_news(0, "b", &event(EventKind::Joined, "")));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_events_are_told_once_and_floods_are_cut() {
+    fn equal_events_are_shown_once_and_floods_are_cut() {
         let mut presence = Presence::default();
         assert!(presence.is_news(0, "x", &event(EventKind::Evicted, "")));
         assert!(!presence.is_news(1, "x", &event(EventKind::Evicted, "")));

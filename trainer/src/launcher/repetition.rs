@@ -1,4 +1,4 @@
-//! Events that many peers report alike: a person reads the first few, and then how many more there were.
+//! Limits events that many peers report alike: the first few are shown, then how many more there were.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -2,148 +2,63 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{
-    board::{Board, Seat, mean},
-    views::{Audits, hex_start},
-};
+use super::board::{Board, Seat, mean};
 use crate::{
     error::{Exit, Failure, shell::shell_word},
+    observe::views::{Agreement, Row, Summary, hex_start},
     protocol::{Finished, Started},
 };
 
-/// What the peers that finished, and were not evicted, ended with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agreement {
-    /// The same set of updates and the same state.
-    Equal,
-    /// The same set, different states. That must not happen.
-    Broken,
-    /// Different sets: their last updates did not reach everyone in time.
-    Unsettled,
+/// The result after `seconds` of training; `None` when no peer finished.
+pub(super) fn summary(board: &Board, run_id: &str, state_dir: &str, seconds: f64) -> Option<Summary> {
+    let finished = || board.seats.iter().filter_map(|seat| seat.finished.as_ref());
+    let evicted: BTreeSet<_> = finished().flat_map(|finished| finished.evicted.iter().cloned()).collect();
+    let sound: Vec<_> = finished().filter(|finished| !evicted.contains(&finished.peer_id)).collect();
+    // When every local peer was evicted, their states are all there is to show.
+    let shown = if sound.is_empty() { finished().collect() } else { sound.clone() };
+    let first = shown.first()?;
+    let had_ended = shown.iter().all(|finished| finished.steps_self == 0 && finished.reason == "budget");
+    let grown = if had_ended { 0 } else { board.tokens - board.tokens_start.min(board.tokens) };
+    Some(Summary {
+        run_id: run_id.to_owned(),
+        state_dir: state_dir.to_owned(),
+        peers: board.seats.iter().filter(|seat| seat.started.is_some()).count(),
+        survivors: sound.len(),
+        tokens: shown.iter().map(|finished| finished.tokens_set).max().unwrap_or(0),
+        updates: shown.iter().map(|finished| finished.updates).max().unwrap_or(0),
+        loss_first: loss(board, &evicted, first_loss),
+        loss_final: loss(board, &evicted, last_loss),
+        val_loss: weighted_loss(&shown),
+        state_root: first.state_root.clone(),
+        agreement: agreement(&shown),
+        comparisons: shown.iter().fold((0, 0), |(equal, different), finished| {
+            (equal + finished.roots_matched, different + finished.roots_differed)
+        }),
+        bytes_sent: board.bytes_sent(),
+        bytes_allreduce: board.bytes_allreduce,
+        payload_bits_per_param: mean(shown.iter().map(|finished| finished.payload_bits_per_param)).unwrap_or(0.0),
+        audits: board.audits(),
+        evicted: evicted.into_iter().collect(),
+        had_ended,
+        checkpoint: shown.iter().find_map(|finished| finished.checkpoint.clone()),
+        seconds,
+        tokens_per_second: grown as f64 / seconds.max(1e-3),
+        rows: board.seats.iter().filter_map(row).collect(),
+    })
 }
 
-/// One local peer at the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The name to say.
-    pub petname: String,
-    /// How it ended: `budget`, `drained`, `diverged`, `evicted`, `lost` when the launcher gave it up, or `gone`.
-    pub end: String,
-    /// Updates in its chain.
-    pub updates: u64,
-    /// Tokens it trained on.
-    pub tokens: u64,
-    /// Its last training loss, nats per byte.
-    pub loss: Option<f64>,
-    /// Bytes it sent.
-    pub bytes_sent: u64,
-    /// Bytes it received.
-    pub bytes_received: u64,
-    /// Root of its final state, hex; absent when it did not finish.
-    pub state_root: Option<String>,
-}
-
-/// The result of `run` and `join`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// The run, hex.
-    pub run_id: String,
-    /// The folder on this machine.
-    pub state_dir: String,
-    /// Peers started on this machine.
-    pub peers: usize,
-    /// Of these, the ones that finished and were not evicted.
-    pub survivors: usize,
-    /// Tokens in the set, of all peers.
-    pub tokens: u64,
-    /// Updates in the set, of all authors.
-    pub updates: u64,
-    /// Mean over peers of the first training loss, nats per byte.
-    pub loss_first: f64,
-    /// Mean over peers of the last segment's training loss.
-    pub loss_final: f64,
-    /// Loss on held-out text, mean over peers weighted by the bytes each measured on.
-    pub val_loss: f64,
-    /// Root of the final state, hex: the survivors', or the first of them when they differ.
-    pub state_root: String,
-    /// Whether they are all the same.
-    pub agreement: Agreement,
-    /// How often a survivor compared its root with a neighbour's for the same set: equal, different.
-    pub comparisons: (u64, u64),
-    /// Bytes this machine's peers sent, at the socket.
-    pub bytes_sent: u64,
-    /// Bytes they would have sent with a dense all-reduce at every step.
-    pub bytes_allreduce: f64,
-    /// Mean bits per parameter of their payloads.
-    pub payload_bits_per_param: f64,
-    /// Verdicts in the set.
-    pub audits: Audits,
-    /// Peers whose updates were removed, hex ids, sorted.
-    pub evicted: Vec<String>,
-    /// Whether there was nothing left to train: the run had reached its end before this command.
-    pub had_ended: bool,
-    /// A checkpoint of the final model, if a peer wrote one.
-    pub checkpoint: Option<String>,
-    /// How long training lasted.
-    pub seconds: f64,
-    /// Tokens per second of the whole swarm, over all of it.
-    pub tokens_per_second: f64,
-    /// One per local peer, by index.
-    pub rows: Vec<Row>,
-}
-
-impl Summary {
-    /// The result after `seconds` of training; `None` when no peer finished.
-    pub(super) fn of(board: &Board, run_id: &str, state_dir: &str, seconds: f64) -> Option<Self> {
-        let finished = || board.seats.iter().filter_map(|seat| seat.finished.as_ref());
-        let evicted: BTreeSet<_> = finished().flat_map(|finished| finished.evicted.iter().cloned()).collect();
-        let sound: Vec<_> = finished().filter(|finished| !evicted.contains(&finished.peer_id)).collect();
-        // When every local peer was evicted, what it ended with is still all there is to show.
-        let shown = if sound.is_empty() { finished().collect() } else { sound.clone() };
-        let first = shown.first()?;
-        let had_ended = shown.iter().all(|finished| finished.steps_self == 0 && finished.reason == "budget");
-        let grown = if had_ended { 0 } else { board.tokens - board.tokens_start.min(board.tokens) };
-        Some(Self {
-            run_id: run_id.to_owned(),
-            state_dir: state_dir.to_owned(),
-            peers: board.seats.iter().filter(|seat| seat.started.is_some()).count(),
-            survivors: sound.len(),
-            tokens: shown.iter().map(|finished| finished.tokens_set).max().unwrap_or(0),
-            updates: shown.iter().map(|finished| finished.updates).max().unwrap_or(0),
-            loss_first: loss(board, &evicted, first_loss),
-            loss_final: loss(board, &evicted, last_loss),
-            val_loss: weighted_loss(&shown),
-            state_root: first.state_root.clone(),
-            agreement: agreement(&shown),
-            comparisons: shown.iter().fold((0, 0), |(equal, different), finished| {
-                (equal + finished.roots_matched, different + finished.roots_differed)
-            }),
-            bytes_sent: board.bytes_sent(),
-            bytes_allreduce: board.bytes_allreduce,
-            payload_bits_per_param: mean(shown.iter().map(|finished| finished.payload_bits_per_param)).unwrap_or(0.0),
-            audits: board.audits(),
-            evicted: evicted.into_iter().collect(),
-            had_ended,
-            checkpoint: shown.iter().find_map(|finished| finished.checkpoint.clone()),
-            seconds,
-            tokens_per_second: grown as f64 / seconds.max(1e-3),
-            rows: board.seats.iter().filter_map(row).collect(),
-        })
+/// Nothing when the run ended well; else why not.
+pub(super) fn verdict(summary: &Summary) -> Result<(), Failure> {
+    if summary.survivors == 0 {
+        return Err(Failure::new(Exit::Evicted, "every peer of this machine was evicted"));
     }
-
-    /// Nothing when the run ended well; else why not.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
-        if self.survivors == 0 {
-            return Err(Failure::new(Exit::Evicted, "every peer of this machine was evicted"));
-        }
-        match self.agreement {
-            Agreement::Equal => Ok(()),
-            Agreement::Broken => Err(Failure::new(Exit::Bug, "peers hold the same updates and different states")
-                .because(format!("their state roots are in the table; the run is {}", hex_start(&self.run_id)))),
-            Agreement::Unsettled => Err(Failure::new(Exit::TryAgain, "peers ended with different sets of updates")
-                .because("some of the last updates did not reach everyone in time")
-                .hint(format!("murmur run --resume {} lets them settle.", shell_word(Path::new(&self.state_dir))))),
-        }
+    match summary.agreement {
+        Agreement::Equal => Ok(()),
+        Agreement::Broken => Err(Failure::new(Exit::Bug, "peers hold the same updates and different states")
+            .because(format!("their state roots are in the table; the run is {}", hex_start(&summary.run_id)))),
+        Agreement::Unsettled => Err(Failure::new(Exit::TryAgain, "peers ended with different sets of updates")
+            .because("some of the last updates did not reach everyone in time")
+            .hint(format!("murmur run --resume {} lets them settle.", shell_word(Path::new(&summary.state_dir))))),
     }
 }
 
@@ -205,7 +120,7 @@ fn row(seat: &Seat) -> Option<Row> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::protocol::sample_reports as sample;
+    use crate::{observe::views::Audits, protocol::sample_reports as sample};
 
     fn board(ends: &[Finished]) -> Board {
         let mut board = Board::new(ends.len());
@@ -216,14 +131,14 @@ mod tests {
     }
 
     fn summary(ends: &[Finished]) -> Summary {
-        Summary::of(&board(ends), &"0f".repeat(32), "/tmp/run", 10.0).unwrap()
+        super::summary(&board(ends), &"0f".repeat(32), "/tmp/run", 10.0).unwrap()
     }
 
     #[test]
     fn equal_roots_end_well() {
         let summary = summary(&[sample::finished(0), sample::finished(1)]);
         assert_eq!(summary.agreement, Agreement::Equal);
-        assert!(summary.verdict().is_ok());
+        assert!(verdict(&summary).is_ok());
         assert_eq!((summary.peers, summary.survivors, summary.tokens, summary.updates), (2, 2, 80_000, 80));
         assert_eq!((summary.loss_first, summary.loss_final), (5.5, 2.4));
         assert_eq!(summary.tokens_per_second, 8_000.0);
@@ -240,10 +155,10 @@ mod tests {
     #[test]
     fn different_roots_for_one_set_are_a_bug_and_different_sets_are_not() {
         let root = Finished { state_root: "bb".repeat(32), ..sample::finished(1) };
-        let broken = summary(&[sample::finished(0), root.clone()]).verdict().unwrap_err();
+        let broken = verdict(&summary(&[sample::finished(0), root.clone()])).unwrap_err();
         assert_eq!(broken.exit(), Exit::Bug);
         let set = Finished { version: "dd".repeat(32), ..root };
-        let unsettled = summary(&[sample::finished(0), set]).verdict().unwrap_err();
+        let unsettled = verdict(&summary(&[sample::finished(0), set])).unwrap_err();
         assert_eq!(unsettled.exit(), Exit::TryAgain);
     }
 
@@ -259,12 +174,12 @@ mod tests {
             ..sample::finished(1)
         };
         let summary = summary(&[honest, evicted.clone()]);
-        assert!(summary.verdict().is_ok());
+        assert!(verdict(&summary).is_ok());
         assert_eq!((summary.survivors, summary.evicted), (1, vec![cheat.clone()]));
         assert_eq!(summary.loss_final, 2.4);
         assert_eq!(summary.rows[1].end, "evicted");
         let alone = Finished { peer_id: sample::peer_id(0), evicted: vec![sample::peer_id(0)], ..evicted };
-        assert_eq!(self::summary(&[alone]).verdict().unwrap_err().exit(), Exit::Evicted);
+        assert_eq!(verdict(&self::summary(&[alone])).unwrap_err().exit(), Exit::Evicted);
     }
 
     #[test]
@@ -272,16 +187,16 @@ mod tests {
         let mut board = board(&[sample::finished(0), sample::finished(1)]);
         board.seats[1].finished = None;
         board.segment(1, sample::segment(3), std::time::Duration::ZERO, None);
-        let summary = Summary::of(&board, "", "", 1.0).unwrap();
+        let summary = super::summary(&board, "", "", 1.0).unwrap();
         assert_eq!((summary.peers, summary.survivors), (2, 1));
         assert_eq!(summary.rows[1].end, "gone");
         assert_eq!((summary.rows[1].updates, summary.rows[1].tokens), (4, 4_000));
         assert_eq!(summary.bytes_sent, 1_200_000 + 240_000);
-        assert!(summary.verdict().is_ok());
+        assert!(verdict(&summary).is_ok());
     }
 
     #[test]
-    fn nobody_finished_is_no_summary() {
-        assert_eq!(Summary::of(&Board::new(2), "", "", 1.0), None);
+    fn no_finished_peer_is_no_summary() {
+        assert_eq!(super::summary(&Board::new(2), "", "", 1.0), None);
     }
 }

@@ -13,31 +13,34 @@ use super::{
     addresses::{explanation, for_neighbour},
     board::Board,
     child::{Peer, describe},
-    death::own_doing,
+    exit_cause::exit_cause,
     lan,
-    patience::{Pulse, Waiting},
+    liveness::{Liveness, Waiting},
+    opening::opening,
     repetition::Repetition,
     signals,
-    views::{Happening, count, opening},
 };
 use crate::{
     error::Failure,
-    observe::output::Output,
+    observe::{
+        output::Output,
+        views::{EventLine, count},
+    },
     protocol::{Command, Event, Report, Started},
     resources::oom_kills,
     run::ticket::Ticket,
 };
 
-/// How often processes and time limits are looked at when nobody reports anything.
+/// How often processes and time limits are checked while no report comes.
 const TICK: Duration = Duration::from_millis(100);
 /// How long peers that all finished may take to end with the same set.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
-/// How long a peer may take to exit, once told or once its stdout is closed.
+/// How long a peer may take to exit, once sent `halt` or once its stdout is closed.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
 /// How many lines of a dead peer's log are shown.
 const LAST_WORDS: usize = 5;
 
-/// What the launcher's loop hears.
+/// Inputs of the launcher's loop.
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// A peer reported.
@@ -63,7 +66,7 @@ pub fn launch(plan: &Plan, output: &mut Output) -> Result<(), Failure> {
     launch_with(plan, output, &to, &from)
 }
 
-/// As [`launch`], hearing requests to stop from whoever holds a sender.
+/// As [`launch`], with notices from the given channel, requests to stop among them.
 pub(super) fn launch_with(
     plan: &Plan,
     output: &mut Output,
@@ -73,7 +76,7 @@ pub(super) fn launch_with(
     let (clock, mut peers) = (Instant::now(), Vec::new());
     for (index, peer) in plan.peers.iter().enumerate() {
         let peer = Peer::spawn(&plan.program, peer, index, to.clone())?;
-        peers.push(Some(Seated { peer, closed_at: None, pulse: Pulse::new(clock.elapsed()) }));
+        peers.push(Some(Seated { peer, closed_at: None, liveness: Liveness::new(clock.elapsed()) }));
     }
     let board = Board::new(peers.len());
     let swarm = Swarm {
@@ -103,11 +106,11 @@ struct Swarm<'a> {
     clock: Instant,
     waiting: Waiting,
     repetition: Repetition,
-    /// Events from before the first screen, with who reported them.
+    /// Events from before the first screen, with the index of the peer that reported each.
     early: Vec<(usize, Event)>,
     /// Kept for as long as the run is announced on the local network.
     announcement: Option<lan::Announcement>,
-    /// Whether somebody has asked for an end.
+    /// Whether a stop was requested.
     asked: bool,
     /// How peers ended that did not say why, if it was their own doing.
     ended: Vec<Failure>,
@@ -118,20 +121,20 @@ struct Swarm<'a> {
 struct Seated {
     peer: Peer,
     closed_at: Option<Duration>,
-    pulse: Pulse,
+    liveness: Liveness,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
     Training,
-    /// Told to drain.
+    /// `drain` was sent.
     Draining,
     /// All live peers have finished, but not with the same set yet.
     Settling {
         until: Duration,
     },
-    /// Told to exit.
+    /// `halt` was sent.
     Halting {
         until: Duration,
     },
@@ -171,9 +174,9 @@ impl Swarm<'_> {
     fn report(&mut self, index: usize, report: Report) -> Result<(), Failure> {
         let now = self.clock.elapsed();
         let work = if let Report::Alive(alive) = &report { Some(alive.work) } else { None };
-        self.peers[index].iter_mut().for_each(|seated| seated.pulse.hear(now, work));
+        self.peers[index].iter_mut().for_each(|seated| seated.liveness.record_report(now, work));
         match report {
-            // Its pulse is all that it says.
+            // Its liveness is all that it says.
             Report::Alive(_) => {}
             Report::Started(started) => {
                 self.board.started(index, started);
@@ -211,7 +214,7 @@ impl Swarm<'_> {
         for (index, _) in &up {
             let others = up.iter().filter(|(other, _)| other != index);
             let addresses: Vec<_> = others.map(|(_, started)| for_neighbour(started.address)).collect();
-            addresses.into_iter().for_each(|address| self.tell(*index, Command::Connect(address)));
+            addresses.into_iter().for_each(|address| self.send(*index, Command::Connect(address)));
         }
         let started: Vec<_> = up.into_iter().map(|(_, started)| started).collect();
         let listening: Vec<_> = started.iter().map(|started| started.address).collect();
@@ -242,7 +245,7 @@ impl Swarm<'_> {
     }
 
     /// A program gets every event; a person only the first of many alike.
-    fn show(&mut self, happening: &Happening, now: Duration) {
+    fn show(&mut self, happening: &EventLine, now: Duration) {
         if self.output.is_for_programs() || self.repetition.shows(happening.kind, now) {
             self.output.event(happening);
         }
@@ -294,7 +297,7 @@ impl Swarm<'_> {
         departed.iter().for_each(|told| self.show(told, now));
         if silent {
             let short = oom_kills() > self.oom_kills;
-            let doing = own_doing(status, words, short);
+            let doing = exit_cause(status, words, short);
             if doing.is_some() && !words.is_empty() {
                 self.output.note(&format!("Peer {index} ended without a result; the end of its log:"));
                 words.iter().for_each(|line| self.output.note(&format!("  {line}")));
@@ -322,12 +325,12 @@ impl Swarm<'_> {
         Duration::from_secs_f64(self.board.seconds(self.clock.elapsed()))
     }
 
-    fn tell(&mut self, index: usize, command: Command) {
-        self.peers[index].iter_mut().for_each(|seated| seated.peer.tell(command));
+    fn send(&mut self, index: usize, command: Command) {
+        self.peers[index].iter_mut().for_each(|seated| seated.peer.send(command));
     }
 
     fn tell_all(&mut self, command: Command) {
-        self.peers.iter_mut().flatten().for_each(|seated| seated.peer.tell(command));
+        self.peers.iter_mut().flatten().for_each(|seated| seated.peer.send(command));
     }
 }
 

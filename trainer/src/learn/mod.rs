@@ -1,7 +1,7 @@
-//! Learning without a network: everything that turns text into a segment's update, and a model into text.
+//! Learning without a network: turns text into the update of a segment, and a model into text.
 //!
-//! [`data`] is what is learned from and [`model`] what learns, under the rules of a [`numeric`] profile and at the rate of a
-//! [`schedule`]; a [`segment`] is the unit of work. [`sample`] reads what a model has learned.
+//! A [`segment`] trains a [`model`] on [`data`], by the rules of a [`numeric`] profile and at the learning rate of a
+//! [`schedule`]. [`sample`] generates text from a trained model.
 
 pub mod data;
 pub mod model;

@@ -11,6 +11,8 @@ pub use murmur_model::{
     ReplicaError, Role, Section, Token, Vocabulary,
 };
 
+use crate::error::{Exit, Failure};
+
 /// A replica that computes with burn's kernels: the same bits only on machines alike.
 ///
 /// # Errors
@@ -25,5 +27,17 @@ pub fn class_replica(model: &ModelConfig) -> Result<Box<dyn Replica + Send>, Mod
 pub fn class_step_bytes(model: &ModelConfig, shape: [u64; 2]) -> u64 {
     match model {
         ModelConfig::Gpt(gpt) => gpt::burn_step_bytes(gpt, shape),
+    }
+}
+
+impl From<ModelConfigError> for Failure {
+    fn from(error: ModelConfigError) -> Self {
+        Self::new(Exit::Config, error.to_string())
+    }
+}
+
+impl From<ReplicaError> for Failure {
+    fn from(error: ReplicaError) -> Self {
+        Self::new(Exit::Device, "the model could not be computed").because(error)
     }
 }

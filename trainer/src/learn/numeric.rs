@@ -14,10 +14,10 @@ use crate::{
     learn::model::{ModelConfig, Replica, class_replica},
 };
 
-/// Whose bits are equal.
+/// Which peers compute equal bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numeric {
-    /// Everybody's: murmur's own kernels, which fix the order of every sum. Anybody may audit anybody.
+    /// All peers': murmur's own kernels, which fix the order of every sum. Any peer may audit any other.
     Exact,
     /// Those of machines alike, which audit each other: burn's kernels.
     Class,
@@ -100,7 +100,7 @@ pub fn exact_pool(threads: usize) -> Result<Pool, Failure> {
         .map_err(|error| Failure::new(Exit::Device, "cannot start the threads to compute with").because(error))
 }
 
-/// Whether this machine computes the exact profile: what it makes of the conformance vectors is what everybody makes of them.
+/// Whether this machine computes the exact profile: its results for the conformance vectors are the pinned ones.
 ///
 /// # Errors
 /// [`Exit::Device`] naming the instruction set, and how to force another.
@@ -157,7 +157,7 @@ mod tests {
         let unknown = Numeric::of_profile("exact/1").unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "the numeric profile \"exact/1\" is not one of this program's, exact/2 and class"
+            "the numeric profile \"exact/1\" is not one of this program's, exact/3 and class"
         );
     }
 

@@ -4,8 +4,6 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::config::Settings;
-
 /// Learning rate over the token clock.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 pub struct Schedule {
@@ -15,13 +13,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What the settings ask for.
-    pub fn of(settings: &Settings) -> Self {
-        Self {
-            peak: settings.train.lr as f32,
-            warmup_tokens: settings.train.warmup_tokens,
-            final_fraction: settings.train.lr_final_fraction as f32,
-        }
+    /// A rise to `peak` over `warmup_tokens`, then a fall to `final_fraction` of it at the end of the run.
+    pub fn new(peak: f32, warmup_tokens: u64, final_fraction: f32) -> Self {
+        Self { peak, warmup_tokens, final_fraction }
     }
 
     /// Whether every number is one a schedule can have.
@@ -67,7 +61,7 @@ mod tests {
 
     #[test]
     fn it_rises_and_falls() {
-        let schedule = Schedule { peak: 1e-2, warmup_tokens: 100, final_fraction: 0.1 };
+        let schedule = Schedule::new(1e-2, 100, 0.1);
         assert!(schedule.lr(10, 10_000) < schedule.lr(100, 10_000));
         assert!((schedule.lr(10_000, 10_000) - 1e-3).abs() < 1e-8);
         assert_eq!(schedule.lr(10_000, 10_000), schedule.lr(99_999, 10_000));

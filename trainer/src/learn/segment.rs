@@ -1,9 +1,9 @@
 //! A segment: H inner steps on own data, ending in one compressed update that anyone can recompute bit for bit.
 //!
 //! [`run_segment`] is a function of the specification, the parameters it starts from and the author's carry; an auditor
-//! calls it with the same arguments and compares what comes out by [`SegmentResult::confirms`]. [`attack_segment`] produces
-//! what an attacker would send, for demonstrations and tests of the audits. A [`Worker`] is what a peer has for all of this: a model with its text, or
-//! a stand-in for benchmarks.
+//! calls it with the same arguments and compares the result by [`SegmentResult::confirms`]. [`attack_segment`] produces
+//! an attacker's update, for demonstrations and tests of the audits. A [`Worker`] does all of this for a peer: a model with its
+//! text, or a stand-in for benchmarks.
 
 mod attack;
 mod error;

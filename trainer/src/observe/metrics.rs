@@ -1,4 +1,4 @@
-//! What a peer counts, and the Prometheus endpoint that shows it. Names start with `murmur_`, units are base units.
+//! A peer's metrics, and the Prometheus endpoint that serves them. Names start with `murmur_`, units are base units.
 
 mod serve;
 

@@ -17,11 +17,11 @@ use serde_json::Value;
 
 use crate::{
     error::{Exit, Failure},
-    launcher::{Happening, Opening, Round, Summary},
+    observe::views::{EventLine, Opening, Round, Summary},
     protocol::Started,
 };
 
-/// For whom.
+/// The reader of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// People.
@@ -55,7 +55,7 @@ impl Output {
         Self { format, stdout, stderr, bar: None, broken: None, opened: false, concluded: false }
     }
 
-    /// Why there is no use in going on: whoever read stdout has left, or it cannot be written.
+    /// Why the command should end: the reader of stdout has closed it, or it cannot be written.
     pub fn end_of_output(&self) -> Option<String> {
         let error = self.broken.as_ref()?;
         Some(if is_closed(error) {
@@ -101,7 +101,7 @@ impl Output {
     }
 
     /// One line per event.
-    pub fn event(&mut self, event: &Happening) {
+    pub fn event(&mut self, event: &EventLine) {
         match self.format {
             Format::Text => self.note(&text::event(event)),
             Format::Json => self.data(&line(&json::event(event))),
@@ -166,7 +166,7 @@ impl Output {
     }
 }
 
-/// What an error of writing to stdout means for the command: nothing, if whoever read has left, as `head` does.
+/// The result of a command whose write to stdout failed: success if the reader closed it, as `head` does.
 ///
 /// # Errors
 /// [`Exit::DiskFull`]; [`Exit::Device`] for anything else.
@@ -177,7 +177,7 @@ pub(crate) fn end_of_reading(error: &io::Error) -> Result<(), Failure> {
     Err(Failure::io(Exit::Device, "write to", Path::new("the standard output"), error))
 }
 
-/// Whether writing failed because whoever read has left.
+/// Whether writing failed because the reader closed the pipe.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -1,8 +1,8 @@
-//! What a running peer says about itself, and how `murmur status` finds the peers of this machine.
+//! The status of a running peer, and how `murmur status` finds the peers of this machine.
 //!
 //! A peer serves a [`Status`] as JSON at `/status`, beside its metrics, and leaves the address in its folder
-//! ([`Endpoint`]). Whether it still runs is told by the lock on its identity, not by that file. Nothing here asks the network:
-//! a status is what one peer knows.
+//! ([`Endpoint`]). The lock on its identity shows whether it still runs, not that file. Nothing here asks the network:
+//! a status is one peer's view.
 
 mod ask;
 mod endpoint;
@@ -29,7 +29,7 @@ pub struct Status {
     pub state_dir: String,
     /// Where other peers dial it.
     pub address: String,
-    /// What it does.
+    /// What it is doing.
     pub phase: Phase,
     /// How long its process has run.
     pub seconds: f64,
@@ -45,7 +45,7 @@ pub struct Status {
     pub audits: Verdicts,
     /// Peers whose updates are removed, 64 hex digits each.
     pub evicted: Vec<String>,
-    /// Who it is connected to.
+    /// The peers it is connected to.
     pub neighbours: Vec<Neighbour>,
     /// The address at which most neighbours see it, or `varies` if each sees it elsewhere; absent when too few have said.
     #[serde(default)]
@@ -54,7 +54,7 @@ pub struct Status {
     pub bytes_sent: u64,
     /// The same for what came in.
     pub bytes_received: u64,
-    /// What it allows itself.
+    /// Its own limits.
     pub limits: Limits,
 }
 

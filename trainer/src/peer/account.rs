@@ -1,4 +1,4 @@
-//! Accounts of the learner's work: held-out losses, the report after each segment, the report at the end.
+//! Measurements and reports of the learner's work: held-out losses, the report after each segment, the report at the end.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -14,7 +14,7 @@ use crate::learn::segment::SegmentResult;
 use crate::observe::metrics::Direction;
 use crate::protocol::{Finished, Segment};
 
-/// A peer measures the validation loss after every so many of its segments.
+/// Segments of a peer between two measurements of its validation loss.
 const VALIDATE_EVERY: u32 = 8;
 
 /// How long the final measurement of a peer that was asked to stop may take.
@@ -114,7 +114,7 @@ impl<C: Exchange> Learner<C> {
     }
 
     pub(super) fn report_finished(&mut self, progress: &Progress, begun: Instant) -> Result<(), Failure> {
-        // Nobody will write with what a stand-in made.
+        // The model of a stand-in is of no use.
         let keeps = self.pace.is_none().then(|| self.checkpoints.clone());
         let Some(Conclusion { snapshot, view, root, taken }) = self.collective.conclude(keeps) else { return Ok(()) };
         let (val_loss, val_bytes) = self.validate_finally(&snapshot.parameters)?;

@@ -1,4 +1,4 @@
-//! Where other peers were last time: kept in the peer's folder so that a peer that starts again finds the run without
+//! The last known addresses of other peers: kept in the peer's folder so that a peer that starts again finds the run without
 //! its ticket.
 
 use std::{
@@ -42,7 +42,7 @@ impl AddressBookFile {
         Self(dir.join(NAME))
     }
 
-    /// What it holds, in its order. A missing or damaged file holds nothing: the ticket or a neighbour tells again.
+    /// What it holds, in its order. A missing or damaged file counts as empty: the ticket or a neighbour gives addresses again.
     pub(super) fn read(&self) -> Vec<PeerAddress> {
         let small = fs::metadata(&self.0).is_ok_and(|file| file.len() <= BYTES_MAX);
         let bytes = if small { fs::read(&self.0).unwrap_or_default() } else { Vec::new() };

@@ -1,4 +1,4 @@
-//! Audits: an update is replayed as its author should have computed it, and what came out is published.
+//! Audits: the peer replays an update as its author should have computed it, and publishes the verdict.
 
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
@@ -6,13 +6,13 @@ use murmur_collectives::Hash;
 use murmur_coordinatorless::EntryName;
 use murmur_kernels::Carry;
 
-use super::exchange::{Exchange, Replay, Told};
+use super::exchange::{CollectiveInput, Exchange, Replay};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
 use crate::learn::segment::{SegmentError, SegmentResult};
 
 impl<C: Exchange> Learner<C> {
-    /// Replays an update and publishes what came out.
+    /// Replays an update and publishes the verdict.
     pub(super) fn audit(&mut self, replay: Replay) -> Result<(), Failure> {
         let Replay { update, job, payload } = replay;
         let shape = self.worker.carry_shape();
@@ -27,13 +27,13 @@ impl<C: Exchange> Learner<C> {
         let (begun, patience, cut) = (Instant::now(), self.patience, Cell::new(false));
         let stop = |_: u32| {
             shared.worked();
-            // Who is asked to stop ends an audit that takes long. Others are drawn for it, too.
+            // A peer that was asked to stop gives up a long audit: other auditors are drawn for it, too.
             let leaves = shared.drain.load(Relaxed) && begun.elapsed() >= patience;
             cut.set(leaves || shared.halt.load(Relaxed));
             cut.get()
         };
         match self.worker.segment(&spec, &job.parameters, carry, &stop) {
-            Ok(_) if cut.get() => self.collective.handle(Told::Unjudged { update }),
+            Ok(_) if cut.get() => self.collective.handle(CollectiveInput::Unjudged { update }),
             Ok(replayed) => {
                 let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);
                 self.judge(update, confirmed.is_ok(), digest(&replayed));
@@ -46,7 +46,7 @@ impl<C: Exchange> Learner<C> {
 
     fn judge(&mut self, update: EntryName, passed: bool, replay: Hash) {
         self.metrics.add_audit(passed);
-        self.collective.handle(Told::Judged { update, passed, replay });
+        self.collective.handle(CollectiveInput::Judged { update, passed, replay });
     }
 }
 

@@ -22,7 +22,7 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// The manifest's bytes.
 ///
 /// # Errors
-/// [`Exit::NoPeers`] when nobody of the run answers, [`Exit::Version`] when they speak another version,
+/// [`Exit::NoPeers`] when no peer of the run answers, [`Exit::Version`] when they speak another version,
 /// [`Exit::IdentityInUse`] when another process with this identity answers,
 /// [`Exit::Config`] when there is neither manifest nor ticket.
 pub(super) async fn manifest(options: &PeerOptions, identity: &Identity) -> Result<Vec<u8>, Failure> {
@@ -44,7 +44,7 @@ fn nobody() -> Failure {
         .hint("Check that the run is still going and ask for a fresh ticket; any of its peers can give one.")
 }
 
-/// Asks over a transport of its own: the node's neighbours greet whoever connects, and the node must hear that.
+/// Uses a transport of its own: a neighbour sends its greeting once a connection, and the node must get it.
 async fn fetch(ticket: &Ticket, listen: SocketAddr, identity: &Identity) -> Result<Vec<u8>, Failure> {
     if listen.is_ipv4() && ticket.addresses().iter().all(SocketAddr::is_ipv6) {
         let message = format!("the ticket names IPv6 addresses only, and this peer listens by IPv4, at {listen}");
@@ -90,7 +90,7 @@ async fn ask(
             }
             TransportEvent::Disconnected { .. } => hopes -= 1,
             TransportEvent::Refused { .. } | TransportEvent::Datagram { .. } => {}
-            // Nobody was dialed through a relay.
+            // No peer was dialed through a relay.
             TransportEvent::Moved { .. } | TransportEvent::DialThroughFailed { .. } => {}
         }
     }

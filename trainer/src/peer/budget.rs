@@ -1,4 +1,4 @@
-//! When the tokens of a run are spent: counted is what has been said, and what others are likely to have under way.
+//! When a run's token budget is spent: tokens of the set count, and an estimate of those in unfinished segments.
 
 /// A run's budget, as one peer sees it in the middle of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -12,9 +12,9 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Whether it is spent when the set holds `clock` tokens, this peer has `own` more in its segment, and it knows of `met`
-    /// peers at work, itself included. The others are taken to be about as far in segments that nobody has seen yet. In the
-    /// first round nobody has met anybody, so there the founders count.
+    /// Whether it is spent when the set holds `clock` tokens, this peer has `own` more in its unfinished segment, and `met`
+    /// peers are at work as far as it sees, itself included. The others are assumed to be as far in theirs. In the first round
+    /// a peer has not seen the others yet, so the number of founders is used.
     pub(super) fn is_spent(&self, clock: u64, own: u64, met: u64) -> bool {
         let first_round = clock < self.founders.saturating_mul(self.segment);
         let swarm = if first_round { met.max(self.founders) } else { met.max(1) };

@@ -1,4 +1,4 @@
-//! Checkpoint files of a peer: the model as others load it, written every so many tokens of the clock and at the end.
+//! Checkpoint files of a peer: the model for other tools, written at intervals of the token clock and at the end.
 //! They are for people and their tools; the peer itself begins again from its log and the newest final frontier.
 
 use std::{

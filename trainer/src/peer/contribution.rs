@@ -10,13 +10,13 @@ pub(super) type KeptCarry = Option<(Hash, Carry)>;
 
 /// A segment that was submitted.
 pub(super) struct Contribution<Base> {
-    /// What it started from.
+    /// The snapshot it started from.
     pub(super) snapshot: Snapshot<Base>,
-    /// What it gave, without the sealed carry, which is large and went with the draft.
+    /// Its result, without the sealed carry, which is large and went with the draft.
     pub(super) result: SegmentResult,
 }
 
-/// Takes a snapshot of `collective`, gives it to `work` with the carry of this shape to continue, and submits what comes out. Nothing, once the
+/// Takes a snapshot of `collective`, gives it to `work` with the carry of this shape to continue, and submits the result. Nothing, once the
 /// collective has ended.
 ///
 /// # Errors
@@ -34,7 +34,7 @@ pub(super) fn contribute<C: Collective, E>(
     Ok(Some(Contribution { snapshot, result }))
 }
 
-/// The carry that the collective knows this peer's newest segment to have ended with, or a fresh one.
+/// The carry after this peer's newest segment in the collective, or a fresh one.
 fn continue_carry<Base>(shape: CarryShape, kept: KeptCarry, snapshot: &Snapshot<Base>) -> (Hash, Carry) {
     let Some((root, sealed)) = &snapshot.carry else { return (Hash::NONE, Carry::fresh(shape)) };
     match kept {

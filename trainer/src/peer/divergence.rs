@@ -1,8 +1,8 @@
-//! Whether training still learns: a watch over the losses of a peer's segments.
+//! Detects training that no longer learns, from the losses of a peer's segments.
 //!
-//! A model that knows nothing guesses every token alike and has a loss of ln(vocabulary). Training is given up when the loss
-//! stays a whole nat above that, and above what it was at the very first step; or when it stays above that of a guess for
-//! long without falling. One bad segment means nothing: a high learning rate often recovers.
+//! The loss of a guess, which gives every token the same probability, is ln(vocabulary). Training is given up when its loss
+//! stays one nat above both that and its loss at the first step; or when it stays above that of a guess for long without
+//! falling. One bad segment means nothing: training at a high learning rate often recovers.
 
 /// This far above a guess, and above the first step's loss, nothing is being learned: nats.
 const FAR_NATS: f64 = 1.0;
@@ -16,7 +16,7 @@ const FAR_SEGMENTS: u32 = 3;
 /// Segments in a row that are worse than a guess, without falling, after which training is given up.
 const GUESSING_SEGMENTS: u32 = 50;
 
-/// What the losses say.
+/// Whether training learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
     /// The model is better than a guess, or on its way there.
@@ -32,7 +32,7 @@ pub(super) enum Health {
 pub(super) struct LossWatch {
     /// The loss of a guess, nats.
     guess: f64,
-    /// What is far above; known from the first step on.
+    /// The loss from which on it is far above; set by the first step.
     far: Option<f64>,
     far_segments: u32,
     guessing_segments: u32,
@@ -52,8 +52,8 @@ impl LossWatch {
         self.guess
     }
 
-    /// Hears the loss at a segment's first step and its mean, nats. What is not finite is far above.
-    pub(super) fn hear(&mut self, first: f64, mean: f64) -> Health {
+    /// Records the loss at a segment's first step and its mean, nats. One that is not finite is far above.
+    pub(super) fn record(&mut self, first: f64, mean: f64) -> Health {
         let far = *self.far.get_or_insert(self.guess.max(first) + FAR_NATS);
         self.far_segments = if mean <= far { 0 } else { self.far_segments + 1 };
         if mean <= self.guess + NEAR_NATS {
@@ -87,14 +87,14 @@ mod tests {
         LossWatch::new(256)
     }
 
-    fn hear_all(watch: &mut LossWatch, losses: impl IntoIterator<Item = f64>) -> Vec<Health> {
-        losses.into_iter().map(|loss| watch.hear(loss, loss)).collect()
+    fn record_all(watch: &mut LossWatch, losses: impl IntoIterator<Item = f64>) -> Vec<Health> {
+        losses.into_iter().map(|loss| watch.record(loss, loss)).collect()
     }
 
     #[test]
     fn a_loss_that_falls_is_well_from_the_start() {
         let mut watch = watch();
-        let health = hear_all(&mut watch, [6.2, 5.9, 5.0, 4.0, 2.0]);
+        let health = record_all(&mut watch, [6.2, 5.9, 5.0, 4.0, 2.0]);
         assert!(health.iter().all(|health| *health == Health::Well), "{health:?}");
         assert!(!watch.is_lost(6.0), "a run too short to learn has not diverged");
     }
@@ -102,38 +102,38 @@ mod tests {
     #[test]
     fn a_loss_that_grows_is_given_up_after_three_segments() {
         let mut watch = watch();
-        assert_eq!(hear_all(&mut watch, [6.2, 9.0, 14.0]), [Health::Well, Health::Unwell, Health::Unwell]);
-        assert_eq!(watch.hear(20.0, 29.0), Health::Diverged);
+        assert_eq!(record_all(&mut watch, [6.2, 9.0, 14.0]), [Health::Well, Health::Unwell, Health::Unwell]);
+        assert_eq!(watch.record(20.0, 29.0), Health::Diverged);
         assert!(watch.is_lost(70.0));
     }
 
     #[test]
     fn a_spike_that_recovers_is_forgotten() {
         let mut watch = watch();
-        let health = hear_all(&mut watch, [6.0, 9.0, 9.0, 5.0, 9.0, 9.0, 5.0]);
+        let health = record_all(&mut watch, [6.0, 9.0, 9.0, 5.0, 9.0, 9.0, 5.0]);
         assert!(!health.contains(&Health::Diverged), "{health:?}");
         assert_eq!(health.last(), Some(&Health::Well));
     }
 
     #[test]
     fn no_better_than_a_guess_for_long_is_given_up_unless_it_falls() {
-        let stuck = hear_all(&mut watch(), std::iter::repeat_n(5.8, GUESSING_SEGMENTS as usize));
+        let stuck = record_all(&mut watch(), std::iter::repeat_n(5.8, GUESSING_SEGMENTS as usize));
         assert_eq!(stuck.iter().position(|health| *health == Health::Diverged), Some(GUESSING_SEGMENTS as usize - 1));
-        let falling = hear_all(&mut watch(), (0..100).map(|n| 6.4 - f64::from(n) * 0.008));
+        let falling = record_all(&mut watch(), (0..100).map(|n| 6.4 - f64::from(n) * 0.008));
         assert!(!falling.contains(&Health::Diverged), "slow, but learning");
     }
 
     #[test]
     fn what_is_not_a_number_is_far_above() {
         let mut watch = watch();
-        assert_eq!(watch.hear(6.0, f64::NAN), Health::Unwell);
+        assert_eq!(watch.record(6.0, f64::NAN), Health::Unwell);
         assert!(watch.is_lost(f64::NAN) && watch.is_lost(f64::INFINITY));
     }
 
     #[test]
     fn a_joiner_measures_against_a_guess_and_not_against_the_trained_model() {
         let mut watch = watch();
-        assert_eq!(watch.hear(2.3, 5.0), Health::Well);
-        assert_eq!(watch.hear(5.0, 6.6), Health::Unwell);
+        assert_eq!(watch.record(2.3, 5.0), Health::Well);
+        assert_eq!(watch.record(5.0, 6.6), Health::Unwell);
     }
 }

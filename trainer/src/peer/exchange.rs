@@ -1,5 +1,5 @@
-//! What the learner needs of a collective beside segments: audits, an end, and something to report. A baseline implements
-//! [`Exchange`] in a file of its own beside `update_log`, and `peer` chooses.
+//! The rest of the learner's interface to a collective, beside segments: audits, the end, and figures for reports. A baseline
+//! implements [`Exchange`] in a file of its own beside `update_log`, and `peer` chooses.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -9,25 +9,25 @@ use murmur_coordinatorless::{AuditJob, EntryName};
 use super::Checkpoints;
 use crate::run::checkpoint::Checkpoint;
 
-/// A collective that a peer process can train with: it takes what the learner's thread says, gives it replays to do, and can be
-/// reported on.
-pub(super) trait Exchange: Collective<Base: fmt::Display, Input = Told, Output = Replay> {
-    /// Who this peer is.
+/// A collective that a peer process can train with: it takes inputs of the learner's thread, gives it replays to do, and has
+/// figures for reports.
+pub(super) trait Exchange: Collective<Base: fmt::Display, Input = CollectiveInput, Output = Replay> {
+    /// The id of this peer.
     fn me(&self) -> PeerId;
 
-    /// What a report says of it; nothing once it has ended.
+    /// Its figures for a report; nothing once it has ended.
     fn view(&self) -> Option<View>;
 
-    /// What the report at the end says of it, all of one moment, with a checkpoint if `keeps` says where it will go.
+    /// Its figures for the last report, all of one moment, with a checkpoint if `keeps` is given.
     fn conclude(&self, keeps: Option<Checkpoints>) -> Option<Conclusion<Self::Base>>;
 
-    /// The newest payload of somebody else, for the attack that copies.
+    /// The newest payload of another peer, for the attack that copies.
     fn another_payload(&self) -> Option<Vec<u8>>;
 }
 
-/// What the learner's thread tells a collective.
+/// Inputs of a collective from the learner's thread.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Told {
+pub(super) enum CollectiveInput {
     /// An update is ready to be replayed here.
     AuditReady(EntryName),
     /// Submit nothing more; reach agreement with the others.
@@ -56,13 +56,13 @@ pub(super) enum Told {
 pub(super) struct Replay {
     /// Its name.
     pub(super) update: EntryName,
-    /// What the replay starts from.
+    /// Parameters, carry and entry to replay from.
     pub(super) job: AuditJob,
-    /// What it should give.
+    /// The payload that it should give.
     pub(super) payload: Arc<[u8]>,
 }
 
-/// What a report says of a collective. Without its state's root, which takes a pass over the whole state.
+/// Figures of a collective for a report. Without its state's root, which takes a pass over the whole state.
 pub(super) struct View {
     pub(super) tokens: u64,
     pub(super) updates: u64,
@@ -74,7 +74,7 @@ pub(super) struct View {
     pub(super) final_epoch: u32,
 }
 
-/// What the report at the end says of a collective.
+/// Figures of a collective for the last report.
 pub(super) struct Conclusion<Base> {
     pub(super) snapshot: Snapshot<Base>,
     pub(super) view: View,

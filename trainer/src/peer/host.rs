@@ -28,7 +28,7 @@ pub(super) struct PeerHost {
     checkpoints: Checkpoints,
     dir: PathBuf,
     /// Whether each fold is reported, for a benchmark.
-    tells_folds: bool,
+    reports_folds: bool,
     /// Updates folded since the node was last settled.
     applied: u32,
 }
@@ -39,10 +39,10 @@ impl PeerHost {
         (notices, shared, metrics): (mpsc::Sender<Notice>, Arc<Shared>, Metrics),
         reporter: Reporter,
         checkpoints: Checkpoints,
-        tells_folds: bool,
+        reports_folds: bool,
     ) -> Self {
         let dir = store.dir().to_owned();
-        Self { store, notices, shared, metrics, reporter, checkpoints, dir, tells_folds, applied: 0 }
+        Self { store, notices, shared, metrics, reporter, checkpoints, dir, reports_folds, applied: 0 }
     }
 
     fn notice(&self, notice: Notice) {
@@ -78,12 +78,12 @@ impl PeerHost {
         self.reporter.event(EventKind::Final, None, format!("epoch {epoch} at {clock} tokens"));
     }
 
-    /// What final frontiers left out, for a benchmark: who has it in its set until then is the only one to know.
-    fn tell_excluded(&self, node: &Node) {
+    /// Reports the entries that final frontiers left out, for a benchmark: only a peer that had them in its set can.
+    fn report_excluded(&self, node: &Node) {
         let excluded = node.fold().log().all_excluded();
         let counts: BTreeMap<String, u32> =
             excluded.map(|entry| (entry.author().to_string(), entry.seq() + 1)).collect();
-        if self.tells_folds && !counts.is_empty() {
+        if self.reports_folds && !counts.is_empty() {
             self.reporter.excluded(counts);
         }
     }
@@ -103,7 +103,7 @@ impl PeerHost {
 
     /// Writes a checkpoint file beside the network's work, if one is due.
     fn save_if_due(&mut self, clock: u64, node: &Node) {
-        if !self.tells_folds
+        if !self.reports_folds
             && node.is_caught_up()
             && !self.shared.unwell.load(Relaxed)
             && let Some(taken) = self.checkpoints.take_if_due(clock, node.fold())
@@ -158,7 +158,7 @@ impl Host for PeerHost {
             Event::Applied { update, .. } => {
                 self.applied += 1;
                 self.save_if_due(clock, node);
-                if self.tells_folds {
+                if self.reports_folds {
                     self.reporter.folded(update);
                 }
             }
@@ -176,7 +176,7 @@ impl Host for PeerHost {
             Event::CaughtUp => {
                 self.shared.stalled.store(false, Relaxed);
                 self.reporter.event(EventKind::CaughtUp, None, "");
-                self.tell_excluded(node);
+                self.report_excluded(node);
                 self.notice(Notice::CaughtUp);
             }
             Event::Departed { peer } => self.reporter.event(EventKind::Departed, Some(peer.to_string()), ""),
@@ -184,7 +184,7 @@ impl Host for PeerHost {
             Event::Evicted { peer, why } => self.on_evicted(peer, why, node),
             Event::Final { epoch, clock, excluded } => {
                 self.on_final(epoch, clock, excluded);
-                self.tell_excluded(node);
+                self.report_excluded(node);
             }
             Event::Stalled { tokens } => self.on_stalled(tokens),
             Event::Resumed => self.on_resumed(),

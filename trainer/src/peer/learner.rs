@@ -12,8 +12,8 @@ use murmur_verification::Attack;
 
 use super::contribution::{Contribution, KeptCarry, contribute};
 use super::divergence::{Health, LossWatch};
-use super::effort::Effort;
-use super::exchange::{Exchange, Told};
+use super::exchange::{CollectiveInput, Exchange};
+use super::segment_runner::SegmentRunner;
 use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Exit;
 use crate::error::Failure;
@@ -28,12 +28,12 @@ const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a joiner may take to find anyone and catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a learner that may not train looks whether it may again, if nobody tells it.
+/// How often a learner that may not train checks whether it may again, without a notice.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// All that the learner's thread owns.
 pub(super) struct Learner<C> {
-    /// What combines its work with that of others.
+    /// Combines its work with that of others.
     pub(super) collective: C,
     pub(super) notices: mpsc::Receiver<Notice>,
     pub(super) shared: Arc<Shared>,
@@ -46,7 +46,7 @@ pub(super) struct Learner<C> {
     pub(super) metrics: Metrics,
     pub(super) reporter: Reporter,
     pub(super) transport: Transport,
-    /// What it plays, for demonstrations and tests.
+    /// The attack it plays, for demonstrations and tests.
     pub(super) attack: Option<Attack>,
     pub(super) patience: Duration,
     pub(super) joined: bool,
@@ -93,10 +93,10 @@ enum Flow {
 }
 
 impl<C: Exchange> Learner<C> {
-    /// Trains until told to stop.
+    /// Trains until the run ends or a stop is requested.
     ///
     /// # Errors
-    /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found nobody, disk errors.
+    /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found no peer, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut progress = Progress::new(self.manifest.model().vocabulary().size());
@@ -104,19 +104,19 @@ impl<C: Exchange> Learner<C> {
             return Ok(());
         }
         loop {
-            if let Flow::Stop = self.hear(&mut progress, begun)? {
+            if let Flow::Stop = self.handle_notices(&mut progress, begun)? {
                 return Ok(());
             }
             if let Some(replay) = self.collective.poll() {
                 self.audit(replay)?;
             } else if progress.finishing {
-                self.wait(&mut progress, begun)?;
+                self.wait_for_notice(&mut progress, begun)?;
             } else if self.is_over() || progress.diverged.is_some() {
                 self.begin_finish(&mut progress);
             } else if !self.may_train() {
-                self.rest(PAUSE, &mut progress, begun)?;
+                self.wait_at_most(PAUSE, &mut progress, begun)?;
             } else if let Some(rest) = self.pace.as_mut().and_then(|pace| pace.rest(&self.shared, Instant::now())) {
-                self.rest(rest, &mut progress, begun)?;
+                self.wait_at_most(rest, &mut progress, begun)?;
             } else {
                 self.segment(&mut progress)?;
             }
@@ -131,9 +131,9 @@ impl<C: Exchange> Learner<C> {
             match self.notices.recv_timeout(Duration::from_millis(500)) {
                 Ok(Notice::CaughtUp) => {
                     progress.caught_up = true;
-                    continue; // who hears of it may have said drain already
+                    continue; // `drain` may have come already
                 }
-                Ok(Notice::Audit(update)) => self.collective.handle(Told::AuditReady(update)),
+                Ok(Notice::Audit(update)) => self.collective.handle(CollectiveInput::AuditReady(update)),
                 Ok(Notice::Halt) => return Ok(Flow::Stop),
                 Ok(Notice::Evicted(why)) => return Err(evicted(why)),
                 Ok(Notice::IdentityInUse) => return Err(identity_in_use()),
@@ -152,10 +152,10 @@ impl<C: Exchange> Learner<C> {
         Ok(Flow::Go)
     }
 
-    /// Takes all notices that wait.
-    fn hear(&mut self, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
+    /// Handles all notices that wait.
+    fn handle_notices(&mut self, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
         while let Ok(notice) = self.notices.try_recv() {
-            if let Flow::Stop = self.obey(notice, progress, begun)? {
+            if let Flow::Stop = self.handle_notice(notice, progress, begun)? {
                 return Ok(Flow::Stop);
             }
         }
@@ -163,9 +163,9 @@ impl<C: Exchange> Learner<C> {
     }
 
     /// Waits for one notice.
-    fn wait(&mut self, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
+    fn wait_for_notice(&mut self, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
         if let Ok(notice) = self.notices.recv() {
-            if let Flow::Stop = self.obey(notice, progress, begun)? {
+            if let Flow::Stop = self.handle_notice(notice, progress, begun)? {
                 self.shared.halt.store(true, Relaxed);
             }
         } else {
@@ -175,9 +175,9 @@ impl<C: Exchange> Learner<C> {
     }
 
     /// Waits for one notice, at most for `rest`.
-    fn rest(&mut self, rest: Duration, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
+    fn wait_at_most(&mut self, rest: Duration, progress: &mut Progress, begun: Instant) -> Result<(), Failure> {
         let flow = match self.notices.recv_timeout(rest) {
-            Ok(notice) => self.obey(notice, progress, begun)?,
+            Ok(notice) => self.handle_notice(notice, progress, begun)?,
             Err(mpsc::RecvTimeoutError::Timeout) => Flow::Go,
             Err(mpsc::RecvTimeoutError::Disconnected) => Flow::Stop,
         };
@@ -187,10 +187,10 @@ impl<C: Exchange> Learner<C> {
         Ok(())
     }
 
-    fn obey(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
+    fn handle_notice(&mut self, notice: Notice, progress: &mut Progress, begun: Instant) -> Result<Flow, Failure> {
         self.shared.worked();
         match notice {
-            Notice::Audit(update) => self.collective.handle(Told::AuditReady(update)),
+            Notice::Audit(update) => self.collective.handle(CollectiveInput::AuditReady(update)),
             Notice::CaughtUp | Notice::Wake => {}
             Notice::Evicted(why) => return Err(evicted(why)),
             Notice::IdentityInUse => return Err(identity_in_use()),
@@ -215,18 +215,18 @@ impl<C: Exchange> Learner<C> {
         progress.finishing = true;
         let leaves = self.shared.drain.load(Relaxed) || progress.diverged.is_some();
         let patience = if leaves { self.patience } else { BUDGET_PATIENCE };
-        self.collective.handle(Told::Finish { patience });
+        self.collective.handle(CollectiveInput::Finish { patience });
     }
 
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
         let shape = worker.carry_shape();
-        let mut effort = Effort { worker, manifest, shared, attack: *attack };
+        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack };
         let mut took = Duration::ZERO;
         let done = contribute(collective, shape, progress.carry.take(), |collective, snapshot, carry| {
             let begun = Instant::now();
             pace.iter_mut().for_each(|pace| pace.worked(begun));
-            let result = effort.segment(collective, snapshot, carry);
+            let result = runner.segment(collective, snapshot, carry);
             let result = result.map_err(|error| failed_in_training(&error, checkpoints))?;
             took = begun.elapsed();
             carries.save(snapshot.segment, &result.sealed_carry)?;
@@ -262,7 +262,7 @@ impl<C: Exchange> Learner<C> {
             return; // a stand-in's loss means nothing
         }
         let mean = f64::from(result.loss_mean);
-        let health = progress.watch.hear(f64::from(result.loss_first), mean);
+        let health = progress.watch.record(f64::from(result.loss_first), mean);
         self.shared.unwell.store(health != Health::Well, Relaxed);
         if health == Health::Diverged && progress.diverged.is_none() {
             let failure = self.diverged(&progress.watch, mean);

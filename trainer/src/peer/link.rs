@@ -1,4 +1,4 @@
-//! What the peer's parts say to each other: the learner's thread, the driver's task, and the launcher's commands.
+//! Channels and flags between the peer's threads and tasks: learner, driver, and the launcher's commands.
 
 use std::{
     io::BufRead,
@@ -20,7 +20,7 @@ use crate::error::Exit;
 use crate::error::Failure;
 use crate::protocol::Command;
 
-/// What the learner needs to know at once.
+/// Messages to the learner's thread.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Notice {
     /// An update is ready to be replayed.
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     pub(super) stalled: AtomicBool,
     /// Tokens of the set.
     pub(super) clock: AtomicU64,
-    /// Peers that work on the run now, this one included, as far as it knows.
+    /// Peers that work on the run now, this one included, as far as it sees.
     pub(super) swarm: AtomicU64,
     /// The loss is not what a model that learns has: no checkpoint is written that would displace a better one.
     pub(super) unwell: AtomicBool,
@@ -66,7 +66,7 @@ impl Shared {
         Self { work, ..Self::default() }
     }
 
-    /// Whether somebody asked the peer to stop.
+    /// Whether the peer was asked to stop.
     pub(super) fn is_stopped(&self) -> bool {
         self.drain.load(Relaxed) || self.halt.load(Relaxed)
     }
@@ -98,7 +98,7 @@ pub(super) fn read_commands() -> Result<tokio_mpsc::Receiver<Command>, Failure> 
 }
 
 /// Dials the ticket's addresses and carries out the launcher's commands.
-pub(super) async fn obey(
+pub(super) async fn dispatch_commands(
     mut commands: tokio_mpsc::Receiver<Command>,
     addresses: Vec<SocketAddr>,
     requests: tokio_mpsc::Sender<Request>,

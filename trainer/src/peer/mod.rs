@@ -1,8 +1,8 @@
 //! One peer as a process: the node on its driver, the learner on a thread of its own, and reports to the launcher.
 //!
-//! In life-cycle order: `bootstrap` gets the manifest, `store` what the disk holds; [`run`] puts node, transport and
-//! learner together; `host` serves the node; `learner` trains, audits and finishes, and sees of the node what
-//! `update_log` shows; `report` talks to the launcher.
+//! In life-cycle order: `bootstrap` gets the manifest, `setup` makes what follows from it, `store` reads the disk; [`run`]
+//! puts node, transport and learner together; `host` serves the node; `learner` trains, audits and finishes, and reaches the
+//! node only through `update_log`; `report` writes to the launcher.
 
 mod account;
 mod address_book;
@@ -12,15 +12,16 @@ mod budget;
 mod checkpoints;
 mod contribution;
 mod divergence;
-mod effort;
 mod exchange;
 mod host;
 mod learner;
-mod leftovers;
 mod link;
 mod pace;
+mod partial_files;
 mod report;
-mod room;
+mod segment_runner;
+mod setup;
+mod state_storage;
 mod status;
 mod store;
 mod update_log;
@@ -32,27 +33,24 @@ use std::{
     time::Duration,
 };
 
-use murmur_collectives::{Hash, PeerId, State};
-use murmur_coordinatorless::{Config, Node, Setup};
-use murmur_kernels::CarryShape;
+use murmur_coordinatorless::{Node, Setup};
 use murmur_quic::{Events, OwnAddresses, Request, Transport, TransportConfig, drive};
 use murmur_verification::Attack;
 
 use crate::crash::{self, Part, endless, enter};
 use crate::error::Exit;
 use crate::error::Failure;
-use crate::learn::data::{Corpus, DataSource};
-use crate::learn::numeric::{class_hash, exact_pool};
-use crate::learn::segment::{Trainer, Worker};
+use crate::learn::numeric::class_hash;
+use crate::learn::segment::Worker;
 use crate::observe::metrics::{self, Metrics};
-use crate::observe::status::{Endpoint, Limits};
+use crate::observe::status::Endpoint;
 use crate::protocol::{Command, EventKind, Started};
-use crate::resources::{self, Free, Machine, Shape};
 use crate::run::identity_file::HeldIdentity;
 use crate::run::manifest::Manifest;
 use crate::run::ticket::Ticket;
 
 pub use pace::{NotAPace, Pace};
+pub use setup::check_message_size;
 pub(crate) use store::stored_names;
 use {
     address_book::AddressBookFile,
@@ -61,7 +59,8 @@ use {
     learner::Learner,
     link::{Notice, Shared},
     report::Reporter,
-    room::Room,
+    setup::{check_memory, choice_seed, genesis, incarnation, limits, node_config, read_manifest, worker},
+    state_storage::StateStorage,
     status::StatusSource,
     store::Store,
     update_log::UpdateLog,
@@ -95,18 +94,12 @@ pub struct PeerOptions {
     /// For benchmarks: train nothing, at this pace.
     pub stand_in: Option<Pace>,
     /// For benchmarks: report each update that is folded.
-    pub tells_folds: bool,
+    pub reports_folds: bool,
     /// How long to wait, when asked to drain, for neighbours that still train.
     pub patience: Duration,
 }
 
-/// Bytes that the headers of an answer may take beside a payload.
-const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
-
-/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
-const CARRY_BYTES: usize = 16 * 1024 * 1024;
-
-/// Runs a peer until it is told to stop. Its reports go to stdout, its commands come from stdin.
+/// Runs a peer until a command ends it. Its reports go to stdout, its commands come from stdin.
 ///
 /// # Errors
 /// [`Failure`] with the process's exit code; it has been reported, too.
@@ -135,16 +128,16 @@ fn run_reporting(options: PeerOptions, reporter: &Reporter) -> Result<(), Failur
 async fn start(options: PeerOptions, reporter: &Reporter, work: Arc<AtomicU64>) -> Result<(), Failure> {
     let held = HeldIdentity::open_soon(&options.state_dir)?;
     let identity = held.identity().clone();
-    leftovers::sweep(&options.state_dir);
+    partial_files::remove(&options.state_dir);
     let commands = link::read_commands()?;
     let manifest_bytes = bootstrap::manifest(&options, &identity).await?;
     let manifest = read_manifest(&manifest_bytes)?;
-    check_room(&options, &manifest, 0)?;
+    check_memory(&options, &manifest, 0)?;
     let worker = worker(&options, &manifest)?;
     let class = worker.class();
-    let room = Room::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
-    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &room, reporter)?;
-    let genesis = genesis(&manifest, &room)?;
+    let storage = StateStorage::new(manifest.rules.parameter_count(), options.state_memory, &options.state_dir);
+    let (store, stored) = Store::open(&options.state_dir, identity.peer_id(), &storage, reporter)?;
+    let genesis = genesis(&manifest, &storage)?;
     let (transport, events) = bind(&identity, options.listen, options.relay)?;
     let metrics = Metrics::new();
     let listener = metrics::listen(options.metrics).await?;
@@ -222,10 +215,10 @@ async fn run_parts(
     let carries = store.carries();
     let host_parts = (notices.clone(), shared.clone(), metrics.clone());
     let checkpoints = Checkpoints::new(store.dir(), node.fold().run(), &manifest, *reporter);
-    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.tells_folds);
+    let mut host = PeerHost::new(store, host_parts, *reporter, checkpoints.clone(), options.reports_folds);
     let addresses = options.ticket.as_ref().map_or(Vec::new(), |ticket| ticket.addresses().to_vec());
-    let obey = link::obey(commands, addresses, requests.clone(), notices.clone(), shared.clone());
-    tokio::spawn(endless(Part::Obey, obey));
+    let dispatch = link::dispatch_commands(commands, addresses, requests.clone(), notices.clone(), shared.clone());
+    tokio::spawn(endless(Part::Dispatch, dispatch));
     let told = *reporter;
     let own = OwnAddresses::tell(transport.local_addr(), &requests, options.port_map, move |news| {
         told.event(EventKind::PortMap, None, news.to_string());
@@ -277,106 +270,4 @@ fn bind(
             .because(error)
             .hint("Choose another address with --set net.listen=ADDRESS:PORT; port 0 takes any free one.")
     })
-}
-
-fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
-    let manifest = Manifest::from_bytes(bytes)
-        .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))?;
-    check_message_size(&manifest)?;
-    Ok(manifest)
-}
-
-/// Whether peers can send each other the updates of a run.
-///
-/// # Errors
-/// [`Exit::Config`] when one takes more than a message holds.
-pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
-    let payload = murmur_kernels::payload_bytes_max(manifest.rules.top_k(), manifest.rules.parameter_count());
-    let limit = TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0))).message_bytes_max;
-    if payload + MESSAGE_SPARE_BYTES > limit {
-        let message = format!("an update of this run takes up to {payload} bytes, more than a message holds ({limit})");
-        return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
-    }
-    Ok(())
-}
-
-/// The launcher of a run has checked it; a joiner knows the run only now.
-fn check_room(options: &PeerOptions, manifest: &Manifest, text: u64) -> Result<(), Failure> {
-    if options.ticket.is_none() || !options.memory_check || options.stand_in.is_some() {
-        return Ok(());
-    }
-    let machine = Machine { threads: options.threads, state_memory: options.state_memory };
-    resources::check(&Shape::of_manifest(manifest, text, machine), 1, Free::now())
-}
-
-fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worker, Failure> {
-    if options.stand_in.is_some() {
-        return Ok(Worker::StandIn(manifest.carry_shape()));
-    }
-    let corpus = load_corpus(options, manifest)?;
-    check_room(options, manifest, corpus.bytes())?;
-    let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
-    let replica = numeric.replica(manifest.model(), options.threads)?;
-    let pool = exact_pool(options.threads)?;
-    Ok(Worker::Train(Trainer::new(replica, manifest.optimizer(), pool, corpus)))
-}
-
-fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
-    let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
-    let corpus = Corpus::load(&source)?;
-    if corpus.root() == manifest.data_root.0 {
-        corpus.check(manifest.model().context())?;
-        return Ok(corpus);
-    }
-    let ours = Hash(corpus.root());
-    let message = format!("this data is not the run's: its root is {ours:?}…, the run's is {:?}…", manifest.data_root);
-    Err(Failure::new(Exit::Data, message).hint(
-        "Pass the run's own text with --data PATH. For the built-in data, build the same version of murmur and run \
-        `cargo fetch` in its source checkout.",
-    ))
-}
-
-/// θ₀ from the seed.
-fn genesis(manifest: &Manifest, room: &Room) -> Result<State, Failure> {
-    let mut state = room.zeros()?;
-    if manifest.write_seeded_state(&mut state) {
-        return Ok(state);
-    }
-    let message = "this program does not compute the run's initial parameters";
-    Err(Failure::new(Exit::Version, message).hint("Build the version of murmur that the run was started with."))
-}
-
-/// How many own sealed carries of this shape are kept.
-pub(crate) fn carries_kept(shape: CarryShape) -> usize {
-    (CARRY_BYTES / shape.sealed_bytes().max(1)).clamp(2, 8)
-}
-
-fn node_config(manifest: &Manifest, options: &PeerOptions) -> Config {
-    let listens_locally = options.listen.ip().is_loopback();
-    Config {
-        carries_kept: carries_kept(manifest.carry_shape()),
-        loopback_only: listens_locally,
-        relay: options.relay > 0,
-        ..if listens_locally { Config::default() } else { Config::wan() }
-    }
-}
-
-/// Which start of this identity this is: the time, which no earlier start can exceed unless the clock was set back.
-fn incarnation() -> u64 {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
-    u64::try_from(since).unwrap_or(u64::MAX)
-}
-
-fn limits(options: &PeerOptions) -> Limits {
-    let transport = TransportConfig::new(options.listen);
-    Limits {
-        threads: options.threads as u64,
-        connections: transport.connections_max as u64,
-        message_bytes: transport.message_bytes_max as u64,
-    }
-}
-
-/// Peers choose differently among neighbours; the choice needs no secrecy.
-fn choice_seed(peer: &PeerId) -> u64 {
-    u64::from_le_bytes(Hash::of("murmuration choice seed v1", &peer.0).prefix())
 }

@@ -1,4 +1,4 @@
-//! When a stand-in works: a segment now and then, since what it makes costs nothing.
+//! When a stand-in makes segments: at a fixed interval, since making one takes no time.
 
 use std::{
     fmt,
@@ -12,12 +12,12 @@ use super::link::Shared;
 /// With nothing to do, the flags are looked at again after this long at the latest; a notice comes before.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The rhythm of a stand-in.
+/// The interval and number of a stand-in's segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// From the beginning of one segment to that of the next.
     pub every: Duration,
-    /// From being told to begin to the first segment.
+    /// From `begin` to the first segment.
     pub phase: Duration,
     /// Segments to make; 0 for no end.
     pub segments: u32,
@@ -25,7 +25,7 @@ pub struct Pace {
     next: Option<Instant>,
 }
 
-/// Not a rhythm.
+/// A text that is no pace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a pace: expected EVERY/PHASE/SEGMENTS, the first two in milliseconds")]
 pub struct NotAPace(String);
@@ -51,7 +51,7 @@ impl FromStr for Pace {
 }
 
 impl Pace {
-    /// A rhythm that has not begun.
+    /// A pace that has not begun.
     pub fn new(every: Duration, phase: Duration, segments: u32) -> Self {
         Self { every, phase, segments, done: 0, next: None }
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_does_not_catch_up_in_a_burst() {
+    fn a_late_stand_in_does_not_catch_up_in_a_burst() {
         let (shared, now) = (Shared::default(), Instant::now());
         shared.begun.store(true, Relaxed);
         let mut pace = Pace::new(SECOND, Duration::ZERO, 0);

@@ -16,7 +16,7 @@ use crate::crash::{self, Part};
 use crate::error::Failure;
 use crate::protocol::{Alive, Event, EventKind, Excluded, Finished, Folded, Report, Segment, Started};
 
-/// How often the launcher hears that the process lives.
+/// How often the process reports that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Writes reports. A launcher that no longer listens is noticed on stdin, so a failed write is not an error here.
@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(super) struct Reporter;
 
 impl Reporter {
-    /// Tells the launcher every second, from now to the end of the process, that it lives and how much `work` it has done.
+    /// Reports every second, from now to the end of the process, that it is alive and how much `work` it has done.
     /// A thread of its own: the others may be busy for long.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Reporter {
         self.write(&Report::Finished(finished));
     }
 
-    /// Told with the time it is told at, which is at once.
+    /// Reports that an update was folded, with the present time: it is sent at once.
     pub(super) fn folded(self, update: EntryName) {
         let at_us = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros());
         let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! The peer's status, put together when somebody asks.
+//! The peer's status, made when it is requested.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -31,7 +31,7 @@ pub(super) struct StatusSource {
     pub(super) requests: mpsc::Sender<Request>,
 }
 
-/// What only the node knows.
+/// The node's part of it.
 struct Seen {
     set: SetStatus,
     audits: (u64, u64),

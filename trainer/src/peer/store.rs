@@ -1,18 +1,18 @@
 //! A peer's disk: the log of records, the newest own record apart from it, its last carries and votes, and the newest
 //! final frontier.
 //!
-//! Everything carries its hash. A damaged record is set aside with the file it stood in; what it held comes again from
-//! the network. The newest own record and the own votes are durable before anybody hears of them, in files of their own
+//! Everything carries its hash. A damaged record is set aside with the file it stood in; the peer pulls what it held
+//! from the network again. The newest own record and the own votes are durable before they are sent, in files of their own
 //! that are replaced whole, so that neither a crash nor a damaged log can make a peer sign two things where it may sign one.
 //!
 //! A final frontier begins a new log. Its file names that log, so the moment it takes its name is the moment from which
 //! both count; before, the old pair does. Whatever a crash leaves of the pair that does not count is removed at the next
 //! start.
 
+mod atomic_file;
 mod fetched;
+mod final_file;
 mod log;
-mod settled;
-mod whole;
 
 use std::{
     fs::{self, File},
@@ -24,12 +24,12 @@ use std::{
 use murmur_collectives::{Entry, Hash, PeerId};
 use murmur_coordinatorless::{Compacted, Stored, StoredEntry};
 
-use super::{Reporter, Room};
+use super::{Reporter, StateStorage};
 use crate::error::Exit;
 use crate::error::Failure;
 use crate::run::checkpoint::little_endian;
 use fetched::FetchFile;
-use settled::{FINAL, Settled, log_name};
+use final_file::{FINAL, FinalFile, log_name};
 
 const HEAD: &str = "head.bin";
 const VOTE: &str = "vote.bin";
@@ -53,34 +53,39 @@ pub(super) struct Store {
 pub(super) struct Carries(PathBuf);
 
 impl Store {
-    /// Opens the folder's files and reads what they hold, states into `room`. Damaged ones are set aside and reported.
+    /// Opens the folder's files and reads what they hold, states into `storage`. Damaged ones are set aside and reported.
     ///
     /// # Errors
     /// [`Exit::Checkpoint`] when the folder cannot be read or written, or when the own votes are damaged;
     /// [`Exit::DiskFull`].
-    pub(super) fn open(dir: &Path, me: PeerId, room: &Room, reporter: &Reporter) -> Result<(Self, Stored), Failure> {
-        let settled = settled::read(dir, room, reporter)?;
-        let generation = settled.as_ref().map_or(0, |settled| settled.generation);
+    pub(super) fn open(
+        dir: &Path,
+        me: PeerId,
+        storage: &StateStorage,
+        reporter: &Reporter,
+    ) -> Result<(Self, Stored), Failure> {
+        let final_file = final_file::read(dir, storage, reporter)?;
+        let generation = final_file.as_ref().map_or(0, |file| file.generation);
         drop_leftovers(dir, generation)?;
         let path = dir.join(log_name(generation));
         let (records, damaged) = log::parse(&log::read(&path)?);
         let entries: Vec<StoredEntry> = records.iter().map(log::stored).collect();
         let log = if damaged {
-            whole::set_aside(&path, reporter)?;
+            atomic_file::set_aside(&path, reporter)?;
             log::write(&path, entries.iter())
         } else {
             log::append_to(&path)
         };
         let log = log.map_err(|error| Failure::io(Exit::Checkpoint, "open", &path, &error))?;
-        let read = |name: &str, most| whole::read(&dir.join(name), most, reporter);
+        let read = |name: &str, most| atomic_file::read(&dir.join(name), most, reporter);
         let head = read(HEAD, BYTES_MAX)?.and_then(|bytes| log::decode(&bytes)).as_ref().map(log::stored);
         let head = head.filter(|head| Entry::check(head.entry.clone()).is_ok_and(|entry| entry.author() == me));
         let carries = CARRIES.iter().filter_map(|name| read(name, BYTES_MAX).transpose());
-        let fetched = fetched::read(dir, room)?;
+        let fetched = fetched::read(dir, storage)?;
         let fetch = FetchFile::of(fetched.as_ref());
         let stored = Stored {
             entries,
-            compacted: settled.map(|Settled { proof, state, .. }| (proof, state)),
+            compacted: final_file.map(|FinalFile { proof, state, .. }| (proof, state)),
             fetched,
             signing: votes(dir)?,
             head,
@@ -125,7 +130,7 @@ impl Store {
     /// Makes it the log.
     fn settle(&self, compacted: &Compacted) -> Result<(), Failure> {
         let Compacted { epoch, proof, state, records: _ } = compacted;
-        let head = settled::head(self.generation + 1, *epoch, proof, state);
+        let head = final_file::head(self.generation + 1, *epoch, proof, state);
         replace(&self.dir.join(FINAL), &[&head, proof, &little_endian(state)])
     }
 
@@ -155,7 +160,8 @@ impl Store {
         // In this order each name that is gone leaves something that can be begun with: a log without its final frontier
         // does not count.
         for path in [self.dir.join(FINAL), self.log_path()].into_iter().filter(|path| path.exists()) {
-            let set_aside = fs::rename(&path, whole::aside(&path)).and_then(|()| whole::sync_folder_of(&path));
+            let set_aside =
+                fs::rename(&path, atomic_file::aside(&path)).and_then(|()| atomic_file::sync_folder_of(&path));
             set_aside.map_err(|error| Failure::io(Exit::Checkpoint, "set aside", &path, &error))?;
         }
         self.generation = 0;
@@ -195,16 +201,16 @@ impl Carries {
 /// in use, one that a crash left behind, and the own newest entry.
 pub(crate) fn stored_names(dir: &Path) -> Vec<(PeerId, u32, Hash)> {
     let of_log = |name: String| log::read(&dir.join(name)).map(|bytes| log::parse(&bytes).0).unwrap_or_default();
-    let head = whole::read_at_most(&dir.join(HEAD), BYTES_MAX).ok().flatten().and_then(whole::unsealed);
+    let head = atomic_file::read_at_most(&dir.join(HEAD), BYTES_MAX).ok().flatten().and_then(atomic_file::unsealed);
     let head = head.and_then(|body| log::decode(&body));
-    let records = settled::logs(dir).into_iter().flat_map(of_log).chain(head);
+    let records = final_file::logs(dir).into_iter().flat_map(of_log).chain(head);
     let entries = records.filter_map(|record| Entry::check(record.entry).ok());
     entries.map(|entry| (entry.author(), entry.seq(), entry.hash())).collect()
 }
 
 /// Removes logs of other generations.
 fn drop_leftovers(dir: &Path, generation: u64) -> Result<(), Failure> {
-    let others = settled::logs(dir).into_iter().filter(|name| *name != log_name(generation));
+    let others = final_file::logs(dir).into_iter().filter(|name| *name != log_name(generation));
     for path in others.map(|name| dir.join(name)).filter(|path| path.exists()) {
         fs::remove_file(&path).map_err(|error| Failure::io(Exit::Checkpoint, "remove", &path, &error))?;
     }
@@ -214,8 +220,8 @@ fn drop_leftovers(dir: &Path, generation: u64) -> Result<(), Failure> {
 /// What this peer signed. Without it a peer might vote twice, which is why a damaged file is not passed over.
 fn votes(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = dir.join(VOTE);
-    let bytes = match whole::read_at_most(&path, BYTES_MAX) {
-        Ok(bytes) => bytes.and_then(whole::unsealed),
+    let bytes = match atomic_file::read_at_most(&path, BYTES_MAX) {
+        Ok(bytes) => bytes.and_then(atomic_file::unsealed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::io(Exit::Checkpoint, "read", &path, &error)),
     };
@@ -228,7 +234,7 @@ fn votes(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
 
 /// Replaces a file whole; an error names it.
 fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
-    whole::replace(path, parts).map_err(|error| unwritten(path, &error))
+    atomic_file::replace(path, parts).map_err(|error| unwritten(path, &error))
 }
 
 /// The error of a write, which a full disk turns into its own exit code.

@@ -9,7 +9,7 @@ use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
 use super::Checkpoints;
-use super::exchange::{Conclusion, Exchange, Replay, Told, View};
+use super::exchange::{CollectiveInput, Conclusion, Exchange, Replay, View};
 
 /// The set that a segment of the update log starts from, shown as its digest.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl UpdateLog {
     }
 
     /// Looks at the node; `None` once the driver has stopped.
-    fn ask<R: Send + 'static>(&self, look: impl FnOnce(&mut Node) -> R + Send + 'static) -> Option<R> {
+    fn query<R: Send + 'static>(&self, look: impl FnOnce(&mut Node) -> R + Send + 'static) -> Option<R> {
         let (answer, answered) = mpsc::sync_channel(1);
         let look = Box::new(move |node: &mut Node| {
             let _ = answer.send(look(node));
@@ -49,28 +49,28 @@ impl UpdateLog {
     }
 
     /// Gives the node an input.
-    fn tell(&self, input: Input) {
+    fn send(&self, input: Input) {
         let _ = self.requests.blocking_send(Request::Input(input));
     }
 }
 
 impl Collective for UpdateLog {
     type Base = LogBase;
-    type Input = Told;
+    type Input = CollectiveInput;
     type Output = Replay;
 
     fn is_ready(&mut self) -> bool {
-        self.ask(|node| node.is_caught_up()).unwrap_or(false)
+        self.query(|node| node.is_caught_up()).unwrap_or(false)
     }
 
     fn snapshot(&mut self) -> Option<Snapshot<LogBase>> {
-        self.ask(|node| node.snapshot()).map(snapshot)
+        self.query(|node| node.snapshot()).map(snapshot)
     }
 
     fn submit(&mut self, draft: Draft<LogBase>) {
         let Draft { base, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
         let LogBase { version: base, epoch, frontier } = base;
-        self.tell(Input::Author(Box::new(coordinatorless::Draft {
+        self.send(Input::Author(Box::new(coordinatorless::Draft {
             base,
             epoch,
             frontier,
@@ -84,21 +84,21 @@ impl Collective for UpdateLog {
         })));
     }
 
-    fn handle(&mut self, told: Told) {
-        match told {
-            Told::AuditReady(update) => self.audits.push_back(update),
-            Told::Finish { patience } => self.tell(Input::Finish { patience }),
-            Told::Judged { update, passed, replay } => self.tell(Input::Judged { update, passed, replay }),
-            Told::Unjudged { update } => self.tell(Input::Unjudged { update }),
+    fn handle(&mut self, input: CollectiveInput) {
+        match input {
+            CollectiveInput::AuditReady(update) => self.audits.push_back(update),
+            CollectiveInput::Finish { patience } => self.send(Input::Finish { patience }),
+            CollectiveInput::Judged { update, passed, replay } => self.send(Input::Judged { update, passed, replay }),
+            CollectiveInput::Unjudged { update } => self.send(Input::Unjudged { update }),
         }
     }
 
     /// The next replay that can be done; those that cannot any more are given back.
     fn poll(&mut self) -> Option<Replay> {
         while let Some(update) = self.audits.pop_front() {
-            match self.ask(move |node| replay(node, update)).flatten() {
+            match self.query(move |node| replay(node, update)).flatten() {
                 Some(replay) => return Some(replay),
-                None => self.tell(Input::Unjudged { update }),
+                None => self.send(Input::Unjudged { update }),
             }
         }
         None
@@ -111,11 +111,11 @@ impl Exchange for UpdateLog {
     }
 
     fn view(&self) -> Option<View> {
-        self.ask(|node| view(node))
+        self.query(|node| view(node))
     }
 
     fn conclude(&self, keeps: Option<Checkpoints>) -> Option<Conclusion<LogBase>> {
-        self.ask(move |node| Conclusion {
+        self.query(move |node| Conclusion {
             taken: keeps.map(|checkpoints| checkpoints.take(node.fold())),
             snapshot: snapshot(node.snapshot()),
             view: view(node),
@@ -125,7 +125,7 @@ impl Exchange for UpdateLog {
 
     fn another_payload(&self) -> Option<Vec<u8>> {
         let me = self.me;
-        self.ask(move |node| another_payload(node, me)).flatten()
+        self.query(move |node| another_payload(node, me)).flatten()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Need against what is free.
+//! Compares what a run needs with what is free.
 
 use murmur_collectives::Rules;
 

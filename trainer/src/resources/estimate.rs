@@ -1,6 +1,6 @@
-//! How much memory a peer takes, from the buffers that the code makes. Checked against real peers in `experiments/memory`.
+//! Estimates the memory of a peer from the buffers that the code allocates. Checked against real peers in `experiments/memory`.
 
-use murmur_kernels::{Optimizer, TopK, exact::Muon, payload_bytes_max};
+use murmur_kernels::{CarryShape, Optimizer, TopK, exact::Muon, payload_bytes_max};
 
 use crate::{
     config::Settings,
@@ -9,7 +9,6 @@ use crate::{
         numeric::Numeric,
         segment::carry_shape,
     },
-    peer::carries_kept,
     run::manifest::Manifest,
 };
 
@@ -26,6 +25,9 @@ const LEARNER_BYTES: u64 = 3 * 4;
 /// Carries at the end of a segment: the one it worked on, and the same as others will unseal it.
 const CARRIES: u64 = 2;
 
+/// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
 /// Sealed carries beside those that are kept: the one that is being made.
 const SEALED: u64 = 1;
 
@@ -36,7 +38,7 @@ const AUDIT_SEALED: u64 = 2;
 /// Burn's leaves and their gradients beside ours, in floats.
 const LEAF_BYTES: u64 = 2 * 4;
 
-/// A log is kept for so many times the tokens between two final frontiers.
+/// A log holds the updates of this many intervals between final frontiers.
 const FRONTIERS_KEPT: u64 = 3;
 
 /// Program, network and what else does not grow with the model.
@@ -139,7 +141,7 @@ impl Shape {
         let reserved = threads.saturating_mul(SPACE_PER_THREAD_BYTES).saturating_add(SPACE_BASE_BYTES);
         let payload = payload_bytes_max(self.top, self.model.params()) as u64;
         Need {
-            model: self.learner(parameters).saturating_add(if in_files { 0 } else { states }),
+            model: self.learner().saturating_add(if in_files { 0 } else { states }),
             batch: self.batch(),
             log: self.updates.saturating_mul(payload),
             text: self.text,
@@ -149,8 +151,8 @@ impl Shape {
     }
 
     /// What grows with the parameters, beside states.
-    fn learner(&self, parameters: u64) -> u64 {
-        let audit = u64::from(self.audits);
+    fn learner(&self) -> u64 {
+        let (parameters, audit) = (self.model.params() as u64, u64::from(self.audits));
         let layout = self.model.layout();
         let shape = carry_shape(self.optimizer, &layout);
         let sealed = carries_kept(shape) as u64 + SEALED + audit * AUDIT_SEALED;
@@ -179,6 +181,11 @@ impl Shape {
             Numeric::Class => class_step_bytes(&self.model, shape),
         }
     }
+}
+
+/// How many own sealed carries of this shape a peer keeps.
+pub(crate) fn carries_kept(shape: CarryShape) -> usize {
+    (KEPT_BYTES / shape.sealed_bytes()).clamp(2, 8)
 }
 
 /// Updates that a log holds: all of a run, or those of a few final frontiers.
@@ -249,7 +256,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn who_audits_holds_one_more_carry() {
+    fn an_auditor_holds_one_more_carry() {
         let model = |rate: &str| of(&[&format!("audit.rate={rate}")]).need().model;
         let shape = carry_shape(Optimizer::Muon, &ModelConfig::default().layout());
         assert_eq!(model("0.05") - model("0"), (shape.bytes() + 2 * shape.sealed_bytes()) as u64);

@@ -1,4 +1,4 @@
-//! What this machine has: memory as the system and the container see it, and the limit on a process's address space.
+//! Memory of this machine, by the system and the container, and the limit on a process's address space.
 
 use std::{fs, process};
 

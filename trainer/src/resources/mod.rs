@@ -1,7 +1,8 @@
-//! What a run takes of this machine, and what the machine has: checked before anything starts, so that nobody learns from a
-//! killed process that memory was short.
+//! Memory and threads that a run needs, and that this machine has: compared before anything starts, so that a user gets an
+//! error and not a killed process.
 //!
-//! [`Need`] is an estimate, [`Free`] a reading, [`check`] compares them; [`probe_threads`] tries what cannot be read.
+//! [`Need`] is an estimate, [`Free`] a reading, [`check`] compares them; [`probe_threads`] starts threads, because
+//! their limit cannot be read.
 
 mod check;
 mod estimate;
@@ -9,6 +10,7 @@ mod free;
 mod threads;
 
 pub use check::check;
+pub(crate) use estimate::carries_kept;
 pub use estimate::{Machine, Need, Shape};
 pub use free::{Free, oom_kills};
-pub use threads::{MORE_THREADS, probe_threads, start_shared_pool, threads_of_peer};
+pub use threads::{probe_threads, start_shared_pool, threads_of_peer};

@@ -1,12 +1,15 @@
-//! Whether as many threads can be started as the peers of this machine need. Limits on them differ between systems, users
-//! and containers, so it is tried.
+//! Checks that the threads of this machine's peers can be started. Limits differ between systems, users and containers, so
+//! threads are started to find out.
 
 use std::{
     error::Error,
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use crate::error::{Exit, Failure};
+use crate::{
+    crash::MORE_THREADS,
+    error::{Exit, Failure},
+};
 
 /// Threads of a peer process beside those that compute: the main one, the network's, the learner, the readers.
 const OTHER_THREADS: usize = 8;
@@ -16,10 +19,6 @@ const OWN_THREADS: usize = 3;
 
 /// Stack of a thread that only waits, in bytes.
 const STACK_BYTES: usize = 64 << 10;
-
-/// What to do where threads are refused.
-pub const MORE_THREADS: &str =
-    "Start fewer peers with --local, or raise the limit: `ulimit -u`, or the container's limit of processes (pids).";
 
 /// Threads of one peer that computes with `computing` of them: those of its replica, and as many that are shared by all that
 /// is outside of it.
@@ -82,7 +81,7 @@ fn try_threads(needed: usize) -> Result<(), (usize, std::io::Error)> {
     refused.map_or(Ok(()), |error| Err((started, error)))
 }
 
-/// Lets nobody through until it is opened.
+/// Blocks threads until it is opened.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,

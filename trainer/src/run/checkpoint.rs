@@ -16,6 +16,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
 use thiserror::Error;
 
+use crate::error::{Exit, Failure, is_full};
 use crate::learn::model::{ModelConfig, ModelConfigError};
 
 /// Extension of a file that is being written.
@@ -119,7 +120,7 @@ impl Checkpoint {
         let part = path.with_extension(PART);
         let written = self.write_part(&part).and_then(|()| replace(path, &part));
         written.map_err(|error| {
-            // Half a file helps nobody, and takes the room that was missing.
+            // Half a file is of no use, and takes space that is short.
             let _ = fs::remove_file(&part);
             CheckpointError::Write { path: path.to_owned(), error }
         })
@@ -267,6 +268,23 @@ impl Reader<'_> {
 
     fn foreign(&self, what: String) -> CheckpointError {
         CheckpointError::Foreign { path: self.path.to_owned(), what }
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Self {
+        let exit = match &error {
+            CheckpointError::Read { error, .. } | CheckpointError::Write { error, .. } if is_full(error) => {
+                Exit::DiskFull
+            }
+            CheckpointError::Read { .. }
+            | CheckpointError::Write { .. }
+            | CheckpointError::Format { .. }
+            | CheckpointError::Foreign { .. }
+            | CheckpointError::Corrupt { .. }
+            | CheckpointError::Tensor { .. } => Exit::Checkpoint,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

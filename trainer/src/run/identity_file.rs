@@ -1,5 +1,5 @@
 //! A peer's secret on disk: made once from the operating system's randomness, readable by its owner only, and locked
-//! while a process uses it, so that two processes never sign in one name.
+//! while a process uses it, so that two processes never sign with one identity.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

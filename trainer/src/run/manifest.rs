@@ -6,6 +6,7 @@ use murmur_kernels::{AdamW, CHUNK, CarryShape, Optimizer, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
+use crate::error::{Exit, Failure};
 use crate::learn::model::{ModelConfig, ModelConfigError, Section};
 use crate::learn::numeric::{Numeric, UnknownProfile};
 use crate::learn::schedule::Schedule;
@@ -95,10 +96,16 @@ pub enum ManifestError {
     Range(&'static str),
 }
 
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Self::new(Exit::Config, "these settings make no run").because(error)
+    }
+}
+
 /// What a manifest is made from, beside the settings.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// Who starts trusted.
+    /// Peers that are trusted from the start.
     pub founders: Vec<Founder>,
     /// Root of the data.
     pub data_root: [u8; 32],
@@ -112,7 +119,7 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] if settings give something impossible.
     pub fn new(settings: &Settings, parts: Parts) -> Result<Self, ManifestError> {
-        let model = settings.model;
+        let (model, train) = (settings.model, &settings.train);
         let seed = run_seed(settings.seed);
         let mut manifest = Self {
             format: FORMAT,
@@ -123,7 +130,7 @@ impl Manifest {
             model: Section::of(&model),
             data_root: Hash(parts.data_root),
             inner: Inner::of(settings)?,
-            schedule: Schedule::of(settings),
+            schedule: Schedule::new(train.lr as f32, train.warmup_tokens, train.lr_final_fraction as f32),
             checkpoint_every_tokens: settings.checkpoint.every_tokens,
             eval_sequences: u32::try_from(settings.eval.sequences)
                 .map_err(|_| ManifestError::Range("eval.sequences"))?,
@@ -341,79 +348,4 @@ fn seeded_genesis(model: &ModelConfig, seed: &[u8; 32]) -> Hash {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::config::{Inputs, Resolved};
-
-    pub(crate) fn manifest() -> Manifest {
-        let settings = Resolved::new(&Inputs::default()).unwrap().settings().unwrap();
-        let founders = vec![Founder { peer: PeerId([1; 32]), vrf_key: [2; 32] }];
-        Manifest::new(&settings, Parts { founders, data_root: [3; 32], genesis: None }).unwrap()
-    }
-
-    #[test]
-    fn the_bytes_come_back_and_name_the_run() {
-        let manifest = manifest();
-        let bytes = manifest.to_bytes();
-        assert_eq!(Manifest::from_bytes(&bytes).unwrap(), manifest);
-        assert_eq!(bytes, manifest.to_bytes());
-        assert_ne!(Manifest::run_id(&bytes), Manifest::run_id(&bytes[1..]));
-    }
-
-    #[test]
-    fn a_run_of_this_format_keeps_its_name() {
-        let name = "a71f55d74504474f6ba53b62823433523adebe8297a92bc2f66d85f00c130e04";
-        assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
-    }
-
-    #[test]
-    fn a_manifest_of_another_format_says_that_another_version_made_it() {
-        let mut bytes = manifest().to_bytes();
-        assert_eq!(bytes[..8], *format!("murmurM{FORMAT}").as_bytes(), "the first bytes tell the format");
-        bytes[7] = b'3';
-        let error = Manifest::from_bytes(&bytes).unwrap_err().to_string();
-        assert!(error.contains("another version of murmur") && error.contains("format is 3"), "{error}");
-    }
-
-    #[test]
-    fn any_spoilt_byte_is_read_or_refused_never_a_panic() {
-        let bytes = manifest().to_bytes();
-        for at in 0..bytes.len() {
-            let mut bent = bytes.clone();
-            bent[at] ^= 0x41;
-            let _ = Manifest::from_bytes(&bent);
-            let _ = Manifest::from_bytes(&bytes[..at]);
-        }
-    }
-
-    #[test]
-    fn the_default_is_exact_and_the_profile_is_the_same_for_all() {
-        let exact = manifest();
-        assert_eq!(exact.numeric(), Ok(Numeric::Exact));
-        let sets = vec!["numeric=class".to_owned()];
-        let settings = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap();
-        let parts = Parts { founders: exact.rules.founders.clone(), data_root: [3; 32], genesis: None };
-        let class = Manifest::new(&settings, parts).unwrap();
-        assert_eq!(Manifest::from_bytes(&class.to_bytes()).unwrap().numeric(), Ok(Numeric::Class));
-        assert_ne!(Manifest::run_id(&class.to_bytes()), Manifest::run_id(&exact.to_bytes()));
-    }
-
-    #[test]
-    fn an_unknown_profile_and_one_that_the_rules_deny_are_refused() {
-        let read = |manifest: Manifest| Manifest::from_bytes(&manifest.to_bytes());
-        let unknown = read(Manifest { profile: "exact/9".to_owned(), ..manifest() }).unwrap_err();
-        assert!(unknown.to_string().contains("exact/9"), "{unknown}");
-        let denied = read(Manifest { profile: "class".to_owned(), ..manifest() });
-        assert!(matches!(denied, Err(ManifestError::Range("rules.class"))), "{denied:?}");
-    }
-
-    #[test]
-    fn the_seed_gives_the_genesis() {
-        let manifest = manifest();
-        let mut state = vec![0; manifest.rules.parameter_count()];
-        assert!(manifest.write_seeded_state(&mut state));
-        assert_eq!(state_root(&state), manifest.genesis.0);
-        assert!(!Manifest { genesis: Hash::NONE, ..manifest }.write_seeded_state(&mut state));
-    }
-}
+pub(crate) mod tests;

@@ -1,5 +1,5 @@
-//! What a run consists of: the [`manifest`] that all peers agree on, the [`ticket`] that leads to it, and what lies on this machine:
-//! the run's folder ([`state_dir`]), each peer's [`identity`](identity_file), and the [`checkpoint`]s.
+//! The parts of a run: the [`manifest`] that all peers agree on, the [`ticket`] to join with, and its files on this machine: the
+//! run's folder ([`state_dir`]), each peer's [`identity`](identity_file), and [`checkpoint`]s.
 
 pub mod checkpoint;
 pub mod identity_file;

@@ -1,4 +1,4 @@
-//! What must hold whatever happened, looked at from outside: by what peers reported and by what is on their disks.
+//! The rules that must hold after any churn, checked from outside: by the peers' reports and their disks.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{
     bench::{
         figures::{growth, mean},
         fleet::{Fleet, Life, Process},
-        ground::Ground,
+        run_folder::RunFolder,
     },
     peer::stored_names,
     protocol::Finished,
@@ -34,7 +34,7 @@ pub(super) fn disagreement(fleet: &Fleet) -> String {
     format!("the peers did not end with the same state ({})", fleet.living().map(end).collect::<Vec<_>>().join("; "))
 }
 
-/// Rules about sets and states: nobody evicted, no state ever different for one set, nothing lost.
+/// Rules about sets and states: no peer evicted, no state ever different for one set, nothing lost.
 pub(super) fn rules(fleet: &Fleet, survivors: &[usize], folders: usize) -> Vec<String> {
     let ends: Vec<&Finished> = survivors.iter().filter_map(|index| fleet.processes[*index].finished.as_ref()).collect();
     let mut broken = Vec::new();
@@ -77,11 +77,11 @@ pub(super) fn memory(fleet: &Fleet) -> (Option<f64>, Option<String>) {
 }
 
 /// No chain has two entries for one position on any two disks, the dead peers' included.
-pub(super) fn disks(ground: &Ground, folders: usize) -> Vec<String> {
+pub(super) fn disks(run_folder: &RunFolder, folders: usize) -> Vec<String> {
     let mut seen: BTreeMap<(PeerId, u32), Hash> = BTreeMap::new();
     let mut forked = Vec::new();
     for folder in 0..folders {
-        for (author, seq, hash) in stored_names(&ground.folder(folder)) {
+        for (author, seq, hash) in stored_names(&run_folder.folder(folder)) {
             if *seen.entry((author, seq)).or_insert(hash) != hash {
                 forked.push(format!("{} signed two entries for position {seq}", author.petname()));
             }

@@ -1,4 +1,4 @@
-//! What each exit code means, what usually causes it and what to do: the words behind `murmur explain`.
+//! What each exit code means, what usually causes it and what to do: the text of `murmur explain`.
 
 use super::Exit;
 

@@ -99,7 +99,7 @@ fn a_board_is_ready_when_every_peer_is_up_or_gone() {
     let mut board = Board::new(2);
     board.started(0, sample::started(0));
     assert!(!board.ready());
-    assert_eq!(board.gone(1, "exit 1"), None, "nobody knew it yet");
+    assert_eq!(board.gone(1, "exit 1"), None, "no peer had reported it yet");
     assert!(board.ready());
 }
 

@@ -1,4 +1,4 @@
-//! How a launch ends: settling, requests to stop, and what is said when nobody finished.
+//! The end of a launch: waiting for equal sets, requests to stop, and the failure when no peer finished.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use super::{EXIT_WITHIN, Phase, SETTLE_WITHIN, Swarm};
 use crate::{
     error::{Exit, Failure, shell::shell_word},
     launcher::{
-        Agreement, Summary,
         board::Seat,
-        patience::{NAME_AFTER, SILENT_AFTER},
+        liveness::{NAME_AFTER, SILENT_AFTER},
+        summary::{summary, verdict},
     },
+    observe::views::{Agreement, Summary},
     protocol::{Command, Finished},
 };
 
@@ -36,15 +37,15 @@ impl Swarm<'_> {
         for &index in &slow {
             let Some(seated) = &mut self.peers[index] else { continue };
             if away {
-                seated.pulse.hear(now, None);
+                seated.liveness.record_report(now, None);
             }
-            if let Some(why) = seated.pulse.given_up(now, since) {
+            if let Some(why) = seated.liveness.given_up(now, since) {
                 seated.peer.kill();
                 self.output.note(&format!("Giving up {}: {why}.", self.board.name(index)));
                 self.board.lost(index, why);
             }
         }
-        if self.waiting.is_time_to_tell(now) {
+        if self.waiting.is_time_to_name(now) {
             self.output.note(&self.waiting_for(&slow, now));
         }
     }
@@ -58,7 +59,7 @@ impl Swarm<'_> {
         seats.filter(|(_, seat)| keeps(seat)).map(|(index, _)| index).collect()
     }
 
-    /// `Waiting for calm-heron and 3 more`, with those who are silent.
+    /// `Waiting for calm-heron and 3 more`, with the silent ones marked.
     fn waiting_for(&self, slow: &[usize], now: Duration) -> String {
         let mut said: Vec<String> = slow.iter().take(NAMED).map(|index| self.patient_name(*index, now)).collect();
         if slow.len() > NAMED {
@@ -69,7 +70,7 @@ impl Swarm<'_> {
 
     fn patient_name(&self, index: usize, now: Duration) -> String {
         let name = self.board.name(index);
-        let silent = self.peers[index].as_ref().map_or(Duration::ZERO, |seated| seated.pulse.silent(now));
+        let silent = self.peers[index].as_ref().map_or(Duration::ZERO, |seated| seated.liveness.silent(now));
         if silent < NAME_AFTER {
             return name;
         }
@@ -130,8 +131,8 @@ impl Swarm<'_> {
         };
         self.output.summary(&summary);
         match summary.agreement {
-            Agreement::Broken => summary.verdict(),
-            Agreement::Equal | Agreement::Unsettled => self.complaint().map_or_else(|| summary.verdict(), Err),
+            Agreement::Broken => verdict(&summary),
+            Agreement::Equal | Agreement::Unsettled => self.complaint().map_or_else(|| verdict(&summary), Err),
         }
         .and_then(|()| self.nobody_lost())
     }
@@ -159,7 +160,7 @@ impl Swarm<'_> {
 
     fn summary(&mut self) -> Option<Summary> {
         let seconds = self.board.seconds(self.clock.elapsed());
-        Summary::of(&self.board, &HEXLOWER.encode(&self.plan.run_id), &self.plan.state_dir.to_string_lossy(), seconds)
+        summary(&self.board, &HEXLOWER.encode(&self.plan.run_id), &self.plan.state_dir.to_string_lossy(), seconds)
     }
 
     /// Why no peer finished: what one of them said, or how one of them ended.

@@ -122,7 +122,7 @@ fn finished(index: usize) -> String {
     say(&Report::Finished(sample::finished(index)))
 }
 
-/// A peer that starts, writes down what it hears, reports a segment when introduced to another peer, finishes when
+/// A peer that starts, writes down the commands it gets, reports a segment when introduced to another peer, finishes when
 /// drained, and exits when halted or alone.
 fn well_behaved(index: usize) -> String {
     let (started, finished) = (started(index), finished(index));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-/// Read at once; a file that shows what it is in these bytes is not read further.
+/// Bytes read at once; a file that is no text by these is not read further.
 const PIECE: u64 = 64 << 10;
 
 /// Pairs of bytes from which on letters and zeros by turns mean UTF-16.

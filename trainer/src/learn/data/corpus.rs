@@ -19,8 +19,7 @@ const BYTES_MAX: u64 = 1 << 30;
 /// Less cannot be split into two useful parts.
 pub(super) const BYTES_MIN: u64 = 64 << 10;
 
-/// One held-out byte in this many may be in the training part before anybody hears of it: programs share licences and
-/// idioms.
+/// Without a remark, one held-out byte in this many may be in the training part: programs share licences and idioms.
 const REMARKABLE_SHARE: usize = 4;
 
 /// What every architecture there is reads.
@@ -126,7 +125,7 @@ impl Corpus {
         &self.left_out
     }
 
-    /// What whoever chose this text should hear, a sentence each: what was left out, and whether it is repetition.
+    /// Remarks for the user who chose this text, a sentence each: what was left out, and how much of it repeats.
     pub fn remarks(&self) -> Vec<String> {
         let left_out = self.left_out.is_news().then(|| format!("Left out of the text: {}.", self.left_out));
         let (repeated, all) = (self.repeated(), self.validation.len());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::left_out::LeftOut;
+use crate::error::{Exit, Failure, starved};
 
 /// The data could not be loaded. Nothing was changed; the process should end with exit code 20.
 #[derive(Debug, Error)]
@@ -110,4 +111,23 @@ pub enum DataError {
         /// What is no part of the text.
         left_out: LeftOut,
     },
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        let starved = if let DataError::Unreadable { error, .. } = &error { starved(error) } else { None };
+        Self::new(starved.unwrap_or(Exit::Data), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_by_data_is_exit_20_unless_memory_is_short() {
+        assert_eq!(Failure::from(DataError::Unpinned { name: "x" }).exit(), Exit::Data);
+        let starved = DataError::Unreadable { path: "/x".into(), error: io::ErrorKind::OutOfMemory.into() };
+        assert_eq!(Failure::from(starved).exit(), Exit::Device);
+    }
 }

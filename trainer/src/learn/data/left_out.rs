@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// Why a file or folder was left out. In the order in which a reader wants to hear of them.
+/// Why a file or folder was left out. In the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Text in UTF-16, of which every second byte is noise to a model of bytes.
@@ -42,7 +42,7 @@ impl LeftOut {
         self.0.get(&reason).map_or(0, |tally| tally.count)
     }
 
-    /// Whether anything was left out that somebody may have wanted: hidden names and empty files are not.
+    /// Whether anything was left out that a user may have wanted: hidden names and empty files do not count.
     pub fn is_news(&self) -> bool {
         self.0.keys().any(|reason| !matches!(reason, Reason::Empty | Reason::Hidden))
     }

@@ -1,4 +1,4 @@
-//! How much of the validation part a model can know by heart: text that the training part has, too.
+//! The share of the validation part that occurs in the training part, too, so that a model can have memorized it.
 //!
 //! Blocks of equal content are never in both parts, but a text that repeats itself out of step with the blocks, as a file
 //! does that was appended to itself, has no two equal blocks. So short pieces of the validation part are looked for at
@@ -82,7 +82,7 @@ fn roll(hash: u64, leaving: u8, entering: u8) -> u64 {
     push(hash, entering).wrapping_sub(LEAVING.wrapping_mul(u64::from(leaving) + 1))
 }
 
-/// Tells most hashes that nobody wants at a glance.
+/// A bit set that rules out most hashes without a search.
 struct Sieve(Vec<u64>);
 
 impl Sieve {

@@ -25,7 +25,7 @@ impl<'a> Tokens<'a> {
     /// The `count` tokens from position `start` on.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// If there are fewer.
     pub fn window(&self, start: usize, count: usize) -> impl Iterator<Item = Token> {
         match self.vocabulary {
             Vocabulary::Bytes => self.vocabulary.encode(&self.text[start..start + count]),

@@ -1,5 +1,4 @@
-//! What a peer publishes that plays an attack on work: for demonstrations and tests of the audits, never reached by an honest
-//! peer.
+//! Updates of a peer that plays an attack: for demonstrations and tests of the audits, never reached by an honest peer.
 
 use murmur_kernels::{Carry, blob_root, compress, validate};
 use murmur_verification::Attack;

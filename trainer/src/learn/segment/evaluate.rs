@@ -1,4 +1,4 @@
-//! How good a model is on text it was never trained on.
+//! The loss of a model on text that it was not trained on.
 
 use core::ops::Range;
 

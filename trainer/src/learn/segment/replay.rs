@@ -1,4 +1,4 @@
-//! An audit's comparison: does the same work give the same bits?
+//! An audit's comparison: whether a replay gave the bits that the author committed to.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What a segment is asked to do, and what it gives back.
+//! The input of a segment and its result.
 
 use murmur_collectives::PeerId;
 use murmur_kernels::{Carry, Norm, TopK};

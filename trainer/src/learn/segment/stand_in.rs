@@ -1,6 +1,6 @@
 //! A learner that learns nothing: pseudo-gradients of the right size from a seed, for measuring everything but the model.
 //!
-//! What it makes is compressed, sealed and committed to exactly as real work is, and it is a function of the
+//! Its result is compressed, sealed and committed to exactly as real work is, and is a function of the
 //! specification and the carry, so others can audit it. It has no optimizer: the moments of its carry are zero.
 
 use core::ops::Range;
@@ -17,7 +17,7 @@ use super::spec::{SegmentResult, SegmentSpec};
 /// The numeric class: integer noise scaled by one rounded product, the same bits everywhere.
 pub const STAND_IN_CLASS: &str = "stand-in/1";
 
-/// What it says its loss is, in nats per byte, so that reports hold a number.
+/// The loss it reports, nats per byte: a number, because reports need one.
 const LOSS: f32 = 1.0;
 
 /// The largest change of a parameter in one segment: as much as a few small steps of AdamW.
@@ -55,7 +55,7 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
     })
 }
 
-/// Held-out loss of a model that nobody trains; no batches give NaN, as for a real one.
+/// Held-out loss of a model that is not trained; no batches give NaN, as for a real one.
 pub(super) fn stand_in_loss(batches: &Range<u32>) -> f64 {
     if batches.is_empty() { f64::NAN } else { f64::from(LOSS) }
 }

@@ -1,4 +1,4 @@
-//! Who does a peer's work: a model with its data, or a stand-in that needs neither.
+//! A peer's worker: a model with its data, or a stand-in that needs neither.
 
 use core::ops::Range;
 
@@ -42,7 +42,7 @@ impl Worker {
         }
     }
 
-    /// What a peer publishes that plays `attack`; see [`attack_segment`]. A stand-in knows only honest work.
+    /// What a peer publishes that plays `attack`; see [`attack_segment`]. A stand-in does only honest work.
     ///
     /// # Errors
     /// As [`attack_segment`].
@@ -97,7 +97,7 @@ impl Worker {
         }
     }
 
-    /// What it computes on, in words.
+    /// The device it computes on, in words.
     pub fn device(&self) -> String {
         match self {
             Self::Train(trainer) => trainer.replica.device(),

@@ -1,4 +1,4 @@
-//! The bar under the lines, on a terminal: how much of the token budget is done.
+//! The progress bar below the lines of a terminal: the share of the token budget that is trained.
 
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    launcher::{Agreement, Audits, Happening, Opening, Round, Row, Summary, reduction},
+    observe::views::{Agreement, Audits, EventLine, Opening, Round, Row, Summary, reduction},
     protocol::Started,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn round(round: &Round) -> Value {
 }
 
 /// `murmur.event/1`.
-pub(super) fn event(event: &Happening) -> Value {
+pub(super) fn event(event: &EventLine) -> Value {
     json!({
         "schema": "murmur.event/1", "kind": event.kind.name(), "peer_id": event.peer_id, "petname": event.petname,
         "detail": event.detail,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::{
     error::Exit,
-    launcher::{Agreement, Audits, Row},
+    observe::views::{Agreement, Audits, Row},
     protocol::{EventKind, sample_reports as sample},
 };
 
@@ -136,7 +136,7 @@ fn json_is_one_object_a_line_with_its_schema() {
     let (mut output, stdout, stderr) = pages(Format::Json);
     output.opening(&opening(false));
     output.round(&round());
-    let happening = Happening {
+    let happening = EventLine {
         kind: EventKind::Departed,
         peer_id: sample::peer_id(1),
         petname: "calm-heron-0001".to_owned(),
@@ -192,18 +192,25 @@ fn the_text_summary_gives_the_verdict() {
     let (mut output, stdout, _) = pages(Format::Text);
     output.summary(&summary());
     let text = stdout.text();
-    let parts = ["calm-heron-0000", "All 4 state roots agree", "200 times more", "7 passed, 0 failed", "murmur sample"];
+    let parts = [
+        "calm-heron-0000",
+        "last loss: a peer's mean training loss",
+        "All 4 state roots agree",
+        "200 times more",
+        "7 passed, 0 failed",
+        "murmur sample",
+    ];
     parts.into_iter().for_each(|part| assert!(text.contains(part), "{part} is missing in:\n{text}"));
 }
 
 #[test]
 fn a_failure_is_the_last_object_unless_the_result_is() {
-    let failure = || Failure::new(Exit::NoPeers, "nobody answered");
+    let failure = || Failure::new(Exit::NoPeers, "no peer answered");
     let (mut output, stdout, stderr) = pages(Format::Json);
     output.failure(failure());
     let object: Value = serde_json::from_str(stdout.text().lines().last().unwrap()).unwrap();
     assert_eq!((object["schema"].as_str(), object["code"].as_u64()), (Some("murmur.error/1"), Some(40)));
-    assert!(stderr.text().contains("nobody answered"));
+    assert!(stderr.text().contains("no peer answered"));
     let (mut output, stdout, _) = pages(Format::Json);
     output.summary(&summary());
     output.failure(failure());

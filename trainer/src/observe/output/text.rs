@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::table::{Column, table, terminal_width};
 use crate::error::shell::shell_word;
-use crate::launcher::{Agreement, Happening, Opening, Round, Row, Summary, count, hex_start, petname_of, reduction};
+use crate::observe::views::{
+    Agreement, EventLine, Opening, Round, Row, Summary, count, hex_start, petname_of, reduction,
+};
 
 /// The first screen, at most eight lines.
 pub(super) fn opening(opening: &Opening) -> String {
@@ -67,12 +69,12 @@ pub(super) fn round(round: &Round) -> String {
 }
 
 /// One line: what happened to whom.
-pub(super) fn event(event: &Happening) -> String {
+pub(super) fn event(event: &EventLine) -> String {
     let colon = if event.detail.is_empty() { "" } else { ": " };
     format!("{} {}{colon}{}", event.kind.name(), event.petname, event.detail)
 }
 
-/// The table per peer, what it came to, and the verdict.
+/// The table of peers, the totals, and the verdict.
 pub(super) fn summary(summary: &Summary) -> String {
     let table = rows(&summary.rows, terminal_width());
     if summary.had_ended {
@@ -92,7 +94,17 @@ pub(super) fn summary(summary: &Summary) -> String {
         duration(summary.seconds),
         short(summary.tokens_per_second),
     );
-    [String::new(), table, loss, traffic(summary), verification(summary), verdict(summary), sample(summary)].join("\n")
+    [
+        String::new(),
+        table,
+        LOSSES.to_owned(),
+        loss,
+        traffic(summary),
+        verification(summary),
+        verdict(summary),
+        sample(summary),
+    ]
+    .join("\n")
 }
 
 /// What to do with the model, if one was kept.
@@ -106,13 +118,17 @@ fn sample(summary: &Summary) -> String {
     }
 }
 
+/// Under the table: a loss of one segment is not the model's, and a round does not measure again.
+const LOSSES: &str = "last loss: a peer's mean training loss in its last segment. val= in the lines above: measured now and then, \
+    and repeated until the next time.";
+
 /// The columns of the table per peer.
 const COLUMNS: [Column; 8] = [
     Column::text("peer", 0),
     Column::text("end", 0),
     Column::number("updates", 3),
     Column::number("tokens", 0),
-    Column::number("loss", 0),
+    Column::number("last loss", 0),
     Column::number("sent", 0),
     Column::number("received", 4),
     Column::text("state root", 0),

@@ -1,4 +1,4 @@
-//! Where a peer answers, as it leaves it in its folder.
+//! The file in a peer's folder with the address that it serves metrics and status at.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // One that stays says where nobody answers any more, which its reader finds out.
+        // A file that stays names an address where no process answers, which its reader notices.
         let _ = fs::remove_file(&self.0);
     }
 }

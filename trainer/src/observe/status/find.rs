@@ -12,7 +12,7 @@ use crate::{error::Exit, run::identity_file};
 /// How many folders deep peers are looked for: account, group, run, peer.
 const DEPTH_MAX: usize = 3;
 
-/// Folders looked at, at most: somebody may name a home folder.
+/// Folders looked at, at most: the folder given may be a home folder.
 const FOLDERS_MAX: usize = 10_000;
 
 /// A peer's folder.

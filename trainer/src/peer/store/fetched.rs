@@ -10,7 +10,7 @@ use std::{
 use murmur_collectives::Hash;
 use murmur_coordinatorless::Fetched;
 
-use super::{super::Room, log};
+use super::{super::StateStorage, log};
 use crate::error::Failure;
 
 /// The file.
@@ -56,11 +56,11 @@ impl FetchFile {
     }
 }
 
-/// The chunks in a folder that are whole, if there are any, each in its place in a room for the state. A torn end is cut off,
-/// so that what is appended later is read, too. Of the file no more than a chunk is held beside the room.
-pub(super) fn read(dir: &Path, room: &Room) -> Result<Option<Fetched>, Failure> {
-    let Some((file, length, root)) = begin(&dir.join(FETCH), room.parameters() as u64) else { return Ok(None) };
-    let mut fetched = Fetched::new(root, room.zeros()?);
+/// The chunks in a folder that are whole, if there are any, each at its place in the state. A torn end is cut off,
+/// so that what is appended later is read, too. Of the file no more than a chunk is held beside the state.
+pub(super) fn read(dir: &Path, storage: &StateStorage) -> Result<Option<Fetched>, Failure> {
+    let Some((file, length, root)) = begin(&dir.join(FETCH), storage.parameters() as u64) else { return Ok(None) };
+    let mut fetched = Fetched::new(root, storage.zeros()?);
     let whole = read_chunks(file, length, &mut fetched);
     let cut = |whole| OpenOptions::new().write(true).open(dir.join(FETCH)).and_then(|file| file.set_len(whole));
     let goes_on = whole.and_then(|whole| if whole < length { cut(whole) } else { Ok(()) });
@@ -95,7 +95,7 @@ fn chunk(mut frame: Vec<u8>) -> Option<(u32, Vec<u8>)> {
     Some((index, frame))
 }
 
-/// The longest file believed for a model of so many parameters, in bytes.
+/// The length of the longest file that is read for a model of `parameters` parameters, in bytes.
 fn bytes_max(parameters: u64) -> u64 {
     parameters.saturating_mul(9).saturating_add(1 << 20)
 }

@@ -11,7 +11,7 @@ use murmur_collectives::WireEntry;
 use murmur_coordinatorless::StoredEntry;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use super::whole::sync_folder_of;
+use super::atomic_file::sync_folder_of;
 use crate::error::Exit;
 use crate::error::Failure;
 

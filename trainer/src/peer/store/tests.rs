@@ -20,7 +20,7 @@ fn open(dir: &Path) -> (Store, Stored) {
 }
 
 fn open_sized(dir: &Path, parameters: usize) -> (Store, Stored) {
-    Store::open(dir, PeerId([0; 32]), &Room::new(parameters, 1, dir), &Reporter).unwrap()
+    Store::open(dir, PeerId([0; 32]), &StateStorage::new(parameters, 1, dir), &Reporter).unwrap()
 }
 
 /// Parameters of a state of eight chunks.
@@ -169,7 +169,7 @@ fn a_final_frontier_stands_for_the_log_before_it_and_the_log_goes_on() {
     store.compact(&compacted(2, &[8])).unwrap();
     store.append(&record(9), false).unwrap();
     assert_eq!(found(dir.path()), (Some((2, 2)), vec![8, 9]));
-    assert_eq!(settled::logs(dir.path()).len(), 1, "old logs are gone");
+    assert_eq!(final_file::logs(dir.path()).len(), 1, "old logs are gone");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_crash_at_any_step_of_compacting_leaves_the_old_or_the_new() {
         store.settle(&next).unwrap();
         assert!(dir.path().join(log_name(store.generation)).exists());
         assert_eq!(found(dir.path()), new, "nothing of the old was removed yet");
-        assert_eq!(settled::logs(dir.path()), [log_name(store.generation + 1)]);
+        assert_eq!(final_file::logs(dir.path()), [log_name(store.generation + 1)]);
 
         let dir = tempfile::tempdir().unwrap();
         let store = before(dir.path());
@@ -283,7 +283,7 @@ fn a_frontier_of_no_use_is_set_aside_also_where_there_is_no_room_for_a_state() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
     store.compact(&compacted(1, &[1])).unwrap();
-    let none = Room::new(PARAMETERS + 1, 0, &dir.path().join("not there"));
+    let none = StateStorage::new(PARAMETERS + 1, 0, &dir.path().join("not there"));
     let (_, stored) = Store::open(dir.path(), PeerId([0; 32]), &none, &Reporter).unwrap();
     assert!(stored.compacted.is_none() && dir.path().join("final.damaged-0").exists());
 }
@@ -291,10 +291,10 @@ fn a_frontier_of_no_use_is_set_aside_also_where_there_is_no_room_for_a_state() {
 #[test]
 fn a_state_in_files_is_stored_and_found_like_one_in_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let room = Room::new(OF_CHUNKS, 0, dir.path());
-    let open = || Store::open(dir.path(), PeerId([0; 32]), &room, &Reporter).unwrap();
+    let storage = StateStorage::new(OF_CHUNKS, 0, dir.path());
+    let open = || Store::open(dir.path(), PeerId([0; 32]), &storage, &Reporter).unwrap();
     let (mut store, _) = open();
-    let mut state = room.zeros().unwrap();
+    let mut state = storage.zeros().unwrap();
     state.iter_mut().zip(0..).for_each(|(value, n)| *value = n * 3 - 50);
     store.compact(&Compacted { state: state.clone(), ..compacted(1, &[1]) }).unwrap();
     store.keep_chunk(Hash([4; 32]), 2, &chunk(9)).unwrap();
@@ -313,7 +313,7 @@ fn damaged_votes_are_an_error_because_a_peer_must_not_vote_twice() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
     let failure =
-        Store::open(dir.path(), PeerId([0; 32]), &Room::new(PARAMETERS, 1, dir.path()), &Reporter).unwrap_err();
+        Store::open(dir.path(), PeerId([0; 32]), &StateStorage::new(PARAMETERS, 1, dir.path()), &Reporter).unwrap_err();
     assert_eq!(failure.exit(), Exit::Checkpoint);
     assert!(failure.sentence().contains("vote.bin"), "{}", failure.sentence());
 }

@@ -88,3 +88,10 @@ fn a_missing_file_is_named() {
     let error = Checkpoint::read(Path::new("/nonexistent/model.safetensors")).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/model.safetensors"));
 }
+
+#[test]
+fn a_full_disk_while_writing_a_checkpoint_is_exit_32() {
+    let write = |kind| CheckpointError::Write { path: "/x".into(), error: io::Error::from(kind) };
+    assert_eq!(Failure::from(write(io::ErrorKind::StorageFull)).exit(), Exit::DiskFull);
+    assert_eq!(Failure::from(write(io::ErrorKind::NotFound)).exit(), Exit::Checkpoint);
+}

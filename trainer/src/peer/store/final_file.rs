@@ -1,5 +1,5 @@
 //! What a final frontier leaves on the disk beside the log: `final.bin`, which also names the log that goes with it. Its
-//! state is read into the room it is to have, and written from there: it may be larger than memory.
+//! state is read into the [`StateStorage`] that it will stay in, and written from there: it may be larger than memory.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use murmur_collectives::State;
 
-use super::{super::Room, whole};
+use super::{super::StateStorage, atomic_file};
 use crate::error::{Exit, Failure};
 
 /// The file.
@@ -29,7 +29,7 @@ const PIECE: usize = 4096;
 
 /// A final frontier as it is stored.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct FinalFile {
     /// Which log goes with it. Grows with each, unlike the epoch: a peer may come to another frontier of the same epoch.
     pub(super) generation: u64,
     pub(super) proof: Vec<u8>,
@@ -64,40 +64,44 @@ pub(super) fn logs(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Reads the file of a folder, if there is one, the state into a room of its own. One that is damaged, or of a model of
+/// Reads the file of a folder, if there is one, the state into storage of its own. One that is damaged, or of a model of
 /// another size, is set aside.
-pub(super) fn read(dir: &Path, room: &Room, reporter: &super::Reporter) -> Result<Option<Settled>, Failure> {
+pub(super) fn read(
+    dir: &Path,
+    storage: &StateStorage,
+    reporter: &super::Reporter,
+) -> Result<Option<FinalFile>, Failure> {
     let path = dir.join(FINAL);
     let unreadable = |error: io::Error| Failure::io(Exit::Checkpoint, "read", &path, &error);
-    let file = match whole::Reading::open(&path) {
+    let file = match atomic_file::Reading::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    let settled = match file {
-        Some(mut file) => parse(&mut file, room, &unreadable)?.filter(|_| file.is_whole()),
+    let final_file = match file {
+        Some(mut file) => parse(&mut file, storage, &unreadable)?.filter(|_| file.is_whole()),
         None => None,
     };
-    if settled.is_none() {
-        whole::set_aside(&path, reporter)?;
+    if final_file.is_none() {
+        atomic_file::set_aside(&path, reporter)?;
     }
-    Ok(settled)
+    Ok(final_file)
 }
 
 /// What a file holds, if its lengths fit; not to be believed before the file has proved whole.
 fn parse(
-    file: &mut whole::Reading,
-    room: &Room,
+    file: &mut atomic_file::Reading,
+    storage: &StateStorage,
     unreadable: &impl Fn(io::Error) -> Failure,
-) -> Result<Option<Settled>, Failure> {
-    let proof = parse_proof(file, room.parameters() as u64).map_err(unreadable)?;
+) -> Result<Option<FinalFile>, Failure> {
+    let proof = parse_proof(file, storage.parameters() as u64).map_err(unreadable)?;
     let Some((generation, proof)) = proof else { return Ok(None) };
-    let mut state = room.zeros()?;
+    let mut state = storage.zeros()?;
     read_state(file, &mut state).map_err(unreadable)?;
-    Ok(Some(Settled { generation, proof, state }))
+    Ok(Some(FinalFile { generation, proof, state }))
 }
 
-fn read_state(file: &mut whole::Reading, state: &mut [i64]) -> io::Result<()> {
+fn read_state(file: &mut atomic_file::Reading, state: &mut [i64]) -> io::Result<()> {
     let mut bytes = [0; 8 * PIECE];
     for integers in state.chunks_mut(PIECE) {
         let bytes = &mut bytes[..8 * integers.len()];
@@ -111,7 +115,7 @@ fn read_state(file: &mut whole::Reading, state: &mut [i64]) -> io::Result<()> {
 }
 
 /// All before the state; `None` if the lengths do not fit what is there.
-fn parse_proof(file: &mut whole::Reading, parameters: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
+fn parse_proof(file: &mut atomic_file::Reading, parameters: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
     let mut head = [0; HEAD_BYTES];
     if file.left() < HEAD_BYTES as u64 {
         return Ok(None);

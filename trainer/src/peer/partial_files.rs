@@ -1,4 +1,4 @@
-//! Files that a peer was writing when it was killed: swept when it starts again, so that they do not pile up.
+//! Files that a peer was writing when it was killed: removed when it starts again, so that they do not accumulate.
 
 use std::{fs, path::Path};
 
@@ -8,9 +8,9 @@ const ENDS: [&str; 2] = [".part", ".new"];
 /// How the names of files begin that a library writes for us.
 const BEGINNING: &str = ".tmp";
 
-/// Removes what an earlier process of this peer left half written in its folder. To be called with the identity held, by
-/// nobody else: a file that is being written looks the same.
-pub(super) fn sweep(dir: &Path) {
+/// Removes what an earlier process of this peer left half written in its folder. Call it with the
+/// identity locked: a file that is being written looks the same.
+pub(super) fn remove(dir: &Path) {
     let Ok(files) = fs::read_dir(dir) else { return };
     for file in files.filter_map(Result::ok) {
         let name = file.file_name();
@@ -34,7 +34,7 @@ mod tests {
         let half = [".tmpA1b2C3", "checkpoint-000000000000005.safetensors.part", "final.new", "identity.new"];
         let whole = ["checkpoint-000000000000005.safetensors", "final.bin", "identity", "log.damaged-0"];
         half.iter().chain(&whole).for_each(|name| fs::write(dir.path().join(name), "x").unwrap());
-        sweep(dir.path());
+        remove(dir.path());
         assert!(half.iter().all(|name| !dir.path().join(name).exists()));
         assert!(whole.iter().all(|name| dir.path().join(name).exists()));
     }

@@ -1,5 +1,5 @@
-//! How a peer process ended that said nothing: by its own doing, for want of memory, or by somebody's hand. Only the last
-//! is a reason to try again.
+//! Why a peer process ended without a report: a crash of its own, a lack of memory, or a signal from outside. Only after the
+//! last is it worth trying again.
 
 use std::process::ExitStatus;
 
@@ -9,17 +9,17 @@ use crate::error::{Exit, Failure};
 /// What a process writes when it cannot have memory, from Rust's allocator, C's library, the kernel.
 const OUT_OF_MEMORY: [&str; 3] = ["memory allocation of", "Cannot allocate memory", "failed to allocate"];
 
-/// Signals that a process brings on itself: a broken instruction, an abort, a bad access, a forbidden call.
+/// Signals that a process causes itself: an illegal instruction, an abort, a bad access, a forbidden call.
 #[cfg(unix)]
 const OWN_SIGNALS: [i32; 6] = [4, 6, 7, 8, 11, 31];
 
-/// The signal that nobody can refuse.
+/// The signal that no process can refuse: SIGKILL.
 #[cfg(unix)]
 const KILL: i32 = 9;
 
-/// What a process that ended with `status` and these last `words` in its log died of; nothing if somebody ended it, or if it
-/// ended well. `short` says whether the system killed a process for want of memory meanwhile.
-pub(super) fn own_doing(status: ExitStatus, words: &[String], short: bool) -> Option<Failure> {
+/// Why a process ended with `status` and these last lines, `words`, in its log; nothing if a signal from outside ended it, or
+/// if it succeeded. `short` says whether the system killed a process for lack of memory meanwhile.
+pub(super) fn exit_cause(status: ExitStatus, words: &[String], short: bool) -> Option<Failure> {
     let how = describe(status);
     let starved = words.iter().any(|word| OUT_OF_MEMORY.iter().any(|said| word.contains(said)));
     let failure = |exit, message: String| Some(Failure::new(exit, message).because(last(words)));
@@ -68,11 +68,11 @@ mod tests {
 
     fn exit(status: i32, words: &[&str], short: bool) -> Option<Exit> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        own_doing(ExitStatus::from_raw(status), &words, short).map(|failure| failure.exit())
+        exit_cause(ExitStatus::from_raw(status), &words, short).map(|failure| failure.exit())
     }
 
     #[test]
-    fn only_what_somebody_else_ended_may_be_tried_again() {
+    fn only_a_peer_ended_by_a_signal_from_outside_may_be_tried_again() {
         assert_eq!(exit(KILL, &[], false), None);
         assert_eq!(exit(15, &["a warning"], false), None);
         assert_eq!(exit(0, &[], false), None);
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn want_of_memory_is_told_from_a_mistake() {
+    fn a_lack_of_memory_is_distinguished_from_a_crash() {
         assert_eq!(exit(6, &["memory allocation of 8 bytes failed"], false), Some(Exit::Device));
         assert_eq!(exit(KILL, &[], true), Some(Exit::Device));
     }
 
     #[test]
     fn the_last_words_are_shown() {
-        let failure = own_doing(ExitStatus::from_raw(11), &["the end".to_owned()], false);
+        let failure = exit_cause(ExitStatus::from_raw(11), &["the end".to_owned()], false);
         assert!(failure.is_some_and(|failure| failure.sentence().contains("the end")));
     }
 }

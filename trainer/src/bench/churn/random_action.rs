@@ -1,4 +1,4 @@
-//! What happens next, by chance: from a seed, never less than half of the peers at work.
+//! Chooses the next action at random from a seed; at least half of the peers stay at work.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ pub(super) enum Action {
     Freeze(usize),
     /// A killed peer starts again in its folder.
     Restart(usize),
-    /// Somebody new comes.
+    /// A new peer joins.
     Join,
 }
 
-/// Who is there.
+/// The processes by their state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Present {
     /// Processes that run.

@@ -1,4 +1,4 @@
-//! Where a benchmark happens: a folder of its own with a manifest, founders and newcomers. It is removed at the end.
+//! The run folder of a benchmark, with a manifest, founders and newcomers. It is removed at the end.
 
 use std::{
     ffi::OsString,
@@ -50,7 +50,7 @@ pub(super) enum Work {
 
 /// A folder with a run in it.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct RunFolder {
     dir: StateDir,
     settings: Settings,
     program: PathBuf,
@@ -69,7 +69,7 @@ impl Drop for Cleanup {
     }
 }
 
-impl Ground {
+impl RunFolder {
     /// A new run with `founders` founders. `sets` are further settings of the run.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Ground {
         plan
     }
 
-    /// Makes the folder of somebody who is not a founder.
+    /// Makes the folder of a peer that is not a founder.
     ///
     /// # Errors
     /// [`Exit::Config`]; [`Exit::DiskFull`].
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn the_folder_is_gone_when_the_benchmark_is() {
-        let ground = Ground::new("ground-test", 2, Work::StandIn { params: 20_000 }, &[]).unwrap();
-        let folder = ground.folder(1);
+        let run_folder = RunFolder::new("run_folder-test", 2, Work::StandIn { params: 20_000 }, &[]).unwrap();
+        let folder = run_folder.folder(1);
         assert!(folder.join("identity").exists());
-        drop(ground);
+        drop(run_folder);
         assert!(!folder.exists());
     }
 }

@@ -1,4 +1,5 @@
-//! Files that are replaced whole or not at all: a hash, and what it is of. Of any length, unlike a record of the log.
+//! Files that are replaced whole or not at all: a hash, then the content that it is of. Of any length, unlike a record of the
+//! log.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! What a peer puts into a segment: its model, the run's rules, and how much of the budget is left.
+//! Runs one segment for the learner: with its worker, by the run's rules, until the budget is spent or a stop is requested.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -10,19 +10,19 @@ use super::{Shared, budget::Budget, exchange::Exchange};
 use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
 use crate::run::manifest::Manifest;
 
-/// An author on probation works this fraction of a segment, so that its first audits are quick.
+/// A segment of an author on probation is this many times shorter, so that its first audits are quick.
 const PROBATION_FRACTION: u32 = 3;
 
-/// Makes segments.
-pub(super) struct Effort<'a> {
+/// Runs segments.
+pub(super) struct SegmentRunner<'a> {
     pub(super) worker: &'a mut Worker,
     pub(super) manifest: &'a Manifest,
     pub(super) shared: &'a Arc<Shared>,
-    /// What it plays, for demonstrations and tests.
+    /// The attack it plays, for demonstrations and tests.
     pub(super) attack: Option<Attack>,
 }
 
-impl Effort<'_> {
+impl SegmentRunner<'_> {
     /// The segment that starts from `snapshot` and `carry`. It ends early when the budget is spent or the peer is asked to stop.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! How long the launcher waits for a peer of this machine. A process that was stopped, that hangs, or whose machine is out of
-//! breath says nothing; the launcher names it, and after a stated time ends the run without it.
+//! How long the launcher waits for a peer of this machine. A process that is stopped, hangs, or gets too little of its machine
+//! sends no report; the launcher names it, and after a stated time ends the run without it.
 
 use std::time::Duration;
 
@@ -9,41 +9,41 @@ pub(super) const NAME_AFTER: Duration = Duration::from_secs(2);
 /// And again after each of these.
 const NAME_EVERY: Duration = Duration::from_secs(15);
 
-/// A peer says every second that it lives. One that is waited for and has said nothing for this long is given up.
+/// A peer reports every second. One that is waited for and has not reported for this long is given up.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(20);
 
 /// One that is waited for, lives, and has done nothing for this long is given up. Longer than a peer waits for its neighbours.
 const IDLE_AFTER: Duration = Duration::from_secs(300);
 
-/// A launcher that looks this late at its peers was stopped itself: what they said meanwhile has not been read yet.
+/// A launcher that looks this late at its peers was stopped itself: their reports since have not been read yet.
 const LATE: Duration = Duration::from_secs(5);
 
-/// What the launcher knows of a peer process's life.
+/// The newest signs of life of a peer process.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pulse {
-    heard_at: Duration,
+pub(super) struct Liveness {
+    reported_at: Duration,
     work: u64,
     worked_at: Duration,
 }
 
-impl Pulse {
+impl Liveness {
     /// A process that was started at `now`.
     pub(super) fn new(now: Duration) -> Self {
-        Self { heard_at: now, work: 0, worked_at: now }
+        Self { reported_at: now, work: 0, worked_at: now }
     }
 
-    /// It said something. `work` is how much it has done, if it said that.
-    pub(super) fn hear(&mut self, now: Duration, work: Option<u64>) {
-        self.heard_at = now;
+    /// It reported. `work` is how much it has done, if the report says that.
+    pub(super) fn record_report(&mut self, now: Duration, work: Option<u64>) {
+        self.reported_at = now;
         if work.is_none_or(|work| work > self.work) {
             self.worked_at = now;
         }
         self.work = work.unwrap_or(self.work);
     }
 
-    /// How long it has said nothing.
+    /// How long it has not reported.
     pub(super) fn silent(&self, now: Duration) -> Duration {
-        now.saturating_sub(self.heard_at)
+        now.saturating_sub(self.reported_at)
     }
 
     /// Why it is not worth waiting for any longer, having been waited for since `since`.
@@ -56,32 +56,32 @@ impl Pulse {
     }
 }
 
-/// The state of waiting for peers: since when, and when that was last said.
+/// The state of waiting for peers: since when, and when they were last named.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Waiting {
     since: Option<Duration>,
-    told_at: Option<Duration>,
+    named_at: Option<Duration>,
     looked_at: Duration,
 }
 
 impl Waiting {
-    /// Notes whether anybody is waited for at `now`, and says since when.
+    /// Notes whether any peer is waited for at `now`; returns since when.
     pub(super) fn update(&mut self, now: Duration, waits: bool) -> Option<Duration> {
         if !waits {
-            (self.since, self.told_at) = (None, None);
+            (self.since, self.named_at) = (None, None);
         }
         waits.then(|| *self.since.get_or_insert(now))
     }
 
-    /// Whether it is time to name those who are waited for.
-    pub(super) fn is_time_to_tell(&mut self, now: Duration) -> bool {
-        let due = match (self.since, self.told_at) {
-            (_, Some(told)) => now >= told + NAME_EVERY,
+    /// Whether it is time to name the peers that are waited for.
+    pub(super) fn is_time_to_name(&mut self, now: Duration) -> bool {
+        let due = match (self.since, self.named_at) {
+            (_, Some(named)) => now >= named + NAME_EVERY,
             (Some(since), None) => now >= since + NAME_AFTER,
             (None, None) => false,
         };
         if due {
-            self.told_at = Some(now);
+            self.named_at = Some(now);
         }
         due
     }
@@ -104,32 +104,32 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_given_up_and_one_that_beats_is_not() {
-        let mut pulse = Pulse::new(at(10));
-        assert_eq!(pulse.given_up(at(29), at(10)), None);
-        assert!(pulse.given_up(at(30), at(10)).is_some_and(|why| why.contains("said nothing for 20 s")));
-        pulse.hear(at(29), Some(0));
-        assert_eq!(pulse.given_up(at(48), at(10)), None);
+        let mut liveness = Liveness::new(at(10));
+        assert_eq!(liveness.given_up(at(29), at(10)), None);
+        assert!(liveness.given_up(at(30), at(10)).is_some_and(|why| why.contains("said nothing for 20 s")));
+        liveness.record_report(at(29), Some(0));
+        assert_eq!(liveness.given_up(at(48), at(10)), None);
     }
 
     #[test]
     fn a_peer_that_beats_without_doing_anything_is_given_up_much_later() {
-        let mut pulse = Pulse::new(at(0));
-        (1..=600).for_each(|second| pulse.hear(at(second), Some(second.min(100))));
-        assert_eq!(pulse.given_up(at(600), at(500)), None, "counted from when it is waited for");
-        assert!(pulse.given_up(at(600), at(200)).is_some_and(|why| why.contains("done nothing for 300 s")));
-        pulse.hear(at(600), None);
-        assert_eq!(pulse.given_up(at(600), at(200)), None, "any other report is work");
+        let mut liveness = Liveness::new(at(0));
+        (1..=600).for_each(|second| liveness.record_report(at(second), Some(second.min(100))));
+        assert_eq!(liveness.given_up(at(600), at(500)), None, "counted from when it is waited for");
+        assert!(liveness.given_up(at(600), at(200)).is_some_and(|why| why.contains("done nothing for 300 s")));
+        liveness.record_report(at(600), None);
+        assert_eq!(liveness.given_up(at(600), at(200)), None, "any other report is work");
     }
 
     #[test]
-    fn those_who_are_waited_for_are_named_after_two_seconds_and_then_now_and_then() {
+    fn peers_waited_for_are_named_after_two_seconds_and_then_every_fifteen() {
         let mut waiting = Waiting::default();
         assert_eq!(waiting.update(at(7), false), None);
         assert_eq!((waiting.update(at(8), true), waiting.update(at(9), true)), (Some(at(8)), Some(at(8))));
-        let told: Vec<u64> = (8..60).filter(|second| waiting.is_time_to_tell(at(*second))).collect();
-        assert_eq!(told, [10, 25, 40, 55]);
+        let named: Vec<u64> = (8..60).filter(|second| waiting.is_time_to_name(at(*second))).collect();
+        assert_eq!(named, [10, 25, 40, 55]);
         waiting.update(at(60), false);
-        assert!(!waiting.is_time_to_tell(at(99)));
+        assert!(!waiting.is_time_to_name(at(99)));
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! Where a peer's states lie: in memory, or, when they are larger than its machine's owner wants to give, in files of its
-//! folder that the system maps into memory and writes back when it needs the room. Such a file has no name, so nothing of
-//! it is left however the process ends.
+//! Storage of a peer's states: memory, or, for states larger than `device.state_memory`, files of its folder that the system
+//! maps into memory. Such a file has no name, so it is gone however the process ends.
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,19 +17,19 @@ use crate::error::{Exit, Failure};
 /// Bytes of one integer of a state.
 const INTEGER_BYTES: usize = size_of::<i64>();
 
-/// Zeros are written in pieces of so many bytes.
+/// Bytes of zeros written at once.
 const PIECE_BYTES: usize = 1 << 16;
 
-/// Room for the states of a run.
+/// Where states of a run are stored.
 #[derive(Debug, Clone)]
-pub(super) enum Room {
-    /// Memory, for so many parameters.
+pub(super) enum StateStorage {
+    /// Memory; the number of parameters.
     Memory(usize),
-    /// Files in this folder, for so many parameters.
+    /// Files in this folder; the number of parameters.
     Files(usize, PathBuf),
 }
 
-impl Room {
+impl StateStorage {
     /// For states of `parameters` parameters: in memory if one takes at most `memory_mib` MiB, else in files in `dir`.
     pub(super) fn new(parameters: usize, memory_mib: usize, dir: &Path) -> Self {
         let fits = parameters.div_ceil((1 << 20) / INTEGER_BYTES) <= memory_mib;
@@ -71,7 +70,7 @@ impl Mapped {
         let bytes = length.checked_mul(INTEGER_BYTES).ok_or(io::ErrorKind::FileTooLarge)?;
         let mut file = tempfile::tempfile_in(dir)?;
         reserve(&mut file, bytes)?;
-        // SAFETY: nobody else can open the file, as it has no name, so nothing changes or shortens it while it is mapped.
+        // SAFETY: the file has no name, so no other process can open it, and nothing changes or shortens it while it is mapped.
         let map = unsafe { MmapMut::map_mut(&file) }?;
         Ok(Self { map, dir: dir.to_owned() })
     }
@@ -104,7 +103,7 @@ impl DerefMut for Mapped {
 }
 
 impl Cells for Mapped {
-    /// In memory after all if the disk is full: whoever asks cannot do without.
+    /// In memory after all if the disk is full: the caller cannot do without.
     fn zeros(&self) -> Box<dyn Cells> {
         match Self::zeros(self.len(), &self.dir) {
             Ok(zeros) => Box::new(zeros),
@@ -123,14 +122,14 @@ mod tests {
 
     fn in_files(parameters: usize) -> (tempfile::TempDir, State) {
         let dir = tempfile::tempdir().unwrap();
-        let state = Room::new(parameters, 0, dir.path()).zeros().unwrap();
+        let state = StateStorage::new(parameters, 0, dir.path()).zeros().unwrap();
         (dir, state)
     }
 
     #[test]
     fn what_is_larger_than_the_memory_given_goes_to_files() {
         let dir = Path::new("somewhere");
-        let is_memory = |parameters, mib| matches!(Room::new(parameters, mib, dir), Room::Memory(_));
+        let is_memory = |parameters, mib| matches!(StateStorage::new(parameters, mib, dir), StateStorage::Memory(_));
         assert!(is_memory(1 << 17, 1) && !is_memory((1 << 17) + 1, 1) && !is_memory(1, 0));
     }
 
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn no_place_for_files_is_an_error_that_names_the_folder() {
-        let failure = Room::new(10, 0, Path::new("/nonexistent/of/murmur")).zeros().unwrap_err();
+        let failure = StateStorage::new(10, 0, Path::new("/nonexistent/of/murmur")).zeros().unwrap_err();
         assert!(failure.sentence().contains("/nonexistent/of/murmur"), "{}", failure.sentence());
         let (dir, state) = in_files(10);
         drop(dir);
