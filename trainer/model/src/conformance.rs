@@ -15,7 +15,7 @@ use crate::gpt::{ExactReplica, Gpt};
 use crate::replica::{Batch, Replica};
 
 /// The hash of the vectors and of the training run from the first of [`SEEDS`], in hexadecimal.
-pub const EXPECTED: &str = "d7cebe028e06e0c40e8621737810bb8cabe6600e575c68f791c3f6bddc2eb754";
+pub const EXPECTED: &str = "5f0b0b535965f2bf52bb7f10d94e1164b7353a74679ccf1db8caaf1274483525";
 
 /// The seeds of the training runs.
 pub const SEEDS: [u64; 3] = [1, 2, 3];

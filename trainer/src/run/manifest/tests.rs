@@ -21,7 +21,7 @@ fn the_bytes_come_back_and_name_the_run() {
 
 #[test]
 fn a_run_of_this_format_keeps_its_name() {
-    let name = "a71f55d74504474f6ba53b62823433523adebe8297a92bc2f66d85f00c130e04";
+    let name = "492bed7f7dd38041fec60a1294bcdb7bd10dbeaf9d5441886e92d7fcddac3280";
     assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
 }
 
