@@ -52,6 +52,9 @@ pub struct Snapshot<Base> {
     pub trusted: bool,
     /// The sealed carry of this learner's last segment and its root, if there is one to continue.
     pub carry: Option<(Hash, Arc<[u8]>)>,
+    /// Updates since this learner last committed to a carry, if the next one may go on from the private state after them;
+    /// else 0.
+    pub open_updates: u32,
 }
 
 /// A segment's result, on its way into the model.
@@ -69,8 +72,9 @@ pub struct Draft<Base> {
     pub loss_micronats: u32,
     /// Root of the trace.
     pub trace: Hash,
-    /// Root of the carry the segment started from, [`Hash::NONE`] if fresh.
+    /// Root of the carry the segment started from, [`Hash::NONE`] if fresh, [`Update::CONTINUES`](crate::Update::CONTINUES) if
+    /// it went on from an uncommitted one.
     pub carry_before: Hash,
-    /// The sealed carry after it.
-    pub carry: Arc<[u8]>,
+    /// The sealed carry after it, to be committed to; nothing if the next segment goes on from the private state as it is.
+    pub carry: Option<Arc<[u8]>>,
 }

@@ -81,22 +81,38 @@ pub struct Update {
     pub loss_micronats: u32,
     /// Merkle root of the trace's leaves.
     pub trace: Hash,
-    /// Blob root of the sealed carry the segment started from; [`Hash::NONE`] if it started fresh.
+    /// Blob root of the sealed carry the segment started from; [`Hash::NONE`] if it started fresh,
+    /// [`Update::CONTINUES`] if it goes on in the span of the author's previous update.
     pub carry_before: Hash,
-    /// Blob root of the sealed carry after the segment.
+    /// Blob root of the sealed carry after the segment; [`Hash::NONE`] if the span goes on.
     pub carry_after: Hash,
     /// Names the numeric class: machines of one class compute the same bits.
     pub class: Hash,
 }
 
-/// The result of one audit.
+impl Update {
+    /// Stands for the private state after the author's previous update, to which no root was committed.
+    pub const CONTINUES: Hash = Hash([0xff; 32]);
+
+    /// Whether it begins a span: the updates from one committed private state to the next, which are audited together.
+    pub fn begins_span(&self) -> bool {
+        self.carry_before != Self::CONTINUES
+    }
+
+    /// Whether it ends its span: the private state after it is committed to.
+    pub fn ends_span(&self) -> bool {
+        self.carry_after != Hash::NONE
+    }
+}
+
+/// The result of the audit of one span.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
-    /// Author of the audited update.
+    /// Author of the audited updates.
     pub author: PeerId,
-    /// Its position in that author's chain.
+    /// Position of the first of them in that author's chain.
     pub seq: u32,
-    /// Its hash.
+    /// The first one's hash.
     pub update: Hash,
     /// Whether the replay gave the same bits.
     pub passed: bool,

@@ -11,7 +11,7 @@ use std::{
 
 use murmur_kernels::Weight;
 
-use crate::{AuthorTotals, BASE_AUTHORS_MAX, Entry, Hash, Kept, PeerId, Row, Verdict, VersionVector};
+use crate::{AuthorTotals, BASE_AUTHORS_MAX, Entry, Epochs, Hash, Kept, PeerId, Row, Verdict, VersionVector};
 use chain::Chain;
 pub use chain::{NextPosition, Record};
 
@@ -204,9 +204,47 @@ impl Log {
         self.totals(author, u32::MAX).updates
     }
 
-    /// Root of the carry after the newest update of `author`.
+    /// Root of the carry after the newest update of `author`; nothing if its span goes on.
     pub fn carry(&self, author: &PeerId) -> Option<Hash> {
-        self.chains.get(author)?.carry(u32::MAX)
+        self.chains.get(author)?.carry(u32::MAX).filter(|root| *root != Hash::NONE)
+    }
+
+    /// The numeric class of the newest update of `author`, unless it is pruned.
+    pub(crate) fn class(&self, author: &PeerId) -> Option<Hash> {
+        self.last_update(author)?.entry.update().map(|update| update.class)
+    }
+
+    /// Updates of the newest span of `author` so far, if that goes on and no entry that names `epoch` may be admitted without it:
+    /// what such entries depend on is never pruned.
+    pub fn open_updates(&self, epochs: &Epochs, author: &PeerId, epoch: u32) -> Option<u32> {
+        let mut updates = self.chain(author).iter().rev().filter_map(|record| Some((record, record.entry.update()?)));
+        let mut count = 0;
+        let first = loop {
+            let (record, update) = updates.next().filter(|(_, update)| !update.ends_span())?;
+            count += 1;
+            if update.begins_span() {
+                break record.entry.seq();
+            }
+        };
+        let is_past = epochs.horizon(epoch).is_some_and(|view| view.contains(author, first));
+        (!is_past && !self.is_broken(author)).then_some(count)
+    }
+
+    /// The updates of the span that begins with update `first` of `author`, in order, and whether no more can follow: the last
+    /// one ends it, or the author began another.
+    pub fn span(&self, author: &PeerId, first: u32) -> (Vec<&Record>, bool) {
+        let mut span = Vec::new();
+        let updates = self.from(author, first).iter().filter_map(|record| Some((record, record.entry.update()?)));
+        for (record, update) in updates {
+            if update.begins_span() != span.is_empty() {
+                return (span, true);
+            }
+            span.push(record);
+            if update.ends_span() {
+                return (span, true);
+            }
+        }
+        (span, false)
     }
 
     /// Whether a fork by `author` is proven.

@@ -42,6 +42,9 @@ pub struct Rules {
     pub audit_rate_q16: u32,
     /// How many distinct trusted auditors must find a replay different before an update is voided.
     pub audit_quorum: u32,
+    /// How many updates of an author follow each other before its private state is committed to, at most. An audit replays
+    /// them all.
+    pub span: u32,
     /// The token clock between two final frontiers, at least a 4096th of the budget. Entries are kept for two to three
     /// times this, and a peer cut off for longer loses what it did meanwhile. 0: nothing becomes final.
     pub frontier_every_tokens: u64,
@@ -86,6 +89,9 @@ impl Rules {
     /// How many auditors can be needed to void an update.
     pub const QUORUM: RangeInclusive<u32> = 1..=64;
 
+    /// How many updates can follow each other between two commitments.
+    pub const SPAN: RangeInclusive<u32> = 1..=64;
+
     /// Epochs of a run, at most: certificates of all of them are kept.
     pub const EPOCHS_MAX: u64 = 4096;
 
@@ -111,6 +117,7 @@ impl Rules {
             r if r.token_budget > Self::TOKEN_BUDGET_MAX => bad("token_budget", r.token_budget, "at most 2^50"),
             r if r.audit_rate_q16 > ONE_Q16 => bad("audit_rate_q16", r.audit_rate_q16.into(), "at most 1.0"),
             r if !Self::QUORUM.contains(&r.audit_quorum) => bad("audit_quorum", r.audit_quorum.into(), "1 to 64"),
+            r if !Self::SPAN.contains(&r.span) => bad("span", r.span.into(), "1 to 64"),
             r if r.frontier_every_tokens != 0 && r.frontier_every_tokens < r.token_budget / Self::EPOCHS_MAX => {
                 bad("frontier_every_tokens", r.frontier_every_tokens, "0, or at least token_budget / 4096")
             }
@@ -161,6 +168,7 @@ pub(crate) fn test_rules(parameters: u64, founders: &[PeerId]) -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16 / 10,
         audit_quorum: 2,
+        span: 1,
         frontier_every_tokens: 0,
         class: None,
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),
@@ -185,7 +193,7 @@ mod tests {
         let good = test_rules(1, &[PeerId([1; 32])]);
         good.check().unwrap();
         type Spoil = fn(&mut Rules);
-        let broken: [(&str, Spoil); 12] = [
+        let broken: [(&str, Spoil); 13] = [
             ("parameters", |r| r.parameters = 0),
             ("top", |r| r.top = 5000),
             ("alpha_start_q16", |r| r.alpha_start_q16 = u32::MAX),
@@ -196,6 +204,7 @@ mod tests {
             ("token_budget", |r| r.token_budget = u64::MAX),
             ("audit_rate_q16", |r| r.audit_rate_q16 = ONE_Q16 + 1),
             ("audit_quorum", |r| r.audit_quorum = 0),
+            ("span", |r| r.span = 65),
             ("frontier_every_tokens", |r| r.frontier_every_tokens = 1),
             ("founders", |r| r.founders.clear()),
         ];

@@ -34,6 +34,7 @@ fn rules() -> Rules {
         token_budget: 1000,
         audit_rate_q16: 0,
         audit_quorum: 2,
+        span: 1,
         frontier_every_tokens: 100,
         class: None,
         founders: (0..VOTERS).map(|n| Founder { peer: id(n), vrf_key: [0; 32] }).collect(),

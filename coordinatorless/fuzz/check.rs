@@ -104,6 +104,7 @@ fn rules(speaker: &Identity) -> Rules {
         token_budget: 1,
         audit_rate_q16: ONE_Q16,
         audit_quorum: 1,
+        span: 1,
         frontier_every_tokens: 0,
         class: None,
         founders: vec![Founder { peer: speaker.peer_id(), vrf_key: [0; 32] }],

@@ -129,10 +129,11 @@ pub struct Draft {
     pub loss_micronats: u32,
     /// The root of the trace.
     pub trace: Hash,
-    /// The root of the carry from which the segment started, or [`Hash::NONE`].
+    /// The root of the carry from which the segment started, or [`Hash::NONE`], or
+    /// [`Update::CONTINUES`](murmur_collectives::Update::CONTINUES).
     pub carry_before: Hash,
-    /// The sealed carry after the segment.
-    pub carry: Arc<[u8]>,
+    /// The sealed carry after the segment; nothing if the span goes on.
+    pub carry: Option<Arc<[u8]>>,
 }
 
 /// An action for the driver. It carries out the outputs in order, each before the next.

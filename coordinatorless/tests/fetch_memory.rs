@@ -91,6 +91,7 @@ fn rules() -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: 0,
         audit_quorum: 2,
+        span: 1,
         frontier_every_tokens: 300,
         class: None,
         founders: vec![Node::founder(&identity(1))],
@@ -163,7 +164,7 @@ fn draft(node: &Node, n: u8) -> Input {
         loss_micronats: 1,
         trace: Hash([1; 32]),
         carry_before: Hash::NONE,
-        carry: vec![n; 64].into(),
+        carry: Some(vec![n; 64].into()),
     }))
 }
 

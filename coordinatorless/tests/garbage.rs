@@ -55,6 +55,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             token_budget: 1_000_000,
             audit_rate_q16: ONE_Q16,
             audit_quorum: 2,
+            span: 1,
             frontier_every_tokens: 200,
             class: None,
             founders,

@@ -120,7 +120,7 @@ impl Log {
             Body::Enroll(_) => Err(Invalid::Enrolment),
             Body::Equivocation(_) | Body::Update(_) | Body::Verdict(_) if first => Err(Invalid::Enrolment),
             Body::Equivocation(evidence) => Self::check_evidence(entry, evidence),
-            Body::Update(update) => self.check_update(rules, entry, update),
+            Body::Update(update) => self.check_update(rules, epochs, entry, update),
             Body::Verdict(verdict) => self.check_verdict(epochs, entry, verdict),
         }
     }
@@ -142,7 +142,7 @@ impl Log {
         if allowed { Ok(()) } else { Err(Invalid::Evidence) }
     }
 
-    fn check_update(&self, rules: &Rules, entry: &Entry, update: &Update) -> Result<(), Invalid> {
+    fn check_update(&self, rules: &Rules, epochs: &Epochs, entry: &Entry, update: &Update) -> Result<(), Invalid> {
         let author = entry.author();
         let tokens = u64::from(update.steps) * u64::from(rules.tokens_per_step);
         if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens {
@@ -166,10 +166,32 @@ impl Log {
         if last.is_some_and(|record| !self.continues(record.entry.base(), entry.base())) {
             return Err(Invalid::Base);
         }
-        if !broken && update.carry_before != Hash::NONE && Some(update.carry_before) != self.carry(&author) {
-            return Err(Invalid::Carry);
+        self.check_carry(rules, epochs, entry, update, broken)
+    }
+
+    /// A span has its end within [`Rules::span`] updates, and all of it is held by whoever may still be asked to admit its next
+    /// update: else peers that have pruned its beginning would answer otherwise than those that have not.
+    fn check_carry(
+        &self,
+        rules: &Rules,
+        epochs: &Epochs,
+        entry: &Entry,
+        update: &Update,
+        broken: bool,
+    ) -> Result<(), Invalid> {
+        let author = entry.author();
+        let before = match update.carry_before {
+            Hash::NONE => Some(0),
+            Update::CONTINUES if broken => None,
+            Update::CONTINUES if self.class(&author) != Some(update.class) => None,
+            Update::CONTINUES => self.open_updates(epochs, &author, entry.epoch()),
+            root => (broken || Some(root) == self.carry(&author)).then_some(0),
+        };
+        let allowed = |before| update.ends_span() || before + 1 < rules.span;
+        match before.filter(|&before| before < rules.span && allowed(before)) {
+            Some(_) if update.carry_after != Update::CONTINUES => Ok(()),
+            Some(_) | None => Err(Invalid::Carry),
         }
-        Ok(())
     }
 
     /// Whether `base` names all that `before` did, but for chains that a proven fork may have cut since.
@@ -180,7 +202,8 @@ impl Log {
     fn check_verdict(&self, epochs: &Epochs, entry: &Entry, verdict: &Verdict) -> Result<(), Invalid> {
         let known = entry.base().contains(&verdict.author, verdict.seq);
         let gone = self.is_cut(&verdict.author, verdict.seq) || self.is_left_out(&verdict.author, verdict.seq);
-        let same = self.subject(verdict).is_some() || gone;
+        let begins = |subject: &Entry| subject.update().is_some_and(Update::begins_span);
+        let same = self.subject(verdict).is_some_and(begins) || gone;
         let again = self.has_judged(&entry.author(), &verdict.author, verdict.seq);
         let final_view = epochs.horizon(entry.epoch()).is_some_and(|view| view.contains(&verdict.author, verdict.seq));
         if !known || !same || again || final_view || verdict.author == entry.author() {

@@ -41,6 +41,7 @@ pub(crate) fn rules(founders: &[PeerId]) -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16,
         audit_quorum: 2,
+        span: 1,
         frontier_every_tokens: 0,
         class: Some(CLASS),
         founders: founders.iter().map(|peer| Founder { peer: *peer, vrf_key: [0; 32] }).collect(),

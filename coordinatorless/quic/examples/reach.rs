@@ -123,6 +123,7 @@ fn node(arguments: &Arguments) -> Node {
         class: None,
         audit_rate_q16: 0,
         audit_quorum: 2,
+        span: 1,
         founders: vec![Node::founder(&identity(1))],
     };
     let config = Config {

@@ -50,14 +50,14 @@ impl Segment {
             loss_micronats: 1,
             trace,
             carry_before: self.carry_before,
-            carry: rng.bytes(parameters.min(40_000) * 3).into(),
+            carry: Some(rng.bytes(parameters.min(40_000) * 3).into()),
         }
     }
 }
 
 /// Replays an update: whether it passes, and the digest of the replay.
 pub(crate) fn replay(job: &AuditJob) -> (bool, Hash) {
-    let Some(update) = job.entry.update() else { return (false, Hash::NONE) };
+    let Some(update) = job.span.first().and_then(|entry| entry.update()) else { return (false, Hash::NONE) };
     let ours = trace_of(update.segment, &job.parameters);
     let carry = job.carry.as_ref().map_or(Hash::NONE, |bytes| Hash(blob_root(bytes)));
     (update.trace == ours && update.carry_before == carry, ours)

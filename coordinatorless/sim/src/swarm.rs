@@ -167,6 +167,7 @@ impl Run {
             token_budget: if frontier_every_tokens > 0 { frontier_every_tokens * 4096 } else { 1 << 40 },
             audit_rate_q16: scenario.work.audit_percent * ONE_Q16 / 100,
             audit_quorum: 2,
+            span: 1,
             frontier_every_tokens,
             class: Some(CLASS),
             founders,

@@ -28,7 +28,7 @@ impl Simulation {
             let steps = self.scenario.work.steps;
             let parameters = rules.parameter_count();
             let draft = segment.finish(rules.top_k(), parameters, steps, honest, &mut self.learner_rng);
-            self.machines[at].disk.store_carry(draft.carry.clone());
+            draft.carry.iter().for_each(|carry| self.machines[at].disk.store_carry(carry.clone()));
             self.figures.authored += 1;
             self.handle_input(at, NodeInput::Author(Box::new(draft)));
         }

@@ -59,6 +59,7 @@ pub(crate) fn rules() -> Rules {
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16,
         audit_quorum: 2,
+        span: 1,
         frontier_every_tokens: 0,
         class: None,
         founders: [ME, 2].map(|n| Founder { peer: peer(n), vrf_key: [0; 32] }).to_vec(),

@@ -93,6 +93,7 @@ impl Net {
             token_budget: 1_000_000,
             audit_rate_q16: 0,
             audit_quorum: 2,
+            span: 1,
             founders: (0..founders).map(|key| Node::founder(&identity(key))).collect::<Vec<Founder>>(),
         };
         Self {

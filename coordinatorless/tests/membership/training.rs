@@ -39,7 +39,7 @@ impl Net {
             loss_micronats: 1,
             trace: Hash([1; 32]),
             carry_before: Hash::NONE,
-            carry: vec![place as u8; 40].into(),
+            carry: Some(vec![place as u8; 40].into()),
         };
         self.handle(place, Input::Author(Box::new(draft)));
     }

@@ -59,6 +59,7 @@ impl Peer {
             token_budget: 1000,
             audit_rate_q16: 0,
             audit_quorum: 2,
+            span: 1,
             founders: vec![Node::founder(&identity(1))],
         };
         let node = Node::new(Setup {

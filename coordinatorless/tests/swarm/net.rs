@@ -101,6 +101,7 @@ impl Net {
             token_budget: 1_000_000,
             audit_rate_q16: world.audit_rate_q16,
             audit_quorum: 2,
+            span: 1,
             frontier_every_tokens: world.frontier_every_tokens,
             class: None,
             founders: identities[..founders].iter().map(Node::founder).collect::<Vec<Founder>>(),

@@ -70,7 +70,7 @@ section!(Train, "train", {
 section!(Compress, "compress", { top: u16 = small, beta: f64 = real });
 section!(Outer, "outer", { alpha: f64 = real, alpha_final: f64 = real });
 section!(RunLength, "run", { tokens: u64 = whole });
-section!(Audit, "audit", { rate: f64 = real, quorum: u16 = small });
+section!(Audit, "audit", { rate: f64 = real, quorum: u16 = small, span: u16 = small });
 section!(Finality, "finality", { every: u64 = whole });
 section!(Net, "net", {
     listen: SocketAddr = address,

@@ -6,6 +6,7 @@
 //! text, or a stand-in for benchmarks.
 
 mod attack;
+mod commitment;
 mod error;
 mod evaluate;
 mod optimizer;

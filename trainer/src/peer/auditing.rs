@@ -9,20 +9,29 @@ use murmur_kernels::Carry;
 use super::exchange::{CollectiveInput, Exchange, Replay};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
-use crate::learn::segment::{SegmentError, SegmentResult};
+use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec};
 
 impl<C: Exchange> Learner<C> {
-    /// Replays an update and publishes the verdict.
+    /// Replays the span that begins with an update, and publishes the verdict.
     pub(super) fn audit(&mut self, replay: Replay) -> Result<(), Failure> {
-        let Replay { update, job, payload } = replay;
+        let update = replay.update;
+        match self.replay(replay)? {
+            Outcome::Judged { passed, replay } => {
+                self.metrics.add_audit(passed);
+                self.collective.handle(CollectiveInput::Judged { update, passed, replay });
+            }
+            Outcome::Unjudged => self.collective.handle(CollectiveInput::Unjudged { update }),
+        }
+        Ok(())
+    }
+
+    /// Each segment continues the private state that the replay of the one before it left.
+    fn replay(&mut self, replay: Replay) -> Result<Outcome, Failure> {
+        let Replay { job, payloads, .. } = replay;
         let shape = self.worker.carry_shape();
         let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(shape)), |sealed| Carry::unseal(shape, sealed));
-        let (Some(claim), Ok(carry)) = (job.entry.update(), carry) else {
-            // The author committed to a carry that is none.
-            self.judge(update, false, Hash::NONE);
-            return Ok(());
-        };
-        let spec = self.manifest.segment_spec(update.author, claim.segment, job.clock, claim.steps);
+        let Ok(mut carry) = carry else { return Ok(Outcome::FAILED) }; // the author committed to a carry that is none
+        let (mut start, mut digests) = (Some((job.parameters, job.clock)), Vec::new());
         let shared = self.shared.clone();
         let (begun, patience, cut) = (Instant::now(), self.patience, Cell::new(false));
         let stop = |_: u32| {
@@ -32,25 +41,44 @@ impl<C: Exchange> Learner<C> {
             cut.set(leaves || shared.halt.load(Relaxed));
             cut.get()
         };
-        match self.worker.segment(&spec, &job.parameters, carry, &stop) {
-            Ok(_) if cut.get() => self.collective.handle(CollectiveInput::Unjudged { update }),
-            Ok(replayed) => {
-                let confirmed = replayed.confirms(&payload, &claim.carry_after.0, &claim.trace.0);
-                self.judge(update, confirmed.is_ok(), digest(&replayed));
+        for (entry, payload) in job.span.iter().zip(&payloads) {
+            let name = EntryName { author: entry.author(), seq: entry.seq() };
+            let Some((parameters, clock)) = start.take().or_else(|| self.collective.start_of(name)) else {
+                return Ok(Outcome::Unjudged);
+            };
+            let Some(claim) = entry.update() else { return Ok(Outcome::FAILED) };
+            let spec = self.manifest.segment_spec(name.author, claim.segment, clock, claim.steps);
+            let spec = SegmentSpec { commits: claim.ends_span(), ..spec };
+            let replayed = match self.worker.segment(&spec, &parameters, carry, &stop) {
+                Ok(_) if cut.get() => return Ok(Outcome::Unjudged),
+                Ok(replayed) => replayed,
+                Err(SegmentError::Diverged { .. }) => return Ok(Outcome::FAILED),
+                Err(error) => return Err(failed(&error)),
+            };
+            digests.extend(digest(&replayed).0);
+            if replayed.confirms(payload, &claim.carry_after.0, &claim.trace.0).is_err() {
+                return Ok(Outcome::Judged { passed: false, replay: Hash::of(CONTEXT, &digests) });
             }
-            Err(SegmentError::Diverged { .. }) => self.judge(update, false, Hash::NONE),
-            Err(error) => return Err(failed(&error)),
+            carry = replayed.carry;
         }
-        Ok(())
-    }
-
-    fn judge(&mut self, update: EntryName, passed: bool, replay: Hash) {
-        self.metrics.add_audit(passed);
-        self.collective.handle(CollectiveInput::Judged { update, passed, replay });
+        Ok(Outcome::Judged { passed: true, replay: Hash::of(CONTEXT, &digests) })
     }
 }
 
-/// Names what a replay gave, in the verdict.
+/// What a replay came to.
+enum Outcome {
+    Judged { passed: bool, replay: Hash },
+    Unjudged,
+}
+
+impl Outcome {
+    /// What the author published cannot be replayed, and that is its fault.
+    const FAILED: Self = Self::Judged { passed: false, replay: Hash::NONE };
+}
+
+const CONTEXT: &str = "murmuration replay v2";
+
+/// Names what the replay of one segment gave.
 fn digest(result: &SegmentResult) -> Hash {
     let payload = murmur_kernels::blob_root(&result.payload);
     Hash::of("murmuration replay v1", &[payload, result.carry_root, result.trace_root].concat())

@@ -21,6 +21,10 @@ pub(super) trait Exchange: Collective<Base: fmt::Display, Input = CollectiveInpu
     /// Its figures for the last report, all of one moment, with a checkpoint if `keeps` is given.
     fn conclude(&self, keeps: Option<Checkpoints>) -> Option<Conclusion<Self::Base>>;
 
+    /// What the segment of an update started from: parameters, and tokens of their set. `None` if it cannot be rebuilt any
+    /// more.
+    fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)>;
+
     /// The newest payload of another peer, for the attack that copies.
     fn another_payload(&self) -> Option<Vec<u8>>;
 }
@@ -58,8 +62,8 @@ pub(super) struct Replay {
     pub(super) update: EntryName,
     /// Parameters, carry and entry to replay from.
     pub(super) job: AuditJob,
-    /// The payload that it should give.
-    pub(super) payload: Arc<[u8]>,
+    /// The payloads that the updates of its span should give.
+    pub(super) payloads: Vec<Arc<[u8]>>,
 }
 
 /// Figures of a collective for a report. Without its state's root, which takes a pass over the whole state.

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use murmur_collectives::{Hash, Voided};
+use murmur_collectives::Voided;
+use murmur_kernels::CarryShape;
 use murmur_quic::Transport;
 use murmur_verification::Attack;
 
-use super::contribution::{Contribution, KeptCarry, contribute};
+use super::contribution::{Contribution, KeptCarry, Spans, contribute};
 use super::divergence::{Health, LossWatch};
 use super::exchange::{CollectiveInput, Exchange};
 use super::segment_runner::SegmentRunner;
@@ -54,7 +55,7 @@ pub(super) struct Learner<C> {
 
 /// What the learner remembers between segments.
 pub(super) struct Progress {
-    pub(super) carry: KeptCarry,
+    pub(super) carry: Option<KeptCarry>,
     pub(super) caught_up: bool,
     pub(super) finishing: bool,
     pub(super) tokens: u64,
@@ -220,24 +221,25 @@ impl<C: Exchange> Learner<C> {
 
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
-        let shape = worker.carry_shape();
+        let spans = spans(manifest, worker.carry_shape());
         let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack };
         let mut took = Duration::ZERO;
-        let done = contribute(collective, shape, progress.carry.take(), |collective, snapshot, carry| {
+        let done = contribute(collective, &spans, progress.carry.take(), |collective, snapshot, carry, commits| {
             let begun = Instant::now();
             pace.iter_mut().for_each(|pace| pace.worked(begun));
-            let result = runner.segment(collective, snapshot, carry);
+            let result = runner.segment(collective, snapshot, carry, commits);
             let result = result.map_err(|error| failed_in_training(&error, checkpoints))?;
             took = begun.elapsed();
-            carries.save(snapshot.segment, &result.sealed_carry)?;
+            result.sealed_carry.iter().try_for_each(|sealed| carries.save(sealed))?;
             Ok::<_, Failure>(result)
         })?;
-        let Some(Contribution { snapshot, result }) = done else { return Ok(()) };
-        self.remember(progress, &result, took);
-        self.watch(progress, &result);
+        let Some(contribution) = done else { return Ok(()) };
+        let Contribution { snapshot, result, .. } = &contribution;
+        self.remember(progress, result, took);
+        self.watch(progress, result);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
-        self.report_segment(progress, &snapshot, &result, took, validation);
-        progress.carry = Some((Hash(result.carry_root), result.carry));
+        self.report_segment(progress, snapshot, result, took, validation);
+        progress.carry = Some(contribution.into_kept());
         Ok(())
     }
 
@@ -277,6 +279,13 @@ impl<C: Exchange> Learner<C> {
         let message = format!("training diverged: its loss is {loss:.2} nats/byte, that of a guess {guess:.2}");
         Failure::new(Exit::Diverged, message).hint(before_divergence(&self.checkpoints))
     }
+}
+
+/// When a peer of this run commits to its carry.
+fn spans(manifest: &Manifest, shape: CarryShape) -> Spans {
+    let rules = &manifest.rules;
+    let tokens = if rules.frontier_every_tokens == 0 { u64::MAX } else { rules.frontier_every_tokens / 4 };
+    Spans { shape, updates: rules.span, tokens }
 }
 
 /// Why a segment failed. One that diverged names what is left.

@@ -23,7 +23,7 @@ pub(super) struct SegmentRunner<'a> {
 }
 
 impl SegmentRunner<'_> {
-    /// The segment that starts from `snapshot` and `carry`. It ends early when the budget is spent or the peer is asked to stop.
+    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. It ends early when the budget is spent or the peer is asked to stop.
     ///
     /// # Errors
     /// As [`Worker::segment`].
@@ -32,8 +32,9 @@ impl SegmentRunner<'_> {
         collective: &C,
         snapshot: &Snapshot<C::Base>,
         carry: Carry,
+        commits: bool,
     ) -> Result<SegmentResult, SegmentError> {
-        let (spec, start) = (self.spec(collective.me(), snapshot), &snapshot.parameters);
+        let (spec, start) = (SegmentSpec { commits, ..self.spec(collective.me(), snapshot) }, &snapshot.parameters);
         if let Some(attack) = self.attack {
             let stolen = collective.another_payload();
             return self.worker.attack(attack, &spec, start, carry, stolen.as_deref());

@@ -50,7 +50,11 @@ pub(super) struct Store {
 
 /// Where the learner keeps its carries.
 #[derive(Debug, Clone)]
-pub(super) struct Carries(PathBuf);
+pub(super) struct Carries {
+    dir: PathBuf,
+    /// Which of the two files is written next.
+    next: usize,
+}
 
 impl Store {
     /// Opens the folder's files and reads what they hold, states into `storage`. Damaged ones are set aside and reported.
@@ -181,18 +185,19 @@ impl Store {
 
     /// The place for carries.
     pub(super) fn carries(&self) -> Carries {
-        Carries(self.dir.clone())
+        Carries { dir: self.dir.clone(), next: 0 }
     }
 }
 
 impl Carries {
-    /// Keeps the sealed carry after own segment `segment`, and the one before it. To be called before the segment's
-    /// update is authored: the update commits to it.
+    /// Keeps a sealed carry, and the one before it. To be called before the segment's update is authored: the update commits
+    /// to it.
     ///
     /// # Errors
     /// [`Exit::Checkpoint`]; [`Exit::DiskFull`].
-    pub(super) fn save(&self, segment: u32, sealed: &[u8]) -> Result<(), Failure> {
-        let path = self.0.join(CARRIES[segment as usize % CARRIES.len()]);
+    pub(super) fn save(&mut self, sealed: &[u8]) -> Result<(), Failure> {
+        let path = self.dir.join(CARRIES[self.next]);
+        self.next = (self.next + 1) % CARRIES.len();
         replace(&path, &[sealed])
     }
 }

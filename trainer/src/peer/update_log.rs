@@ -1,9 +1,13 @@
 //! The update log as the learner's collective: the one place where the learner's thread reaches the node, which runs on the
 //! driver's.
 
-use std::{collections::VecDeque, fmt, sync::mpsc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, mpsc},
+};
 
-use murmur_collectives::{Collective, Draft, Hash, PeerId, Snapshot, VersionVector};
+use murmur_collectives::{Collective, Draft, Entry, Hash, PeerId, Snapshot, VersionVector};
 use murmur_coordinatorless::{self as coordinatorless, EntryName, Input, Node};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
@@ -123,6 +127,10 @@ impl Exchange for UpdateLog {
         })
     }
 
+    fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)> {
+        self.query(move |node| node.start_of(update)).flatten()
+    }
+
     fn another_payload(&self) -> Option<Vec<u8>> {
         let me = self.me;
         self.query(move |node| another_payload(node, me)).flatten()
@@ -130,15 +138,17 @@ impl Exchange for UpdateLog {
 }
 
 fn snapshot(snapshot: coordinatorless::Snapshot) -> Snapshot<LogBase> {
-    let coordinatorless::Snapshot { base, parameters, epoch, frontier, clock, segment, trusted, carry } = snapshot;
+    let coordinatorless::Snapshot { base, parameters, epoch, frontier, clock, segment, trusted, carry, open_updates } =
+        snapshot;
     let base = LogBase { version: base, epoch, frontier };
-    Snapshot { base, parameters, clock, segment, trusted, carry }
+    Snapshot { base, parameters, clock, segment, trusted, carry, open_updates }
 }
 
 fn replay(node: &Node, update: EntryName) -> Option<Replay> {
     let job = node.audit_job(update)?;
-    let payload = node.fold().log().record(&update.author, update.seq)?.payload.clone()?;
-    Some(Replay { update, job, payload })
+    let payload = |entry: &Arc<Entry>| node.fold().log().record(&entry.author(), entry.seq())?.payload.clone();
+    let payloads = job.span.iter().map(payload).collect::<Option<Vec<_>>>()?;
+    Some(Replay { update, job, payloads })
 }
 
 fn view(node: &Node) -> View {

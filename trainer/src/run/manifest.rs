@@ -221,6 +221,7 @@ impl Manifest {
             clip_norm: inner.clip_norm,
             rewarm_steps: inner.rewarm_steps,
             trace_every: inner.trace_every,
+            commits: true,
             top_k: self.rules.top_k(),
             feedback_decay: inner.feedback_decay,
         }
@@ -322,6 +323,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
         token_budget: settings.run.tokens,
         audit_rate_q16: q16(settings.audit.rate),
         audit_quorum: u32::from(settings.audit.quorum),
+        span: u32::from(settings.audit.span),
         frontier_every_tokens: settings.finality.every,
         class: settings.numeric.class(),
         founders,

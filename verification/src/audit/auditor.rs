@@ -98,12 +98,13 @@ pub enum Output {
     Publish(Verdict),
 }
 
-/// All that is needed to replay an update.
+/// All that is needed to replay a span, but for the parameters that its later segments started from: see
+/// [`Auditor::start_of`].
 #[derive(Clone, Debug)]
 pub struct AuditJob {
-    /// The update's entry.
-    pub entry: Arc<Entry>,
-    /// Parameters that its segment started from, `[parameters]`.
+    /// The entries of its updates, in order. The private state goes from one to the next.
+    pub span: Vec<Arc<Entry>>,
+    /// Parameters that the first segment started from, `[parameters]`.
     pub parameters: Vec<f32>,
     /// Tokens of the set it started from.
     pub clock: u64,
@@ -124,14 +125,21 @@ impl Audit {
     fn wanted_carry(&self) -> Option<Hash> {
         match self.carry {
             Carry::Fetching(root) => Some(root),
-            Carry::Fresh | Carry::Held(_) => None,
+            Carry::Awaited | Carry::Fresh | Carry::Held(_) => None,
         }
+    }
+
+    /// Whether its span may still grow.
+    fn is_awaited(&self) -> bool {
+        matches!(self.carry, Carry::Awaited)
     }
 }
 
 /// What is held of the author's carry.
 #[derive(Debug)]
 enum Carry {
+    /// The span goes on: nothing is fetched before it has ended.
+    Awaited,
     /// The segment started without one.
     Fresh,
     Fetching(Hash),
@@ -159,9 +167,10 @@ impl Auditor {
         Self { config, open: BTreeMap::new(), missed: 0 }
     }
 
-    /// Audits that are open.
+    /// Audits whose span has ended and that are not done. Those that still await its end do not count: an author that has
+    /// left would keep them open for ever.
     pub fn open_count(&self) -> usize {
-        self.open.len()
+        self.open.values().filter(|audit| !audit.is_awaited()).count()
     }
 
     /// Audits that this peer was drawn for and could not do. Not a proof of anything, so nothing is published of them.
@@ -175,27 +184,34 @@ impl Auditor {
         self.open.iter().filter_map(|(update, audit)| Some((update.author, audit.wanted_carry()?)))
     }
 
-    /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
+    /// What is needed to replay the span that begins with `update`; `None` if it is no longer wanted or its base cannot be
+    /// rebuilt.
     pub fn job(&self, fold: &Fold, update: UpdateName) -> Option<AuditJob> {
         let audit = self.open.get(&update)?;
-        let entry = fold.log().record(&update.author, update.seq)?.entry.clone();
-        if !fold.log().is_past_whole(&entry) {
+        let (span, _) = fold.log().span(&update.author, update.seq);
+        let span: Vec<Arc<Entry>> = span.into_iter().map(|record| record.entry.clone()).collect();
+        if !span.iter().all(|entry| fold.log().is_past_whole(entry)) {
             return None; // parts of what its author had seen were excluded since
         }
-        let parameters = fold.parameters_at(entry.base()).ok()?;
-        let clock = fold.log().clock(entry.base());
+        let (parameters, clock) = Self::start_of(fold, span.first()?)?;
         let carry = match &audit.carry {
             Carry::Fresh => None,
             Carry::Held(sealed) => Some(sealed.clone()),
-            Carry::Fetching(_) => return None,
+            Carry::Awaited | Carry::Fetching(_) => return None,
         };
-        Some(AuditJob { entry, parameters, clock, carry })
+        Some(AuditJob { span, parameters, clock, carry })
+    }
+
+    /// What the segment of an update started from: parameters, and tokens of their set. `None` if it cannot be rebuilt.
+    pub fn start_of(fold: &Fold, entry: &Entry) -> Option<(Vec<f32>, u64)> {
+        let parameters = fold.parameters_at(entry.base()).ok()?;
+        Some((parameters, fold.log().clock(entry.base())))
     }
 
     /// Takes one input, and returns what follows from it.
     pub fn handle(&mut self, context: &Context<'_>, input: Input<'_>) -> Vec<Output> {
         match input {
-            Input::Joined(entry) => self.on_joined(context, entry).into_iter().collect(),
+            Input::Joined(entry) => self.on_joined(context, entry),
             Input::Reached(peer) => {
                 let fetch = |root| Output::FetchCarry { author: peer, root };
                 self.carries_wanted_from(&peer).into_iter().map(fetch).collect()
@@ -231,12 +247,19 @@ impl Auditor {
 
     /// Holds the lottery that a new entry calls for: the first one on an update, the confirming one on an update that a
     /// verdict disputes.
-    fn on_joined(&mut self, context: &Context<'_>, entry: &Entry) -> Option<Output> {
-        if entry.update().is_some() {
-            let update = UpdateName { author: entry.author(), seq: entry.seq() };
-            return self.hold_lottery(context, update, Stage::First);
+    fn on_joined(&mut self, context: &Context<'_>, entry: &Entry) -> Vec<Output> {
+        if let Some(update) = entry.update() {
+            let mut outputs = self.on_span_grown(context.fold.log(), &entry.author());
+            if update.begins_span() {
+                let first = UpdateName { author: entry.author(), seq: entry.seq() };
+                outputs.extend(self.hold_lottery(context, first, Stage::First));
+            }
+            return outputs;
         }
-        let verdict = entry.verdict()?;
+        entry.verdict().and_then(|verdict| self.on_verdict(context, verdict)).into_iter().collect()
+    }
+
+    fn on_verdict(&mut self, context: &Context<'_>, verdict: &Verdict) -> Option<Output> {
         // A verdict that does not count disputes nothing, whatever it found; see `Fold::is_disputed`.
         let disputed = context.fold.is_disputed(&verdict.author, verdict.seq, context.fold.log().version());
         let update = UpdateName { author: verdict.author, seq: verdict.seq };
@@ -246,25 +269,48 @@ impl Auditor {
     fn hold_lottery(&mut self, context: &Context<'_>, name: UpdateName, stage: Stage) -> Option<Output> {
         let Context { fold, lottery } = *context;
         let entry = fold.log().record(&name.author, name.seq)?.entry.clone();
-        let update = entry.update().filter(|update| update.class == self.config.class)?;
+        entry.update().filter(|update| update.class == self.config.class)?;
         if fold.is_evicted(&name.author) || self.open.contains_key(&name) {
             return None;
         }
         // The draw depends on the epoch that the verdict will name: who is eligible, and with what chance.
         let epoch = fold.epoch_to_name(&self.config.me);
         let draw = draw(fold, lottery, &self.config.me, &entry, stage, epoch)?;
-        if self.open.len() >= self.config.open_max {
+        if self.open_count() >= self.config.open_max {
             self.missed += 1;
             return None;
         }
-        let root = update.carry_before;
+        self.give_up_abandoned(context);
+        self.open.insert(name, Audit { stage, draw, carry: Carry::Awaited });
+        self.begin_if_ended(fold.log(), name)
+    }
+
+    /// An author has one more update: audits that awaited the end of its span may begin.
+    fn on_span_grown(&mut self, log: &Log, author: &PeerId) -> Vec<Output> {
+        let (first, last) = (UpdateName { author: *author, seq: 0 }, UpdateName { author: *author, seq: u32::MAX });
+        let awaited = self.open.range(first..=last).filter(|(_, audit)| audit.is_awaited());
+        let awaited: Vec<UpdateName> = awaited.map(|(name, _)| *name).collect();
+        awaited.into_iter().filter_map(|name| self.begin_if_ended(log, name)).collect()
+    }
+
+    /// Begins an audit whose span has ended: the author's carry is fetched, unless it started without one.
+    fn begin_if_ended(&mut self, log: &Log, name: UpdateName) -> Option<Output> {
+        let (span, has_ended) = log.span(&name.author, name.seq);
+        let root = span.first().filter(|_| has_ended)?.entry.update()?.carry_before;
         let (carry, output) = if root == Hash::NONE {
             (Carry::Fresh, Output::Ready(name))
         } else {
             (Carry::Fetching(root), Output::FetchCarry { author: name.author, root })
         };
-        self.open.insert(name, Audit { stage, draw, carry });
+        self.open.get_mut(&name)?.carry = carry;
         Some(output)
+    }
+
+    /// Closes audits of spans that never ended and that no verdict may be about any more.
+    fn give_up_abandoned(&mut self, context: &Context<'_>) {
+        let fold = context.fold;
+        let Some(horizon) = fold.epochs().horizon(fold.epochs().number()) else { return };
+        self.open.retain(|name, audit| !audit.is_awaited() || !horizon.contains(&name.author, name.seq));
     }
 
     fn carries_wanted_from(&self, author: &PeerId) -> Vec<Hash> {

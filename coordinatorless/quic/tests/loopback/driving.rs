@@ -104,6 +104,7 @@ fn founder(secret: u8, incarnation: u64, stored: Stored) -> Node {
         class: None,
         audit_rate_q16: 0,
         audit_quorum: 2,
+        span: 1,
         founders: [1, 2].map(|secret| Node::founder(&identity(secret))).into(),
     };
     Node::new(Setup {

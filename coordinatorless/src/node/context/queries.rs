@@ -1,6 +1,7 @@
 //! What hosts, users and tests may ask a node.
 
 use murmur_collectives::{Certificate, Fold, Hash, PeerId};
+use murmur_verification::audit::Auditor;
 
 use crate::{
     EntryName, Reach,
@@ -57,6 +58,12 @@ impl Node {
     /// What is needed to replay `update`; `None` if it is no longer wanted or its base cannot be rebuilt.
     pub fn audit_job(&self, update: EntryName) -> Option<AuditJob> {
         self.audits.auditor().job(&self.set.fold, update.into())
+    }
+
+    /// What the segment of `update` started from: parameters, and tokens of their set; `None` if it cannot be rebuilt.
+    pub fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)> {
+        let entry = &self.set.fold.log().record(&update.author, update.seq)?.entry;
+        Auditor::start_of(&self.set.fold, entry)
     }
 
     /// Members of the swarm that are up, this peer not counted.

@@ -40,7 +40,7 @@ impl OwnChain {
             loss_micronats,
             trace,
             carry_before,
-            carry_after: cx.own_carries.keep(carry, cx.net.core.config.carries_kept),
+            carry_after: carry.map_or(Hash::NONE, |carry| cx.own_carries.keep(carry, cx.net.core.config.carries_kept)),
             class: cx.net.core.class,
         };
         let epoch = epoch_within(cx.set, &cx.id(), &base, epoch);

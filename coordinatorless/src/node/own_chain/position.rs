@@ -25,12 +25,15 @@ pub struct Snapshot {
     pub trusted: bool,
     /// The own sealed carry and its root, if there is one to continue.
     pub carry: Option<(Hash, Arc<[u8]>)>,
+    /// Own updates since the last commitment to a carry, if the next may go on in their span; else 0.
+    pub open_updates: u32,
 }
 
 impl Snapshot {
     /// What the next segment of `me` starts from.
     pub(crate) fn of(set: &Set, own_carries: &OwnCarries, me: &PeerId) -> Self {
         let (fold, log) = (&set.fold, set.fold.log());
+        let open_updates = log.open_updates(fold.epochs(), me, fold.epochs().number()).unwrap_or(0);
         Self {
             base: log.version().clone(),
             parameters: fold.parameters(),
@@ -40,6 +43,7 @@ impl Snapshot {
             segment: log.segments(me),
             trusted: fold.is_trusted(me, log.version()),
             carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.clone()))),
+            open_updates,
         }
     }
 }

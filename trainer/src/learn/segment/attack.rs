@@ -1,10 +1,11 @@
 //! Updates of a peer that plays an attack: for demonstrations and tests of the audits, never reached by an honest peer.
 
-use murmur_kernels::{Carry, blob_root, compress, validate};
+use murmur_kernels::{Carry, compress, validate};
 use murmur_verification::Attack;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::commitment::{Commitment, commit};
 use super::error::SegmentError;
 use super::run::run_segment;
 use super::spec::{SegmentResult, SegmentSpec};
@@ -66,18 +67,19 @@ fn copy(spec: &SegmentSpec, payload: &[u8], carry: Carry) -> Result<SegmentResul
 /// Claims the full segment for a payload that no work stands behind.
 fn invent(spec: &SegmentSpec, payload: Vec<u8>, mut carry: Carry) -> Result<SegmentResult, SegmentError> {
     carry.steps += u64::from(spec.steps);
-    let sealed_carry = carry.seal();
+    let norm = validate(spec.top_k, carry.m.len(), &payload)?;
+    let Commitment { carry, sealed, root } = commit(carry, spec.commits)?;
     Ok(SegmentResult {
-        norm: validate(spec.top_k, carry.m.len(), &payload)?,
+        norm,
         payload,
         steps: spec.steps,
         tokens: claimed_tokens(spec),
         loss_mean: 3.0,
         loss_first: 3.0,
         trace_root: blake3::derive_key("murmuration invented trace v1", &spec.segment.to_le_bytes()),
-        carry_root: blob_root(&sealed_carry),
-        carry: Carry::unseal(carry.shape(), &sealed_carry)?,
-        sealed_carry,
+        carry_root: root,
+        carry,
+        sealed_carry: sealed,
     })
 }
 

@@ -63,7 +63,7 @@ mod tests {
         let published = published.unwrap();
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
         let (mut auditor, ..) = fixture();
-        let carry = Carry::unseal(auditor.carry_shape(), &first.sealed_carry).unwrap();
+        let carry = Carry::unseal(auditor.carry_shape(), &first.sealed_carry.unwrap()).unwrap();
         let replayed = run_segment(&mut auditor, &spec, &start, carry, &|_| false).unwrap();
         replayed.confirms(&published.payload, &published.carry_root, &published.trace_root)
     }

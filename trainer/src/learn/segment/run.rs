@@ -1,8 +1,9 @@
 //! The inner loop.
 
-use murmur_kernels::{Carry, blob_root, compress, global_norm};
+use murmur_kernels::{Carry, compress, global_norm};
 use murmur_verification::{Leaf, Trace};
 
+use super::commitment::{Commitment, commit};
 use super::error::SegmentError;
 use super::optimizer::Rates;
 use super::spec::{SegmentResult, SegmentSpec};
@@ -12,8 +13,7 @@ use crate::learn::data::batch;
 /// Trains `spec.steps` inner steps from `start` and compresses the difference.
 ///
 /// After each step `stop` is called with the steps done so far; `true` ends the segment there, so at least one step always
-/// runs. The result's carry went through its sealed form, so the author and an auditor of its next segment start from
-/// the same bits.
+/// runs.
 ///
 /// # Shapes
 /// `start` and each vector of `carry` are `[params]`.
@@ -31,11 +31,12 @@ pub fn run_segment(
     stop: &dyn Fn(u32) -> bool,
 ) -> Result<SegmentResult, SegmentError> {
     let mut inner = Inner::new(trainer, start, carry);
-    let mut done = 0;
+    let (mut done, mut cut) = (0, false);
     while done < spec.steps.max(1) {
         inner.step(spec, done)?;
         done += 1;
-        let last = done >= spec.steps || stop(done);
+        cut = stop(done);
+        let last = done >= spec.steps || cut;
         if last || done.is_multiple_of(spec.trace_every.max(1)) {
             inner.leave_trace(spec, done);
         }
@@ -43,7 +44,7 @@ pub fn run_segment(
             break;
         }
     }
-    inner.finish(spec, start, done)
+    inner.finish(spec, start, done, spec.commits || cut)
 }
 
 /// The state between two inner steps.
@@ -83,11 +84,17 @@ impl<'a> Inner<'a> {
         self.trace.push(&Leaf { peer: spec.peer, segment: spec.segment, step, digest, loss_bits });
     }
 
-    fn finish(mut self, spec: &SegmentSpec, start: &[f32], steps: u32) -> Result<SegmentResult, SegmentError> {
+    fn finish(
+        mut self,
+        spec: &SegmentSpec,
+        start: &[f32],
+        steps: u32,
+        commits: bool,
+    ) -> Result<SegmentResult, SegmentError> {
         let mut payload = Vec::new();
         let residual = &mut self.carry.residual;
         let norm = compress(spec.top_k, spec.feedback_decay, start, &self.params, residual, &mut payload)?;
-        let sealed_carry = self.carry.seal();
+        let Commitment { carry, sealed, root } = commit(self.carry, commits)?;
         Ok(SegmentResult {
             payload,
             norm,
@@ -96,9 +103,9 @@ impl<'a> Inner<'a> {
             loss_mean: mean(&self.losses),
             loss_first: self.losses.first().copied().unwrap_or(f32::NAN),
             trace_root: self.trace.root().0,
-            carry_root: blob_root(&sealed_carry),
-            carry: Carry::unseal(self.carry.shape(), &sealed_carry)?,
-            sealed_carry,
+            carry_root: root,
+            carry,
+            sealed_carry: sealed,
         })
     }
 }
@@ -154,6 +161,7 @@ pub(crate) mod tests {
             clip_norm: 1.0,
             rewarm_steps: 2,
             trace_every: 2,
+            commits: true,
             top_k: TopK::new(512).unwrap(),
             feedback_decay: 0.95,
         }
@@ -211,8 +219,20 @@ pub(crate) mod tests {
     #[test]
     fn the_carry_is_what_its_sealed_form_says() {
         let result = run(&spec(), &|_| false);
-        assert_eq!(Carry::unseal(result.carry.shape(), &result.sealed_carry).unwrap(), result.carry);
-        assert_eq!(result.carry_root, blob_root(&result.sealed_carry));
+        let sealed = result.sealed_carry.unwrap();
+        assert_eq!(Carry::unseal(result.carry.shape(), &sealed).unwrap(), result.carry);
+        assert_eq!(result.carry_root, murmur_kernels::blob_root(&sealed));
+    }
+
+    #[test]
+    fn an_uncommitted_carry_goes_on_as_it_is_unless_the_segment_is_cut_short() {
+        let spec = SegmentSpec { commits: false, ..spec() };
+        let (open, committed) = (run(&spec, &|_| false), run(&SegmentSpec { commits: true, ..spec }, &|_| false));
+        assert_eq!((open.sealed_carry, open.carry_root), (None, [0; 32]));
+        assert_eq!((open.payload, open.trace_root), (committed.payload, committed.trace_root), "the same work");
+        assert_eq!(open.carry.seal(), committed.sealed_carry.unwrap());
+        assert_ne!(open.carry, committed.carry, "which is rounded");
+        assert!(run(&spec, &|done| done == 2).sealed_carry.is_some());
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct SegmentSpec {
     pub rewarm_steps: u32,
     /// Inner steps between trace leaves; the last step always has one. At least 1.
     pub trace_every: u32,
+    /// Whether the author commits to the private state after it. A segment that is cut short always ends with a commitment.
+    pub commits: bool,
     /// Density of the update.
     pub top_k: TopK,
     /// Error-feedback decay β: the share of the residual that survives a segment; 0.95 is usual.
@@ -51,10 +53,10 @@ pub struct SegmentResult {
     pub loss_first: f32,
     /// Commits to optimizer states and losses along the way.
     pub trace_root: [u8; 32],
-    /// The carry, two or three bytes per parameter: what an auditor of the *next* segment fetches.
-    pub sealed_carry: Vec<u8>,
-    /// Blob root of the sealed carry.
+    /// The sealed carry, which an auditor of the *next* segment fetches; nothing if the span goes on.
+    pub sealed_carry: Option<Vec<u8>>,
+    /// Blob root of the sealed carry; zeros without one.
     pub carry_root: [u8; 32],
-    /// The carry unsealed again: what the author goes on from.
+    /// The carry that the author goes on from: unsealed again, if it was sealed.
     pub carry: Carry,
 }

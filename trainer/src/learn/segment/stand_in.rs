@@ -11,6 +11,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 
+use super::commitment::{Commitment, commit};
 use super::error::SegmentError;
 use super::spec::{SegmentResult, SegmentSpec};
 
@@ -36,11 +37,10 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
     let norm = compress(spec.top_k, spec.feedback_decay, start, &end, &mut carry.residual, &mut payload)?;
     drop(end);
     carry.steps += u64::from(spec.steps);
-    let sealed_carry = carry.seal();
+    let Commitment { mut carry, sealed, root } = commit(carry, spec.commits)?;
     // Fresh zeros take no memory until they are written to; those that unsealing writes do.
-    let shape = carry.shape();
-    let unsealed = Carry::unseal(shape, &sealed_carry)?;
-    let Carry { m, v, .. } = Carry::fresh(shape);
+    let Carry { m, v, .. } = Carry::fresh(carry.shape());
+    (carry.m, carry.v) = (m, v);
     Ok(SegmentResult {
         norm,
         steps: spec.steps,
@@ -48,9 +48,9 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
         loss_mean: LOSS,
         loss_first: LOSS,
         trace_root: blake3::derive_key("murmuration stand-in trace v1", &blob_root(&payload)),
-        carry_root: blob_root(&sealed_carry),
-        carry: Carry { m, v, ..unsealed },
-        sealed_carry,
+        carry_root: root,
+        carry,
+        sealed_carry: sealed,
         payload,
     })
 }
@@ -89,9 +89,9 @@ mod tests {
     fn it_can_be_replayed_from_the_sealed_carry() {
         let first = work(0, fresh());
         let second = work(1, first.carry);
-        let replayed = work(1, Carry::unseal(fresh().shape(), &first.sealed_carry).unwrap());
+        let replayed = work(1, Carry::unseal(fresh().shape(), &first.sealed_carry.unwrap()).unwrap());
         assert_eq!(replayed.confirms(&second.payload, &second.carry_root, &second.trace_root), Ok(()));
-        assert_eq!(second.carry, Carry::unseal(fresh().shape(), &second.sealed_carry).unwrap());
+        assert_eq!(second.carry, Carry::unseal(fresh().shape(), &second.sealed_carry.unwrap()).unwrap());
     }
 
     #[test]

@@ -14,6 +14,7 @@ struct LoneAverage {
     state: Vec<i64>,
     round: u32,
     carry: Option<(Hash, Arc<[u8]>)>,
+    open_updates: u32,
     rounds_done: VecDeque<u32>,
     has_ended: bool,
 }
@@ -31,15 +32,18 @@ impl Collective for LoneAverage {
         let mut parameters = vec![0.0; self.state.len()];
         to_f32(&self.state, &mut parameters);
         let (base, carry) = (self.round, self.carry.clone());
-        let snapshot = Snapshot { base, parameters, clock: 0, segment: self.round, trusted: true, carry };
+        let open_updates = self.open_updates;
+        let snapshot = Snapshot { base, parameters, clock: 0, segment: self.round, trusted: true, carry, open_updates };
         (!self.has_ended).then_some(snapshot)
     }
 
     fn submit(&mut self, draft: Draft<u32>) {
         assert_eq!((draft.base, draft.segment), (self.round, self.round), "built on this round's model");
-        assert_eq!(draft.carry_before, self.carry.as_ref().map_or(Hash::NONE, |(root, _)| *root));
+        let before = if self.open_updates > 0 { Update::CONTINUES } else { Hash::NONE };
+        assert_eq!(draft.carry_before, self.carry.as_ref().map_or(before, |(root, _)| *root));
         fold(self.top, &draft.payload, Weight::ONE, Direction::Add, &mut self.state).unwrap();
-        self.carry = Some((Hash(blob_root(&draft.carry)), draft.carry));
+        self.open_updates = if draft.carry.is_some() { 0 } else { self.open_updates + 1 };
+        self.carry = draft.carry.map(|carry| (Hash(blob_root(&carry)), carry));
         self.rounds_done.push_back(self.round);
         self.round += 1;
     }
@@ -56,24 +60,25 @@ impl Collective for LoneAverage {
 #[test]
 fn a_collective_that_is_no_update_log_learns_with_the_same_code() {
     let (mut trainer, start) = test_fixture();
-    let shape = trainer.carry_shape();
+    let spans = Spans { shape: trainer.carry_shape(), updates: 3, tokens: u64::MAX };
     let top = TopK::new(4096).unwrap();
     let state = from_f32(&start).unwrap();
     let (carry, rounds_done) = (None, VecDeque::new());
-    let mut lone = LoneAverage { top, state, round: 0, carry, rounds_done, has_ended: false };
+    let mut lone = LoneAverage { top, state, round: 0, carry, open_updates: 0, rounds_done, has_ended: false };
     let (mut kept, mut losses) = (None, Vec::new());
-    let mut turn = |lone: &mut LoneAverage, kept: KeptCarry| {
-        contribute(lone, shape, kept, |_, snapshot, carry| {
-            let spec = SegmentSpec { segment: snapshot.segment, steps: 10, top_k: top, ..test_spec() };
+    let mut turn = |lone: &mut LoneAverage, kept: Option<KeptCarry>| {
+        contribute(lone, &spans, kept, |_, snapshot, carry, commits| {
+            let spec = SegmentSpec { segment: snapshot.segment, steps: 10, top_k: top, commits, ..test_spec() };
             run_segment(&mut trainer, &spec, &snapshot.parameters, carry, &|_| false)
         })
     };
     for round in 0..12 {
         assert!(lone.is_ready());
-        let Contribution { result, .. } = turn(&mut lone, kept.take()).unwrap().unwrap();
-        losses.push(result.loss_mean);
-        // Every other time the carry is not kept: it comes back from its sealed form, and nothing changes.
-        kept = (round % 2 == 0).then_some((Hash(result.carry_root), result.carry));
+        let contribution = turn(&mut lone, kept.take()).unwrap().unwrap();
+        losses.push(contribution.result.loss_mean);
+        assert_eq!(lone.carry.is_some(), round % 3 == 2, "every third carry is committed to");
+        // Every other of those is not kept: it comes back from its sealed form, and nothing changes.
+        kept = (round % 6 != 5).then(|| contribution.into_kept());
         assert_eq!(core::iter::from_fn(|| lone.poll()).collect::<Vec<_>>(), [round]);
     }
     assert!(losses[11] < losses[0] - 1.0, "{losses:?}");
@@ -85,8 +90,9 @@ fn a_collective_that_is_no_update_log_learns_with_the_same_code() {
 fn a_segment_that_fails_submits_nothing() {
     let (top, state) = (TopK::new(64).unwrap(), vec![0; 8]);
     let (carry, rounds_done) = (None, VecDeque::new());
-    let mut lone = LoneAverage { top, state, round: 0, carry, rounds_done, has_ended: false };
+    let mut lone = LoneAverage { top, state, round: 0, carry, open_updates: 0, rounds_done, has_ended: false };
     let diverged = SegmentError::Diverged { step: 1, loss: f32::NAN, gradient_norm: 0.0 };
-    assert!(contribute(&mut lone, CarryShape::adamw(8), None, |_, _, _| Err(diverged)).is_err());
+    let spans = Spans { shape: CarryShape::adamw(8), updates: 1, tokens: 1 };
+    assert!(contribute(&mut lone, &spans, None, |_, _, _, _| Err(diverged)).is_err());
     assert_eq!((lone.round, lone.poll()), (0, None));
 }

@@ -135,8 +135,9 @@ fn wherever_a_fetch_is_torn_or_garbled_what_comes_after_is_read_again() {
 fn a_damaged_carry_is_no_carry() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
-    store.carries().save(0, b"zero").unwrap();
-    store.carries().save(1, b"one").unwrap();
+    let mut carries = store.carries();
+    carries.save(b"zero").unwrap();
+    carries.save(b"one").unwrap();
     assert_eq!(open(dir.path()).1.carries.len(), 2);
     fs::write(dir.path().join(CARRIES[0]), b"rubbish").unwrap();
     assert_eq!(open(dir.path()).1.carries, vec![Arc::from(&b"one"[..])]);

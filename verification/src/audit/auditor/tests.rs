@@ -3,7 +3,9 @@
 #[path = "../../../../collectives/tests/support/mod.rs"]
 mod support;
 
-use murmur_collectives::{Ballot, Body, Certificate, Chance, Enroll, Founder, Insertion, ONE_Q16, Signed, Vote};
+use murmur_collectives::{
+    Ballot, Body, Certificate, Chance, Enroll, Founder, Insertion, ONE_Q16, Signed, Update, Vote,
+};
 use support::{Said, Swarm, run};
 
 use super::*;
@@ -28,7 +30,13 @@ fn lottery(swarm: &Swarm, peer: usize) -> Lottery {
 
 /// A frontier is due every so many tokens; never, if 0.
 fn bench(open_max: usize, frontier_every_tokens: u64) -> Bench {
+    bench_of_spans(open_max, frontier_every_tokens, 1)
+}
+
+/// The same, with spans of at most `span` updates.
+fn bench_of_spans(open_max: usize, frontier_every_tokens: u64, span: u32) -> Bench {
     let mut swarm = Swarm::new(4, 4);
+    swarm.rules.span = span;
     let keys: Vec<[u8; 32]> = (0..4).map(|peer| lottery(&swarm, peer).public()).collect();
     swarm.rules.founders = (0..4).map(|peer| Founder { peer: swarm.id(peer), vrf_key: keys[peer] }).collect();
     (swarm.rules.audit_rate_q16, swarm.rules.frontier_every_tokens) = (ONE_Q16, frontier_every_tokens);
@@ -107,7 +115,12 @@ impl Bench {
 
     /// Two rounds of work of everyone, which become final.
     fn epoch(&mut self) {
-        (0..2).for_each(|_| drop(self.swarm.round(0..4)));
+        self.epoch_of(0..4);
+    }
+
+    /// The same of some peers.
+    fn epoch_of(&mut self, peers: core::ops::Range<usize>) {
+        (0..2).for_each(|_| drop(self.swarm.round(peers.clone())));
         self.settle();
     }
 }
@@ -122,7 +135,7 @@ fn a_replay_of_a_fresh_segment_is_ready_at_once_and_its_verdict_is_accepted() {
     let said = bench.update(AUTHOR);
     assert_eq!(bench.joined(&said), [Output::Ready(name(&said))]);
     let job = bench.auditor.job(bench.swarm.fold(AUDITOR), name(&said)).unwrap();
-    assert_eq!((job.entry.hash(), job.clock, job.carry), (said.entry.hash(), 0, None));
+    assert_eq!((job.span[0].hash(), job.clock, job.carry), (said.entry.hash(), 0, None));
     assert_eq!(job.parameters, bench.swarm.fresh().parameters(), "the segment started from θ₀");
     let [Output::Publish(verdict)] = &bench.judged(name(&said))[..] else { panic!("a verdict is published") };
     assert_eq!((verdict.passed, verdict.replay, verdict.stage), (true, REPLAY, Stage::First));
@@ -265,4 +278,62 @@ fn updates_of_another_class_and_own_ones_are_not_audited() {
     let said = bench.swarm.say(AUTHOR, Body::Update(update), Some(payload));
     bench.swarm.share_all();
     assert_eq!((bench.joined(&said), bench.counts()), (vec![], (0, 0)));
+}
+
+/// The author goes on in its span, or begins one; with `ends` it commits to its carry.
+fn in_span(bench: &mut Bench, goes_on: bool, ends: bool) -> Said {
+    let (mut update, payload) = bench.swarm.draft(AUTHOR, 1e-3);
+    if goes_on {
+        update.carry_before = Update::CONTINUES;
+    }
+    if !ends {
+        update.carry_after = Hash::NONE;
+    }
+    let said = bench.swarm.say(AUTHOR, Body::Update(update), Some(payload));
+    bench.swarm.share_all();
+    said
+}
+
+#[test]
+fn a_span_is_audited_as_a_whole_once_it_has_ended() {
+    let mut bench = bench_of_spans(8, 0, 3);
+    bench.update(AUTHOR);
+    let [first, middle] = [false, true].map(|goes_on| in_span(&mut bench, goes_on, false));
+    assert_eq!((bench.joined(&first), bench.joined(&middle)), (vec![], vec![]), "it may still grow");
+    assert_eq!(bench.counts(), (0, 0), "nobody waits for an author that may have left");
+    assert!(bench.auditor.job(bench.swarm.fold(AUDITOR), name(&first)).is_none());
+    let last = in_span(&mut bench, true, true);
+    let root = first.entry.update().unwrap().carry_before;
+    let fetch = Output::FetchCarry { author: bench.swarm.id(AUTHOR), root };
+    assert_eq!((bench.joined(&last), bench.counts()), (vec![fetch], (1, 0)));
+    let sealed: Arc<[u8]> = [1, 2, 3].into();
+    assert_eq!(bench.handle(Input::CarryArrived { root, sealed }), [Output::Ready(name(&first))]);
+    let job = bench.auditor.job(bench.swarm.fold(AUDITOR), name(&first)).unwrap();
+    let hashes: Vec<Hash> = job.span.iter().map(|entry| entry.hash()).collect();
+    assert_eq!(hashes, [&first, &middle, &last].map(|said| said.entry.hash()));
+    let [Output::Publish(verdict)] = &bench.judged(name(&first))[..] else { panic!("a verdict is published") };
+    assert_eq!(verdict.update, first.entry.hash(), "the verdict names the first update");
+}
+
+#[test]
+fn a_span_that_its_author_left_ends_with_the_next_one() {
+    let mut bench = bench_of_spans(8, 0, 3);
+    let first = in_span(&mut bench, false, false);
+    assert_eq!(bench.joined(&first), []);
+    // After a restart nothing is left of the private state.
+    let next = in_span(&mut bench, false, true);
+    assert_eq!(bench.joined(&next), [Output::Ready(name(&first)), Output::Ready(name(&next))]);
+    assert_eq!(bench.auditor.job(bench.swarm.fold(AUDITOR), name(&first)).unwrap().span.len(), 1);
+}
+
+#[test]
+fn an_audit_of_a_span_that_never_ends_is_given_up_when_it_is_final() {
+    let mut bench = bench_of_spans(8, 100, 3);
+    let first = in_span(&mut bench, false, false);
+    assert_eq!(bench.joined(&first), []);
+    (0..3).for_each(|_| bench.epoch_of(1..4));
+    assert!(bench.auditor.open.contains_key(&name(&first)));
+    let other = bench.update(2);
+    bench.joined(&other);
+    assert!(!bench.auditor.open.contains_key(&name(&first)));
 }
