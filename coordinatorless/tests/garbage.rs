@@ -141,7 +141,7 @@ fn draft(node: &Node, round: usize) -> Draft {
         loss_micronats: 1,
         trace: Hash([1; 32]),
         carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),
-        carry: (0..40_000usize).map(|n| (n * (round + 3)) as u8).collect::<Arc<[u8]>>(),
+        carry: Some((0..40_000usize).map(|n| (n * (round + 3)) as u8).collect()),
     }
 }
 

@@ -391,7 +391,7 @@ impl Net {
             loss_micronats: 1,
             trace: Hash([1; 32]),
             carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),
-            carry,
+            carry: Some(carry),
         }
     }
 
