@@ -27,6 +27,10 @@ pub trait Collective {
     /// What the next segment starts from; nothing once the collective has ended.
     fn snapshot(&mut self) -> Option<Snapshot<Self::Base>>;
 
+    /// What has joined since `base`, a snapshot's or an earlier answer: the new base and the model there, or nothing if nothing
+    /// has. For a segment that merges while it runs.
+    fn joined_since(&mut self, base: &Self::Base) -> Option<(Self::Base, Vec<f32>)>;
+
     /// Takes what a segment gave. A draft whose base is gone is dropped, and the collective says so.
     fn submit(&mut self, draft: Draft<Self::Base>);
 
@@ -60,8 +64,8 @@ pub struct Snapshot<Base> {
 /// A segment's result, on its way into the model.
 #[derive(Clone, Debug)]
 pub struct Draft<Base> {
-    /// What the segment started from.
-    pub base: Base,
+    /// What the segment started from; then what it merged, with the inner steps done by then. At least one.
+    pub bases: Vec<(u32, Base)>,
     /// Its number.
     pub segment: u32,
     /// Inner steps taken.

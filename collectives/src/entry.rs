@@ -69,6 +69,8 @@ pub struct Update {
     pub segment: u32,
     /// Inner steps taken.
     pub steps: u32,
+    /// Merges of what others had added while the segment ran, in order. The base is the set after the last one.
+    pub merges: Vec<Merge>,
     /// Tokens trained on: `steps` × the manifest's tokens per step.
     pub tokens: u64,
     /// Blob root of the payload.
@@ -90,7 +92,52 @@ pub struct Update {
     pub class: Hash,
 }
 
+/// One merge: what had joined the author's set was added to the running parameters and to those that the difference is taken
+/// from, so that the difference stays the author's own work.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Merge {
+    /// Inner steps that were done by then; at least one.
+    pub after_steps: u32,
+    /// The set before it, as changes of the set after it: fewer entries of these authors.
+    pub before: Vec<Component>,
+}
+
+/// Merges that no segment can have made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the merges do not lead to the base")]
+pub struct BadMerges;
+
 impl Update {
+    /// The merges that lead from the first of `views` to the last, each given with the inner steps done by then.
+    pub fn merges_of(views: &[(u32, VersionVector)]) -> Vec<Merge> {
+        let merge = |pair: &[(u32, VersionVector)]| Merge {
+            after_steps: pair[1].0,
+            before: pair[0].1.changes_since(&pair[1].1),
+        };
+        views.windows(2).map(merge).collect()
+    }
+
+    /// What the segment of an update with this `base` started from, and the set after each merge, each with the inner steps
+    /// done by then.
+    ///
+    /// # Errors
+    /// [`BadMerges`] if there is no such order of sets, each larger than the one before it.
+    pub fn views(&self, base: &VersionVector) -> Result<Vec<(u32, VersionVector)>, BadMerges> {
+        let (mut views, mut view, mut limit) = (Vec::new(), base.clone(), self.steps);
+        for Merge { after_steps, before } in self.merges.iter().rev() {
+            let fewer = !before.is_empty() && before.iter().all(|change| change.count < view.count(&change.author));
+            if !fewer || !(1..limit).contains(after_steps) {
+                return Err(BadMerges);
+            }
+            limit = *after_steps;
+            views.push((limit, view.clone()));
+            view.change(before).map_err(|_| BadMerges)?;
+        }
+        views.push((0, view));
+        views.reverse();
+        Ok(views)
+    }
+
     /// Stands for the private state after the author's previous update, to which no root was committed.
     pub const CONTINUES: Hash = Hash([0xff; 32]);
 
@@ -279,7 +326,9 @@ impl Entry {
 
     /// Bytes it takes in memory; see [`VersionVector::held_bytes`].
     pub fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.base.held_bytes() + self.bytes.held_bytes()
+        let merges = self.update().map_or(&[][..], |update| &update.merges);
+        let merges: usize = merges.iter().map(|merge| size_of::<Merge>() + size_of_val(&merge.before[..])).sum();
+        size_of::<Self>() + self.base.held_bytes() + self.bytes.held_bytes() + merges
     }
 
     /// The update it commits to, if it is one.

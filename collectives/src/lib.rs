@@ -29,10 +29,11 @@ mod weigh;
 pub use claim::{Claim, Equivocation};
 pub use collective::{Collective, Draft, Snapshot};
 pub use entry::{
-    BASE_AUTHORS_MAX, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Stage, Update, Verdict, WireEntry,
+    BASE_AUTHORS_MAX, BadMerges, Body, Enroll, Entry, EntryError, HEADER_BYTES_MAX, Header, Merge, Stage, Update,
+    Verdict, WireEntry,
 };
 pub use epochs::{Epochs, Final};
-pub use fold::{Fold, Insertion, Judgement, RebuildError, Refused, Resumption, Voided};
+pub use fold::{Fold, Insertion, Judgement, RebuildError, Rebuilt, Refused, Resumption, Voided};
 pub use foundation::{AuthorTotals, FOUNDATION_BYTES_MAX, Foundation, Kept, KeptChain};
 pub use frontier::{
     Ballot, Certificate, Frontier, NotFinal, Proposal, Row, Signed, VOTERS_MAX, Vote, Voter, rows_digest,

@@ -113,8 +113,9 @@ pub enum Reach {
 /// The result of a segment, from which the node makes an update.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The set from which the segment started.
-    pub base: VersionVector,
+    /// The set from which the segment started; then the set after each merge, with the inner steps done by then. At least
+    /// one, and each includes the one before it.
+    pub views: Vec<(u32, VersionVector)>,
     /// The newest final epoch at its start.
     pub epoch: u32,
     /// The name of that epoch's frontier. If another history replaces it meanwhile, the segment is lost.

@@ -155,7 +155,7 @@ fn draft(node: &Node, n: u8) -> Input {
     let (start, mut residual, mut payload) = (vec![0.0; PARAMETERS], vec![0.0; PARAMETERS], Vec::new());
     compress(TopK::new(16).expect("in range"), 0.9, &start, &end, &mut residual, &mut payload).expect("finite");
     Input::Author(Box::new(Draft {
-        base: node.fold().log().version().clone(),
+        views: vec![(0, node.fold().log().version().clone())],
         epoch: node.fold().epochs().number(),
         frontier: node.fold().epochs().newest().frontier.name(),
         segment: node.fold().log().segments(&node.id()),

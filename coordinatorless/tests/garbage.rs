@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use murmur_collectives::{Body, Entry, Founder, Hash, Header, Identity, ONE_Q16, PeerId, Rules, WireEntry};
@@ -132,7 +132,7 @@ fn draft(node: &Node, round: usize) -> Draft {
     let top = TopK::new(64).unwrap();
     compress(top, 0.0, &[0.0; PARAMETERS], &end, &mut residual, &mut payload).unwrap();
     Draft {
-        base: snapshot.base,
+        views: vec![(0, snapshot.base)],
         epoch: snapshot.epoch,
         frontier: snapshot.frontier,
         segment: snapshot.segment,

@@ -148,6 +148,9 @@ impl Log {
         if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens {
             return Err(Invalid::Work);
         }
+        if update.views(entry.base()).is_err() {
+            return Err(Invalid::Base);
+        }
         // Else nobody would be of its class, and nobody would audit it.
         if rules.class.is_some_and(|class| class != update.class) {
             return Err(Invalid::Class);

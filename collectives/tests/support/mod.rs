@@ -137,6 +137,7 @@ impl Swarm {
         let update = Update {
             segment,
             steps: STEPS,
+            merges: Vec::new(),
             tokens: u64::from(STEPS * self.rules.tokens_per_step),
             payload: Hash(blob_root(&payload)),
             payload_bytes: payload.len() as u32,

@@ -41,7 +41,7 @@ impl Segment {
     pub(crate) fn finish(self, top: TopK, parameters: usize, steps: u32, honest: bool, rng: &mut SeededRng) -> Draft {
         let trace = if honest { self.trace } else { Hash(rng.bytes(32).try_into().unwrap_or([1; 32])) };
         Draft {
-            base: self.base,
+            views: vec![(0, self.base)],
             epoch: self.epoch,
             frontier: self.frontier,
             segment: self.number,
@@ -58,7 +58,7 @@ impl Segment {
 /// Replays an update: whether it passes, and the digest of the replay.
 pub(crate) fn replay(job: &AuditJob) -> (bool, Hash) {
     let Some(update) = job.span.first().and_then(|entry| entry.update()) else { return (false, Hash::NONE) };
-    let ours = trace_of(update.segment, &job.parameters);
+    let ours = trace_of(update.segment, &job.start.parameters());
     let carry = job.carry.as_ref().map_or(Hash::NONE, |bytes| Hash(blob_root(bytes)));
     (update.trace == ours && update.carry_before == carry, ours)
 }

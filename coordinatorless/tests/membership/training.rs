@@ -30,7 +30,7 @@ impl Net {
         let top = TopK::new(64).expect("in range");
         compress(top, 0.9, &[0.0; 64], &end, &mut residual, &mut payload).expect("finite");
         let draft = Draft {
-            base: snapshot.base,
+            views: vec![(0, snapshot.base)],
             epoch: snapshot.epoch,
             frontier: snapshot.frontier,
             segment: snapshot.segment,

@@ -31,6 +31,7 @@ fn update() -> Update {
     Update {
         segment: 0,
         steps: 5,
+        merges: Vec::new(),
         tokens: 0x0102_0304_0506_0708,
         payload: hash(0x11),
         payload_bytes: 0x0a0b_0c0d,

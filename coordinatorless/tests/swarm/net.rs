@@ -382,7 +382,7 @@ impl Net {
             disk.carries.remove(0);
         }
         Draft {
-            base: snapshot.base,
+            views: vec![(0, snapshot.base)],
             epoch: snapshot.epoch,
             frontier: snapshot.frontier,
             segment: snapshot.segment,

@@ -3,7 +3,6 @@
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use murmur_collectives::Hash;
-use murmur_coordinatorless::EntryName;
 use murmur_kernels::Carry;
 
 use super::exchange::{CollectiveInput, Exchange, Replay};
@@ -31,7 +30,7 @@ impl<C: Exchange> Learner<C> {
         let shape = self.worker.carry_shape();
         let carry = job.carry.as_deref().map_or(Ok(Carry::fresh(shape)), |sealed| Carry::unseal(shape, sealed));
         let Ok(mut carry) = carry else { return Ok(Outcome::FAILED) }; // the author committed to a carry that is none
-        let (mut start, mut digests) = (Some((job.parameters, job.clock)), Vec::new());
+        let (mut rebuilt, mut digests) = (Some(job.start), Vec::new());
         let shared = self.shared.clone();
         let (begun, patience, cut) = (Instant::now(), self.patience, Cell::new(false));
         let stop = |_: u32| {
@@ -42,19 +41,34 @@ impl<C: Exchange> Learner<C> {
             cut.get()
         };
         for (entry, payload) in job.span.iter().zip(&payloads) {
-            let name = EntryName { author: entry.author(), seq: entry.seq() };
-            let Some((parameters, clock)) = start.take().or_else(|| self.collective.start_of(name)) else {
+            let Some(claim) = entry.update() else { return Ok(Outcome::FAILED) };
+            let Ok(views) = claim.views(entry.base()) else { return Ok(Outcome::FAILED) };
+            let mut views = views.into_iter().peekable();
+            let collective = &self.collective;
+            let mut advance = |view| {
+                let (moved, clock) = collective.advance(rebuilt.take()?, view)?;
+                let parameters = moved.parameters();
+                rebuilt = Some(moved);
+                Some((parameters, clock))
+            };
+            let Some((parameters, clock)) = views.next().and_then(|(_, view)| advance(view)) else {
                 return Ok(Outcome::Unjudged);
             };
-            let Some(claim) = entry.update() else { return Ok(Outcome::FAILED) };
-            let spec = self.manifest.segment_spec(name.author, claim.segment, clock, claim.steps);
+            let spec = self.manifest.segment_spec(entry.author(), claim.segment, clock, claim.steps);
             let spec = SegmentSpec { commits: claim.ends_span(), ..spec };
-            let replayed = match self.worker.segment(&spec, &parameters, carry, &stop) {
+            let mut merge = |done| {
+                let (_, view) = views.next_if(|(steps, _)| *steps == done)?;
+                advance(view).map(|(parameters, _)| parameters)
+            };
+            let replayed = match self.worker.segment(&spec, &parameters, carry, &stop, &mut merge) {
                 Ok(_) if cut.get() => return Ok(Outcome::Unjudged),
                 Ok(replayed) => replayed,
                 Err(SegmentError::Diverged { .. }) => return Ok(Outcome::FAILED),
                 Err(error) => return Err(failed(&error)),
             };
+            if rebuilt.is_none() {
+                return Ok(Outcome::Unjudged); // what was merged cannot be rebuilt any more
+            }
             digests.extend(digest(&replayed).0);
             if replayed.confirms(payload, &claim.carry_after.0, &claim.trace.0).is_err() {
                 return Ok(Outcome::Judged { passed: false, replay: Hash::of(CONTEXT, &digests) });

@@ -34,6 +34,13 @@ struct Span {
     begun_at: u64,
 }
 
+/// What a segment gave.
+pub(super) struct Work<Base> {
+    pub(super) result: SegmentResult,
+    /// What it started from; then what it merged, with the inner steps done by then.
+    pub(super) bases: Vec<(u32, Base)>,
+}
+
 /// A segment that was submitted.
 pub(super) struct Contribution<Base> {
     /// The snapshot it started from.
@@ -60,7 +67,7 @@ pub(super) fn contribute<C: Collective, E>(
     collective: &mut C,
     spans: &Spans,
     kept: Option<KeptCarry>,
-    work: impl FnOnce(&mut C, &Snapshot<C::Base>, Carry, bool) -> Result<SegmentResult, E>,
+    work: impl FnOnce(&mut C, &Snapshot<C::Base>, Carry, bool) -> Result<Work<C::Base>, E>,
 ) -> Result<Option<Contribution<C::Base>>, E> {
     let Some(snapshot) = collective.snapshot() else { return Ok(None) };
     let (carry_before, carry, mut span) = continue_carry(spans, kept, &snapshot);
@@ -68,8 +75,8 @@ pub(super) fn contribute<C: Collective, E>(
     let lasts_long = snapshot.clock.saturating_sub(span.begun_at) >= spans.tokens;
     // An author on probation wants each of its updates audited as soon as may be.
     let commits = !snapshot.trusted || span.updates >= spans.updates || lasts_long;
-    let mut result = work(collective, &snapshot, carry, commits)?;
-    collective.submit(draft(&snapshot, carry_before, &mut result));
+    let Work { mut result, bases } = work(collective, &snapshot, carry, commits)?;
+    collective.submit(draft(&snapshot, bases, carry_before, &mut result));
     Ok(Some(Contribution { snapshot, result, span }))
 }
 
@@ -90,9 +97,14 @@ fn continue_carry<Base>(spans: &Spans, kept: Option<KeptCarry>, snapshot: &Snaps
     }
 }
 
-fn draft<Base: Clone>(snapshot: &Snapshot<Base>, carry_before: Hash, result: &mut SegmentResult) -> Draft<Base> {
+fn draft<Base>(
+    snapshot: &Snapshot<Base>,
+    bases: Vec<(u32, Base)>,
+    carry_before: Hash,
+    result: &mut SegmentResult,
+) -> Draft<Base> {
     Draft {
-        base: snapshot.base.clone(),
+        bases,
         segment: snapshot.segment,
         steps: result.steps,
         payload: result.payload.clone().into(),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use murmur_collectives::{Collective, Hash, PeerId, Snapshot};
+use murmur_collectives::{Collective, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
 use murmur_coordinatorless::{AuditJob, EntryName};
 
 use super::Checkpoints;
@@ -21,9 +21,8 @@ pub(super) trait Exchange: Collective<Base: fmt::Display, Input = CollectiveInpu
     /// Its figures for the last report, all of one moment, with a checkpoint if `keeps` is given.
     fn conclude(&self, keeps: Option<Checkpoints>) -> Option<Conclusion<Self::Base>>;
 
-    /// What the segment of an update started from: parameters, and tokens of their set. `None` if it cannot be rebuilt any
-    /// more.
-    fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)>;
+    /// Moves a rebuilt state on to another set, and says how many tokens that has. `None` if it cannot be rebuilt any more.
+    fn advance(&self, rebuilt: Rebuilt, view: VersionVector) -> Option<(Rebuilt, u64)>;
 
     /// The newest payload of another peer, for the attack that copies.
     fn another_payload(&self) -> Option<Vec<u8>>;

@@ -227,11 +227,11 @@ impl<C: Exchange> Learner<C> {
         let done = contribute(collective, &spans, progress.carry.take(), |collective, snapshot, carry, commits| {
             let begun = Instant::now();
             pace.iter_mut().for_each(|pace| pace.worked(begun));
-            let result = runner.segment(collective, snapshot, carry, commits);
-            let result = result.map_err(|error| failed_in_training(&error, checkpoints))?;
+            let work = runner.segment(collective, snapshot, carry, commits);
+            let work = work.map_err(|error| failed_in_training(&error, checkpoints))?;
             took = begun.elapsed();
-            result.sealed_carry.iter().try_for_each(|sealed| carries.save(sealed))?;
-            Ok::<_, Failure>(result)
+            work.result.sealed_carry.iter().try_for_each(|sealed| carries.save(sealed))?;
+            Ok::<_, Failure>(work)
         })?;
         let Some(contribution) = done else { return Ok(()) };
         let Contribution { snapshot, result, .. } = &contribution;

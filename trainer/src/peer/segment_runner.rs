@@ -6,8 +6,8 @@ use murmur_collectives::{PeerId, Snapshot};
 use murmur_kernels::Carry;
 use murmur_verification::Attack;
 
-use super::{Shared, budget::Budget, exchange::Exchange};
-use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec, Worker};
+use super::{Shared, budget::Budget, contribution::Work, exchange::Exchange};
+use crate::learn::segment::{SegmentError, SegmentSpec, Worker};
 use crate::run::manifest::Manifest;
 
 /// A segment of an author on probation is this many times shorter, so that its first audits are quick.
@@ -23,21 +23,24 @@ pub(super) struct SegmentRunner<'a> {
 }
 
 impl SegmentRunner<'_> {
-    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. It ends early when the budget is spent or the peer is asked to stop.
+    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. What joins meanwhile is merged between
+    /// its steps. It ends early when the budget is spent or the peer is asked to stop.
     ///
     /// # Errors
     /// As [`Worker::segment`].
     pub(super) fn segment<C: Exchange>(
         &mut self,
-        collective: &C,
+        collective: &mut C,
         snapshot: &Snapshot<C::Base>,
         carry: Carry,
         commits: bool,
-    ) -> Result<SegmentResult, SegmentError> {
+    ) -> Result<Work<C::Base>, SegmentError> {
+        let mut bases = vec![(0, snapshot.base.clone())];
         let (spec, start) = (SegmentSpec { commits, ..self.spec(collective.me(), snapshot) }, &snapshot.parameters);
         if let Some(attack) = self.attack {
             let stolen = collective.another_payload();
-            return self.worker.attack(attack, &spec, start, carry, stolen.as_deref());
+            let result = self.worker.attack(attack, &spec, start, carry, stolen.as_deref())?;
+            return Ok(Work { result, bases });
         }
         let (shared, manifest) = (self.shared, self.manifest);
         let step_tokens = u64::from(manifest.rules.tokens_per_step);
@@ -52,7 +55,14 @@ impl SegmentRunner<'_> {
             let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
             spent || shared.is_stopped()
         };
-        self.worker.segment(&spec, start, carry, &stop)
+        let mut merge = |done: u32| {
+            let (_, last) = bases.last()?;
+            let (base, parameters) = collective.joined_since(last)?;
+            bases.push((done, base));
+            Some(parameters)
+        };
+        let result = self.worker.segment(&spec, start, carry, &stop, &mut merge)?;
+        Ok(Work { result, bases })
     }
 
     fn spec<Base>(&self, me: PeerId, snapshot: &Snapshot<Base>) -> SegmentSpec {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use murmur_collectives::{Collective, Draft, Entry, Hash, PeerId, Snapshot, VersionVector};
+use murmur_collectives::{Collective, Draft, Entry, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
 use murmur_coordinatorless::{self as coordinatorless, EntryName, Input, Node};
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
@@ -71,11 +71,18 @@ impl Collective for UpdateLog {
         self.query(|node| node.snapshot()).map(snapshot)
     }
 
+    fn joined_since(&mut self, base: &LogBase) -> Option<(LogBase, Vec<f32>)> {
+        let LogBase { version, epoch, frontier } = base.clone();
+        let joined = self.query(move |node| node.joined_since(&version, epoch)).flatten();
+        joined.map(|(version, parameters)| (LogBase { version, epoch, frontier }, parameters))
+    }
+
     fn submit(&mut self, draft: Draft<LogBase>) {
-        let Draft { base, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
-        let LogBase { version: base, epoch, frontier } = base;
+        let Draft { bases, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let Some((_, LogBase { epoch, frontier, .. })) = bases.first().cloned() else { return };
+        let views = bases.into_iter().map(|(steps, base)| (steps, base.version)).collect();
         self.send(Input::Author(Box::new(coordinatorless::Draft {
-            base,
+            views,
             epoch,
             frontier,
             segment,
@@ -127,8 +134,12 @@ impl Exchange for UpdateLog {
         })
     }
 
-    fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)> {
-        self.query(move |node| node.start_of(update)).flatten()
+    fn advance(&self, mut rebuilt: Rebuilt, view: VersionVector) -> Option<(Rebuilt, u64)> {
+        let moved = move |node: &mut Node| {
+            node.fold().advance(&mut rebuilt, &view).ok()?;
+            Some((rebuilt, node.fold().log().clock(&view)))
+        };
+        self.query(moved).flatten()
     }
 
     fn another_payload(&self) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use murmur_collectives::{Entry, Fold, Hash, Log, PeerId, Stage, Verdict};
+use murmur_collectives::{Entry, Fold, Hash, Log, PeerId, Rebuilt, Stage, Verdict};
 
 use super::draw;
 use crate::Lottery;
@@ -98,16 +98,14 @@ pub enum Output {
     Publish(Verdict),
 }
 
-/// All that is needed to replay a span, but for the parameters that its later segments started from: see
-/// [`Auditor::start_of`].
-#[derive(Clone, Debug)]
+/// All that is needed to replay a span. The states that later segments started from, and those that were merged, are had by
+/// moving `start` on, with [`Fold::advance`].
+#[derive(Debug)]
 pub struct AuditJob {
     /// The entries of its updates, in order. The private state goes from one to the next.
     pub span: Vec<Arc<Entry>>,
-    /// Parameters that the first segment started from, `[parameters]`.
-    pub parameters: Vec<f32>,
-    /// Tokens of the set it started from.
-    pub clock: u64,
+    /// The state that the first segment started from.
+    pub start: Rebuilt,
     /// The author's sealed carry before it; `None` if it started fresh.
     pub carry: Option<Arc<[u8]>>,
 }
@@ -193,19 +191,15 @@ impl Auditor {
         if !span.iter().all(|entry| fold.log().is_past_whole(entry)) {
             return None; // parts of what its author had seen were excluded since
         }
-        let (parameters, clock) = Self::start_of(fold, span.first()?)?;
+        let first = span.first()?;
+        let views = first.update()?.views(first.base()).ok()?;
+        let start = fold.rebuilt(&views.first()?.1).ok()?;
         let carry = match &audit.carry {
             Carry::Fresh => None,
             Carry::Held(sealed) => Some(sealed.clone()),
             Carry::Awaited | Carry::Fetching(_) => return None,
         };
-        Some(AuditJob { span, parameters, clock, carry })
-    }
-
-    /// What the segment of an update started from: parameters, and tokens of their set. `None` if it cannot be rebuilt.
-    pub fn start_of(fold: &Fold, entry: &Entry) -> Option<(Vec<f32>, u64)> {
-        let parameters = fold.parameters_at(entry.base()).ok()?;
-        Some((parameters, fold.log().clock(entry.base())))
+        Some(AuditJob { span, start, carry })
     }
 
     /// Takes one input, and returns what follows from it.

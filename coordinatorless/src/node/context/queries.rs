@@ -1,7 +1,6 @@
 //! What hosts, users and tests may ask a node.
 
-use murmur_collectives::{Certificate, Fold, Hash, PeerId};
-use murmur_verification::audit::Auditor;
+use murmur_collectives::{Certificate, Fold, Hash, PeerId, VersionVector};
 
 use crate::{
     EntryName, Reach,
@@ -60,10 +59,14 @@ impl Node {
         self.audits.auditor().job(&self.set.fold, update.into())
     }
 
-    /// What the segment of `update` started from: parameters, and tokens of their set; `None` if it cannot be rebuilt.
-    pub fn start_of(&self, update: EntryName) -> Option<(Vec<f32>, u64)> {
-        let entry = &self.set.fold.log().record(&update.author, update.seq)?.entry;
-        Auditor::start_of(&self.set.fold, entry)
+    /// The set and its parameters, if updates have joined since it was `base`, in epoch `epoch`. Not if part of `base` has left
+    /// it: what such a segment did cannot be told from the present parameters any more.
+    pub fn joined_since(&self, base: &VersionVector, epoch: u32) -> Option<(VersionVector, Vec<f32>)> {
+        let log = self.set.fold.log();
+        let version = log.version();
+        let has_grown = version.includes(base) && log.update_count(version) > log.update_count(base);
+        let joined = has_grown && log.is_whole_since(base, epoch);
+        joined.then(|| (version.clone(), self.set.fold.parameters()))
     }
 
     /// Members of the swarm that are up, this peer not counted.

@@ -167,6 +167,7 @@ impl Bench {
         let update = Update {
             segment: self.set.fold.log().segments(&self.id()),
             steps: 10,
+            merges: Vec::new(),
             tokens: UPDATE_TOKENS,
             payload: Hash(blob_root(&payload)),
             payload_bytes: payload.len() as u32,

@@ -40,13 +40,13 @@ pub fn attack_segment(
             | Attack::Accuses
             | Attack::Votes,
             _,
-        ) => run_segment(trainer, spec, start, carry, &|_| false),
+        ) => run_segment(trainer, spec, start, carry, &|_| false, &mut |_| None),
     }
 }
 
 fn skip(trainer: &mut Trainer, spec: &SegmentSpec, start: &[f32], carry: Carry) -> Result<SegmentResult, SegmentError> {
     let half = SegmentSpec { steps: spec.steps / 2, ..*spec };
-    let done = run_segment(trainer, &half, start, carry, &|_| false)?;
+    let done = run_segment(trainer, &half, start, carry, &|_| false, &mut |_| None)?;
     Ok(SegmentResult { steps: spec.steps, tokens: claimed_tokens(spec), ..done })
 }
 

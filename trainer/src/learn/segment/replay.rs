@@ -54,17 +54,17 @@ mod tests {
     fn second_segment(cheat: Option<Attack>) -> Result<(), Mismatch> {
         let (mut author, start) = fixture();
         let fresh = Carry::fresh(author.carry_shape());
-        let first = run_segment(&mut author, &spec(), &start, fresh, &|_| false).unwrap();
+        let first = run_segment(&mut author, &spec(), &start, fresh, &|_| false, &mut |_| None).unwrap();
         let spec = SegmentSpec { segment: 4, ..spec() };
         let published = match cheat {
-            None => run_segment(&mut author, &spec, &start, first.carry, &|_| false),
+            None => run_segment(&mut author, &spec, &start, first.carry, &|_| false, &mut |_| None),
             Some(cheat) => attack_segment(cheat, &mut author, &spec, &start, first.carry, Some(&first.payload)),
         };
         let published = published.unwrap();
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");
         let (mut auditor, ..) = fixture();
         let carry = Carry::unseal(auditor.carry_shape(), &first.sealed_carry.unwrap()).unwrap();
-        let replayed = run_segment(&mut auditor, &spec, &start, carry, &|_| false).unwrap();
+        let replayed = run_segment(&mut auditor, &spec, &start, carry, &|_| false, &mut |_| None).unwrap();
         replayed.confirms(&published.payload, &published.carry_root, &published.trace_root)
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let mut trainer = Trainer::new(replica, Optimizer::Muon, pool(), words());
         let carry = Carry::fresh(trainer.carry_shape());
         let spec = SegmentSpec { batch_size: 9, ..spec() };
-        run_segment(&mut trainer, &spec, &start, carry, &|_| false).unwrap()
+        run_segment(&mut trainer, &spec, &start, carry, &|_| false, &mut |_| None).unwrap()
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
     fn each_commitment_is_compared() {
         let (mut author, start) = fixture();
         let fresh = Carry::fresh(author.carry_shape());
-        let result = run_segment(&mut author, &spec(), &start, fresh, &|_| false).unwrap();
+        let result = run_segment(&mut author, &spec(), &start, fresh, &|_| false, &mut |_| None).unwrap();
         let SegmentResult { payload, carry_root, trace_root, .. } = &result;
         assert_eq!(result.confirms(payload, carry_root, trace_root), Ok(()));
         assert_eq!(result.confirms(&payload[1..], carry_root, trace_root), Err(Mismatch::Payload));

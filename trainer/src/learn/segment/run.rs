@@ -1,5 +1,7 @@
 //! The inner loop.
 
+use std::borrow::Cow;
+
 use murmur_kernels::{Carry, compress, global_norm};
 use murmur_verification::{Leaf, Trace};
 
@@ -11,6 +13,10 @@ use super::trainer::Trainer;
 use crate::learn::data::batch;
 
 /// Trains `spec.steps` inner steps from `start` and compresses the difference.
+///
+/// Between steps `merge` is called with the steps done so far. If it gives parameters, what they differ by from `start`, or from
+/// those of the last merge, is added to the running ones, and they take the place of `start`: so the difference at the end is
+/// this segment's own work alone.
 ///
 /// After each step `stop` is called with the steps done so far; `true` ends the segment there, so at least one step always
 /// runs.
@@ -29,6 +35,7 @@ pub fn run_segment(
     start: &[f32],
     carry: Carry,
     stop: &dyn Fn(u32) -> bool,
+    merge: &mut dyn FnMut(u32) -> Option<Vec<f32>>,
 ) -> Result<SegmentResult, SegmentError> {
     let mut inner = Inner::new(trainer, start, carry);
     let (mut done, mut cut) = (0, false);
@@ -43,13 +50,18 @@ pub fn run_segment(
         if last {
             break;
         }
+        if let Some(parameters) = merge(done) {
+            inner.merge(parameters);
+        }
     }
-    inner.finish(spec, start, done, spec.commits || cut)
+    inner.finish(spec, done, spec.commits || cut)
 }
 
 /// The state between two inner steps.
 struct Inner<'a> {
     trainer: &'a mut Trainer,
+    /// What the difference is taken from.
+    start: Cow<'a, [f32]>,
     params: Vec<f32>,
     grad: Vec<f32>,
     carry: Carry,
@@ -58,9 +70,10 @@ struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
-    fn new(trainer: &'a mut Trainer, start: &[f32], carry: Carry) -> Self {
+    fn new(trainer: &'a mut Trainer, start: &'a [f32], carry: Carry) -> Self {
         let (trace, losses) = (Trace::default(), Vec::new());
-        Self { trainer, params: start.to_vec(), grad: vec![0.0; start.len()], carry, trace, losses }
+        let params = start.to_vec();
+        Self { trainer, start: start.into(), params, grad: vec![0.0; start.len()], carry, trace, losses }
     }
 
     fn step(&mut self, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
@@ -78,22 +91,24 @@ impl<'a> Inner<'a> {
         Ok(())
     }
 
+    /// Each number is rounded twice, in this order, so that a replay gives the same bits.
+    fn merge(&mut self, parameters: Vec<f32>) {
+        for ((running, start), merged) in self.params.iter_mut().zip(&*self.start).zip(&parameters) {
+            *running += merged - start;
+        }
+        self.start = parameters.into();
+    }
+
     fn leave_trace(&mut self, spec: &SegmentSpec, step: u32) {
         let digest = digest(&[&self.params, &self.carry.m, &self.carry.v]);
         let loss_bits = self.losses.last().map_or(0, |loss| loss.to_bits());
         self.trace.push(&Leaf { peer: spec.peer, segment: spec.segment, step, digest, loss_bits });
     }
 
-    fn finish(
-        mut self,
-        spec: &SegmentSpec,
-        start: &[f32],
-        steps: u32,
-        commits: bool,
-    ) -> Result<SegmentResult, SegmentError> {
+    fn finish(mut self, spec: &SegmentSpec, steps: u32, commits: bool) -> Result<SegmentResult, SegmentError> {
         let mut payload = Vec::new();
         let residual = &mut self.carry.residual;
-        let norm = compress(spec.top_k, spec.feedback_decay, start, &self.params, residual, &mut payload)?;
+        let norm = compress(spec.top_k, spec.feedback_decay, &self.start, &self.params, residual, &mut payload)?;
         let Commitment { carry, sealed, root } = commit(self.carry, commits)?;
         Ok(SegmentResult {
             payload,
@@ -182,7 +197,7 @@ pub(crate) mod tests {
     fn run(spec: &SegmentSpec, stop: &dyn Fn(u32) -> bool) -> SegmentResult {
         let (mut trainer, start) = fixture();
         let fresh = Carry::fresh(trainer.carry_shape());
-        run_segment(&mut trainer, spec, &start, fresh, stop).unwrap()
+        run_segment(&mut trainer, spec, &start, fresh, stop, &mut |_| None).unwrap()
     }
 
     #[test]
@@ -196,7 +211,7 @@ pub(crate) mod tests {
         let mut losses = Vec::new();
         for seq in 0..12 {
             let spec = SegmentSpec { segment: seq, steps: 10, top_k: TopK::new(4096).unwrap(), ..spec() };
-            let result = run_segment(&mut trainer, &spec, &params, carry, &|_| false).unwrap();
+            let result = run_segment(&mut trainer, &spec, &params, carry, &|_| false, &mut |_| None).unwrap();
             let mut state = murmur_kernels::from_f32(&params).unwrap();
             let one = murmur_kernels::Weight::new(1 << 16).unwrap();
             murmur_kernels::fold(spec.top_k, &result.payload, one, murmur_kernels::Direction::Add, &mut state).unwrap();
@@ -225,6 +240,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_merged_moves_the_segment_and_is_no_part_of_its_work() {
+        let (mut trainer, start) = fixture();
+        let spec = SegmentSpec { steps: 3, top_k: TopK::new(4096).unwrap(), ..spec() };
+        let mut merged = |by: f32| {
+            let fresh = Carry::fresh(trainer.carry_shape());
+            let moved: Vec<f32> = start.iter().map(|value| value + by).collect();
+            let mut asked = Vec::new();
+            let mut merge = |done| {
+                asked.push(done);
+                (done == 2).then(|| moved.clone())
+            };
+            let result = run_segment(&mut trainer, &spec, &start, fresh, &|_| false, &mut merge).unwrap();
+            assert_eq!(asked, [1, 2], "not after the last step");
+            result
+        };
+        let (alone, same, far) = (run(&spec, &|_| false), merged(0.0), merged(0.01));
+        assert_eq!(alone, same);
+        assert_ne!(far.trace_root, alone.trace_root, "the running parameters moved");
+        // Most of the difference is that of the first two steps, which were done before.
+        assert!(far.norm.0 < 2 * alone.norm.0 && far.payload != alone.payload, "{} {}", far.norm.0, alone.norm.0);
+    }
+
+    #[test]
     fn an_uncommitted_carry_goes_on_as_it_is_unless_the_segment_is_cut_short() {
         let spec = SegmentSpec { commits: false, ..spec() };
         let (open, committed) = (run(&spec, &|_| false), run(&SegmentSpec { commits: true, ..spec }, &|_| false));
@@ -247,7 +285,7 @@ pub(crate) mod tests {
         let (mut trainer, mut start) = fixture();
         start.fill(f32::INFINITY);
         let fresh = Carry::fresh(trainer.carry_shape());
-        let result = run_segment(&mut trainer, &spec(), &start, fresh, &|_| false);
+        let result = run_segment(&mut trainer, &spec(), &start, fresh, &|_| false, &mut |_| None);
         assert!(matches!(result, Err(SegmentError::Diverged { step: 1, .. })));
     }
 }

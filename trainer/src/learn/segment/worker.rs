@@ -25,7 +25,8 @@ pub enum Worker {
 }
 
 impl Worker {
-    /// A segment, by an author or an auditor. `stop` is called with the steps done so far; `true` ends it there.
+    /// A segment, by an author or an auditor. `stop` is called with the steps done so far; `true` ends it there. `merge` may give
+    /// parameters to go on with, which a stand-in does not ask for.
     ///
     /// # Errors
     /// As [`run_segment`].
@@ -35,9 +36,10 @@ impl Worker {
         start: &[f32],
         carry: Carry,
         stop: &dyn Fn(u32) -> bool,
+        merge: &mut dyn FnMut(u32) -> Option<Vec<f32>>,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
-            Self::Train(trainer) => run_segment(trainer, spec, start, carry, stop),
+            Self::Train(trainer) => run_segment(trainer, spec, start, carry, stop, merge),
             Self::StandIn(_) => stand_in(spec, start, carry),
         }
     }

@@ -37,8 +37,16 @@ impl Collective for LoneAverage {
         (!self.has_ended).then_some(snapshot)
     }
 
+    fn joined_since(&mut self, _: &u32) -> Option<(u32, Vec<f32>)> {
+        None
+    }
+
     fn submit(&mut self, draft: Draft<u32>) {
-        assert_eq!((draft.base, draft.segment), (self.round, self.round), "built on this round's model");
+        assert_eq!(
+            (&draft.bases[..], draft.segment),
+            (&[(0, self.round)][..], self.round),
+            "built on this round's model"
+        );
         let before = if self.open_updates > 0 { Update::CONTINUES } else { Hash::NONE };
         assert_eq!(draft.carry_before, self.carry.as_ref().map_or(before, |(root, _)| *root));
         fold(self.top, &draft.payload, Weight::ONE, Direction::Add, &mut self.state).unwrap();
@@ -69,7 +77,9 @@ fn a_collective_that_is_no_update_log_learns_with_the_same_code() {
     let mut turn = |lone: &mut LoneAverage, kept: Option<KeptCarry>| {
         contribute(lone, &spans, kept, |_, snapshot, carry, commits| {
             let spec = SegmentSpec { segment: snapshot.segment, steps: 10, top_k: top, commits, ..test_spec() };
-            run_segment(&mut trainer, &spec, &snapshot.parameters, carry, &|_| false)
+            let bases = vec![(0, snapshot.base)];
+            let result = run_segment(&mut trainer, &spec, &snapshot.parameters, carry, &|_| false, &mut |_| None);
+            result.map(|result| Work { result, bases })
         })
     };
     for round in 0..12 {

@@ -135,8 +135,8 @@ fn a_replay_of_a_fresh_segment_is_ready_at_once_and_its_verdict_is_accepted() {
     let said = bench.update(AUTHOR);
     assert_eq!(bench.joined(&said), [Output::Ready(name(&said))]);
     let job = bench.auditor.job(bench.swarm.fold(AUDITOR), name(&said)).unwrap();
-    assert_eq!((job.span[0].hash(), job.clock, job.carry), (said.entry.hash(), 0, None));
-    assert_eq!(job.parameters, bench.swarm.fresh().parameters(), "the segment started from θ₀");
+    assert_eq!((job.span[0].hash(), job.carry), (said.entry.hash(), None));
+    assert_eq!(job.start.parameters(), bench.swarm.fresh().parameters(), "the segment started from θ₀");
     let [Output::Publish(verdict)] = &bench.judged(name(&said))[..] else { panic!("a verdict is published") };
     assert_eq!((verdict.passed, verdict.replay, verdict.stage), (true, REPLAY, Stage::First));
     let subject = Subject { update: said.entry.hash(), stage: Stage::First };
