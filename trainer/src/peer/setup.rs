@@ -72,7 +72,7 @@ pub(super) fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worke
     let numeric = manifest.numeric().map_err(|error| Failure::new(Exit::Version, error.to_string()))?;
     let replica = numeric.replica(manifest.model(), options.threads)?;
     let pool = exact_pool(options.threads)?;
-    Ok(Worker::Train(Trainer::new(replica, manifest.optimizer(), pool, corpus)))
+    Ok(Worker::Train(Box::new(Trainer::new(replica, manifest.optimizer(), pool, corpus))))
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {

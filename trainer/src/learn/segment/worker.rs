@@ -19,7 +19,7 @@ use crate::learn::model::ReplicaError;
 /// Makes segments, replays those of others, and measures.
 pub enum Worker {
     /// Trains a model on text.
-    Train(Trainer),
+    Train(Box<Trainer>),
     /// Trains nothing, for benchmarks of the exchange; its carries have this shape.
     StandIn(CarryShape),
 }
@@ -76,7 +76,8 @@ impl Worker {
         stop: &dyn Fn(u32) -> bool,
     ) -> Result<(f64, u32), ReplicaError> {
         match self {
-            Self::Train(Trainer { replica, corpus, .. }) => {
+            Self::Train(trainer) => {
+                let Trainer { replica, corpus, .. } = &mut **trainer;
                 validation_loss(replica.as_mut(), corpus, parameters, batches, batch_size, context, stop)
             }
             Self::StandIn(_) => Ok((stand_in_loss(&batches), batches.end.saturating_sub(batches.start))),
@@ -110,7 +111,7 @@ impl Worker {
     /// Bytes of text to train on and held out.
     pub fn text_bytes(&self) -> (u64, u64) {
         match self {
-            Self::Train(Trainer { corpus, .. }) => (corpus.train().len() as u64, corpus.validation().len() as u64),
+            Self::Train(trainer) => (trainer.corpus.train().len() as u64, trainer.corpus.validation().len() as u64),
             Self::StandIn(_) => (0, 0),
         }
     }
