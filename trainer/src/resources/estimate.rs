@@ -265,7 +265,7 @@ pub(super) mod tests {
     #[test]
     fn a_log_is_kept_for_a_few_final_frontiers_or_the_whole_run() {
         let updates = |every: &str| of(&["run.tokens=51200k", &format!("finality.every={every}")]).updates;
-        assert_eq!((updates("200k"), updates("512k"), updates("0")), (118, 300, 10_000));
+        assert_eq!((updates("200k"), updates("512k"), updates("0")), (469, 1200, 40_000));
         assert_eq!(updates("100M"), updates("0"), "there are no more than the run has");
         assert!(of(&["finality.every=0", "run.tokens=100M"]).need().largest().0.contains("log"));
     }
