@@ -21,7 +21,7 @@ fn the_bytes_come_back_and_name_the_run() {
 
 #[test]
 fn a_run_of_this_format_keeps_its_name() {
-    let name = "492bed7f7dd38041fec60a1294bcdb7bd10dbeaf9d5441886e92d7fcddac3280";
+    let name = "8e663ae62e4d792d71b816dae53a5748ecc1f479676c9ed3c05c065609643823";
     assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
 }
 
