@@ -108,6 +108,9 @@ pub struct Merge {
 pub struct BadMerges;
 
 impl Update {
+    /// Stands for the private state after the author's previous update, to which no root was committed.
+    pub const CONTINUES: Hash = Hash([0xff; 32]);
+
     /// The merges that lead from the first of `views` to the last, each given with the inner steps done by then.
     pub fn merges_of(views: &[(u32, VersionVector)]) -> Vec<Merge> {
         let merge = |pair: &[(u32, VersionVector)]| Merge {
@@ -123,23 +126,32 @@ impl Update {
     /// # Errors
     /// [`BadMerges`] if there is no such order of sets, each larger than the one before it.
     pub fn views(&self, base: &VersionVector) -> Result<Vec<(u32, VersionVector)>, BadMerges> {
-        let (mut views, mut view, mut limit) = (Vec::new(), base.clone(), self.steps);
+        let mut views = Vec::new();
+        self.walk_back(base, |steps, view| views.push((steps, view.clone())))?;
+        views.reverse();
+        Ok(views)
+    }
+
+    /// Checks the merges as [`Update::views`] does, without a copy of each set: a stranger's header may name many.
+    pub(crate) fn check_merges(&self, base: &VersionVector) -> Result<(), BadMerges> {
+        self.walk_back(base, |_, _| ())
+    }
+
+    /// Visits the sets from the last one to the one that the segment started from.
+    fn walk_back(&self, base: &VersionVector, mut visit: impl FnMut(u32, &VersionVector)) -> Result<(), BadMerges> {
+        let (mut view, mut limit) = (base.clone(), self.steps);
         for Merge { after_steps, before } in self.merges.iter().rev() {
             let fewer = !before.is_empty() && before.iter().all(|change| change.count < view.count(&change.author));
             if !fewer || !(1..limit).contains(after_steps) {
                 return Err(BadMerges);
             }
             limit = *after_steps;
-            views.push((limit, view.clone()));
+            visit(limit, &view);
             view.change(before).map_err(|_| BadMerges)?;
         }
-        views.push((0, view));
-        views.reverse();
-        Ok(views)
+        visit(0, &view);
+        Ok(())
     }
-
-    /// Stands for the private state after the author's previous update, to which no root was committed.
-    pub const CONTINUES: Hash = Hash([0xff; 32]);
 
     /// Whether it begins a span: the updates from one committed private state to the next, which are audited together.
     pub fn begins_span(&self) -> bool {

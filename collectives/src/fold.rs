@@ -262,16 +262,29 @@ impl Fold {
     /// # Errors
     /// [`RebuildError`] if the view is not held, or a payload in between is not.
     pub fn state_at(&self, view: &VersionVector) -> Result<State, RebuildError> {
-        if !self.log.version().includes(view) || !view.includes(&self.epochs.pruned()) {
-            return Err(RebuildError::NotHeld);
-        }
+        self.check_held(view)?;
         let mut state = self.state.clone();
-        for record in self.log.records().filter(|record| record.entry.update().is_some()) {
-            let (author, seq) = (record.entry.author(), record.entry.seq());
-            let target = self.target_weight(&author, seq, view);
-            move_weight(&self.rules, record, target, &mut state)?;
-        }
+        self.move_state(&mut state, view, |record| record.applied)?;
         Ok(state)
+    }
+
+    fn check_held(&self, view: &VersionVector) -> Result<(), RebuildError> {
+        let held = self.log.version().includes(view) && view.includes(&self.epochs.pruned());
+        if held { Ok(()) } else { Err(RebuildError::NotHeld) }
+    }
+
+    /// Moves a state that holds each update with the weight `from` to the subset `view`.
+    fn move_state(
+        &self,
+        state: &mut [i64],
+        view: &VersionVector,
+        from: impl Fn(&Record) -> Weight,
+    ) -> Result<(), RebuildError> {
+        for record in self.log.records().filter(|record| record.entry.update().is_some()) {
+            let to = self.target_weight(&record.entry.author(), record.entry.seq(), view);
+            move_weight(&self.rules, record, [from(record), to], state)?;
+        }
+        Ok(())
     }
 
     /// θ of the subset `view` in floats; see [`Fold::state_at`].
@@ -295,17 +308,12 @@ impl Fold {
     /// # Errors
     /// [`RebuildError`] if one of the two is not held, or a payload in between is not. The state is then of no use.
     pub fn advance(&self, rebuilt: &mut Rebuilt, view: &VersionVector) -> Result<(), RebuildError> {
-        let pruned = self.epochs.pruned();
-        let held = |view: &VersionVector| self.log.version().includes(view) && view.includes(&pruned);
-        if !held(&rebuilt.view) || !held(view) {
-            return Err(RebuildError::NotHeld);
-        }
-        for record in self.log.records().filter(|record| record.entry.update().is_some()) {
-            let (author, seq) = (record.entry.author(), record.entry.seq());
-            let weights = [&rebuilt.view, view].map(|view| self.target_weight(&author, seq, view));
-            change_weight(&self.rules, record, weights, &mut rebuilt.state)?;
-        }
-        rebuilt.view = view.clone();
+        let Rebuilt { view: before, state } = rebuilt;
+        self.check_held(before)?;
+        self.check_held(view)?;
+        let from = |record: &Record| self.target_weight(&record.entry.author(), record.entry.seq(), before);
+        self.move_state(state, view, from)?;
+        *before = view.clone();
         Ok(())
     }
 
@@ -364,18 +372,8 @@ impl Fold {
     }
 }
 
-/// Changes what `state` holds of `record` from what is applied to `target`.
-fn move_weight(rules: &Rules, record: &Record, target: Weight, state: &mut [i64]) -> Result<(), RebuildError> {
-    change_weight(rules, record, [record.applied, target], state)
-}
-
 /// Changes what `state` holds of `record` from one weight to another.
-fn change_weight(
-    rules: &Rules,
-    record: &Record,
-    [from, to]: [Weight; 2],
-    state: &mut [i64],
-) -> Result<(), RebuildError> {
+fn move_weight(rules: &Rules, record: &Record, [from, to]: [Weight; 2], state: &mut [i64]) -> Result<(), RebuildError> {
     if from == to {
         return Ok(());
     }

@@ -209,11 +209,6 @@ impl Log {
         self.chains.get(author)?.carry(u32::MAX).filter(|root| *root != Hash::NONE)
     }
 
-    /// The numeric class of the newest update of `author`, unless it is pruned.
-    pub(crate) fn class(&self, author: &PeerId) -> Option<Hash> {
-        self.last_update(author)?.entry.update().map(|update| update.class)
-    }
-
     /// Updates of the newest span of `author` so far, if that goes on and no entry that names `epoch` may be admitted without it:
     /// what such entries depend on is never pruned.
     pub fn open_updates(&self, epochs: &Epochs, author: &PeerId, epoch: u32) -> Option<u32> {

@@ -279,7 +279,8 @@ impl Fold {
     /// Subtracts excluded entries from the state, with the weights they were added with.
     pub(super) fn take_out(&mut self, records: &[Record]) {
         for record in records {
-            move_weight(&self.rules, record, murmur_kernels::Weight::ZERO, &mut self.state).expect(PAYLOADS_HELD);
+            let weights = [record.applied, murmur_kernels::Weight::ZERO];
+            move_weight(&self.rules, record, weights, &mut self.state).expect(PAYLOADS_HELD);
         }
     }
 }

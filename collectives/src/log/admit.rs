@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Admission, Invalid, Log};
+use super::{Admission, Invalid, Log, Record};
 use crate::{Body, Entry, Epochs, Equivocation, Hash, Rules, Update, Verdict, VersionVector};
 
 impl Log {
@@ -148,9 +148,7 @@ impl Log {
         if update.steps == 0 || update.steps > rules.steps_max || update.tokens != tokens {
             return Err(Invalid::Work);
         }
-        if update.views(entry.base()).is_err() {
-            return Err(Invalid::Base);
-        }
+        update.check_merges(entry.base()).map_err(|_| Invalid::Base)?;
         // Else nobody would be of its class, and nobody would audit it.
         if rules.class.is_some_and(|class| class != update.class) {
             return Err(Invalid::Class);
@@ -183,10 +181,11 @@ impl Log {
         broken: bool,
     ) -> Result<(), Invalid> {
         let author = entry.author();
+        let is_of_class = |last: &Record| last.entry.update().is_some_and(|last| last.class == update.class);
         let before = match update.carry_before {
             Hash::NONE => Some(0),
             Update::CONTINUES if broken => None,
-            Update::CONTINUES if self.class(&author) != Some(update.class) => None,
+            Update::CONTINUES if !self.last_update(&author).is_some_and(is_of_class) => None,
             Update::CONTINUES => self.open_updates(epochs, &author, entry.epoch()),
             root => (broken || Some(root) == self.carry(&author)).then_some(0),
         };

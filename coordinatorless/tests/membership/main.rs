@@ -1,4 +1,4 @@
-//! Living together: who is there, who is gone, whom to be connected with. In the order of a member's life.
+//! Membership: members join, are suspected and removed, and neighbours are chosen. In the order of a member's life.
 
 mod hostile;
 mod large;

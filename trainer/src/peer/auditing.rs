@@ -1,4 +1,4 @@
-//! Audits: the peer replays an update as its author should have computed it, and publishes the verdict.
+//! Audits: the peer replays the updates of a span as their author should have computed them, and publishes the verdict.
 
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 

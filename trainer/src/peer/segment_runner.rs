@@ -23,8 +23,8 @@ pub(super) struct SegmentRunner<'a> {
 }
 
 impl SegmentRunner<'_> {
-    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. What joins meanwhile is merged between
-    /// its steps. It ends early when the budget is spent or the peer is asked to stop.
+    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. What
+    /// joins meanwhile is merged between its steps. It ends early when the budget is spent or the peer is asked to stop.
     ///
     /// # Errors
     /// As [`Worker::segment`].

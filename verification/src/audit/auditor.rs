@@ -281,8 +281,7 @@ impl Auditor {
 
     /// An author has one more update: audits that awaited the end of its span may begin.
     fn on_span_grown(&mut self, log: &Log, author: &PeerId) -> Vec<Output> {
-        let (first, last) = (UpdateName { author: *author, seq: 0 }, UpdateName { author: *author, seq: u32::MAX });
-        let awaited = self.open.range(first..=last).filter(|(_, audit)| audit.is_awaited());
+        let awaited = self.open_of(author).filter(|(_, audit)| audit.is_awaited());
         let awaited: Vec<UpdateName> = awaited.map(|(name, _)| *name).collect();
         awaited.into_iter().filter_map(|name| self.begin_if_ended(log, name)).collect()
     }
@@ -308,8 +307,12 @@ impl Auditor {
     }
 
     fn carries_wanted_from(&self, author: &PeerId) -> Vec<Hash> {
-        let (first, last) = (UpdateName { author: *author, seq: 0 }, UpdateName { author: *author, seq: u32::MAX });
-        self.open.range(first..=last).filter_map(|(_, audit)| audit.wanted_carry()).collect()
+        self.open_of(author).filter_map(|(_, audit)| audit.wanted_carry()).collect()
+    }
+
+    fn open_of(&self, author: &PeerId) -> impl Iterator<Item = (&UpdateName, &Audit)> {
+        let [first, last] = [0, u32::MAX].map(|seq| UpdateName { author: *author, seq });
+        self.open.range(first..=last)
     }
 
     fn on_carry_arrived(&mut self, root: Hash, sealed: &Arc<[u8]>) -> Vec<Output> {

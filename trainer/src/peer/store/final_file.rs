@@ -114,7 +114,7 @@ fn read_state(file: &mut atomic_file::Reading, state: &mut [i64]) -> io::Result<
     Ok(())
 }
 
-/// All before the state; `None` if the lengths do not fit what is there.
+/// Reads the parts before the state; `None` if the lengths that they state do not fit the file.
 fn parse_proof(file: &mut atomic_file::Reading, parameters: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
     let mut head = [0; HEAD_BYTES];
     if file.left() < HEAD_BYTES as u64 {
