@@ -11,4 +11,5 @@ mod fleet;
 mod footprint;
 pub mod report;
 mod run_folder;
+pub mod suite;
 mod tally;
