@@ -8,7 +8,7 @@
 //! | method | what is sent | after |
 //! |---|---|---|
 //! | [`Averaged`] over a [`Ring`] | dense vectors, reduce-scatter then all-gather | each step (all-reduce), or each segment (DiLoCo) |
-//! | [`Averaged`] over a [`Gather`] | compressed vectors, each to all | each step (DeMo), or each segment (SparseLoCo) |
+//! | [`Averaged`] over a [`Gather`] | compressed vectors, each to all | each step (DeMo), or each segment (SparseLoCo; the update log's own payloads) |
 //! | [`Server`] | dense vectors to rank 0, parameters back | each step |
 //! | [`Pairs`] | parameters and dense vectors, within random pairs | each segment (NoLoCo) |
 
@@ -21,6 +21,7 @@ mod pairs;
 mod ring;
 mod server;
 mod sparseloco;
+mod updates;
 
 pub use averaged::{Averaged, Mean};
 pub use demo::Demo;
@@ -31,6 +32,7 @@ pub use pairs::Pairs;
 pub use ring::Ring;
 pub use server::Server;
 pub use sparseloco::SparseLoco;
+pub use updates::Updates;
 
 use crate::{Collective, Snapshot};
 

@@ -4,6 +4,7 @@
 //! [`exchange`] and [`churn`] are the two benchmarks; `tally`, `footprint` and `figures` count; [`report`] is the result, which
 //! meets or misses its targets. The peers are those of any run.
 
+pub mod baseline;
 pub mod churn;
 pub mod exchange;
 mod figures;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use measure::{BenchArgs, BenchCommand, ChurnArgs, DoctorArgs, ExchangeArgs, SimArgs};
+pub use measure::{BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, DoctorArgs, ExchangeArgs, SimArgs};
 
 use crate::crash::Part;
 
@@ -61,6 +61,9 @@ pub enum Command {
     /// One peer process; the launcher starts these
     #[command(hide = true)]
     Peer(PeerArgs),
+    /// One rank of a baseline; benchmarks start these
+    #[command(hide = true)]
+    BaselineRank,
 }
 
 /// Arguments of `murmur run`.

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use super::arguments::{BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs};
+use serde_json::{Map, json};
+
+use super::arguments::{BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs};
 use crate::{
     bench::{
+        baseline::{group, in_process, method::MethodName, rank::Task},
         churn::{Churn, churn},
         exchange::{Exchange, exchange},
     },
     config::{Kind, Value},
     error::{Exit, Failure},
+    launcher::threads,
     observe::output::Output,
 };
 
@@ -24,7 +28,35 @@ pub(super) fn bench(arguments: &BenchArgs, output: &mut Output) -> Result<(), Fa
     match &arguments.command {
         BenchCommand::Exchange(arguments) => exchange(&of_exchange(arguments)?, output),
         BenchCommand::Churn(arguments) => churn(&of_churn(arguments)?, output),
+        BenchCommand::Baseline(arguments) => baseline(arguments, output),
     }
+}
+
+/// Peers of a baseline, unless it is central.
+const BASELINE_PEERS: u16 = 4;
+
+fn baseline(arguments: &BaselineArgs, output: &mut Output) -> Result<(), Failure> {
+    let method: MethodName = arguments.method.parse()?;
+    let usual = if method == MethodName::Central { 1 } else { BASELINE_PEERS };
+    let peers = usize::from(arguments.peers.unwrap_or(usual));
+    let task = Task::new(method, peers, arguments.momentum, &arguments.set)?;
+    let threads = threads(task.settings.device.threads, if arguments.in_process { 1 } else { peers });
+    let sample = if arguments.in_process {
+        in_process::train(&task, threads)?
+    } else {
+        let places = (0..peers).map(|_| group::Place::here()).collect::<Result<Vec<_>, _>>()?;
+        group::train(&task, &arguments.set, places, threads)?
+    };
+    let metrics =
+        sample.figures.iter().map(|(name, value)| (name.clone(), json!({ "value": value }))).collect::<Map<_, _>>();
+    let curve = sample.curve.iter().map(|p| json!([p.tokens, p.seconds, p.bytes, p.loss])).collect::<Vec<_>>();
+    let object = json!({
+        "schema": "murmur.bench/1", "suite": "baseline", "case": sample.case, "seed": sample.seed,
+        "metrics": metrics, "curve": curve,
+    });
+    let lines = sample.figures.iter().map(|(name, value)| format!("{name:<16} {value:.4}")).collect::<Vec<_>>();
+    output.result(&format!("{}, seed {}\n{}", sample.case, sample.seed, lines.join("\n")), &object);
+    Ok(())
 }
 
 fn of_exchange(arguments: &ExchangeArgs) -> Result<Exchange, Failure> {

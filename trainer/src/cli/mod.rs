@@ -31,8 +31,8 @@ use crate::{
 };
 
 pub use arguments::{
-    BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, ExchangeArgs, ExplainArgs,
-    JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
+    BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs,
+    ExchangeArgs, ExplainArgs, JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -65,6 +65,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         | Command::Doctor(_)
         | Command::Config(_)
         | Command::Explain(_)
+        | Command::BaselineRank
         | Command::Completions { .. } => output.failure(failure),
     }
     exit.into()
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(())
         }
         Command::Peer(arguments) => peer::peer(arguments),
+        Command::BaselineRank => crate::bench::baseline::process::run(),
     }
 }
 
@@ -127,6 +129,7 @@ impl Command {
     fn computes(&self) -> bool {
         match self {
             Self::Run(_) | Self::Join(_) | Self::Sample(_) | Self::Bench(_) | Self::Sim(_) | Self::Doctor(_) => true,
+            Self::BaselineRank => true,
             // A peer says itself what is wrong, to its launcher.
             Self::Peer(_) => false,
             Self::Status(_) | Self::Peers(_) | Self::Config(_) | Self::Explain(_) | Self::Completions { .. } => false,
@@ -153,7 +156,7 @@ impl Command {
             Self::Explain(arguments) => arguments.json,
             Self::Sim(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
-            Self::Completions { .. } | Self::Peer(_) => false,
+            Self::Completions { .. } | Self::Peer(_) | Self::BaselineRank => false,
         };
         if json { Format::Json } else { Format::Text }
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use murmur_collectives::{Collective, Draft, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
+use murmur_collectives::{Collective, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
 use murmur_coordinatorless::{AuditJob, EntryName};
 
 use super::Checkpoints;
@@ -11,9 +11,7 @@ use crate::run::checkpoint::Checkpoint;
 
 /// A collective that a peer process can train with: it takes inputs of the learner's thread, gives it replays to do, and has
 /// figures for reports.
-pub(super) trait Exchange:
-    Collective<Base: fmt::Display, Draft = Draft<Self::Base>, Input = CollectiveInput, Output = Replay>
-{
+pub(super) trait Exchange: Collective<Base: fmt::Display, Input = CollectiveInput, Output = Replay> {
     /// The id of this peer.
     fn me(&self) -> PeerId;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use murmur_collectives::Voided;
+use murmur_collectives::{Collective, Draft, Voided};
 use murmur_kernels::CarryShape;
 use murmur_quic::Transport;
 use murmur_verification::Attack;
@@ -94,6 +94,16 @@ enum Flow {
 }
 
 impl<C: Exchange> Learner<C> {
+    pub(super) fn is_over(&self) -> bool {
+        let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
+        spent || self.shared.drain.load(Relaxed)
+    }
+}
+
+impl<C> Learner<C>
+where
+    C: Exchange + Collective<Draft = Draft<<C as Collective>::Base>>,
+{
     /// Trains until the run ends or a stop is requested.
     ///
     /// # Errors
@@ -199,11 +209,6 @@ impl<C: Exchange> Learner<C> {
             Notice::Halt => return Ok(Flow::Stop),
         }
         Ok(Flow::Go)
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
-        spent || self.shared.drain.load(Relaxed)
     }
 
     /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.

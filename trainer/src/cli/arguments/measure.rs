@@ -19,6 +19,30 @@ pub enum BenchCommand {
     Exchange(ExchangeArgs),
     /// Local peers are killed, frozen, and started again at random; then they must agree
     Churn(ChurnArgs),
+    /// Train in rounds with a barrier, by one of the methods that others use, to compare with
+    Baseline(BaselineArgs),
+}
+
+/// Arguments of `murmur bench baseline`.
+#[derive(Debug, Clone, Args)]
+pub struct BaselineArgs {
+    /// central, allreduce, param-server, diloco, noloco, demo, sparseloco, or rounds (the update log's payloads)
+    pub method: String,
+    /// Ranks, each a process
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub peers: Option<u16>,
+    /// Momentum of the outer step, instead of the method's
+    #[arg(long, value_name = "M")]
+    pub momentum: Option<f32>,
+    /// Change a setting of the run, after the method's own; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Train all ranks in this one process, in turn: the same result, for searches
+    #[arg(long)]
+    pub in_process: bool,
+    /// Print NDJSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `murmur bench exchange`.
@@ -118,6 +142,7 @@ impl BenchArgs {
         match &self.command {
             BenchCommand::Exchange(arguments) => arguments.json,
             BenchCommand::Churn(arguments) => arguments.json,
+            BenchCommand::Baseline(arguments) => arguments.json,
         }
     }
 }

@@ -7,7 +7,7 @@ use murmur_verification::{Leaf, Trace};
 
 use super::commitment::{Commitment, commit};
 use super::error::SegmentError;
-use super::optimizer::Rates;
+use super::optimizer::{Optimizer, Rates};
 use super::spec::{SegmentResult, SegmentSpec};
 use super::trainer::Trainer;
 use crate::learn::data::batch;
@@ -86,8 +86,7 @@ impl<'a> Inner<'a> {
             return Err(SegmentError::Diverged { step: index + 1, loss, gradient_norm });
         }
         self.losses.push(loss);
-        let (rates, scale) = (warmed(spec, self.carry.steps), clip_scale(gradient_norm, spec.clip_norm));
-        optimizer.step(&rates, &mut self.carry, &mut self.params, &self.grad, scale);
+        descend(optimizer, spec, &mut self.carry, &mut self.params, &self.grad);
         Ok(())
     }
 
@@ -125,6 +124,15 @@ impl<'a> Inner<'a> {
     }
 }
 
+/// One inner step in place: the gradient clipped, the learning rates as warmed up as the carry's steps allow.
+///
+/// # Panics
+/// If a length differs from the model's: a bug of the caller.
+pub fn descend(optimizer: &mut Optimizer, spec: &SegmentSpec, carry: &mut Carry, params: &mut [f32], grad: &[f32]) {
+    let (rates, scale) = (warmed(spec, carry.steps), clip_scale(global_norm(grad), spec.clip_norm));
+    optimizer.step(&rates, carry, params, grad, scale);
+}
+
 /// The learning rates scaled by `min(1, (steps + 1) / rewarm_steps)`.
 fn warmed(spec: &SegmentSpec, steps: u64) -> Rates {
     let rewarm = f64::from(spec.rewarm_steps.max(1));
@@ -156,7 +164,7 @@ fn digest(vectors: &[&[f32]]) -> [u8; 32] {
 pub(crate) mod tests {
     use murmur_collectives::PeerId;
     use murmur_kernels::exact::{Level, Pool};
-    use murmur_kernels::{AdamW, Optimizer, TopK};
+    use murmur_kernels::{AdamW, TopK};
 
     use super::*;
     use crate::learn::data::corpus::tests::words;
