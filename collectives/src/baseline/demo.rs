@@ -1,5 +1,7 @@
 //! The codec of DeMo (arXiv 2411.19870): momentum stays at home, but for its largest frequencies.
 
+use std::collections::BTreeMap;
+
 use core::ops::Range;
 
 use super::gather::{BadPayload, Codec};
@@ -17,6 +19,8 @@ pub struct Demo {
     kept: usize,
     decay: f32,
     blocks: Vec<Block>,
+    /// The cosine transform of each side that blocks have.
+    cosines: BTreeMap<usize, Cosines>,
     momentum: Vec<f32>,
 }
 
@@ -43,11 +47,21 @@ impl Demo {
             }
             start += rows * columns;
         }
-        Self { kept, decay, blocks, momentum: vec![0.0; start] }
+        let sides = blocks.iter().flat_map(|block| block.sides);
+        let cosines = sides.map(|side| (side, Cosines::new(side))).collect();
+        Self { kept, decay, blocks, cosines, momentum: vec![0.0; start] }
     }
 
     fn kept_of(&self, block: &Block) -> usize {
         self.kept.min(block.len())
+    }
+
+    /// The cosine transform of rows and of columns, or its inverse. Orthonormal: the inverse is the transpose.
+    fn transform(&self, block: &Block, values: &[f32], way: Way) -> Vec<f32> {
+        let [rows, columns] = block.sides;
+        let along_rows = product(values, self.cosines[&columns].of(way), columns);
+        let turned = transpose(&along_rows, [rows, columns]);
+        transpose(&product(&turned, self.cosines[&rows].of(way), rows), [columns, rows])
     }
 }
 
@@ -58,7 +72,7 @@ impl Codec for Demo {
         }
         let mut payload = Vec::new();
         for block in &self.blocks {
-            let frequencies = block.transform(&block.read(&self.momentum), false);
+            let frequencies = self.transform(block, &block.read(&self.momentum), Way::There);
             let mut sent = vec![0.0; frequencies.len()];
             for index in largest(&frequencies, self.kept_of(block)) {
                 let rounded = (frequencies[index].to_bits() >> 16) as u16;
@@ -66,7 +80,7 @@ impl Codec for Demo {
                 payload.extend(rounded.to_le_bytes());
                 sent[index] = f32::from_bits(u32::from(rounded) << 16);
             }
-            block.add(&block.transform(&sent, true), -1.0, &mut self.momentum);
+            block.add(&self.transform(block, &sent, Way::Back), -1.0, &mut self.momentum);
         }
         payload
     }
@@ -84,7 +98,7 @@ impl Codec for Demo {
                 let place = frequencies.get_mut(usize::from(index)).filter(|_| value.is_finite());
                 *place.ok_or(BadPayload)? += value;
             }
-            block.add(&block.transform(&frequencies, true), 1.0, sum);
+            block.add(&self.transform(block, &frequencies, Way::Back), 1.0, sum);
         }
         rest.is_empty().then_some(()).ok_or(BadPayload)
     }
@@ -114,36 +128,48 @@ impl Block {
             vector[self.row(row)].iter_mut().zip(values).for_each(|(place, value)| *place += factor * value);
         }
     }
+}
 
-    /// The cosine transform of rows and of columns, or its inverse. Orthonormal: the inverse is the transpose.
-    fn transform(&self, values: &[f32], inverse: bool) -> Vec<f32> {
-        let [rows, columns] = self.sides;
-        let along_rows = product(values, &cosines(columns, inverse), [rows, columns]);
-        let turned = transpose(&along_rows, [rows, columns]);
-        transpose(&product(&turned, &cosines(rows, inverse), [columns, rows]), [columns, rows])
+/// To frequencies, or back from them.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    There,
+    Back,
+}
+
+/// The cosine transform (type II) of a side, and its transpose: `[side, side]` each.
+#[derive(Debug, Clone)]
+struct Cosines {
+    /// A row is a place, a column a frequency.
+    there: Vec<f32>,
+    /// A row is a frequency.
+    back: Vec<f32>,
+}
+
+impl Cosines {
+    fn new(side: usize) -> Self {
+        let angle = |frequency: usize, place: usize| {
+            let turn = core::f64::consts::PI * (place as f64 + 0.5) * frequency as f64 / side as f64;
+            let scale = if frequency == 0 { 1.0 } else { 2.0 };
+            ((scale / side as f64).sqrt() * turn.cos()) as f32
+        };
+        let back: Vec<f32> = (0..side * side).map(|index| angle(index / side, index % side)).collect();
+        Self { there: transpose(&back, [side, side]), back }
+    }
+
+    fn of(&self, way: Way) -> &[f32] {
+        match way {
+            Way::There => &self.there,
+            Way::Back => &self.back,
+        }
     }
 }
 
-/// Rows of the cosine transform (type II), each a frequency; columns are, if `inverse`.
-fn cosines(side: usize, inverse: bool) -> Vec<f32> {
-    let angle = |frequency: usize, place: usize| {
-        let turn = core::f64::consts::PI * (place as f64 + 0.5) * frequency as f64 / side as f64;
-        let scale = if frequency == 0 { 1.0 } else { 2.0 };
-        ((scale / side as f64).sqrt() * turn.cos()) as f32
-    };
-    let at = |index: usize| match (index / side, index % side) {
-        (row, column) if inverse => angle(column, row),
-        (row, column) => angle(row, column),
-    };
-    (0..side * side).map(at).collect()
-}
-
-/// `[rows, side]` times the transpose of `[side, side]`.
-fn product(values: &[f32], matrix: &[f32], [rows, side]: [usize; 2]) -> Vec<f32> {
-    let turned = transpose(matrix, [side, side]);
-    let mut result = vec![0.0; rows * side];
+/// `[rows, side]` times `[side, side]`; rows of zeros cost nothing.
+fn product(values: &[f32], matrix: &[f32], side: usize) -> Vec<f32> {
+    let mut result = vec![0.0; values.len()];
     for (out, row) in result.chunks_exact_mut(side).zip(values.chunks_exact(side)) {
-        for (value, coefficients) in row.iter().zip(turned.chunks_exact(side)).filter(|(value, _)| **value != 0.0) {
+        for (value, coefficients) in row.iter().zip(matrix.chunks_exact(side)).filter(|(value, _)| **value != 0.0) {
             out.iter_mut().zip(coefficients).for_each(|(out, coefficient)| *out += value * coefficient);
         }
     }
@@ -170,11 +196,12 @@ mod tests {
 
     #[test]
     fn the_transform_has_an_inverse() {
-        let block = Block { start: 0, stride: 6, sides: [4, 6] };
+        let codec = Demo::new(&[[4, 6]], 24, 0.999);
+        let block = &codec.blocks[0];
         let values: Vec<f32> = (0..24).map(|index: i32| ((index * 37) % 11 - 5) as f32).collect();
-        let back = block.transform(&block.transform(&values, false), true);
+        let back = codec.transform(block, &codec.transform(block, &values, Way::There), Way::Back);
         assert!(back.iter().zip(&values).all(|(back, value)| (back - value).abs() < 1e-4), "{back:?}");
-        let flat = block.transform(&[1.0; 24], false);
+        let flat = codec.transform(block, &[1.0; 24], Way::There);
         assert!((flat[0] - 24_f32.sqrt()).abs() < 1e-4 && flat[1..].iter().all(|value| value.abs() < 1e-4));
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use murmur_collectives::{Collective, Identity, PeerId};
-use murmur_quic::{Events, Priority, SendError, Transport, TransportConfig, TransportEvent};
+use murmur_quic::{Events, Priority, SendError, Traffic, Transport, TransportConfig, TransportEvent};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -99,20 +99,27 @@ pub fn run() -> Result<(), Failure> {
     network.meet(read(&next()?)?)?;
     say(&Said::Met)?;
     next()?;
-    let done = train(&mut rank, &mut network, &task)?;
-    say(&done)?;
-    network.end();
-    Ok(())
+    let trained = train(&mut rank, &mut network)?;
+    let measures = start.rank == 0 || !task.method.has_one_model();
+    say(&trained.done(network, measures.then_some(&mut rank))?)
 }
 
-fn train(rank: &mut Rank, network: &mut Network<'_>, task: &Task) -> Result<Said, Failure> {
+/// What training took.
+struct Trained {
+    seconds: f64,
+    compute: Duration,
+    /// Bytes that the transport had sent when it began.
+    before: u64,
+}
+
+fn train(rank: &mut Rank, network: &mut Network<'_>) -> Result<Trained, Failure> {
     let (begun, before) = (Instant::now(), network.transport.traffic().udp_tx_bytes);
     let mut compute = Duration::ZERO;
     loop {
         let sent = network.transport.traffic().udp_tx_bytes - before;
         rank.keep(begun.elapsed().as_secs_f64(), sent);
         if rank.is_over() {
-            break;
+            return Ok(Trained { seconds: begun.elapsed().as_secs_f64(), compute, before });
         }
         let computing = Instant::now();
         rank.contribute()?;
@@ -130,13 +137,17 @@ fn train(rank: &mut Rank, network: &mut Network<'_>, task: &Task) -> Result<Said
             rank.collective.handle(network.receive()?);
         }
     }
-    let sent_bytes = network.transport.traffic().udp_tx_bytes - before;
-    let seconds = begun.elapsed().as_secs_f64();
-    let measures = network.rank == 0 || !task.method.has_one_model();
-    let curve = if measures { rank.curve()? } else { Vec::new() };
-    let row = |point: Point| (point.tokens, point.seconds, point.bytes, point.loss);
-    let curve = curve.into_iter().map(row).collect();
-    Ok(Said::Done { curve, seconds, sent_bytes, compute_seconds: compute.as_secs_f64() })
+}
+
+impl Trained {
+    /// Sends what is still queued, and measures the loss of `rank`, if it is given.
+    fn done(self, network: Network<'_>, rank: Option<&mut Rank>) -> Result<Said, Failure> {
+        let sent_bytes = network.end().udp_tx_bytes - self.before;
+        let row = |point: Point| (point.tokens, point.seconds, point.bytes, point.loss);
+        let curve = rank.map(Rank::curve).transpose()?.unwrap_or_default();
+        let curve = curve.into_iter().map(row).collect();
+        Ok(Said::Done { curve, seconds: self.seconds, sent_bytes, compute_seconds: self.compute.as_secs_f64() })
+    }
 }
 
 /// The transport, and which peer is which rank.
@@ -189,7 +200,7 @@ impl<'a> Network<'a> {
             match self.transport.send(peer, Priority::Payload, bytes.clone()) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full) if begun.elapsed() < SILENCE => {
-                    let waited = self.runtime.block_on(timeout(QUEUE_FULL, self.events.recv()));
+                    let waited = self.runtime.block_on(async { timeout(QUEUE_FULL, self.events.recv()).await });
                     if let Ok(Some(event)) = waited {
                         let message = self.message(event)?;
                         self.waiting.extend(message);
@@ -235,12 +246,14 @@ impl<'a> Network<'a> {
 
     fn event(&mut self) -> Result<TransportEvent, Failure> {
         let silent = || Failure::new(Exit::NoPeers, format!("no rank said anything for {} s", SILENCE.as_secs()));
-        let next = self.runtime.block_on(timeout(SILENCE, self.events.recv()));
+        let next = self.runtime.block_on(async { timeout(SILENCE, self.events.recv()).await });
         next.ok().flatten().ok_or_else(silent)
     }
 
-    fn end(self) {
-        self.runtime.block_on(self.transport.shutdown(DRAIN));
+    /// Sends what is queued and closes; what was sent in all.
+    fn end(self) -> Traffic {
+        self.runtime.block_on(self.transport.clone().shutdown(DRAIN));
+        self.transport.traffic()
     }
 }
 
