@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn near(a: f64, b: f64) -> bool {
-        (a - b).abs() < 1e-3 * b.abs()
+        (a - b).abs() < 5e-3 * b.abs()
     }
 
     #[test]

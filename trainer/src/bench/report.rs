@@ -157,7 +157,8 @@ pub(super) fn number(value: f64) -> String {
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 0.1 => format!("{value:.3}"),
-        _ => format!("{value:.5}"),
+        size if size >= 0.001 => format!("{value:.5}"),
+        _ => format!("{value:.2e}"),
     }
 }
 

@@ -12,17 +12,23 @@ use crate::{
     observe::output::{Format, Output},
 };
 
-/// Runs `suite`, writes the result to `path` and shows what it says.
+/// Runs `suite`, writes the result to `path`, or else to a file named after suite and time in the current folder, and shows what
+/// it says.
 ///
-/// Until the end the samples so far lie beside `path`, in a file whose name ends in `.part`.
+/// Until the end the samples so far lie beside it, in a file whose name ends in `.part`.
 ///
 /// # Errors
 /// Whatever keeps it from running or from being written; [`Exit::TargetMissed`] and [`Exit::Bug`] as [`Report::verdict`], and
 /// [`Exit::TargetMissed`] when every sample failed.
-pub fn run(suite: &Suite, options: &Options, path: &Path, output: &mut Output) -> Result<(), Failure> {
-    let mut result = RunResult::new(Header::new(suite.name, options)?);
+pub fn run(suite: &Suite, options: &Options, path: Option<&Path>, output: &mut Output) -> Result<(), Failure> {
+    let header = Header::new(suite.name, options)?;
+    let named = || format!("murmur-bench-{}-{}.json", suite.name, header.date.replace([':', '-'], "")).into();
+    let path: &Path = &path.map_or_else(named, Path::to_owned);
+    let mut result = RunResult::new(header);
     // Better now than after hours.
     result.write(path)?;
+    let part = RunResult::part(path);
+    output.note(&format!("Samples are kept in {} until the end.", part.display()));
     let mut unwritten = None;
     // The suite has the other one in hand.
     let mut notes = Output::to(Format::Text, Box::new(io::sink()), Box::new(io::stderr()));
@@ -33,7 +39,6 @@ pub fn run(suite: &Suite, options: &Options, path: &Path, output: &mut Output) -
             unwritten = Some(failure);
         }
     });
-    let part = RunResult::part(path);
     let stopped = |failure: Failure, samples: usize| {
         if samples == 0 {
             // There is nothing in it.

@@ -12,14 +12,7 @@ use super::{
     bench::whole,
 };
 use crate::{
-    bench::{
-        comparison::Comparison,
-        page,
-        result::{Header, read},
-        session,
-        suite::Options,
-        suites,
-    },
+    bench::{comparison::Comparison, page, result::read, session, suite::Options, suites},
     error::{Exit, Failure},
     observe::output::Output,
 };
@@ -35,15 +28,8 @@ pub(super) fn run(arguments: &SuiteArgs, output: &mut Output) -> Result<(), Fail
     let suite = suites::find(&arguments.suite)?;
     let tokens = arguments.tokens.as_deref().map(tokens).transpose()?;
     let options = Options { seeds: seeds(&arguments.seeds)?, tokens, sets: arguments.set.clone() };
-    let path = match &arguments.out {
-        Some(path) => path.clone(),
-        None => {
-            let date = Header::new(suite.name, &options)?.date.replace([':', '-'], "");
-            format!("murmur-bench-{}-{date}.json", suite.name).into()
-        }
-    };
     output.note(&format!("Running {} with {} seeds: {}.", suite.name, options.seeds.len(), suite.about));
-    session::run(suite, &options, &path, output)
+    session::run(suite, &options, arguments.out.as_deref(), output)
 }
 
 /// Compares two results.

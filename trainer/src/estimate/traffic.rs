@@ -4,8 +4,8 @@ use murmur_kernels::{CHUNK, TopK};
 
 use crate::config::Settings;
 
-/// Bits of a chunk's two levels, on average.
-const LEVEL_BITS: f64 = 12.0;
+/// Bits of a chunk's two levels, on average: they are coded by what they differ from those of the chunk before.
+const LEVEL_BITS: f64 = 4.0;
 
 /// Bytes of an entry beside its payload: keys, hashes, signature, framing.
 const ENTRY_BYTES: u64 = 400;
