@@ -43,9 +43,10 @@ impl Ended {
         let mut command = Command::new(program);
         command.args(arguments).arg("--json").stdin(Stdio::null()).stdout(Stdio::piped());
         // Settings come from the suite alone, so that the environment is no part of the result.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().contains("MURMUR_")) {
-            let kept = name == murmur_kernels::simd::VARIABLE;
-            (!kept).then(|| command.env_remove(&name));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MURMUR_") && name != murmur_kernels::simd::VARIABLE {
+                command.env_remove(&name);
+            }
         }
         let mut child = command.stderr(notes.reopen().map_err(cannot)?).spawn().map_err(cannot)?;
         let stdout = child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines());

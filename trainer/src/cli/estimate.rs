@@ -24,10 +24,22 @@ pub(super) fn estimate(arguments: &EstimateArgs, output: &mut Output) -> Result<
     let settings = resolved.settings()?;
     let corpus = text::read(&settings, output)?;
     corpus.check(settings.model.context())?;
+    if let Some(load) = busy() {
+        output.note(&format!(
+            "The machine is busy (load {load:.1}): what is measured now is slower than when it is quiet."
+        ));
+    }
     output.note("Measuring a few seconds of work …");
     let estimate = Estimate::new(&settings, peers, corpus.bytes(), link)?;
     output.result(&to_text(&estimate), &to_json(&estimate));
     Ok(())
+}
+
+/// The load of this machine, if it is more than half of what it can carry.
+fn busy() -> Option<f64> {
+    let load = sysinfo::System::load_average().one;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (load > 0.5 * cores as f64).then_some(load)
 }
 
 /// The run that is meant.

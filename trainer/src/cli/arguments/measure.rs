@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use super::seconds;
+use crate::bench::suites;
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -16,7 +17,7 @@ Examples:
 
 /// Arguments of `murmur bench`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = BENCH_EXAMPLES)]
+#[command(after_help = format!("{BENCH_EXAMPLES}\n\nSuites:\n{}", suites::list()))]
 pub struct BenchArgs {
     /// What to measure.
     #[command(subcommand)]
