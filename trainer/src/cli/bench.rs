@@ -1,10 +1,13 @@
 //! `murmur bench`: from arguments to what is measured.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde_json::{Map, json};
 
-use super::arguments::{BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs};
+use super::{
+    arguments::{BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs},
+    suite,
+};
 use crate::{
     bench::{
         baseline::{group, in_process, method::MethodName, rank::Task},
@@ -26,6 +29,10 @@ const PARAMETERS: (u64, u64) = (10_000, 100_000_000);
 /// Whatever keeps it from measuring; [`Exit::TargetMissed`]; [`Exit::Bug`] when a rule was broken.
 pub(super) fn bench(arguments: &BenchArgs, output: &mut Output) -> Result<(), Failure> {
     match &arguments.command {
+        BenchCommand::Run(arguments) => suite::run(arguments, output),
+        BenchCommand::Compare(arguments) => suite::compare(arguments, output),
+        BenchCommand::Report(arguments) => suite::report(arguments, output),
+        BenchCommand::Verify(arguments) => suite::verify(arguments, output),
         BenchCommand::Exchange(arguments) => exchange(&of_exchange(arguments)?, output),
         BenchCommand::Churn(arguments) => churn(&of_churn(arguments)?, output),
         BenchCommand::Baseline(arguments) => baseline(arguments, output),
@@ -87,9 +94,17 @@ fn of_churn(arguments: &ChurnArgs) -> Result<Churn, Failure> {
 fn parameters(text: &str) -> Result<u64, Failure> {
     let wrong = || Failure::new(Exit::Usage, format!("`{text}` is no number of parameters")).at("--params");
     let (least, most) = PARAMETERS;
-    match Value::parse(&Kind::Whole(least..=most), text) {
-        Ok(Value::Whole(number)) => Ok(number),
-        Ok(_) | Err(_) => Err(wrong().hint(format!("Write a number from {least} to {most}, as in 200k or 2.4M."))),
+    match whole(text, least..=most) {
+        Some(number) => Ok(number),
+        None => Err(wrong().hint(format!("Write a number from {least} to {most}, as in 200k or 2.4M."))),
+    }
+}
+
+/// A whole number as settings write it, if it is one and allowed.
+pub(super) fn whole(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+    match Value::parse(&Kind::Whole(allowed), text) {
+        Ok(Value::Whole(number)) => Some(number),
+        Ok(_) | Err(_) => None,
     }
 }
 

@@ -212,7 +212,7 @@ pub(crate) fn short(number: f64) -> String {
 }
 
 /// `42s`, `3m05s`, `2h04m`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.round().max(0.0) as u64;
     match seconds {
         0..60 => format!("{seconds}s"),
