@@ -3,13 +3,18 @@
 mod audit;
 mod churn;
 mod codec;
+mod methods;
+mod parity;
+mod quick;
+mod scale;
 mod step;
 
 use super::suite::Suite;
 use crate::error::{Exit, Failure};
 
 /// Every suite, in the order in which they are listed.
-pub const SUITES: &[Suite] = &[codec::SUITE, step::SUITE, audit::SUITE, churn::SUITE];
+pub const SUITES: &[Suite] =
+    &[quick::SUITE, parity::SUITE, methods::SUITE, scale::SUITE, churn::SUITE, codec::SUITE, step::SUITE, audit::SUITE];
 
 /// The suite called `name`.
 ///
