@@ -63,6 +63,10 @@ pub fn train(task: &Task, sets: &[String], places: Vec<Place>, threads: usize) -
         let Said::Met = process.hear()? else { return Err(process.unexpected()) };
     }
     processes.iter_mut().try_for_each(|process| process.tell(&"begin"))?;
+    for process in &mut processes {
+        let Said::Trained = process.hear()? else { return Err(process.unexpected()) };
+    }
+    processes.iter_mut().try_for_each(|process| process.tell(&"end"))?;
     let (mut curves, mut seconds, mut bytes, mut compute) = (Vec::new(), 0.0_f64, 0, 0.0);
     for process in &mut processes {
         let Said::Done { curve, seconds: own, sent_bytes, compute_seconds } = process.hear()? else {

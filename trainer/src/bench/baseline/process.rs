@@ -1,7 +1,8 @@
 //! A rank as a process of its own, over the transport of any peer: the hidden `murmur baseline-rank`.
 //!
 //! Lines of JSON, in this order: it reads a [`Start`], says [`Said::Ready`] with its key and address, reads a [`Ranks`], connects
-//! to those below it, says [`Said::Met`], waits for a line to begin, trains, and says [`Said::Done`].
+//! to those below it, says [`Said::Met`], waits for a line to begin, trains, says [`Said::Trained`], waits for a line to end, and
+//! says [`Said::Done`].
 
 use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -65,6 +66,8 @@ pub enum Said {
     /// It is connected to all.
     Met,
     /// It has trained.
+    Trained,
+    /// What it measured.
     Done {
         /// The loss along the way: tokens, seconds, bytes of this rank, loss. Empty if another rank has the same model.
         curve: Vec<(u64, f64, u64, f64)>,
@@ -100,6 +103,9 @@ pub fn run() -> Result<(), Failure> {
     say(&Said::Met)?;
     next()?;
     let trained = train(&mut rank, &mut network)?;
+    say(&Said::Trained)?;
+    // Others may still exchange something with this rank.
+    next()?;
     let measures = start.rank == 0 || !task.method.has_one_model();
     say(&trained.done(network, measures.then_some(&mut rank))?)
 }
