@@ -1,0 +1,3 @@
+//! The suites of `murmur bench run`, a file each.
+
+pub mod links;
