@@ -65,7 +65,7 @@ impl Optimizer {
     ///
     /// # Panics
     /// If a length differs: a bug of the caller.
-    pub(super) fn step(&mut self, rates: &Rates, carry: &mut Carry, params: &mut [f32], grad: &[f32], scale: f32) {
+    pub fn step(&mut self, rates: &Rates, carry: &mut Carry, params: &mut [f32], grad: &[f32], scale: f32) {
         let Self { parts, shape, muon, pool } = self;
         assert_eq!(carry.shape(), *shape, "a carry of this optimizer and model");
         carry.steps += 1;
