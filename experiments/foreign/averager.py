@@ -9,8 +9,8 @@ is counted. Prints a line of JSON at every evaluation, of peer 0's parameters.
 
 import argparse
 import os
-import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import hivemind  # noqa: E402
 import torch  # noqa: E402
 
 import model as twin  # noqa: E402
+import processes  # noqa: E402
 import traffic  # noqa: E402
 
 
@@ -39,18 +40,6 @@ def arguments():
     parser.add_argument("--patience", type=float, default=30.0, metavar="SECONDS", help="how long a round may take")
     parser.add_argument("--meeting", type=Path, help="the file by which peers find each other")
     return parser.parse_args()
-
-
-def start_all(count):
-    words = [word for word in sys.argv[1:]]
-    at = words.index("--local")
-    del words[at : at + 2]
-    meeting = ["--meeting", f"/tmp/murmur-foreign-{os.getpid()}"]
-    ranks = [[sys.executable, sys.argv[0], *words, *meeting, "--rank", str(rank), "--peers", str(count)] for rank in range(count)]
-    try:
-        return max([process.wait() for process in [subprocess.Popen(command) for command in ranks]])
-    finally:
-        Path(meeting[1]).unlink(missing_ok=True)
 
 
 def introduce(told):
@@ -85,7 +74,7 @@ def train(told):
     flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     averager = hivemind.averaging.DecentralizedAverager(
         [flat], dht, prefix="murmur", target_group_size=told.peers, min_group_size=2, initial_group_bits="",
-        min_matchmaking_time=told.matchmaking, start=True, use_relay=False, use_auto_relay=False,
+        min_matchmaking_time=told.matchmaking, start=True,
     )
     clock, before = traffic.Clock(), traffic.sent_bytes(traffic.interface())
     rounds = failed = 0
@@ -129,7 +118,8 @@ def average(averager, model, patience):
 def main():
     told = arguments()
     if told.local:
-        sys.exit(start_all(told.local))
+        with tempfile.TemporaryDirectory() as folder:
+            sys.exit(processes.start_all(told.local, "--meeting", f"{folder}/meeting"))
     train(told)
 
 

@@ -9,7 +9,6 @@ held-out text.
 
 import argparse
 import os
-import subprocess
 import sys
 
 import environment
@@ -20,6 +19,7 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 import model as twin  # noqa: E402
+import processes  # noqa: E402
 import traffic  # noqa: E402
 
 
@@ -36,14 +36,6 @@ def arguments():
     parser.add_argument("--evaluate-every", type=int, default=100, metavar="STEPS")
     parser.add_argument("--seconds", type=float, help="end after so many")
     return parser.parse_args()
-
-
-def start_all(count):
-    words = [word for word in sys.argv[1:]]
-    at = words.index("--local")
-    del words[at : at + 2]
-    ranks = [[sys.executable, sys.argv[0], *words, "--rank", str(rank), "--peers", str(count)] for rank in range(count)]
-    return max([process.wait() for process in [subprocess.Popen(command) for command in ranks]])
 
 
 def train(told):
@@ -94,7 +86,7 @@ def report(told, model, index, held_out, clock, before, tokens):
 def main():
     told = arguments()
     if told.local:
-        sys.exit(start_all(told.local))
+        sys.exit(processes.start_all(told.local))
     train(told)
 
 

@@ -4,10 +4,13 @@
 //! JSON for each sample.
 //!
 //! `cargo run --release -p murmur --example links -- run PROFILE PEERS COMMAND…` runs a command once for each peer, each in a
-//! namespace behind such a link, and waits for all; `{rank}`, `{peers}`, `{address}` and `{first}` (the address of peer 0) stand
+//! namespace behind such a link, and waits for all, or until one fails; `{rank}`, `{peers}`, `{address}` and `{first}` (the address of peer 0) stand
 //! for what they say. Ends with 1 if one of them failed, and with 0 and the reason where links cannot be shaped. Needs root.
 
-use std::process::{Child, ExitCode};
+use std::{
+    process::{Child, ExitCode},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use murmur::{
     bench::{
@@ -74,19 +77,38 @@ fn run(profile: &str, peers: usize, words: &[String]) -> ExitCode {
         }
     };
     eprintln!("{} peers behind {} links, by {}", peers, profile.name, links.method());
-    let mut started: Vec<std::io::Result<Child>> = (0..peers).map(|rank| start(&links, rank, peers, words)).collect();
-    let ended = |child: &mut std::io::Result<Child>| match child {
-        Ok(child) => child.wait().is_ok_and(|status| status.success()),
-        Err(error) => {
-            eprintln!("cannot start `{}`: {error}", words[0]);
-            false
+    let mut started = Vec::new();
+    for rank in 0..peers {
+        match start(&links, rank, peers, words) {
+            Ok(child) => started.push(child),
+            Err(error) => {
+                eprintln!("cannot start `{}`: {error}", words[0]);
+                return ExitCode::FAILURE;
+            }
         }
-    };
-    // All of them, also after one that failed.
-    let failed = started.iter_mut().map(ended).filter(|good| !good).count();
+    }
+    let good = wait(&mut started);
     let sent: Vec<_> = (0..peers).map(|rank| links.sent_bytes(rank)).collect();
-    println!("{}", json!({ "profile": profile.name, "sent_ip_bytes": sent, "failed": failed }));
-    ExitCode::from(u8::from(failed > 0))
+    println!("{}", json!({ "profile": profile.name, "sent_ip_bytes": sent, "good": good }));
+    ExitCode::from(u8::from(!good))
+}
+
+/// Waits until all have ended well, or one has not, or this program is told to end. What is left ends with the links.
+fn wait(started: &mut [Child]) -> bool {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    // Without a handler it ends at once, and the next one tidies up.
+    let _ = ctrlc::set_handler(|| TOLD.store(true, Relaxed));
+    while !TOLD.load(Relaxed) {
+        let ended: Vec<_> = started.iter_mut().map(|child| child.try_wait().ok().flatten()).collect();
+        if ended.iter().flatten().any(|status| !status.success()) {
+            return false;
+        }
+        if ended.iter().all(Option::is_some) {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    false
 }
 
 fn start(links: &Namespaces, rank: usize, peers: usize, words: &[String]) -> std::io::Result<Child> {

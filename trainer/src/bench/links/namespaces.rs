@@ -46,13 +46,13 @@ impl Namespaces {
         // From here on, dropping `made` removes what there is.
         let mut made = Self { names: Vec::new(), peers, wire: None };
         for index in 0..peers {
-            made.add(format!("{prefix}-{index}")).map_err(|error| match index {
+            made.add(&format!("{prefix}-{index}")).map_err(|error| match index {
                 0 => NoLinks::Missing(format!("not allowed here: {error}")),
                 _ => error,
             })?;
         }
         if !profile.delays_or_loses() || bridge::has_netem(&made.names[0]) {
-            made.add(format!("{prefix}-net"))?;
+            made.add(&format!("{prefix}-net"))?;
             bridge::join(&profile, &made.names[..peers], &made.names[peers])?;
         } else {
             made.wire = Some(Wire::start(&profile, &made.names)?);
@@ -65,10 +65,10 @@ impl Namespaces {
         Ok(made)
     }
 
-    fn add(&mut self, name: String) -> Result<(), NoLinks> {
-        ip(&["netns", "add", &name])?;
-        self.names.push(name.clone());
-        ip(&["-n", &name, "link", "set", "lo", "up"])
+    fn add(&mut self, name: &str) -> Result<(), NoLinks> {
+        ip(&["netns", "add", name])?;
+        self.names.push(name.to_owned());
+        ip(&["-n", name, "link", "set", "lo", "up"])
     }
 
     /// How packets are shaped, in words.

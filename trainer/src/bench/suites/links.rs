@@ -170,11 +170,26 @@ fn conclude(samples: &[Sample]) -> Conclusion {
         let name: &'static str = format!("{profile}_{figure}").leak();
         Metric::new(name, percentile(&of(profile, figure), 0.5), unit)
     };
-    let metrics = PROFILES.iter().flat_map(|profile| TOLD.map(|told| metric(profile.name, told))).collect();
+    let mut metrics: Vec<Metric> =
+        PROFILES.iter().flat_map(|profile| TOLD.map(|told| metric(profile.name, told))).collect();
+    metrics.extend(PROFILES[1..].iter().map(|profile| speed(samples, profile.name)));
     let differ = samples.iter().filter(|sample| sample.figures.get("equal_states") == Some(&0.0));
     let violation =
         |sample: &Sample| format!("{}, seed {}: the peers ended with different states", sample.case, sample.seed);
     Conclusion { metrics, targets: Vec::new(), violations: differ.map(violation).collect() }
+}
+
+/// How fast a swarm behind such links trains, as a share of its speed on loopback with the same seed.
+fn speed(samples: &[Sample], profile: &str) -> Metric {
+    let speed_of = |case: &str, seed| {
+        let sample = samples.iter().find(|sample| sample.case == case && sample.seed == seed)?;
+        sample.figures.get("tokens_per_second").copied()
+    };
+    let here = samples.iter().filter(|sample| sample.case == profile);
+    let ratio = |sample: &Sample| Some(speed_of(profile, sample.seed)? / speed_of(PROFILES[0].name, sample.seed)?);
+    let ratios: Vec<f64> = here.filter_map(ratio).collect();
+    let name: &'static str = format!("{profile}_speed_vs_loopback").leak();
+    Metric::new(name, percentile(&ratios, 0.5), "of the tokens/s on loopback")
 }
 
 #[cfg(test)]
@@ -198,6 +213,10 @@ mod tests {
             (value("cable_seconds"), value("dsl_seconds"), value("lossy_seconds")),
             (Some(40.0), Some(50.0), None)
         );
+        let speed = |case, seed, value| sample(case, seed, &[("tokens_per_second", value)]);
+        let paired = [speed("loopback", 1, 100.0), speed("lan", 1, 90.0), speed("lan", 2, 10.0)];
+        let told_of_lan = conclude(&paired).metrics.into_iter().find(|metric| metric.name == "lan_speed_vs_loopback");
+        assert_eq!(told_of_lan.unwrap().value, Some(0.9), "seed 2 has no pair");
         assert_eq!(told.violations, ["dsl, seed 1: the peers ended with different states"]);
     }
 }
