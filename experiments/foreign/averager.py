@@ -36,7 +36,7 @@ def arguments():
     parser.add_argument("--every", type=int, default=5, metavar="H", help="local steps between two averages")
     parser.add_argument("--steps", type=int, help="instead of all that the data has")
     parser.add_argument("--evaluate-every", type=int, default=100, metavar="STEPS")
-    parser.add_argument("--matchmaking", type=float, default=1.0, metavar="SECONDS", help="how long peers look for a group")
+    parser.add_argument("--matchmaking", type=float, default=2.0, metavar="SECONDS", help="how long peers look for a group")
     parser.add_argument("--patience", type=float, default=30.0, metavar="SECONDS", help="how long a round may take")
     parser.add_argument("--meeting", type=Path, help="the file by which peers find each other")
     return parser.parse_args()
@@ -74,7 +74,7 @@ def train(told):
     flat = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     averager = hivemind.averaging.DecentralizedAverager(
         [flat], dht, prefix="murmur", target_group_size=told.peers, min_group_size=2, initial_group_bits="",
-        min_matchmaking_time=told.matchmaking, start=True,
+        min_matchmaking_time=told.matchmaking, request_timeout=told.matchmaking / 2, start=True,
     )
     clock, before = traffic.Clock(), traffic.sent_bytes(traffic.interface())
     rounds = failed = 0

@@ -2,7 +2,8 @@
 //!
 //! Two shares say whether training waits for the network. `training_share` is the part of the time from the first introduction
 //! to each peer's last segment in which its segments computed; `processor_share` is the part of all the machine's processor
-//! time that the peers used. Bytes are counted twice: at the peers' UDP sockets, and as IP packets at their interfaces.
+//! time that the peers used, beside `network_share`, what this
+//! program took to be the network, and `others_share`, what programs that have nothing to do with it took. Bytes are counted twice: at the peers' UDP sockets, and as IP packets at their interfaces.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use crate::{
         exchange::agreed,
         figures::{mean, percentile},
         fleet::{Fleet, Process},
+        footprint,
         links::{LinkProfile, Namespaces, PROFILES},
         report::Metric,
         run_folder::{RunFolder, Work},
@@ -79,17 +81,40 @@ fn measure(profile: &LinkProfile, links: Namespaces, seed: u64, options: &Option
     let run_folder = RunFolder::new(&format!("links-{}", profile.name), PEERS, Work::Train, &sets)?;
     let mut fleet = Fleet::new(run_folder)?.within(links);
     meet(&mut fleet)?;
-    let (begun, before) = (Instant::now(), fleet.cpu_seconds());
+    let (begun, before) = (Instant::now(), Spent::by(&fleet));
     let curve = train(&mut fleet, begun)?;
     let trained_for = begun.elapsed().as_secs_f64();
-    let spent = fleet.cpu_seconds().zip(before).map(|(after, before)| after - before);
+    let spent = Spent::by(&fleet).zip(before).map(|(after, before)| after.shares_since(&before, trained_for));
     let equal = fleet.until(AGREE_WITHIN, agreed)?;
     let mut figures = figures(&fleet, begun, trained_for);
     figures.insert("equal_states".to_owned(), f64::from(u8::from(equal)));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    figures.extend(spent.map(|spent| ("processor_share".to_owned(), spent / (cores * trained_for))));
+    figures.extend(spent.into_iter().flatten().map(|(name, share)| (name.to_owned(), share)));
     fleet.shut_down()?;
     Ok(Sample { case: profile.name.to_owned(), seed, figures, curve, failure: None })
+}
+
+/// Processor seconds so far.
+struct Spent {
+    peers: f64,
+    /// This program, which may be the network.
+    own: f64,
+    machine: f64,
+}
+
+impl Spent {
+    fn by(fleet: &Fleet) -> Option<Self> {
+        let own = footprint::cpu_seconds(std::process::id())?;
+        Some(Self { peers: fleet.cpu_seconds()?, own, machine: footprint::machine_cpu_seconds()? })
+    }
+
+    /// Of all the machine's processor time in so many seconds: what the peers took, what this program took, and what others took
+    /// away from both.
+    fn shares_since(&self, before: &Self, seconds: f64) -> [(&'static str, f64); 3] {
+        let all = seconds * std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let [peers, own] = [self.peers - before.peers, self.own - before.own];
+        let others = (self.machine - before.machine - peers - own).max(0.0);
+        [("processor_share", peers / all), ("network_share", own / all), ("others_share", others / all)]
+    }
 }
 
 /// Starts everybody and introduces everybody to everybody.
@@ -152,12 +177,13 @@ fn training_share(process: &Process, begun: Instant) -> Option<f64> {
 }
 
 /// What is told of each profile: the figure, and its unit.
-const TOLD: [(&str, &str); 6] = [
+const TOLD: [(&str, &str); 7] = [
     ("val_loss_nats", "nats per byte, held out"),
     ("seconds", "s"),
     ("tokens_per_second", "tokens/s"),
     ("training_share", "of the time"),
     ("processor_share", "of the processor"),
+    ("others_share", "of the processor, lost to other programs"),
     ("sent_ip_bytes", "bytes of IP, all peers"),
 ];
 
