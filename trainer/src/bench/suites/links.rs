@@ -1,9 +1,9 @@
 //! `links`: what a link costs. The default model on four real peers, each behind a link of every profile in turn.
 //!
 //! Two shares say whether training waits for the network. `training_share` is the part of the time from the first introduction
-//! to each peer's last segment in which its segments computed; `processor_share` is the part of all the machine's processor
-//! time that the peers used, beside `network_share`, what this
-//! program took to be the network, and `others_share`, what programs that have nothing to do with it took. Bytes are counted twice: at the peers' UDP sockets, and as IP packets at their interfaces.
+//! to each peer's last segment in which its segments computed. `processor_share` is the part of all the machine's processor time
+//! that the peers used, beside `network_share`, what this program took to be the network, and `others_share`, what programs that
+//! have nothing to do with it took. Bytes are counted twice: at the peers' UDP sockets, and as IP packets at their interfaces.
 
 use std::{
     collections::BTreeMap,
@@ -158,10 +158,13 @@ fn figures(fleet: &Fleet, begun: Instant, seconds: f64) -> BTreeMap<String, f64>
     let shares: Vec<f64> = fleet.processes.iter().filter_map(|process| training_share(process, begun)).collect();
     let sent: u64 = fleet.processes.iter().map(|process| process.bytes_sent).sum();
     let at_interfaces: Option<u64> = (0..PEERS).map(|index| fleet.links()?.sent_bytes(index)).sum();
+    let last = fleet.processes.iter().filter_map(|process| process.segments.last()).max();
+    let training = last.map(|last| last.saturating_duration_since(begun).as_secs_f64());
     let measured = [
         ("seconds", Some(seconds)),
+        ("training_seconds", training),
         ("tokens", Some(tokens)),
-        ("tokens_per_second", Some(tokens / seconds)),
+        ("tokens_per_second", training.map(|training| tokens / training)),
         ("training_share", mean(&shares)),
         ("sent_bytes", Some(sent as f64)),
         ("sent_ip_bytes", at_interfaces.map(|bytes| bytes as f64)),
@@ -177,9 +180,10 @@ fn training_share(process: &Process, begun: Instant) -> Option<f64> {
 }
 
 /// What is told of each profile: the figure, and its unit.
-const TOLD: [(&str, &str); 7] = [
+const TOLD: [(&str, &str); 8] = [
     ("val_loss_nats", "nats per byte, held out"),
-    ("seconds", "s"),
+    ("seconds", "s until all have finished"),
+    ("training_seconds", "s until the last segment"),
     ("tokens_per_second", "tokens/s"),
     ("training_share", "of the time"),
     ("processor_share", "of the processor"),
