@@ -27,6 +27,18 @@ pub(super) fn children_cpu_seconds() -> Option<f64> {
     ticks_from(&stat, 16).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// Processor seconds that everything on this machine has used since it started.
+pub(super) fn machine_cpu_seconds() -> Option<f64> {
+    used_ticks(&fs::read_to_string("/proc/stat").ok()?).map(|ticks| ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// All of the first line but the fourth and the fifth number, idle and waiting for disks, and guests, which are counted before.
+fn used_ticks(stat: &str) -> Option<u64> {
+    let counts = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let counts: Vec<u64> = counts.map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(counts.get(..3)?.iter().chain(counts.get(5..8)?).sum())
+}
+
 fn kilobytes(text: &str, label: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
@@ -55,6 +67,12 @@ mod tests {
         assert_eq!(ticks(stat), Some(300));
         assert_eq!(ticks_from("7 (a) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 8 9 20 0 3 0", 16), Some(17));
         assert_eq!(ticks("nonsense"), None);
+    }
+
+    #[test]
+    fn idle_time_of_the_machine_is_no_use() {
+        assert_eq!(used_ticks("cpu  10 1 5 9000 700 2 3 4 8 8\ncpu0 1 1\n"), Some(25));
+        assert_eq!(used_ticks("intr 5"), None);
     }
 
     #[test]

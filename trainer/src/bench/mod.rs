@@ -18,6 +18,7 @@ pub mod exchange;
 mod figures;
 mod fleet;
 mod footprint;
+pub mod links;
 pub mod page;
 mod paired;
 pub mod report;

@@ -330,7 +330,8 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
     })
 }
 
-fn run_seed(seed: u64) -> [u8; 32] {
+/// The 32 bytes that stand for the setting `seed`.
+pub fn run_seed(seed: u64) -> [u8; 32] {
     blake3::derive_key("murmuration run seed v1", &seed.to_le_bytes())
 }
 

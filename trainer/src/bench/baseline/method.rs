@@ -189,6 +189,6 @@ mod tests {
         }
         let failure = "sparselocco".parse::<MethodName>().unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage);
-        assert!(failure.render().contains("`sparseloco`"), "{}", failure.render());
+        assert!(failure.to_fault().hint.contains("`sparseloco`"));
     }
 }

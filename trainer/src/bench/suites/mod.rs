@@ -3,6 +3,7 @@
 mod audit;
 mod churn;
 mod codec;
+mod links;
 mod methods;
 mod parity;
 mod quick;
@@ -13,8 +14,17 @@ use super::suite::Suite;
 use crate::error::{Exit, Failure};
 
 /// Every suite, in the order in which they are listed.
-pub const SUITES: &[Suite] =
-    &[quick::SUITE, parity::SUITE, methods::SUITE, scale::SUITE, churn::SUITE, codec::SUITE, step::SUITE, audit::SUITE];
+pub const SUITES: &[Suite] = &[
+    quick::SUITE,
+    parity::SUITE,
+    methods::SUITE,
+    links::LINKS,
+    scale::SUITE,
+    churn::SUITE,
+    codec::SUITE,
+    step::SUITE,
+    audit::SUITE,
+];
 
 /// The suite called `name`.
 ///

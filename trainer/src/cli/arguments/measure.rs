@@ -221,6 +221,9 @@ pub struct SimArgs {
     /// Peers, instead of the scenario's number.
     #[arg(long, value_name = "N")]
     pub peers: Option<usize>,
+    /// The link of every peer, instead of the scenario's network: loopback, lan, cable, dsl, mobile, intercontinental or lossy.
+    #[arg(long, value_name = "PROFILE")]
+    pub link: Option<String>,
     /// Virtual seconds, instead of the scenario's.
     #[arg(long, value_name = "S")]
     pub seconds: Option<u64>,

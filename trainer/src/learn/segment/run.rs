@@ -164,7 +164,7 @@ fn digest(vectors: &[&[f32]]) -> [u8; 32] {
 pub(crate) mod tests {
     use murmur_collectives::PeerId;
     use murmur_kernels::exact::{Level, Pool};
-    use murmur_kernels::{AdamW, TopK};
+    use murmur_kernels::{AdamW, Optimizer, TopK};
 
     use super::*;
     use crate::learn::data::corpus::tests::words;
