@@ -1,8 +1,5 @@
 //! Shaped links from a shell.
 //!
-//! `cargo run --release -p murmur --example links -- suite [TOKENS]` measures the suite `links` and prints a line of
-//! JSON for each sample.
-//!
 //! `cargo run --release -p murmur --example links -- run PROFILE PEERS COMMAND…` runs a command once for each peer, each in a
 //! namespace behind such a link, and waits for all, or until one fails; `{rank}`, `{peers}`, `{address}` and `{first}` (the address of peer 0) stand
 //! for what they say. Ends with 1 if one of them failed, and with 0 and the reason where links cannot be shaped. Needs root.
@@ -12,23 +9,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use murmur::{
-    bench::{
-        links::{LinkProfile, Namespaces, NoLinks, PEERS_MAX},
-        suite::{Options, Sample},
-        suites::links::LINKS,
-    },
-    observe::output::{Format, Output},
-};
+use murmur::bench::links::{LinkProfile, Namespaces, NoLinks, PEERS_MAX};
 use serde_json::json;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // A peer of the suite: this program stands in for `murmur`.
-        ["peer", ..] => murmur::cli::main(),
-        ["suite"] => suite(None),
-        ["suite", tokens] => tokens.parse().map_or_else(|_| usage(), |tokens| suite(Some(tokens))),
         ["run", profile, peers, _, ..] => match peers.parse() {
             Ok(peers) if (1..=PEERS_MAX).contains(&peers) => run(profile, peers, &words[3..]),
             _ => usage(),
@@ -38,23 +24,8 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("links suite [TOKENS] | links run PROFILE PEERS COMMAND…, with 1 to {PEERS_MAX} peers");
+    eprintln!("links run PROFILE PEERS COMMAND…, with 1 to {PEERS_MAX} peers");
     ExitCode::from(2)
-}
-
-fn suite(tokens: Option<u64>) -> ExitCode {
-    let options = Options { seeds: vec![1], tokens, sets: Vec::new() };
-    let mut give = |sample: Sample| {
-        println!("{}", json!({ "case": sample.case, "figures": sample.figures, "failure": sample.failure }));
-    };
-    let mut output = Output::new(Format::Json);
-    match (LINKS.run)(&options, &mut output, &mut give) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{}", failure.render());
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn run(profile: &str, peers: usize, words: &[String]) -> ExitCode {

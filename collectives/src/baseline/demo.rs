@@ -95,8 +95,8 @@ impl Codec for Demo {
                 let (index, bits) =
                     (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]));
                 let value = f32::from_bits(u32::from(bits) << 16);
-                let place = frequencies.get_mut(usize::from(index)).filter(|_| value.is_finite());
-                *place.ok_or(BadPayload)? += value;
+                let position = frequencies.get_mut(usize::from(index)).filter(|_| value.is_finite());
+                *position.ok_or(BadPayload)? += value;
             }
             block.add(&self.transform(block, &frequencies, Way::Back), 1.0, sum);
         }
@@ -125,7 +125,7 @@ impl Block {
 
     fn add(&self, values: &[f32], factor: f32, vector: &mut [f32]) {
         for (row, values) in values.chunks_exact(self.sides[1]).enumerate() {
-            vector[self.row(row)].iter_mut().zip(values).for_each(|(place, value)| *place += factor * value);
+            vector[self.row(row)].iter_mut().zip(values).for_each(|(position, value)| *position += factor * value);
         }
     }
 }
@@ -140,7 +140,7 @@ enum Way {
 /// The cosine transform (type II) of a side, and its transpose: `[side, side]` each.
 #[derive(Debug, Clone)]
 struct Cosines {
-    /// A row is a place, a column a frequency.
+    /// A row is a position, a column a frequency.
     there: Vec<f32>,
     /// A row is a frequency.
     back: Vec<f32>,
@@ -148,8 +148,8 @@ struct Cosines {
 
 impl Cosines {
     fn new(side: usize) -> Self {
-        let angle = |frequency: usize, place: usize| {
-            let turn = core::f64::consts::PI * (place as f64 + 0.5) * frequency as f64 / side as f64;
+        let angle = |frequency: usize, position: usize| {
+            let turn = core::f64::consts::PI * (position as f64 + 0.5) * frequency as f64 / side as f64;
             let scale = if frequency == 0 { 1.0 } else { 2.0 };
             ((scale / side as f64).sqrt() * turn.cos()) as f32
         };

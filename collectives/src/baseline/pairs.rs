@@ -31,8 +31,8 @@ impl Pairs {
             let chosen = (u128::from(u64::from_le_bytes(word)) * (last as u128 + 1)) >> 64;
             order.swap(last, chosen as usize);
         }
-        let place = order.iter().position(|other| *other == rank).unwrap_or(0);
-        order.get(place ^ 1).copied().unwrap_or(rank)
+        let position = order.iter().position(|other| *other == rank).unwrap_or(0);
+        order.get(position ^ 1).copied().unwrap_or(rank)
     }
 }
 

@@ -74,8 +74,8 @@ impl Codec for SparseLoco {
             for entry in 0..kept {
                 let word = word(entries, 14 * entry);
                 let value = levels[(word & 1) as usize];
-                let place = chunk.get_mut((word >> 2) as usize).ok_or(BadPayload)?;
-                *place += if word & 2 == 0 { value } else { -value };
+                let position = chunk.get_mut((word >> 2) as usize).ok_or(BadPayload)?;
+                *position += if word & 2 == 0 { value } else { -value };
             }
         }
         rest.is_empty().then_some(()).ok_or(BadPayload)

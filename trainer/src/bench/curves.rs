@@ -1,6 +1,32 @@
 //! What a case took to a loss: read off its curve.
 
-use super::suite::{Point, Sample};
+use std::borrow::Cow;
+
+use super::{
+    cases::Case,
+    paired::Ratio,
+    report::Metric,
+    suite::{Point, Sample},
+};
+
+/// How many times as much `theirs` took as `ours`, to the lowest loss that both reached, over equal seeds.
+pub(super) fn to_one_loss(
+    ours: &Case<'_>,
+    theirs: &Case<'_>,
+    name: impl Into<Cow<'static, str>>,
+    of: impl Fn(Spent) -> f64,
+) -> Metric {
+    let pair = |mine: &&Sample| {
+        let other = theirs.samples().iter().find(|other| other.seed == mine.seed)?;
+        let loss = common_loss(mine, other)?;
+        Some((of(spent(&mine.curve, loss)?), of(spent(&other.curve, loss)?)))
+    };
+    let pairs: Vec<(f64, f64)> = ours.samples().iter().filter_map(pair).collect();
+    let ratio = Ratio::of(&pairs);
+    let failed = ours.failures().count() + theirs.failures().count();
+    let interval = ratio.and_then(|ratio| ratio.interval);
+    Metric { interval, failed, ..Metric::new(name, ratio.map(|ratio| ratio.value), "× as much, to one loss") }
+}
 
 /// What was spent by the time that the loss was first as low as asked, between two points in proportion to the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,7 +40,7 @@ pub(super) struct Spent {
 }
 
 /// What `curve` took to `loss`; nothing if it never came so low.
-pub(super) fn spent(curve: &[Point], loss: f64) -> Option<Spent> {
+fn spent(curve: &[Point], loss: f64) -> Option<Spent> {
     let at = curve.iter().position(|point| point.loss <= loss)?;
     let (after, before) = (curve[at], curve[at.saturating_sub(1)]);
     let fall = before.loss - after.loss;
@@ -28,7 +54,7 @@ pub(super) fn spent(curve: &[Point], loss: f64) -> Option<Spent> {
 }
 
 /// The lowest loss that both curves reached: what they can be compared at.
-pub(super) fn common_loss(one: &Sample, other: &Sample) -> Option<f64> {
+fn common_loss(one: &Sample, other: &Sample) -> Option<f64> {
     let lowest = |sample: &Sample| sample.curve.iter().map(|point| point.loss).min_by(f64::total_cmp);
     Some(lowest(one)?.max(lowest(other)?))
 }

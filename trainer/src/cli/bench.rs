@@ -13,6 +13,7 @@ use crate::{
         baseline::{group, in_process, method::MethodName, rank::Task},
         churn::{Churn, churn},
         exchange::{Exchange, exchange},
+        links::{LinkProfile, Namespaces},
     },
     config::{Kind, Value},
     error::{Exit, Failure},
@@ -51,7 +52,9 @@ fn baseline(arguments: &BaselineArgs, output: &mut Output) -> Result<(), Failure
     let sample = if arguments.in_process {
         in_process::train(&task, threads)?
     } else {
-        let places = (0..peers).map(|_| group::Place::here()).collect::<Result<Vec<_>, _>>()?;
+        let links = arguments.link.as_deref().map(|name| links(name, peers)).transpose()?;
+        let place = |rank| links.as_ref().map_or_else(group::Place::here, |links| group::Place::within(links, rank));
+        let places = (0..peers).map(place).collect::<Result<Vec<_>, _>>()?;
         group::train(&task, &arguments.set, places, threads)?
     };
     let metrics =
@@ -64,6 +67,13 @@ fn baseline(arguments: &BaselineArgs, output: &mut Output) -> Result<(), Failure
     let lines = sample.figures.iter().map(|(name, value)| format!("{name:<16} {value:.4}")).collect::<Vec<_>>();
     output.result(&format!("{}, seed {}\n{}", sample.case, sample.seed, lines.join("\n")), &object);
     Ok(())
+}
+
+/// A namespace behind such a link for each peer.
+fn links(name: &str, peers: usize) -> Result<Namespaces, Failure> {
+    let profile = LinkProfile::named(name).map_err(|unknown| Failure::new(Exit::Usage, unknown.to_string()))?;
+    Namespaces::create(profile, peers)
+        .map_err(|why| Failure::new(Exit::Device, "the links cannot be shaped here").because(why.to_string()))
 }
 
 fn of_exchange(arguments: &ExchangeArgs) -> Result<Exchange, Failure> {

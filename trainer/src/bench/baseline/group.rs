@@ -7,7 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use super::in_process;
 use super::process::{Ranks, Said, Start};
 use super::rank::Task;
-use crate::bench::suite::{Point, Sample};
+use crate::bench::{
+    links::Namespaces,
+    suite::{Point, Sample},
+};
 use crate::error::{Exit, Failure};
 
 /// Where a rank runs: how its process is started, and the address it listens on.
@@ -27,6 +30,16 @@ impl Place {
         let program = std::env::current_exe()
             .map_err(|error| Failure::new(Exit::Device, "cannot find murmur's own program").because(error))?;
         Ok(Self { command: Command::new(program), listen: Ipv4Addr::LOCALHOST.into() })
+    }
+
+    /// In the namespace of rank `rank`.
+    ///
+    /// # Errors
+    /// As [`Place::here`].
+    pub fn within(links: &Namespaces, rank: usize) -> Result<Self, Failure> {
+        let here = Self::here()?;
+        let program = here.command.get_program().to_owned();
+        Ok(Self { command: links.command(rank, program), listen: links.address(rank) })
     }
 }
 
@@ -55,21 +68,21 @@ pub fn train(task: &Task, sets: &[String], places: Vec<Place>, threads: usize) -
     let mut processes = places.into_iter().enumerate().map(start).collect::<Result<Vec<_>, _>>()?;
     let mut ranks = Vec::new();
     for process in &mut processes {
-        let Said::Ready { peer, address } = process.hear()? else { return Err(process.unexpected()) };
+        let Said::Ready { peer, address } = process.next_line()? else { return Err(process.unexpected()) };
         ranks.push((peer, address));
     }
     processes.iter_mut().try_for_each(|process| process.tell(&Ranks(ranks.clone())))?;
     for process in &mut processes {
-        let Said::Met = process.hear()? else { return Err(process.unexpected()) };
+        let Said::Met = process.next_line()? else { return Err(process.unexpected()) };
     }
     processes.iter_mut().try_for_each(|process| process.tell(&"begin"))?;
     for process in &mut processes {
-        let Said::Trained = process.hear()? else { return Err(process.unexpected()) };
+        let Said::Trained = process.next_line()? else { return Err(process.unexpected()) };
     }
     processes.iter_mut().try_for_each(|process| process.tell(&"end"))?;
     let (mut curves, mut seconds, mut bytes, mut compute) = (Vec::new(), 0.0_f64, 0, 0.0);
     for process in &mut processes {
-        let Said::Done { curve, seconds: own, sent_bytes, compute_seconds } = process.hear()? else {
+        let Said::Done { curve, seconds: own, sent_bytes, compute_seconds } = process.next_line()? else {
             return Err(process.unexpected());
         };
         if !curve.is_empty() {
@@ -113,7 +126,7 @@ impl Process {
         told.map_err(|error| self.ended().because(error))
     }
 
-    fn hear(&mut self) -> Result<Said, Failure> {
+    fn next_line(&mut self) -> Result<Said, Failure> {
         let mut line = String::new();
         match self.stdout.read_line(&mut line) {
             Ok(read) if read > 0 => serde_json::from_str(&line).map_err(|error| self.unexpected().because(error)),

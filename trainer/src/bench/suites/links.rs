@@ -1,4 +1,5 @@
-//! `links`: what a link costs. The default model on four real peers, each behind a link of every profile in turn.
+//! `links`: what a link costs. The default model on four real peers, each behind a link of every profile in turn; and, for as long
+//! as it takes to compare, dense all-reduce behind one of them.
 //!
 //! Two shares say whether training waits for the network. `training_share` is the part of the time from the first introduction
 //! to each peer's last segment in which its segments computed. `processor_share` is the part of all the machine's processor time
@@ -12,12 +13,15 @@ use std::{
 
 use crate::{
     bench::{
+        baseline::{case::BaselineCase, group::Place, method::MethodName},
+        cases::Case,
+        curves::to_one_loss,
         exchange::agreed,
         figures::{mean, percentile},
         fleet::{Fleet, Process},
         footprint,
         links::{LinkProfile, Namespaces, PROFILES},
-        report::Metric,
+        report::{Metric, Target},
         run_folder::{RunFolder, Work},
         suite::{Conclusion, Options, Point, Sample, Suite},
     },
@@ -27,7 +31,7 @@ use crate::{
 };
 
 /// The suite.
-pub const LINKS: Suite = Suite {
+pub(super) const LINKS: Suite = Suite {
     name: "links",
     about: "the default model on four peers, behind each kind of link: time, bytes, loss, and how much of it is training",
     run,
@@ -39,6 +43,15 @@ const PEERS: usize = 4;
 
 /// Tokens of a run, unless the user asks for others.
 const TOKENS: u64 = 300_000;
+
+/// The link behind which all-reduce is compared, what that case is called, and its tokens: a hundredth of what it would take to
+/// the swarm's last loss.
+const DENSE_LINK: &str = "cable";
+const DENSE: &str = "cable allreduce";
+const DENSE_TOKENS: u64 = 60_000;
+
+/// What is asked: how many times as long all-reduce takes to a loss that both reached.
+const FASTER: (&str, f64) = ("seconds_ratio_allreduce_cable", 20.0);
 
 /// How long processes may take to start and to meet; the worst link takes a few round trips of each pair.
 const START_WITHIN: Duration = Duration::from_secs(120);
@@ -69,8 +82,27 @@ fn run(options: &Options, output: &mut Output, give: &mut dyn FnMut(Sample)) -> 
                 Err(failure) => give(Sample { failure: Some(failure.sentence()), ..empty() }),
             }
         }
+        output.note(&format!("All-reduce behind {DENSE_LINK} links, seed {seed} …"));
+        give(dense(options, seed)?);
     }
     Ok(())
+}
+
+/// All-reduce behind the slow link.
+fn dense(options: &Options, seed: u64) -> Result<Sample, Failure> {
+    let failed = |why: String| Sample { case: DENSE.to_owned(), seed, failure: Some(why), ..Sample::default() };
+    let links = match LinkProfile::named(DENSE_LINK).map_err(|unknown| unknown.to_string()) {
+        Ok(profile) => Namespaces::create(profile, PEERS).map_err(|why| format!("skipped: {why}")),
+        Err(unknown) => Err(unknown),
+    };
+    let links = match links {
+        Ok(links) => links,
+        Err(why) => return Ok(failed(why)),
+    };
+    let method = MethodName::AllReduce;
+    let case = BaselineCase { case: DENSE.to_owned(), method, peers: PEERS, tokens: DENSE_TOKENS, sets: Vec::new() };
+    let options = Options { tokens: options.tokens.map(|tokens| tokens.min(DENSE_TOKENS)), ..options.clone() };
+    case.sample(&options, seed, &|rank| Place::within(&links, rank))
 }
 
 /// One run behind one kind of link.
@@ -203,10 +235,13 @@ fn conclude(samples: &[Sample]) -> Conclusion {
     let mut metrics: Vec<Metric> =
         PROFILES.iter().flat_map(|profile| TOLD.map(|told| metric(profile.name, told))).collect();
     metrics.extend(PROFILES[1..].iter().map(|profile| speed(samples, profile.name)));
+    let [ours, theirs] = [DENSE_LINK, DENSE].map(|case| Case::of(samples, case));
+    metrics.push(to_one_loss(&ours, &theirs, FASTER.0, |spent| spent.seconds));
+    let targets = vec![Target::AtLeast(FASTER.0, FASTER.1)];
     let differ = samples.iter().filter(|sample| sample.figures.get("equal_states") == Some(&0.0));
     let violation =
         |sample: &Sample| format!("{}, seed {}: the peers ended with different states", sample.case, sample.seed);
-    Conclusion { metrics, targets: Vec::new(), violations: differ.map(violation).collect() }
+    Conclusion { metrics, targets, violations: differ.map(violation).collect() }
 }
 
 /// How fast a swarm behind such links trains, as a share of its speed on loopback with the same seed.

@@ -3,9 +3,8 @@
 use super::super::{
     baseline::{case::BaselineCase, group::Place, method::MethodName},
     cases::Case,
-    curves::{common_loss, spent},
-    paired::Ratio,
-    report::{Metric, Target},
+    curves::to_one_loss,
+    report::Target,
     suite::{Conclusion, Options, Sample, Suite},
     training_run::TrainingRun,
 };
@@ -65,32 +64,11 @@ fn conclude(samples: &[Sample]) -> Conclusion {
         let theirs = Case::of(samples, method.name());
         let word = method.name().replace('-', "_");
         metrics.push(theirs.metric("val_loss_nats", format!("val_loss_{word}"), "nats per byte"));
-        metrics.push(to_a_loss(&ours, &theirs, name, |point| point.bytes));
-        metrics.push(to_a_loss(&ours, &theirs, &format!("seconds_ratio_{word}"), |point| point.seconds));
+        metrics.push(to_one_loss(&ours, &theirs, name, |spent| spent.bytes));
+        metrics.push(to_one_loss(&ours, &theirs, format!("seconds_ratio_{word}"), |spent| spent.seconds));
         targets.extend(least.map(|least| Target::AtLeast(name, least)));
     }
     Conclusion { metrics, targets, violations: Vec::new() }
-}
-
-/// How many times as much the other method took to the lowest loss that both reached, over equal seeds.
-fn to_a_loss(
-    ours: &Case<'_>,
-    theirs: &Case<'_>,
-    name: &str,
-    of: impl Fn(&super::super::curves::Spent) -> f64,
-) -> Metric {
-    let pair = |mine: &&Sample| {
-        let other = theirs.samples().iter().find(|other| other.seed == mine.seed)?;
-        let loss = common_loss(mine, other)?;
-        Some((of(&spent(&mine.curve, loss)?), of(&spent(&other.curve, loss)?)))
-    };
-    let pairs: Vec<(f64, f64)> = ours.samples().iter().filter_map(pair).collect();
-    let ratio = Ratio::of(&pairs);
-    let failed = ours.failures().count() + theirs.failures().count();
-    let interval = ratio.and_then(|ratio| ratio.interval);
-    Metric {
-        interval, failed, ..Metric::new(name.to_owned(), ratio.map(|ratio| ratio.value), "× as much to one loss")
-    }
 }
 
 #[cfg(test)]

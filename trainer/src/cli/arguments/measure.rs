@@ -57,6 +57,9 @@ pub struct BaselineArgs {
     /// Change a setting of the run, after the method's own; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Put each rank behind a link of this profile, in a network namespace of its own (Linux, root): lan, cable, dsl …
+    #[arg(long, value_name = "PROFILE", conflicts_with = "in_process")]
+    pub link: Option<String>,
     /// Train all ranks in this one process, in turn: the same result, for searches
     #[arg(long)]
     pub in_process: bool,
