@@ -15,6 +15,7 @@ use super::contribution::{Contribution, KeptCarry, Spans, contribute};
 use super::divergence::{Health, LossWatch};
 use super::exchange::{CollectiveInput, Exchange};
 use super::segment_runner::SegmentRunner;
+use super::steps::StepsChooser;
 use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Exit;
 use crate::error::Failure;
@@ -65,12 +66,13 @@ pub(super) struct Progress {
     pub(super) loss_first: Option<f32>,
     pub(super) loss_last: Option<f32>,
     pub(super) watch: LossWatch,
+    pub(super) chooser: StepsChooser,
     /// Why training was given up.
     pub(super) diverged: Option<Failure>,
 }
 
 impl Progress {
-    fn new(vocabulary: usize) -> Self {
+    fn new(vocabulary: usize, chooser: StepsChooser) -> Self {
         Self {
             carry: None,
             caught_up: false,
@@ -82,6 +84,7 @@ impl Progress {
             loss_first: None,
             loss_last: None,
             watch: LossWatch::new(vocabulary),
+            chooser,
             diverged: None,
         }
     }
@@ -110,7 +113,7 @@ where
     /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found no peer, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut progress = Progress::new(self.manifest.model().vocabulary().size());
+        let mut progress = Progress::new(self.manifest.model().vocabulary().size(), self.steps_chooser());
         if let Flow::Stop = self.catch_up(&mut progress)? {
             return Ok(());
         }
@@ -227,7 +230,8 @@ where
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
         let spans = spans(manifest, worker.carry_shape());
-        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack };
+        let steps = progress.chooser.steps();
+        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack, steps };
         let mut took = Duration::ZERO;
         let done = contribute(collective, &spans, progress.carry.take(), |collective, snapshot, carry, commits| {
             let begun = Instant::now();
@@ -241,6 +245,7 @@ where
         let Some(contribution) = done else { return Ok(()) };
         let Contribution { snapshot, result, .. } = &contribution;
         self.remember(progress, result, took);
+        self.choose_steps(progress, result, took);
         self.watch(progress, result);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, snapshot, result, took, validation);
