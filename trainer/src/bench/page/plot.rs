@@ -53,7 +53,7 @@ fn few(value: f64) -> String {
         _ => (value, ""),
     };
     let text = if scaled != 0.0 && scaled.abs() < 1e-3 {
-        format!("{scaled:.1e}")
+        format!("{scaled:.1e}").replace(".0e", "e")
     } else {
         let text = format!("{scaled:.4}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn numbers_on_axes_are_short() {
-        assert_eq!([0.0, 1.5, 12_000.0, 2.5e6, 3e9, 1e-5].map(few), ["0", "1.5", "12k", "2.5M", "3G", "1.0e-5"]);
+        assert_eq!([0.0, 1.5, 12_000.0, 2.5e6, 3e9, 1e-5].map(few), ["0", "1.5", "12k", "2.5M", "3G", "1e-5"]);
     }
 
     #[test]
