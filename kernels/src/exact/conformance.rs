@@ -12,7 +12,7 @@ use super::embedding::{embed, embed_backward};
 use super::linear::{After, linear, linear_grads, linear_scratch};
 use super::map::{Function, map};
 use super::matmul::{Matrix, Scratch, ShapeError, Start, matmul};
-use super::muon::{Muon, MuonStep};
+use super::muon::{Muon, MuonMatrix, MuonStep};
 use super::norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
 use super::pool::Pool;
 use super::random::uniform;
@@ -219,7 +219,9 @@ fn steps(pool: &Pool) -> Result<Vec<f32>, ShapeError> {
         let len = shape[0] * shape[1];
         let (mut params, mut momentum) = (input(1, len), vec![0.0; len]);
         for stream in 2..5 {
-            muon.step(pool, &settings, shape, [&mut params, &mut momentum], &input(stream, len))?;
+            let grads = input(stream, len);
+            let matrix = MuonMatrix { shape, params: &mut params, momentum: &mut momentum, grads: &grads };
+            muon.step(pool, &settings, &mut [matrix])?;
         }
         all.extend([params, momentum].concat());
     }
