@@ -20,7 +20,7 @@ use super::rope::{Rope, Turn};
 use super::softmax::{cross_entropy, softmax};
 
 /// The hash of all vectors in this version of the profile, in hexadecimal.
-pub const EXPECTED: &str = "f7fb5bbb51abc7848381869034fe117002b4e93c817665a60f2d672b0b87bf1f";
+pub const EXPECTED: &str = "0c3efd529fd3241e6b651fd63e29ae233d8166c3edaa92ba36bd15ea90c96f22";
 
 /// One operation's name and the hash of what it gives here.
 pub type Vector = (&'static str, blake3::Hash);
