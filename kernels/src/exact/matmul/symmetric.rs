@@ -123,7 +123,7 @@ impl Kernel for SymmetricProduct<'_> {
                 }
             }
         }
-        let last = also.unwrap_or_else(|| &mut *out);
+        let last = also.unwrap_or(&mut *out);
         finish(s, grid, last, combination.map_or(0.0, |with| with.diagonal));
         if !squares[1].is_null() {
             finish(s, grid, out, 0.0);

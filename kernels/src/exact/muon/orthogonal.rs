@@ -66,7 +66,7 @@ impl Workspace {
         let factors = if rows <= columns { [root, x] } else { [x, root] };
         let results = [lines.fit(rows * columns), beside, &mut []];
         matmul_then(&Pool::single(level), factors, Start::Zero, results, scratch, |_, rows, beside| {
-            finish(rows, beside)
+            finish(rows, beside);
         })
     }
 }
