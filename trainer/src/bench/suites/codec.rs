@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn denser_is_larger_and_nearer_and_a_seed_gives_one_size() {
-        let [sparse, dense] = [64, 4096].map(|density| sample(density, 1 << 14, 1).unwrap().figures);
-        assert!(sparse["bits_per_parameter"] < 0.2 && dense["bits_per_parameter"] > 2.0, "{sparse:?} {dense:?}");
+        let [sparse, dense] = [64, 1024].map(|density| sample(density, 1 << 14, 1).unwrap().figures);
+        assert!(sparse["bits_per_parameter"] < 0.2 && dense["bits_per_parameter"] > 1.2, "{sparse:?} {dense:?}");
         assert!(sparse["relative_error"] < 1.0 && dense["relative_error"] < 0.8 * sparse["relative_error"]);
         let again = sample(64, 1 << 14, 1).unwrap().figures;
         assert_eq!(again["payload_bytes"], sparse["payload_bytes"]);
