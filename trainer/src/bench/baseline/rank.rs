@@ -18,8 +18,11 @@ use crate::run::manifest::{Manifest, Parts as ManifestParts};
 /// Points of the loss's curve.
 const POINTS: u64 = 20;
 
-/// Sequences of a batch of held-out text.
-const EVALUATION_BATCH: usize = 8;
+/// Sequences of a batch of held-out text: those of a run with the default batch, so that both measure the same windows.
+const EVALUATION_BATCH: usize = 2;
+
+/// The last loss is of this many times as much held-out text as one on the way: of what four founders of a run measure together.
+const FINAL_MEASUREMENTS: u32 = 16;
 
 /// What is trained: a method, by how many, with which settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,18 +162,21 @@ impl Rank {
         }
     }
 
-    /// The curve, measured now, on as much held-out text as a run's last loss is.
+    /// The curve, measured now, on the same held-out windows as those of a run of four peers.
     ///
     /// # Errors
     /// [`Exit::Device`] when the model cannot be computed.
     pub(super) fn curve(&mut self) -> Result<Vec<Point>, Failure> {
-        let batches = 0..self.task.settings.eval.sequences.div_ceil(EVALUATION_BATCH).max(1) as u32;
+        let measurement = self.task.settings.eval.sequences.div_ceil(EVALUATION_BATCH).max(1) as u32;
         let context = self.task.manifest.model().context();
-        let mut curve = Vec::new();
-        for (point, parameters) in std::mem::take(&mut self.kept) {
+        let (kept, mut curve) = (std::mem::take(&mut self.kept), Vec::new());
+        let last = kept.len().saturating_sub(1);
+        for (index, (point, parameters)) in kept.into_iter().enumerate() {
+            let measurements = if index == last { FINAL_MEASUREMENTS } else { 1 };
+            let batches = 0..measurements * measurement;
             let (replica, corpus) = (self.replica.as_mut(), &self.corpus);
             let (loss, _) =
-                validation_loss(replica, corpus, &parameters, batches.clone(), EVALUATION_BATCH, context, &|_| false)?;
+                validation_loss(replica, corpus, &parameters, batches, EVALUATION_BATCH, context, &|_| false)?;
             curve.push(Point { loss, ..point });
         }
         Ok(curve)

@@ -19,6 +19,9 @@ pub(super) const SUITE: Suite = Suite {
 /// Tokens of the default run.
 const TOKENS: u64 = 1_500_000;
 
+/// `eval.sequences` of all founders of a swarm together: four times the default.
+const EVALUATED: usize = 128;
+
 /// A size of swarm.
 struct Size {
     peers: usize,
@@ -58,7 +61,9 @@ fn run(options: &Options, output: &mut Output, tell: &mut dyn FnMut(Sample)) -> 
         }
         for Size { peers, .. } in SWARMS {
             output.note(&format!("Training a swarm of {peers}, seed {seed} …"));
-            let asked = TrainingRun { case: swarm(peers), peers, tokens: TOKENS, sets: Vec::new() };
+            // Each founder measures its part at the end: so all swarms measure the same windows, and as many as one process.
+            let sets = vec![format!("eval.sequences={}", EVALUATED / peers)];
+            let asked = TrainingRun { case: swarm(peers), peers, tokens: TOKENS, sets };
             tell(asked.sample(options, *seed)?);
         }
     }
