@@ -72,9 +72,13 @@ def orthogonal(update, polynomials):
     flipped = update.shape[0] > update.shape[1]
     x = update.t() if flipped else update
     x = x / (x.norm() + 1e-12)
-    for a, b, c in polynomials:
+    for coefficients in polynomials:  # of the powers of the Gram matrix, from the zeroth on
         gram = x @ x.t()
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        power, polynomial = torch.eye(len(gram), dtype=x.dtype), 0
+        for coefficient in coefficients:
+            polynomial = polynomial + coefficient * power
+            power = power @ gram
+        x = polynomial @ x
     return x.t() if flipped else x
 
 
