@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Bytes of a body in one piece, at most.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// Rounds of which a rank may have sent something that waits: one more than it can wait for an answer in.
+const ROUNDS_MAX: usize = 2;
+
 /// Bytes before a piece: round, phase, bytes of the whole body, offset of the piece.
 const HEADER_BYTES: usize = 24;
 
@@ -29,8 +32,8 @@ pub struct BadMessage {
 
 /// What one rank has sent and received.
 ///
-/// A rank may be ahead by a round: what it sends then waits here. Nothing else is kept, and no body may be longer than
-/// parameters and a vector together.
+/// A rank may be ahead, and by many rounds where only pairs wait for each other: what it sends then waits here, of two rounds at
+/// most. No body may be longer than parameters and a vector together.
 #[derive(Debug)]
 pub struct Mailbox {
     rank: usize,
@@ -120,8 +123,12 @@ impl Mailbox {
         let long =
             |at: usize| usize::try_from(u64::from(word(at)) | u64::from(word(at + 4)) << 32).unwrap_or(usize::MAX);
         let (round, phase, length, offset) = (word(0), word(4), long(8), long(16));
-        if round < self.round || round > self.round.saturating_add(1) {
-            return bad("it is of another round");
+        let of_sender = self.incoming.keys().filter(|(_, _, sender)| *sender == from);
+        let mut rounds: Vec<u32> = of_sender.map(|(round, ..)| *round).chain([round]).collect();
+        rounds.sort_unstable();
+        rounds.dedup();
+        if round < self.round || rounds.len() > ROUNDS_MAX {
+            return bad("it is of a round that is over, or too far ahead");
         }
         if phase > 2 * self.peers as u32 || length > self.body_bytes_max {
             return bad("it is longer than any body");
@@ -201,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_may_be_one_round_ahead_and_no_more() {
+    fn what_a_rank_sends_ahead_waits_but_of_two_rounds_only() {
         let (mut one, mut two) = pair();
         for round in 0..3 {
             one.send(1, 0, &[round]);

@@ -21,7 +21,7 @@ fn the_bytes_come_back_and_name_the_run() {
 
 #[test]
 fn a_run_of_this_format_keeps_its_name() {
-    let name = "cb3b34439460bd47ef8bdef9139d240a3d69ac28149a2d7944cab3bc31343b3e";
+    let name = "dc401831df64012e2b1553d3dd1635235b8e2ce8aad7fa989c03e9c013fad930";
     assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
 }
 
