@@ -1,4 +1,4 @@
-//! What can be compared with: the methods, and the settings with which each learned most in one and the same search.
+//! What can be compared with: the methods, and the settings of each.
 
 use std::str::FromStr;
 
@@ -73,17 +73,17 @@ impl MethodName {
         }
     }
 
-    /// Settings with which it learned most per token at four peers (`experiments/parity`), as `--set` takes them.
+    /// Its settings, as `--set` takes them; which of them a search has tried is in `experiments/parity`.
     pub fn settings(self) -> &'static [&'static str] {
         match self {
             Self::Central => &["train.steps=1", "train.batch=8", "train.muon_lr=0.01", "train.lr=3e-3"],
             Self::AllReduce | Self::ParamServer => {
                 &["train.steps=1", "train.batch=2", "train.muon_lr=0.01", "train.lr=3e-3"]
             }
-            Self::DiLoCo => &["train.steps=5", "train.batch=2", "train.muon_lr=0.02", "outer.alpha=1"],
+            Self::DiLoCo => &["train.steps=5", "train.batch=2", "train.muon_lr=0.02", "outer.alpha=0.7"],
             Self::NoLoCo => &["train.steps=5", "train.batch=2", "train.muon_lr=0.02"],
             Self::Demo => &["train.steps=1", "train.batch=2", "train.lr=1e-3", "train.optimizer=adamw"],
-            Self::SparseLoCo => &["train.steps=15", "train.batch=2", "compress.top=128", "outer.alpha=1"],
+            Self::SparseLoCo => &["train.steps=5", "train.batch=2", "compress.top=128", "outer.alpha=1"],
             Self::Rounds => &["train.batch=2"],
         }
     }
