@@ -128,16 +128,16 @@ fn a_message_that_makes_no_sense_ends_the_round_with_its_sender() {
 fn a_pair_may_be_rounds_ahead_of_the_others() {
     let make = METHODS[5].1;
     let mut swarm = swarm(make, 3);
-    let (mut rounds, mut held) = ([0_u32; 3], Vec::new());
+    let mut rounds = [0_u32; 3];
     // Rank 0 is slow: it works only when nobody else can. What the others send to it waits.
     for _ in 0..200 {
         let next = [1, 2, 0].into_iter().find(|rank| rounds[*rank] < 12 && swarm[*rank].is_ready());
         let Some(rank) = next else { break };
         swarm[rank].submit(Contribution { vector: vector(rank, rounds[rank]), tokens: 10 });
         rounds[rank] += 1;
-        held.extend(std::iter::from_fn(|| swarm[rank].poll()).map(|message| (rank, message)));
-        for (from, message) in held.drain(..).collect::<Vec<_>>() {
-            swarm[message.to].handle((from, message.bytes));
+        let messages: Vec<_> = std::iter::from_fn(|| swarm[rank].poll()).collect();
+        for message in messages {
+            swarm[message.to].handle((rank, message.bytes));
             assert_eq!(swarm[message.to].failure(), None);
         }
     }
