@@ -17,13 +17,13 @@ use murmur::{
     learn::{
         data::{Corpus, DataSource, batch, validation_batch},
         model::{Batch, Entry, ModelConfig},
-        segment::{Optimizer, Rates},
+        segment::Optimizer,
     },
     run::manifest::run_seed,
 };
 use murmur_collectives::PeerId;
 use murmur_kernels::{
-    self as kernels, AdamW, Carry,
+    self as kernels, Carry,
     exact::{Level, Pool},
     global_norm,
 };
@@ -74,18 +74,6 @@ fn bytes_of(batch: &Batch) -> Vec<u8> {
     rows.flat_map(row).map(|token| u8::try_from(usize::from(token)).unwrap()).collect()
 }
 
-fn rates(settings: &Settings) -> Rates {
-    let train = &settings.train;
-    let adamw = AdamW {
-        lr: train.lr as f32,
-        beta1: train.beta1,
-        beta2: train.beta2,
-        epsilon: 1e-8,
-        weight_decay: train.weight_decay as f32,
-    };
-    Rates { adamw, muon_lr: train.muon_lr as f32, muon_momentum: train.muon_momentum as f32 }
-}
-
 /// The first step of an optimizer, at the full learning rate and with the gradient's norm clipped to 1.
 fn one_step(folder: &Path, settings: &Settings, which: kernels::Optimizer, start: &[f32], batch: &Batch) {
     let (model, pool) = (settings.model, || Pool::single(Level::active()));
@@ -95,7 +83,7 @@ fn one_step(folder: &Path, settings: &Settings, which: kernels::Optimizer, start
     let norm = global_norm(&gradient);
     let mut optimizer = Optimizer::new(which, replica.layout(), pool());
     let mut carry = Carry::fresh(optimizer.carry_shape());
-    optimizer.step(&rates(settings), &mut carry, &mut params, &gradient, 1.0f32.min(1.0 / norm));
+    optimizer.step(&settings.train.rates(), &mut carry, &mut params, &gradient, 1.0f32.min(1.0 / norm));
     let told = [("loss", loss.to_string()), ("gradient_norm", norm.to_string())];
     let file = folder.join(format!("{}.safetensors", which.name()));
     write_tensors(&file, &model, &[("gradient/", &gradient), ("after/", &params)], &told);

@@ -54,6 +54,13 @@ impl Metric {
         Self { name: name.into(), value: value.into(), unit: unit.into(), interval: None, failed: 0 }
     }
 
+    /// A ratio as what it is above one.
+    #[must_use]
+    pub(super) fn less_one(self, unit: &'static str) -> Self {
+        let interval = self.interval.map(|(low, high)| (low - 1.0, high - 1.0));
+        Self { value: self.value.map(|value| value - 1.0), interval, unit: unit.into(), ..self }
+    }
+
     /// A count.
     pub fn count(name: &'static str, value: usize, unit: &'static str) -> Self {
         Self::new(name, value as f64, unit)

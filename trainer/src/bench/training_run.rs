@@ -71,6 +71,17 @@ fn figures(summary: &Value, ended: &Ended) -> Vec<(String, f64)> {
     figures
 }
 
+/// With what it cost by the token. Runs end a segment or two past their budget, so costs are compared by the token.
+pub(super) fn per_token(mut sample: Sample) -> Sample {
+    let tokens = sample.figures.get("tokens_count").copied().filter(|tokens| *tokens > 0.0);
+    for (figure, name) in [("sent_bytes", "bytes_a_token"), ("processor_seconds", "processor_microseconds_a_token")] {
+        let scale = if figure == "sent_bytes" { 1.0 } else { 1e6 };
+        let each = sample.figures.get(figure).zip(tokens).map(|(spent, tokens)| scale * spent / tokens);
+        sample.figures.extend(each.map(|each| (name.to_owned(), each)));
+    }
+    sample
+}
+
 /// A round, if anybody had measured the loss by then.
 fn point(object: &Value) -> Option<Point> {
     let is_round = object["schema"] == "murmur.round/1";

@@ -191,23 +191,11 @@ fn neighbours(neighbours: &[Neighbour]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::StepsReason;
+    use crate::observe::status::{StepsReason, fixture_of_steps as fixture};
 
     #[test]
     fn the_length_of_segments_is_explained() {
-        let linked = StepsStatus {
-            steps: 8,
-            least: 5,
-            most: 100,
-            reason: StepsReason::Link,
-            step_seconds: 0.08,
-            segment_bytes: 159_000,
-            payload_bytes: 52_000,
-            uplink_bytes_per_second: Some(250_000),
-            link_seconds: 0.636,
-            swarm_tokens_per_second: 12_800.0,
-            peers: 3,
-        };
+        let linked = fixture();
         assert_eq!(
             steps(&linked),
             "8 steps (5 to 100), what the link carries: a step takes 0.080 s, a segment sends 159.0 kB (payload 52.0 kB), \

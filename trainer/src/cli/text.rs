@@ -13,8 +13,7 @@ use crate::{
 /// [`Exit::Data`](crate::error::Exit::Data) when it cannot be used.
 pub(super) fn read(settings: &Settings, output: &mut Output) -> Result<Corpus, Failure> {
     output.note("Reading the text …");
-    let source = settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path);
-    let corpus = Corpus::load(&source)?;
+    let corpus = Corpus::load(&DataSource::of(settings.data.path.clone()))?;
     corpus.remarks().iter().for_each(|remark| output.note(remark));
     Ok(corpus)
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use murmur_collectives::Rules;
-use murmur_kernels::Optimizer;
+use murmur_kernels::{AdamW, Optimizer};
 
 use super::{
     Key, Resolved, Source, Value,
@@ -14,6 +14,7 @@ use crate::{
     learn::{
         model::{FAMILIES, Family, ModelConfig, ModelConfigError},
         numeric::Numeric,
+        segment::Rates,
     },
 };
 
@@ -86,6 +87,18 @@ section!(Net, "net", {
 section!(Checkpoint, "checkpoint", { every_tokens: u64 = whole });
 section!(Eval, "eval", { sequences: usize = size });
 section!(Device, "device", { threads: usize = size, memory_check: bool = switch, state_memory: usize = size });
+
+/// AdamW's epsilon, which no setting changes.
+const EPSILON: f32 = 1e-8;
+
+impl Train {
+    /// How far the optimizer steps at the peak of the schedule.
+    pub fn rates(&self) -> Rates {
+        let (lr, weight_decay) = (self.lr as f32, self.weight_decay as f32);
+        let adamw = AdamW { lr, beta1: self.beta1, beta2: self.beta2, epsilon: EPSILON, weight_decay };
+        Rates { adamw, muon_lr: self.muon_lr as f32, muon_momentum: self.muon_momentum as f32 }
+    }
+}
 
 impl Settings {
     /// Tokens of one inner step of one peer: batch · context.

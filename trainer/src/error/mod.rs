@@ -3,6 +3,7 @@
 //! Each module with an error type of its own implements `From` to a [`Failure`] beside it.
 
 pub mod exit;
+mod nearest;
 pub mod shell;
 
 use std::{error::Error, fmt, io, path::Path};
@@ -11,6 +12,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 use serde_json::json;
 
 pub use exit::Exit;
+pub use nearest::nearest;
 
 use crate::protocol::Fault;
 

@@ -98,18 +98,13 @@ impl Imitation {
         let (size, context) = (train.batch, config.context());
         let bytes: Vec<u8> = (0..=(size * context) as u64).map(|i| (i * i + 7 * i) as u8).collect();
         // Too small to go anywhere, so that all numbers stay of their kind.
-        let adamw = AdamW {
-            lr: 1e-6,
-            beta1: train.beta1,
-            beta2: train.beta2,
-            epsilon: 1e-8,
-            weight_decay: train.weight_decay as f32,
-        };
+        let rates = train.rates();
+        let rates = Rates { adamw: AdamW { lr: 1e-6, ..rates.adamw }, muon_lr: 1e-6, ..rates };
         Ok(Self {
             carry: Carry::fresh(optimizer.carry_shape()),
             replica,
             optimizer,
-            rates: Rates { adamw, muon_lr: 1e-6, muon_momentum: train.muon_momentum as f32 },
+            rates,
             batch: Batch::in_a_row(size, context, &bytes),
             grad: vec![0.0; params.len()],
             state: vec![0; params.len()],

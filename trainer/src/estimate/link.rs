@@ -1,6 +1,6 @@
 //! What a machine is connected by, as a user says it.
 
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, nearest};
 
 /// A link.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,9 +70,8 @@ fn wrong(message: &str) -> Failure {
 }
 
 fn unknown(text: &str) -> Failure {
-    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(text, name);
-    let nearest = KNOWN.into_iter().max_by(|one, other| likeness(one.0).total_cmp(&likeness(other.0)));
-    wrong(&format!("`{text}` is no link; the nearest is `{}`", nearest.map_or("none", |(name, _)| name)))
+    let nearest = nearest(text, KNOWN.map(|(name, _)| name)).unwrap_or("none");
+    wrong(&format!("`{text}` is no link; the nearest is `{nearest}`"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ pub use ask::ask;
 pub use endpoint::Endpoint;
 pub use find::{Found, find};
 
+#[cfg(test)]
+pub(crate) use ask::tests::steps as fixture_of_steps;
+
 /// One peer, now. Keys are a promise; new ones may be added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

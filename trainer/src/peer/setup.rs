@@ -76,8 +76,7 @@ pub(super) fn worker(options: &PeerOptions, manifest: &Manifest) -> Result<Worke
 }
 
 fn load_corpus(options: &PeerOptions, manifest: &Manifest) -> Result<Corpus, Failure> {
-    let source = options.data.clone().map_or(DataSource::Registry, DataSource::Path);
-    let corpus = Corpus::load(&source)?;
+    let corpus = Corpus::load(&DataSource::of(options.data.clone()))?;
     if corpus.root() == manifest.data_root.0 {
         corpus.check(manifest.model().context())?;
         return Ok(corpus);

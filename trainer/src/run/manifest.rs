@@ -300,7 +300,7 @@ impl Inner {
             muon_momentum: settings.train.muon_momentum as f32,
             beta1: settings.train.beta1 as f32,
             beta2: settings.train.beta2 as f32,
-            epsilon: 1e-8,
+            epsilon: settings.train.rates().adamw.epsilon,
             weight_decay: settings.train.weight_decay as f32,
             clip_norm: 1.0,
             rewarm_steps: small("train.rewarm_steps", settings.train.rewarm_steps)?,

@@ -13,8 +13,7 @@ use crate::error::{Exit, Failure};
 /// # Errors
 /// [`Exit::Diverged`]; [`Exit::Data`], [`Exit::Device`] and [`Exit::Config`] as for a peer of a run.
 pub fn train(task: &Task, threads: usize) -> Result<Sample, Failure> {
-    let ranks = (0..task.peers).map(|rank| Rank::new(task, rank, threads)).collect::<Result<Vec<_>, _>>()?;
-    let mut ranks = ranks;
+    let mut ranks = (0..task.peers).map(|rank| Rank::new(task, rank, threads)).collect::<Result<Vec<_>, _>>()?;
     let (begun, mut bytes) = (Instant::now(), 0);
     loop {
         let seconds = begun.elapsed().as_secs_f64();

@@ -7,7 +7,7 @@ use murmur_collectives::baseline::{
 };
 use murmur_kernels::TopK;
 
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, nearest};
 use crate::learn::model::Layout;
 
 /// A way of training together.
@@ -118,8 +118,8 @@ impl FromStr for MethodName {
         let known = Self::ALL.into_iter().find(|method| method.name() == text);
         known.ok_or_else(|| {
             let names = Self::ALL.map(Self::name);
-            let nearest = names.iter().max_by(|a, b| strsim::jaro(text, a).total_cmp(&strsim::jaro(text, b)));
-            let hint = format!("Did you mean `{}`? There are: {}.", nearest.unwrap_or(&""), names.join(", "));
+            let nearest = nearest(text, names).unwrap_or("none");
+            let hint = format!("Did you mean `{nearest}`? There are: {}.", names.join(", "));
             Failure::new(Exit::Usage, format!("there is no method `{text}`")).hint(hint)
         })
     }

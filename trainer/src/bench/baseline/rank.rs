@@ -1,8 +1,10 @@
 //! One rank of a baseline: trains on its own batches and gives its collective what it learned.
 
+use std::sync::Arc;
+
 use murmur_collectives::baseline::{Baseline, Contribution, Outer};
 use murmur_collectives::{Collective, Founder, Identity, PeerId};
-use murmur_kernels::Carry;
+use murmur_kernels::{Carry, global_norm};
 use murmur_verification::Lottery;
 
 use super::method::{Averages, MethodName, Parts};
@@ -25,7 +27,7 @@ const EVALUATION_BATCH: usize = 2;
 const FINAL_MEASUREMENTS: u32 = 16;
 
 /// What is trained: a method, by how many, with which settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Task {
     /// The method.
     pub method: MethodName,
@@ -37,6 +39,8 @@ pub struct Task {
     pub settings: Settings,
     /// The run that these settings make; its founders have no meaning here.
     manifest: Manifest,
+    /// The text, read once for all ranks of a process.
+    corpus: Arc<Corpus>,
 }
 
 impl Task {
@@ -48,17 +52,14 @@ impl Task {
         let own = method.settings().iter().map(|&set| set.to_owned());
         let inputs = Inputs { sets: own.chain(sets.iter().cloned()).collect(), ..Inputs::default() };
         let settings = Resolved::new(&inputs)?.settings()?;
-        let corpus = Corpus::load(&source(&settings))?;
+        let corpus = Corpus::load(&DataSource::of(settings.data.path.clone()))?;
+        corpus.check(settings.model.context())?;
         let nobody = Identity::from_secret(&[0; 32]);
         let founders = vec![Founder { peer: nobody.peer_id(), vrf_key: Lottery::of(&nobody).public() }];
         let manifest = Manifest::new(&settings, ManifestParts { founders, data_root: corpus.root(), genesis: None })?;
         let momentum = momentum.unwrap_or_else(|| method.momentum());
-        Ok(Self { method, peers, momentum, settings, manifest })
+        Ok(Self { method, peers, momentum, settings, manifest, corpus: Arc::new(corpus) })
     }
-}
-
-fn source(settings: &Settings) -> DataSource {
-    settings.data.path.clone().map_or(DataSource::Registry, DataSource::Path)
 }
 
 /// A rank at work.
@@ -67,7 +68,6 @@ pub(super) struct Rank {
     me: PeerId,
     pub(super) collective: Baseline,
     replica: Box<dyn Replica + Send>,
-    corpus: Corpus,
     optimizer: Optimizer,
     /// The optimizer's memory, where each rank has an optimizer of its own.
     carry: Carry,
@@ -79,11 +79,9 @@ impl Rank {
     /// The rank `index` of a task, which computes with `threads` threads.
     ///
     /// # Errors
-    /// [`Exit::Data`], [`Exit::Device`], [`Exit::Config`] as for a peer of a run.
+    /// [`Exit::Device`], [`Exit::Config`] as for a peer of a run.
     pub(super) fn new(task: &Task, index: usize, threads: usize) -> Result<Self, Failure> {
         let (manifest, settings) = (&task.manifest, &task.settings);
-        let corpus = Corpus::load(&source(settings))?;
-        corpus.check(manifest.model().context())?;
         let replica = settings.numeric.replica(manifest.model(), threads)?;
         let optimizer = || -> Result<_, Failure> {
             Ok(Optimizer::new(manifest.optimizer(), replica.layout(), exact_pool(threads)?))
@@ -104,7 +102,7 @@ impl Rank {
         let collective = Baseline::new(task.method.build(parts), index, task.peers, start);
         let carry = Carry::fresh(optimizer.carry_shape());
         let me = PeerId([index as u8 + 1; 32]);
-        Ok(Self { task: task.clone(), me, collective, replica, corpus, optimizer, carry, kept: Vec::new() })
+        Ok(Self { task: task.clone(), me, collective, replica, optimizer, carry, kept: Vec::new() })
     }
 
     /// Whether the token budget is spent.
@@ -122,7 +120,7 @@ impl Rank {
         let steps = self.task.settings.train.steps as u32;
         let spec = self.task.manifest.segment_spec(self.me, snapshot.segment, snapshot.clock, steps);
         let (vector, steps) = match self.task.method.averages() {
-            Averages::Gradients => (self.gradient(&spec, 0, &snapshot.parameters)?, 1),
+            Averages::Gradients => (self.gradient(&spec, 0, &snapshot.parameters)?.0, 1),
             Averages::Segments => (self.segment(&spec, &snapshot.parameters)?, steps),
         };
         let tokens = u64::from(steps) * (spec.batch_size * spec.context) as u64;
@@ -130,23 +128,25 @@ impl Rank {
         Ok(())
     }
 
-    fn gradient(&mut self, spec: &SegmentSpec, step: u32, parameters: &[f32]) -> Result<Vec<f32>, Failure> {
+    /// With its norm.
+    fn gradient(&mut self, spec: &SegmentSpec, step: u32, parameters: &[f32]) -> Result<(Vec<f32>, f32), Failure> {
         let segment = u64::from(spec.segment);
-        let batch = batch(&self.corpus, &spec.run_seed, &spec.peer, segment, step, spec.batch_size, spec.context);
+        let batch = batch(&self.task.corpus, &spec.run_seed, &spec.peer, segment, step, spec.batch_size, spec.context);
         let mut gradient = vec![0.0; parameters.len()];
         let loss = self.replica.loss_and_grad(parameters, &batch, &mut gradient)?;
-        if !loss.is_finite() || gradient.iter().any(|value| !value.is_finite()) {
+        let norm = global_norm(&gradient);
+        if !loss.is_finite() || !norm.is_finite() {
             return Err(Failure::new(Exit::Diverged, format!("the loss is {loss} in round {segment}")));
         }
-        Ok(gradient)
+        Ok((gradient, norm))
     }
 
     /// start − end.
     fn segment(&mut self, spec: &SegmentSpec, start: &[f32]) -> Result<Vec<f32>, Failure> {
         let mut running = start.to_vec();
         for step in 0..spec.steps {
-            let gradient = self.gradient(spec, step, &running)?;
-            descend(&mut self.optimizer, spec, &mut self.carry, &mut running, &gradient);
+            let (gradient, norm) = self.gradient(spec, step, &running)?;
+            descend(&mut self.optimizer, spec, &mut self.carry, &mut running, (&gradient, norm));
         }
         Ok(start.iter().zip(&running).map(|(start, end)| start - end).collect())
     }
@@ -174,7 +174,7 @@ impl Rank {
         for (index, (point, parameters)) in kept.into_iter().enumerate() {
             let measurements = if index == last { FINAL_MEASUREMENTS } else { 1 };
             let batches = 0..measurements * measurement;
-            let (replica, corpus) = (self.replica.as_mut(), &self.corpus);
+            let (replica, corpus) = (self.replica.as_mut(), &self.task.corpus);
             let (loss, _) =
                 validation_loss(replica, corpus, &parameters, batches, EVALUATION_BATCH, context, &|_| false)?;
             curve.push(Point { loss, ..point });
@@ -200,6 +200,6 @@ impl AveragedOptimizer {
 impl Outer for AveragedOptimizer {
     fn step(&mut self, clock: u64, parameters: &mut [f32], mean: &[f32]) {
         let spec = self.manifest.segment_spec(PeerId([0; 32]), 0, clock, 1);
-        descend(&mut self.optimizer, &spec, &mut self.carry, parameters, mean);
+        descend(&mut self.optimizer, &spec, &mut self.carry, parameters, (mean, global_norm(mean)));
     }
 }

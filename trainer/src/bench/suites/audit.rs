@@ -2,9 +2,8 @@
 
 use super::super::{
     cases::Case,
-    report::Metric,
     suite::{Conclusion, Options, Sample, Suite},
-    training_run::TrainingRun,
+    training_run::{TrainingRun, per_token},
 };
 use crate::{error::Failure, observe::output::Output};
 
@@ -39,39 +38,19 @@ fn run(options: &Options, output: &mut Output, tell: &mut dyn FnMut(Sample)) -> 
     Ok(())
 }
 
-/// Runs end a segment or two past their budget, so costs are compared by the token.
-fn per_token(mut sample: Sample) -> Sample {
-    let tokens = sample.figures.get("tokens_count").copied().filter(|tokens| *tokens > 0.0);
-    for (figure, name) in [("sent_bytes", "bytes_a_token"), ("processor_seconds", "processor_microseconds_a_token")] {
-        let scale = if figure == "sent_bytes" { 1.0 } else { 1e6 };
-        let each = sample.figures.get(figure).zip(tokens).map(|(spent, tokens)| scale * spent / tokens);
-        sample.figures.extend(each.map(|each| (name.to_owned(), each)));
-    }
-    sample
-}
-
 fn conclude(samples: &[Sample]) -> Conclusion {
     let base = Case::of(samples, &case(RATES[0]));
     let metrics = RATES.iter().skip(1).flat_map(|rate| {
         let (with, word) = (Case::of(samples, &case(rate)), rate.replace('.', "_"));
         [
             with.metric("audits_passed_count", format!("audits_passed_rate_{word}"), "audits a run"),
-            extra(with.ratio_to(&base, "bytes_a_token", format!("extra_bytes_rate_{word}"))),
-            extra(with.ratio_to(&base, "processor_microseconds_a_token", format!("extra_processor_time_rate_{word}"))),
+            with.ratio_to(&base, "bytes_a_token", format!("extra_bytes_rate_{word}"))
+                .less_one("of a run without audits, added"),
+            with.ratio_to(&base, "processor_microseconds_a_token", format!("extra_processor_time_rate_{word}"))
+                .less_one("of a run without audits, added"),
         ]
     });
     Conclusion { metrics: metrics.collect(), ..Conclusion::default() }
-}
-
-/// A ratio as what it adds.
-fn extra(ratio: Metric) -> Metric {
-    let less_one = |value: f64| value - 1.0;
-    Metric {
-        value: ratio.value.map(less_one),
-        interval: ratio.interval.map(|(low, high)| (low - 1.0, high - 1.0)),
-        unit: "of a run without audits, added".into(),
-        ..ratio
-    }
 }
 
 #[cfg(test)]

@@ -224,13 +224,8 @@ const TOLD: [(&str, &str); 8] = [
 ];
 
 fn conclude(samples: &[Sample]) -> Conclusion {
-    let of = |profile: &str, figure: &str| -> Vec<f64> {
-        let cases = samples.iter().filter(|sample| sample.case == profile);
-        cases.filter_map(|sample| sample.figures.get(figure).copied()).collect()
-    };
     let metric = |profile: &str, (figure, unit): (&str, &'static str)| {
-        let name: &'static str = format!("{profile}_{figure}").leak();
-        Metric::new(name, percentile(&of(profile, figure), 0.5), unit)
+        Metric::new(format!("{profile}_{figure}"), percentile(&Case::of(samples, profile).values(figure), 0.5), unit)
     };
     let mut metrics: Vec<Metric> =
         PROFILES.iter().flat_map(|profile| TOLD.map(|told| metric(profile.name, told))).collect();
@@ -253,8 +248,7 @@ fn speed(samples: &[Sample], profile: &str) -> Metric {
     let here = samples.iter().filter(|sample| sample.case == profile);
     let ratio = |sample: &Sample| Some(speed_of(profile, sample.seed)? / speed_of(PROFILES[0].name, sample.seed)?);
     let ratios: Vec<f64> = here.filter_map(ratio).collect();
-    let name: &'static str = format!("{profile}_speed_vs_loopback").leak();
-    Metric::new(name, percentile(&ratios, 0.5), "of the tokens/s on loopback")
+    Metric::new(format!("{profile}_speed_vs_loopback"), percentile(&ratios, 0.5), "of the tokens/s on loopback")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod scale;
 mod step;
 
 use super::suite::Suite;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, nearest};
 
 /// Every suite, in the order in which they are listed.
 pub const SUITES: &[Suite] = &[
@@ -32,9 +32,7 @@ pub const SUITES: &[Suite] = &[
 /// [`Exit::Usage`] naming the nearest and all others.
 pub fn find(name: &str) -> Result<&'static Suite, Failure> {
     SUITES.iter().find(|suite| suite.name == name).ok_or_else(|| {
-        let likeness = |suite: &&Suite| strsim::normalized_damerau_levenshtein(name, suite.name);
-        let nearest = SUITES.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-        let nearest = nearest.map_or("none", |suite| suite.name);
+        let nearest = nearest(name, SUITES.iter().map(|suite| suite.name)).unwrap_or("none");
         Failure::new(Exit::Usage, format!("there is no suite `{name}`; the nearest is `{nearest}`"))
             .hint(format!("The suites are:\n{}", list()))
     })

@@ -3,7 +3,7 @@
 use super::super::{
     baseline::{case::BaselineCase, group::Place, method::MethodName},
     cases::Case,
-    report::{Metric, Target},
+    report::Target,
     suite::{Conclusion, Options, Sample, Suite},
     training_run::TrainingRun,
 };
@@ -79,8 +79,8 @@ fn conclude(samples: &[Sample]) -> Conclusion {
     metrics.extend(swarms.iter().map(|(case, size)| case.metric(LOSS, format!("val_loss_n{}", size.peers), unit)));
     let mut targets = Vec::new();
     for (case, Size { gaps: [to_muon, to_adamw], allowed, .. }) in &swarms {
-        metrics.push(gap(case.ratio_to(&muon, LOSS, *to_muon)));
-        metrics.push(gap(case.ratio_to(&adamw, LOSS, *to_adamw)));
+        metrics.push(case.ratio_to(&muon, LOSS, *to_muon).less_one("of its loss, above"));
+        metrics.push(case.ratio_to(&adamw, LOSS, *to_adamw).less_one("of its loss, above"));
         targets.extend([Target::AtMost(to_muon, *allowed), Target::AtMost(to_adamw, 0.0)]);
     }
     for (case, Size { peers, .. }) in &swarms {
@@ -89,17 +89,6 @@ fn conclude(samples: &[Sample]) -> Conclusion {
     }
     metrics.push(muon.metric("train_seconds", "train_seconds_central_muon", "s"));
     Conclusion { metrics, targets, violations: Vec::new() }
-}
-
-/// A ratio as what it is above one.
-fn gap(ratio: Metric) -> Metric {
-    let less_one = |value: f64| value - 1.0;
-    Metric {
-        value: ratio.value.map(less_one),
-        interval: ratio.interval.map(|(low, high)| (low - 1.0, high - 1.0)),
-        unit: "of its loss, above".into(),
-        ..ratio
-    }
 }
 
 #[cfg(test)]

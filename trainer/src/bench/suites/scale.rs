@@ -3,7 +3,7 @@
 use super::super::{
     cases::Case,
     suite::{Conclusion, Options, Sample, Suite},
-    training_run::TrainingRun,
+    training_run::{TrainingRun, per_token},
 };
 use crate::{error::Failure, observe::output::Output};
 
@@ -28,12 +28,7 @@ fn run(options: &Options, output: &mut Output, tell: &mut dyn FnMut(Sample)) -> 
         for peers in SIZES {
             output.note(&format!("Training with {peers} peers, seed {seed} …"));
             let asked = TrainingRun { case: case(peers), peers, tokens: TOKENS, sets: Vec::new() };
-            let mut sample = asked.sample(options, *seed)?;
-            let tokens = sample.figures.get("tokens_count").copied().filter(|tokens| *tokens > 0.0);
-            let sent = sample.figures.get("sent_bytes").copied();
-            let each = sent.zip(tokens).map(|(sent, tokens)| sent / tokens);
-            sample.figures.extend(each.map(|each| ("bytes_a_token".to_owned(), each)));
-            tell(sample);
+            tell(per_token(asked.sample(options, *seed)?));
         }
     }
     Ok(())

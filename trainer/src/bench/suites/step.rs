@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use murmur_kernels::{AdamW, Carry, global_norm};
+use murmur_kernels::{Carry, global_norm};
 use murmur_model::Batch;
 
 use super::super::{
@@ -13,10 +13,7 @@ use super::super::{
 use crate::{
     config::{Inputs, Resolved, Settings},
     error::Failure,
-    learn::{
-        numeric::exact_pool,
-        segment::{Optimizer, Rates},
-    },
+    learn::{numeric::exact_pool, segment::Optimizer},
     observe::output::Output,
 };
 
@@ -76,16 +73,8 @@ fn figures(settings: &Settings, seed: u64) -> Result<std::collections::BTreeMap<
     let (size, context) = (settings.train.batch, config.context());
     let bytes: Vec<u8> = (0..=(size * context) as u64).map(|i| (i * i + (7 + seed) * i) as u8).collect();
     let batch = Batch::in_a_row(size, context, &bytes);
-    let train = &settings.train;
-    let adamw = AdamW {
-        lr: train.lr as f32,
-        beta1: train.beta1,
-        beta2: train.beta2,
-        epsilon: 1e-8,
-        weight_decay: train.weight_decay as f32,
-    };
     // Too small to learn anything, so that the numbers stay of one kind however many steps there are.
-    let rates = Rates { adamw, muon_lr: train.muon_lr as f32, muon_momentum: train.muon_momentum as f32 }.scaled(1e-3);
+    let rates = settings.train.rates().scaled(1e-3);
     let (mut steps, mut optimizing) = (Vec::new(), Vec::new());
     let mut begun = None;
     loop {

@@ -34,6 +34,13 @@ pub enum DataSource {
     Path(PathBuf),
 }
 
+impl DataSource {
+    /// What `path` names; the built-in text if it names nothing.
+    pub fn of(path: Option<PathBuf>) -> Self {
+        path.map_or(Self::Registry, Self::Path)
+    }
+}
+
 /// Text in memory, split into a training and a validation part that share no file (or block of a large file), unless it
 /// is hardly more than repetition; see [`Corpus::repeated`].
 #[derive(Clone, PartialEq, Eq)]

@@ -86,7 +86,7 @@ impl<'a> Inner<'a> {
             return Err(SegmentError::Diverged { step: index + 1, loss, gradient_norm });
         }
         self.losses.push(loss);
-        descend(optimizer, spec, &mut self.carry, &mut self.params, &self.grad);
+        descend(optimizer, spec, &mut self.carry, &mut self.params, (&self.grad, gradient_norm));
         Ok(())
     }
 
@@ -124,12 +124,18 @@ impl<'a> Inner<'a> {
     }
 }
 
-/// One inner step in place: the gradient clipped, the learning rates as warmed up as the carry's steps allow.
+/// One inner step in place: the gradient, given with its norm, clipped; the learning rates as warmed up as the carry's steps allow.
 ///
 /// # Panics
 /// If a length differs from the model's: a bug of the caller.
-pub fn descend(optimizer: &mut Optimizer, spec: &SegmentSpec, carry: &mut Carry, params: &mut [f32], grad: &[f32]) {
-    let (rates, scale) = (warmed(spec, carry.steps), clip_scale(global_norm(grad), spec.clip_norm));
+pub fn descend(
+    optimizer: &mut Optimizer,
+    spec: &SegmentSpec,
+    carry: &mut Carry,
+    params: &mut [f32],
+    (grad, norm): (&[f32], f32),
+) {
+    let (rates, scale) = (warmed(spec, carry.steps), clip_scale(norm, spec.clip_norm));
     optimizer.step(&rates, carry, params, grad, scale);
 }
 
