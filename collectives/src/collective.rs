@@ -16,6 +16,8 @@ use crate::Hash;
 pub trait Collective {
     /// What a snapshot is of, so that a draft can say what it builds on.
     type Base: Clone;
+    /// What a segment gives to it.
+    type Draft;
     /// What can happen to it: a message, a moment that has come, a verdict of the learner.
     type Input;
     /// What it wants done, or tells.
@@ -32,7 +34,7 @@ pub trait Collective {
     fn joined_since(&mut self, base: &Self::Base) -> Option<(Self::Base, Vec<f32>)>;
 
     /// Takes what a segment gave. A draft whose base is gone is dropped, and the collective says so.
-    fn submit(&mut self, draft: Draft<Self::Base>);
+    fn submit(&mut self, draft: Self::Draft);
 
     /// Takes one input.
     fn handle(&mut self, input: Self::Input);
@@ -61,7 +63,7 @@ pub struct Snapshot<Base> {
     pub open_updates: u32,
 }
 
-/// A segment's result, on its way into the model.
+/// A segment's result, on its way into the update log.
 #[derive(Clone, Debug)]
 pub struct Draft<Base> {
     /// What the segment started from; then what it merged, with the inner steps done by then. At least one.

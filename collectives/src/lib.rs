@@ -4,9 +4,10 @@
 //! one; entries are admitted to a [`Log`] when their causal past, named by a [`VersionVector`], is there; the [`Fold`]
 //! turns the set into a model, weighing each update by the [`Rules`] and its past alone. A [`Frontier`] that two thirds of
 //! the recent work signed is final: what came too late for it leaves the set, and what is long final is pruned to a
-//! [`Foundation`]. A learner sees all of this, or whatever takes its place, as a [`Collective`]. Nothing here knows sockets,
-//! clocks or models.
+//! [`Foundation`]. A learner sees all of this, or whatever takes its place, as a [`Collective`]; [`baseline`] has
+//! others to compare with. Nothing here knows sockets, clocks or models.
 
+pub mod baseline;
 mod claim;
 mod collective;
 mod entry;

@@ -353,6 +353,11 @@ impl Log {
         Some(record.entry.base().clone())
     }
 
+    /// How stale `entry` is here: tokens that count, are of others, and are in the set but not in the causal past of `entry`.
+    pub fn age(&self, entry: &Entry) -> u64 {
+        self.tokens_between(Some(entry.base()), &self.version, &entry.author())
+    }
+
     /// Tokens that count and that authors other than `except` added between two views.
     pub(crate) fn tokens_between(&self, from: Option<&VersionVector>, to: &VersionVector, except: &PeerId) -> u64 {
         let added = |(author, count)| {

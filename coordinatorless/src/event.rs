@@ -272,6 +272,8 @@ pub enum Event {
         tokens: u64,
         /// Its weight in 16-bit fixed point; zero on probation.
         weight_q16: u32,
+        /// Its age: tokens of others that the set held by now and that its author had not seen when it ended.
+        age_tokens: u64,
     },
     /// An update is ready to be replayed; see [`crate::Node::audit_job`].
     AuditReady {

@@ -148,7 +148,7 @@ fn peers_with_different_instruction_sets_and_file_names_audit_each_other_and_agr
     ];
     let mut swarm = run(&dir, &text, &more);
     let started = swarm.until("started", |_| true);
-    assert_eq!(started["peers"][0]["class"], "exact/3");
+    assert_eq!(started["peers"][0]["class"], "exact/4");
     swarm.until("event", |event| event["kind"] == "final");
     let ticket = started["ticket"].as_str().expect("a ticket").to_owned();
     let renamed = renamed(&text);

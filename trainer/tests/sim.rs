@@ -26,3 +26,12 @@ fn a_scenario_that_does_not_exist_is_named_beside_those_that_do() {
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(told.contains("calamity") && told.contains("churn125"), "{told}");
 }
+
+#[test]
+fn a_link_profile_that_does_not_exist_names_the_nearest() {
+    let words = ["sim", "--link", "cabel"];
+    let output = Command::new(env!("CARGO_BIN_EXE_murmur")).args(words).output().expect("the program starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("the nearest is `cable`"), "{told}");
+}

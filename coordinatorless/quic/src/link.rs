@@ -2,7 +2,11 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use murmur_collectives::PeerId;
@@ -31,6 +35,8 @@ pub(crate) struct Link {
     /// Guarded by the registry: see [`Registry::take_predecessors`](crate::registry::Registry::take_predecessors).
     predecessors: Mutex<Vec<Arc<Link>>>,
     closed_for: OnceLock<CloseReason>,
+    /// The shortest round trip seen so far, in microseconds.
+    shortest_rtt_us: AtomicU64,
 }
 
 impl Link {
@@ -49,6 +55,7 @@ impl Link {
             ended: Flag::new(),
             predecessors: Mutex::default(),
             closed_for: OnceLock::new(),
+            shortest_rtt_us: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -58,6 +65,12 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         self.connection.close_reason().is_none()
+    }
+
+    /// The shortest round trip of those at which it was asked for. While a link is saturated, the present one is longer.
+    pub(crate) fn shortest_rtt(&self) -> Duration {
+        let now = u64::try_from(self.connection.rtt().as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.shortest_rtt_us.fetch_min(now, Relaxed).min(now))
     }
 
     /// Ends the connection and tells the peer why. The first reason given counts.

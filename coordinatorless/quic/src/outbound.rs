@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::{select, task::JoinSet};
+use tokio::{select, task::JoinSet, time::Instant};
 
 use crate::{link::Link, queue::InFlight, shared::Shared};
 
@@ -14,7 +14,7 @@ pub(crate) async fn write(shared: Arc<Shared>, link: Arc<Link>) {
     loop {
         select! {
             in_flight = link.queue.next() => {
-                under_way.spawn(send_counted(shared.clone(), link.connection.clone(), in_flight));
+                under_way.spawn(send_counted(shared.clone(), link.clone(), in_flight));
             }
             Some(_) = under_way.join_next() => {}
             () = link.retired.raised() => break,
@@ -24,9 +24,11 @@ pub(crate) async fn write(shared: Arc<Shared>, link: Arc<Link>) {
     while under_way.join_next().await.is_some() {}
 }
 
-async fn send_counted(shared: Arc<Shared>, connection: quinn::Connection, in_flight: InFlight) {
+async fn send_counted(shared: Arc<Shared>, link: Arc<Link>, in_flight: InFlight) {
     let bytes = in_flight.message.len() as u64;
-    if send(&connection, in_flight.priority.stream(), in_flight.message.clone()).await.is_some() {
+    let (handed_over, rtt) = (Instant::now(), link.shortest_rtt());
+    if send(&link.connection, in_flight.priority.stream(), in_flight.message.clone()).await.is_some() {
+        shared.occupancy.acknowledged(handed_over, Instant::now(), rtt.min(link.shortest_rtt()), bytes);
         shared.counters.messages_tx.one();
         shared.counters.messages_tx_bytes.add(bytes);
     } else {

@@ -11,6 +11,7 @@ use crate::{
     config::TransportConfig,
     error::CloseReason,
     event::EventSender,
+    occupancy::Occupancy,
     queue::SendQueue,
     registry::{Admission, Registry},
     relay_path::RelayPaths,
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Tls,
     pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) occupancy: Occupancy,
     pub(crate) events: EventSender,
     pub(crate) endpoint: Endpoint,
     /// Relayed paths, and their placeholder addresses.

@@ -61,6 +61,8 @@ traffic! {
     messages_rx,
     /// Bytes of messages given to the caller.
     messages_rx_bytes,
+    /// Bytes of messages queued to be sent, but for [`Priority::Bulk`](crate::Priority::Bulk), which can wait.
+    messages_queued_bytes,
     /// Messages refused by [`Transport::send`](crate::Transport::send) because the peer's queue was full.
     messages_tx_full,
     /// Sent or queued messages that were lost: the connection ended, or the peer stopped their streams.

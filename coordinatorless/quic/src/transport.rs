@@ -17,6 +17,7 @@ use crate::{
     datagram, dial,
     error::{BindError, CloseReason, SendError},
     event::{self, Events},
+    occupancy::{Occupancy, Sending},
     queue::{Priority, Pushed},
     registry::Registry,
     relay,
@@ -65,6 +66,7 @@ impl Transport {
             tls,
             registry,
             counters,
+            occupancy: Occupancy::new(),
             events: events_in,
             endpoint,
             relay_paths,
@@ -128,7 +130,11 @@ impl Transport {
         }
         let link = self.shared().registry.link(&to).ok_or(SendError::NotConnected)?;
         match link.queue.push(priority, message) {
-            Pushed::Queued => Ok(()),
+            Pushed::Queued if priority == Priority::Bulk => Ok(()),
+            Pushed::Queued => {
+                self.shared().counters.messages_queued_bytes.add(bytes as u64);
+                Ok(())
+            }
             Pushed::Closed => Err(SendError::NotConnected),
             Pushed::Full => {
                 self.shared().counters.messages_tx_full.one();
@@ -152,6 +158,11 @@ impl Transport {
     /// The totals of what was sent, received and refused.
     pub fn traffic(&self) -> Traffic {
         self.shared().counters.snapshot()
+    }
+
+    /// What the up-link has carried and how long that kept it busy.
+    pub fn sending(&self) -> Sending {
+        self.shared().occupancy.totals()
     }
 
     /// Accepts no more connections, sends queued messages, and closes all connections; returns after at most `within`. The

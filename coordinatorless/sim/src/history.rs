@@ -83,7 +83,7 @@ impl History {
     /// change a history.
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Applied { update, tokens, weight_q16 } => {
+            Event::Applied { update, tokens, weight_q16, age_tokens: _ } => {
                 self.name(100, update);
                 self.numbers([*tokens, u64::from(*weight_q16)]);
             }

@@ -17,6 +17,7 @@ mod faults;
 mod history;
 mod invariants;
 mod learner;
+mod link_profile;
 mod nat;
 mod network;
 mod node_io;
@@ -31,6 +32,7 @@ mod swarm;
 mod training;
 mod transmit;
 
+pub use link_profile::{Lane, LinkProfile, PROFILES, UnknownProfile};
 pub use murmur_verification::Attack;
 pub use nat::NatKind;
 pub use report::{Figures, Report, Summary, Traffic, Violation};

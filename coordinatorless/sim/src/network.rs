@@ -9,7 +9,12 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use murmur_coordinatorless::Time;
 
-use crate::{queue::MachineIndex, rng::SeededRng, scenario};
+use crate::{
+    link_profile::{Lane, LinkProfile},
+    queue::MachineIndex,
+    rng::SeededRng,
+    scenario,
+};
 
 /// Messages buffered on a silent connection; further ones are dropped, as by a full send queue.
 const STALLED_MAX: usize = 1024;
@@ -58,6 +63,8 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 pub(crate) struct Network {
     settings: scenario::Network,
+    /// What every machine's link is, in place of the scenario's latencies, jitter, loss and upload rates.
+    link: Option<LinkProfile>,
     seed: u64,
     rng: SeededRng,
     connections: BTreeMap<(MachineIndex, MachineIndex), Connection>,
@@ -65,19 +72,23 @@ pub(crate) struct Network {
     partition: Option<Partition>,
     /// For each machine and priority: when its uplink is free again.
     uplinks: Vec<[Time; 4]>,
+    /// The way into each machine; used only with a link profile.
+    downlinks: Vec<Lane>,
     is_fault_free: bool,
 }
 
 impl Network {
-    pub(crate) fn new(settings: scenario::Network, seed: u64, machines: usize) -> Self {
+    pub(crate) fn new(settings: scenario::Network, link: Option<LinkProfile>, seed: u64, machines: usize) -> Self {
         Self {
             settings,
+            link,
             seed,
             rng: SeededRng::new(seed, "network"),
             connections: BTreeMap::new(),
             count: 0,
             partition: None,
             uplinks: vec![[Time(0); 4]; machines],
+            downlinks: link.map_or_else(Vec::new, |link| vec![link.downlink(); machines]),
             is_fault_free: false,
         }
     }
@@ -187,18 +198,40 @@ impl Network {
         priority: usize,
         bytes: usize,
     ) -> Time {
-        let jitter = Duration::from_micros(self.rng.below(self.settings.jitter_ms * 1000 + 1));
-        let packets = (bytes as u64).div_ceil(PACKET_BYTES);
-        let lost = !self.is_fault_free && self.rng.chance((self.settings.loss_percent * packets).min(90));
+        let jitter = self.jitter();
+        let lost = self.loses((bytes as u64).div_ceil(PACKET_BYTES));
         let path_latency = self.path_latency(from, to);
         let retransmission = if lost { 2 * path_latency + Duration::from_millis(25) } else { Duration::ZERO };
-        self.departure(now, from, priority, bytes as u64) + path_latency + jitter + retransmission
+        let left = self.departure(now, from, priority, bytes as u64);
+        self.through_downlink(left + path_latency + jitter + retransmission, to, bytes as u64)
+    }
+
+    /// When a message whose last byte reaches the receiver's downlink at `last` is through it. The first byte came before the
+    /// last one by what the uplink took.
+    fn through_downlink(&mut self, last: Time, to: MachineIndex, bytes: u64) -> Time {
+        let Some(link) = self.link else { return last };
+        let since_start = last.since(Time(0));
+        let first = since_start.saturating_sub(link.uplink().duration(bytes));
+        Time(0) + self.downlinks[to].message(first, since_start, bytes)
+    }
+
+    fn jitter(&mut self) -> Duration {
+        let micros = self.link.map_or(self.settings.jitter_ms * 1000, |link| link.jitter.as_micros() as u64);
+        Duration::from_micros(self.rng.below(micros + 1))
+    }
+
+    /// Whether one of so many packets is lost. A lossy link stays lossy when the faults have ended.
+    fn loses(&mut self, packets: u64) -> bool {
+        match self.link {
+            Some(link) => self.rng.below(1_000_000) < (u64::from(link.loss_per_million) * packets).min(900_000),
+            None => !self.is_fault_free && self.rng.chance((self.settings.loss_percent * packets).min(90)),
+        }
     }
 
     /// Arrival time of a datagram that `from` sends at `now`; `None` if it is lost.
     pub(crate) fn datagram_arrival(&mut self, now: Time, from: MachineIndex, to: MachineIndex) -> Option<Time> {
-        let jitter = Duration::from_micros(self.rng.below(self.settings.jitter_ms * 1000 + 1));
-        let lost = !self.is_fault_free && self.rng.chance(self.settings.loss_percent);
+        let jitter = self.jitter();
+        let lost = self.loses(1);
         (!lost).then(|| now + self.path_latency(from, to) + jitter)
     }
 
@@ -218,6 +251,9 @@ impl Network {
 
     /// Upload rate of a machine, bytes per millisecond; 0 means unlimited.
     fn upload(&self, at: MachineIndex) -> u64 {
+        if let Some(link) = self.link {
+            return link.up_bits_per_second / 8000;
+        }
         let [slow, fast] = self.settings.upload_kb_per_s;
         slow + mix(self.seed, at as u64, u64::MAX) % (fast - slow + 1)
     }
@@ -229,6 +265,9 @@ impl Network {
     }
 
     fn latency(&self, a: MachineIndex, b: MachineIndex) -> Duration {
+        if let Some(link) = self.link {
+            return link.one_way_delay();
+        }
         let (a, b) = ordered(a, b);
         let [short, long] = self.settings.latency_ms.map(|ms| ms * 1000);
         Duration::from_micros(short + mix(self.seed, a as u64, b as u64) % (long - short + 1))
@@ -284,7 +323,7 @@ mod tests {
             upload_kb_per_s: [upload, upload],
             ..scenario::Network::default()
         };
-        Network::new(settings, 1, 2)
+        Network::new(settings, None, 1, 2)
     }
 
     #[test]
@@ -298,6 +337,17 @@ mod tests {
     #[test]
     fn an_unlimited_uplink_adds_no_delay() {
         assert_eq!(network(0).arrival(Time(7), 0, 1, 3, 1 << 20), Time(10_007));
+    }
+
+    #[test]
+    fn a_link_profile_shapes_both_directions() {
+        let cable = LinkProfile::named("cable").ok();
+        let mut net = Network::new(scenario::Network::default(), cable, 1, 3);
+        let within = |arrives: Time, least_ms: u64| (least_ms..=least_ms + 2).contains(&(arrives.0 / 1000));
+        // A megabyte takes 400 ms up, 80 ms down at the same time, and 10 ms on the way.
+        let (first, second) = (net.arrival(Time(0), 0, 2, 2, 1_000_000), net.arrival(Time(0), 1, 2, 2, 1_000_000));
+        assert!(within(first, 410), "{first:?}");
+        assert!(within(second, 490), "{second:?} has to share the receiver's downlink with the first");
     }
 
     #[test]

@@ -199,7 +199,8 @@ impl Figures {
 impl Violation {
     pub(crate) fn new(scenario: &Scenario, seed: u64, finding: Finding) -> Self {
         let Scenario { name, peers, seconds, .. } = scenario;
-        let reproduce = format!("murmur sim --scenario {name} --peers {peers} --seconds {seconds} --seed {seed}");
+        let link = scenario.link.map_or_else(String::new, |link| format!("--link {} ", link.name));
+        let reproduce = format!("murmur sim --scenario {name} {link}--peers {peers} --seconds {seconds} --seed {seed}");
         let Finding { time, invariant, detail } = finding;
         Self { seed, at_ms: time.0 / 1000, invariant, detail, reproduce }
     }

@@ -4,7 +4,7 @@
 use murmur_verification::Attack;
 use serde::{Deserialize, Serialize};
 
-use crate::nat::NatKind;
+use crate::{link_profile::LinkProfile, nat::NatKind};
 
 /// A scenario. Times are virtual, in milliseconds unless the name says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ pub struct Scenario {
     pub neighbours_max: usize,
     /// Addresses a starting peer is given.
     pub introductions: usize,
+    /// The link of every peer, by name. It takes the place of `network.latency_ms`, `jitter_ms`, `loss_percent` and
+    /// `upload_kb_per_s`, and its loss goes on when the faults end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkProfile>,
     /// Simulated training.
     pub work: Work,
     /// Simulated network.
@@ -171,6 +175,7 @@ impl Default for Scenario {
             heal_seconds: 60,
             neighbours_max: 64,
             introductions: 3,
+            link: None,
             work: Work::default(),
             network: Network::default(),
             faults: Faults::default(),
@@ -386,7 +391,10 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_values_out_of_range_are_rejected() {
+    fn a_link_is_named_and_unknown_keys_and_values_out_of_range_are_rejected() {
+        let link = Scenario::from_toml("link = \"dsl\"").unwrap().link;
+        assert_eq!(link.map(|link| link.name), Some("dsl"));
+        assert!(Scenario::from_toml("link = \"dls\"").unwrap_err().to_string().contains("the nearest is `dsl`"));
         let skips = "[hostile]\nways = [\"skips\"]";
         for text in ["pears = 3", "[work]\nspeed = 1", "peers = 0", "founders = 17", "[hostile]\npeers = 9", skips] {
             assert!(Scenario::from_toml(text).is_err(), "{text}");

@@ -61,7 +61,7 @@ impl Simulation {
         let run = Run::new(&scenario, seed, &machines);
         Self {
             nats: Nats::new(&scenario.network.behind, scenario.network.relays, seed, machines.len()),
-            network: Network::new(scenario.network.clone(), seed, machines.len()),
+            network: Network::new(scenario.network.clone(), scenario.link, seed, machines.len()),
             now: Time(0),
             queue: EventQueue::default(),
             indices: machines.iter().enumerate().map(|(index, machine)| (machine.id, index)).collect(),

@@ -161,7 +161,7 @@ impl Packed<'_> {
     /// `out = left · self`, or `out +=`, over as many steps as `left` has; rows of `out` lie `stride` apart.
     #[inline(always)]
     fn multiply<S: Simd>(self, s: S, left: Matrix<'_>, out: &mut [f32], stride: usize, fresh: bool) {
-        s.enter(Block { left, right: self.right, panels: self.panels, out, stride, fresh, lower_from: None });
+        s.enter(Block { left, right: self.right, panels: self.panels, out, stride, fresh });
     }
 
     /// Only its first columns.

@@ -1,4 +1,4 @@
-//! The exact profile, version 3: training arithmetic whose bits are the same on every CPU, instruction set and number of threads.
+//! The exact profile, version 4: training arithmetic whose bits are the same on every CPU, instruction set and number of threads.
 //!
 //! # What the profile fixes
 //! | what | rule |
@@ -15,7 +15,7 @@
 //! | embeddings | gradients added in ascending order of places |
 //! | cross-entropy | rows in `f32`, their mean in `f64`, ascending |
 //! | random numbers | Philox 4×32-10, by index |
-//! | optimizers | [`adamw`](crate::adamw): a moment is one fused step from the old to the new; each operation else rounded once. [`Muon`]: polynomials of the Gram matrix of the shorter side; of each product that is symmetric but for rounding, the lower triangle counts |
+//! | optimizers | [`adamw`](crate::adamw): a moment is one fused step from the old to the new; each operation else rounded once. [`Muon`]: three polynomials of the Gram matrix of the shorter side, `g²` first, then `(e·g² + d·g + c)·g² + b·g + a`; of each product that is symmetric but for rounding, the lower triangle counts |
 //!
 //! What it leaves free changes no bit: tile sizes, packing, the order of elements, threads. So each kernel is written once, over
 //! sixteen virtual lanes, and compiled for each instruction set.
@@ -54,8 +54,8 @@ pub use conv::{Conv, ConvScratch};
 pub use embedding::{embed, embed_backward};
 pub use linear::{After, linear, linear_activated, linear_backward, linear_grads, linear_scratch};
 pub use map::{Function, map};
-pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul, matmul_symmetric, product_scratch};
-pub use muon::{Muon, MuonStep, POLYNOMIALS};
+pub use matmul::{Matrix, Scratch, ShapeError, Start, matmul, product_scratch};
+pub use muon::{Muon, MuonMatrix, MuonStep, POLYNOMIALS};
 pub use norm::{MOMENTS, Norm, NormGrads, norm, norm_backward, norm_scratch};
 pub use peak::multiply_adds;
 pub use pool::{Pool, PoolError};
@@ -64,4 +64,4 @@ pub use simd::Level;
 pub use softmax::{cross_entropy, softmax};
 
 /// Name and version of the profile. Two machines that report it give the same bits.
-pub const PROFILE: &str = "exact/3";
+pub const PROFILE: &str = "exact/4";

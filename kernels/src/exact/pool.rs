@@ -1,5 +1,7 @@
 //! Where kernels run: an instruction set and a number of threads, neither of which changes a bit of any result.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 use thiserror::Error;
@@ -94,6 +96,33 @@ impl Pool {
         }
     }
 
+    /// Calls `work(room, item)` for each item: a thread takes the next one when it is done with the last, and keeps its room.
+    ///
+    /// # Panics
+    /// There are fewer rooms than threads.
+    pub(crate) fn share<R: Send, T: Send>(
+        &self,
+        rooms: &mut [R],
+        items: &mut [T],
+        work: impl Fn(&mut R, &mut T) + Sync + Send,
+    ) {
+        assert!(rooms.len() >= self.threads(), "a room for each thread");
+        let Some(threads) = self.threads.as_ref().filter(|_| items.len() > 1) else {
+            return items.iter_mut().for_each(|item| work(&mut rooms[0], item));
+        };
+        let next = Mutex::new(items.iter_mut());
+        let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
+        threads.scope(|scope| {
+            for room in rooms {
+                scope.spawn(|_| {
+                    while let Some(item) = take() {
+                        work(room, item);
+                    }
+                });
+            }
+        });
+    }
+
     /// Calls `work(first unit, units of one, the same of the other)` for all units, at most `most` at a time: halves of halves, so that
     /// all threads get equal shares. The other is empty or as long as the one.
     pub(crate) fn halves(
@@ -142,6 +171,21 @@ fn halved(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_item_is_worked_on_once_in_some_room() {
+        for threads in [1, 2, 3] {
+            let pool = Pool::new(Level::SCALAR, threads).unwrap();
+            for count in [0, 1, 2, 50] {
+                let (mut rooms, mut items) = (vec![0; threads], vec![0; count]);
+                pool.share(&mut rooms, &mut items, |room, item| {
+                    *room += 1;
+                    *item += 1;
+                });
+                assert!(items.iter().all(|&times| times == 1) && rooms.iter().sum::<usize>() == count);
+            }
+        }
+    }
 
     #[test]
     fn halves_hand_out_every_unit_once_with_its_neighbour() {

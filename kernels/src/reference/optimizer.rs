@@ -56,11 +56,10 @@ pub fn muon(h: &MuonStep, [rows, columns]: [usize; 2], params: &mut [f32], momen
 fn inverse_root(gram: &Dense) -> Dense {
     let mut gram = gram.clone();
     let mut product: Option<Dense> = None;
-    for [a, b, c] in POLYNOMIALS {
+    for [a, b, c, d, e] in POLYNOMIALS {
         let squared = gram.times(&gram).symmetric();
-        let terms = gram.values.iter().zip(&squared.values);
-        let mut polynomial = Dense { values: terms.map(|(g, s)| c.mul_add(*s, b * g)).collect(), ..gram.clone() };
-        polynomial.values.iter_mut().step_by(gram.side[0] + 1).for_each(|value| *value += a);
+        let high = squared.combined([e, d], &gram, c);
+        let polynomial = squared.times(&high).symmetric().combined([1.0, b], &gram, a);
         gram = polynomial.times(&polynomial.times(&gram).symmetric()).symmetric();
         product = Some(product.map_or(polynomial.clone(), |before| polynomial.times(&before).symmetric()));
     }
@@ -86,6 +85,14 @@ impl Dense {
 
     fn turned(&self) -> Self {
         Self::made([self.side[1], self.side[0]], |row, column| self.at(column, row))
+    }
+
+    /// `fma(x, self, y · other)`, and a number more on the diagonal.
+    fn combined(&self, [x, y]: [f32; 2], other: &Self, diagonal: f32) -> Self {
+        Self::made(self.side, |row, column| {
+            let sum = x.mul_add(self.at(row, column), y * other.at(row, column));
+            if row == column { sum + diagonal } else { sum }
+        })
     }
 
     /// The lower triangle on both sides.

@@ -1,30 +1,37 @@
 //! Conformance of training as a whole: a hundred steps of a small model, whose every bit is stated.
 //!
 //! The vectors of `murmur_kernels` look at one operation at a time; this is what a peer does with them, in the order it does it:
-//! parameters from the fixed-point state, twenty steps of clipped AdamW, the difference compressed and folded into the state,
-//! five times. The text is a chain of bytes that follows from the seed.
+//! parameters from the fixed-point state, twenty clipped steps by one of the optimizers, the difference compressed and folded into the
+//! state, five times. The text is a chain of bytes that follows from the seed.
 
 use murmur_kernels::exact::conformance::conformance as vectors;
-use murmur_kernels::exact::{Pool, random::uniform};
+use murmur_kernels::exact::{Muon, MuonMatrix, MuonStep, Pool, random::uniform};
 use murmur_kernels::{
-    AdamW, Direction, TopK, Weight, adamw, compress, fold, from_f32, global_norm, state_root, to_f32,
+    AdamW, Direction, Optimizer, TopK, Weight, adamw, compress, fold, from_f32, global_norm, state_root, to_f32,
 };
 
 use crate::architecture::Architecture;
 use crate::gpt::{ExactReplica, Gpt};
 use crate::replica::{Batch, Replica};
 
-/// The hash of the vectors and of the training run from the first of [`SEEDS`], in hexadecimal.
-pub const EXPECTED: &str = "5f0b0b535965f2bf52bb7f10d94e1164b7353a74679ccf1db8caaf1274483525";
+/// The hash of the vectors and of each optimizer's training run from the first of [`SEEDS`], in hexadecimal.
+pub const EXPECTED: &str = "788e3a6d88199eabb71f07baf9832e0bdf60fb706f95004b6b8de20c9eeaa8e6";
 
 /// The seeds of the training runs.
 pub const SEEDS: [u64; 3] = [1, 2, 3];
 
-/// The hash of the training run from each seed, in hexadecimal.
-pub const EXPECTED_TRAINING: [&str; 3] = [
-    "137bc15431af964bfe1d5e0a54014a0e0c6fad56de59dabc07dd1544dc13d9af",
-    "b2471b51c8d3067a2b4bccafd223d18ce2c779efa3c8f86438faf408a5c9d49d",
-    "841be53ce214c3b91260f9ec3257e1f80fb68e8ba21362670b6bb892367a875a",
+/// The hash of the training run by each of [`Optimizer::ALL`] from each seed, in hexadecimal.
+pub const EXPECTED_TRAINING: [[&str; 3]; 2] = [
+    [
+        "137bc15431af964bfe1d5e0a54014a0e0c6fad56de59dabc07dd1544dc13d9af",
+        "b2471b51c8d3067a2b4bccafd223d18ce2c779efa3c8f86438faf408a5c9d49d",
+        "841be53ce214c3b91260f9ec3257e1f80fb68e8ba21362670b6bb892367a875a",
+    ],
+    [
+        "2016616655ef530c1b8239be7912b9840f189bf0f4378909ed1a302e18defb55",
+        "4254af213135138bd6966ba1368e6e9f4120e6d1a2124447a965b1647f6f42ee",
+        "db962d91e166bf3f79f458d9d6a0ba89b67e4fffc03ceef2c1c66e4d2512a4e0",
+    ],
 ];
 
 /// Steps of a training run.
@@ -37,7 +44,8 @@ const SEGMENT: usize = 20;
 const TOP: u16 = 256;
 const FEEDBACK_DECAY: f32 = 0.95;
 const CLIP_NORM: f32 = 1.0;
-const OPTIMIZER: AdamW = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
+const ADAMW: AdamW = AdamW { lr: 1e-2, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 };
+const MUON: MuonStep = MuonStep { lr: 2e-2, momentum: 0.95, decay: 1e-3, scale: 1.0 };
 
 /// What a training run gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,12 +57,12 @@ pub struct Training {
 }
 
 impl Training {
-    /// Trains [`STEPS`] steps on a text that follows from `seed`.
+    /// Trains [`STEPS`] steps by this optimizer on a text that follows from `seed`.
     ///
     /// # Panics
-    /// If a step of finite numbers gives one that is not, which is no longer arithmetic.
-    pub fn run(pool: Pool, seed: u64) -> Self {
-        let mut trainee = Trainee::new(pool, seed);
+    /// If a step of finite numbers gives one that is not, which is no longer arithmetic; or the system refuses threads.
+    pub fn run(pool: Pool, optimizer: Optimizer, seed: u64) -> Self {
+        let mut trainee = Trainee::new(pool, optimizer, seed);
         let mut training = Self { losses: Vec::new(), roots: Vec::new() };
         for segment in 0..STEPS / SEGMENT {
             trainee.segment(segment, &mut training.losses);
@@ -76,16 +84,27 @@ impl Training {
     }
 }
 
-/// The one hash over all vectors, computed in `pool`, and the training run from the first of [`SEEDS`], in hexadecimal: equal
-/// to [`EXPECTED`] on every machine that has the profile.
-pub fn conformance(pool: &Pool, first: &Training) -> String {
-    let mut all = blake3::Hasher::new_derive_key("murmuration conformance v1");
-    all.update(vectors(pool).as_bytes()).update(first.hash().as_bytes());
+/// One hash over the training runs by all of [`Optimizer::ALL`], in hexadecimal.
+pub fn training_hash(runs: &[Training]) -> String {
+    let mut all = blake3::Hasher::new_derive_key("murmuration training conformance of all optimizers v1");
+    for run in runs {
+        all.update(run.hash().as_bytes());
+    }
+    all.finalize().to_hex().to_string()
+}
+
+/// The one hash over all vectors, computed in `pool`, and the training runs by all of [`Optimizer::ALL`] from the first of [`SEEDS`], in
+/// hexadecimal: equal to [`EXPECTED`] on every machine that has the profile.
+pub fn conformance(pool: &Pool, first: &[Training]) -> String {
+    let mut all = blake3::Hasher::new_derive_key("murmuration conformance v2");
+    all.update(vectors(pool).as_bytes()).update(training_hash(first).as_bytes());
     all.finalize().to_hex().to_string()
 }
 
 struct Trainee {
     replica: ExactReplica,
+    optimizer: Optimizer,
+    muon: (Muon, Pool),
     seed: u64,
     state: Vec<i64>,
     params: Vec<f32>,
@@ -97,14 +116,15 @@ struct Trainee {
 }
 
 impl Trainee {
-    fn new(pool: Pool, seed: u64) -> Self {
+    fn new(pool: Pool, optimizer: Optimizer, seed: u64) -> Self {
+        let muon = (Muon::default(), Pool::new(pool.level(), pool.threads()).expect("threads for the optimizer"));
         let replica = ExactReplica::new(CONFIG, pool).expect("the shape is possible");
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let state = from_f32(&CONFIG.initial_params(&key)).expect("initial parameters are finite");
         let zeros = vec![0.0; state.len()];
         let (grad, m, v, residual) = (zeros.clone(), zeros.clone(), zeros.clone(), zeros.clone());
-        Self { replica, seed, state, params: zeros, grad, m, v, residual, steps: 0 }
+        Self { replica, optimizer, muon, seed, state, params: zeros, grad, m, v, residual, steps: 0 }
     }
 
     fn segment(&mut self, index: usize, losses: &mut Vec<f32>) {
@@ -124,13 +144,25 @@ impl Trainee {
         let norm = global_norm(&self.grad);
         let scale = if norm > CLIP_NORM { CLIP_NORM / norm } else { 1.0 };
         self.steps += 1;
-        for (run, decays) in self.replica.layout().decay_runs() {
-            let weight_decay = if decays { OPTIMIZER.weight_decay } else { 0.0 };
-            let (params, grad) = (&mut self.params[run.clone()], &self.grad[run.clone()]);
-            let (m, v) = (&mut self.m[run.clone()], &mut self.v[run]);
-            adamw(&AdamW { weight_decay, ..OPTIMIZER }, self.steps, params, grad, m, v, scale);
-        }
+        self.optimize(scale);
         loss.expect("the batch fits the model")
+    }
+
+    fn optimize(&mut self, scale: f32) {
+        let (muon, pool) = &mut self.muon;
+        for entry in self.replica.layout().entries() {
+            let run = entry.range();
+            let (params, grads) = (&mut self.params[run.clone()], &self.grad[run.clone()]);
+            let (momentum, v) = (&mut self.m[run.clone()], &mut self.v[run]);
+            if self.optimizer == Optimizer::Muon && entry.role.is_hidden_matrix() {
+                let matrix = MuonMatrix { shape: [entry.shape[0], entry.shape[1]], params, momentum, grads };
+                muon.step(pool, &MuonStep { scale, ..MUON }, &mut [matrix]).expect("a matrix of the layout");
+            } else {
+                let decays = self.optimizer == Optimizer::AdamW && entry.role.decays();
+                let weight_decay = if decays { ADAMW.weight_decay } else { 0.0 };
+                adamw(&AdamW { weight_decay, ..ADAMW }, self.steps, params, grads, momentum, v, scale);
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{footprint, run_folder::RunFolder, tally::Tally};
+use super::{footprint, links::Namespaces, run_folder::RunFolder, tally::Tally};
 use crate::{
     error::{Exit, Failure},
     launcher::{self, Notice, Peer, describe},
@@ -34,6 +34,8 @@ pub(super) struct Fleet {
     pub(super) memory: Memory,
     to: Sender<Notice>,
     from: Receiver<Notice>,
+    /// The links between them; outlives them.
+    links: Option<Namespaces>,
 }
 
 /// One process and its newest reports.
@@ -49,6 +51,8 @@ pub(super) struct Process {
     /// When each of its own segments was reported.
     pub(super) segments: Vec<Instant>,
     pub(super) bytes_sent: u64,
+    /// How long its segments computed, all together, seconds.
+    pub(super) trained_seconds: f64,
     pub(super) finished: Option<Finished>,
     /// Whom it evicted, in hex.
     evicted: BTreeSet<String>,
@@ -112,6 +116,7 @@ impl Process {
             Report::Segment(segment) => {
                 self.segments.push(Instant::now());
                 self.bytes_sent = segment.bytes_sent;
+                self.trained_seconds += segment.seconds;
             }
             Report::Event(event) => match (event.kind, &event.peer) {
                 (EventKind::Joined, Some(peer)) => drop(self.neighbours.insert(peer.clone())),
@@ -132,7 +137,7 @@ impl Process {
 }
 
 impl Fleet {
-    /// No processes yet. Takes over Ctrl-C, so once per process.
+    /// No processes yet. Takes over Ctrl-C, from an earlier fleet, too.
     ///
     /// # Errors
     /// As [`launcher::listen`].
@@ -140,7 +145,17 @@ impl Fleet {
         let (to, from) = mpsc::channel();
         launcher::listen(to.clone())?;
         let (tally, memory) = (Tally::default(), Memory::default());
-        Ok(Self { run_folder, processes: Vec::new(), tally, memory, to, from })
+        Ok(Self { run_folder, processes: Vec::new(), tally, memory, to, from, links: None })
+    }
+
+    /// The same, whose processes will be peers of `links`: the one of folder 0 is the first peer.
+    pub(super) fn within(self, links: Namespaces) -> Self {
+        Self { links: Some(links), ..self }
+    }
+
+    /// The links between the processes, if they are shaped.
+    pub(super) fn links(&self) -> Option<&Namespaces> {
+        self.links.as_ref()
     }
 
     /// Starts a process in `folder`; one with a ticket has something to catch up with.
@@ -148,7 +163,13 @@ impl Fleet {
     /// # Errors
     /// As [`Peer::spawn`].
     pub(super) fn spawn(&mut self, folder: usize, ticket: Option<&Ticket>, pace: Option<Pace>) -> Result<(), Failure> {
-        let plan = self.run_folder.plan(folder, ticket, pace);
+        let mut plan = self.run_folder.plan(folder, ticket, pace);
+        if let Some(links) = &self.links {
+            plan.prefix = links.prefix(folder);
+            // Of two values of one setting the last counts. There is no router to ask.
+            let sets = [format!("net.listen={}:0", links.address(folder)), "net.port_map=0".to_owned()];
+            plan.arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set.into()]));
+        }
         let peer = Peer::spawn(self.run_folder.program(), &plan, self.processes.len(), self.to.clone())?;
         self.processes.push(Process {
             folder,
@@ -158,6 +179,7 @@ impl Fleet {
             neighbours: BTreeSet::new(),
             segments: Vec::new(),
             bytes_sent: 0,
+            trained_seconds: 0.0,
             finished: None,
             evicted: BTreeSet::new(),
             unfinished: None,

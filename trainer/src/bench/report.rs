@@ -1,5 +1,7 @@
 //! The result of a benchmark: figures, targets they met or missed, and rules that were broken.
 
+use std::borrow::Cow;
+
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
@@ -22,13 +24,15 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// Its name; a promise.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The figure; absent where it could not be measured.
     pub value: Option<f64>,
     /// What it counts.
-    pub unit: &'static str,
-    /// Where the mean lies with 95 % confidence, where that makes sense.
+    pub unit: Cow<'static, str>,
+    /// Where the mean or median lies with 95 % confidence, where that makes sense.
     pub interval: Option<(f64, f64)>,
+    /// Samples that failed and so are not in the figure.
+    pub failed: usize,
 }
 
 /// A limit on a metric.
@@ -42,8 +46,12 @@ pub enum Target {
 
 impl Metric {
     /// A figure without an interval.
-    pub fn new(name: &'static str, value: impl Into<Option<f64>>, unit: &'static str) -> Self {
-        Self { name, value: value.into(), unit, interval: None }
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Option<f64>>,
+        unit: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { name: name.into(), value: value.into(), unit: unit.into(), interval: None, failed: 0 }
     }
 
     /// A count.
@@ -52,7 +60,8 @@ impl Metric {
     }
 
     fn json(&self) -> Value {
-        json!({ "value": self.value, "unit": self.unit, "interval": self.interval.map(|(low, high)| [low, high]) })
+        let interval = self.interval.map(|(low, high)| [low, high]);
+        json!({ "value": self.value, "unit": self.unit, "interval": interval, "failed": self.failed })
     }
 }
 
@@ -83,7 +92,7 @@ impl Report {
 
     /// `murmur.bench/1`.
     pub fn to_json(&self) -> Value {
-        let metrics: Map<String, Value> = self.metrics.iter().map(|m| (m.name.to_owned(), m.json())).collect();
+        let metrics: Map<String, Value> = self.metrics.iter().map(|m| (m.name.to_string(), m.json())).collect();
         let target = |target: &Target| {
             let (bound, limit) = match target {
                 Target::AtMost(_, limit) => ("at_most", limit),
@@ -105,7 +114,12 @@ impl Report {
         for metric in &self.metrics {
             let value = metric.value.map_or_else(|| "not measured".to_owned(), number);
             let interval = metric.interval.map(|(low, high)| format!("{} to {}", number(low), number(high)));
-            table.add_row([metric.name.to_owned(), value, metric.unit.to_owned(), interval.unwrap_or_default()]);
+            let failed = match metric.failed {
+                0 => String::new(),
+                failed => format!(" ({failed} failed left out)"),
+            };
+            let unit = format!("{}{failed}", metric.unit);
+            table.add_row([metric.name.to_string(), value, unit, interval.unwrap_or_default()]);
         }
         table.column_mut(1).iter_mut().for_each(|column| {
             column.set_cell_alignment(CellAlignment::Right);
@@ -138,12 +152,13 @@ impl Report {
 }
 
 /// Three significant digits or more.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 0.1 => format!("{value:.3}"),
-        _ => format!("{value:.5}"),
+        size if size >= 0.001 => format!("{value:.5}"),
+        _ => format!("{value:.2e}"),
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) enum Work {
     },
     /// A tiny model on the built-in text.
     Tiny,
+    /// What `murmur run` trains, by the settings' defaults, on the built-in text.
+    Train,
 }
 
 /// A folder with a run in it.
@@ -135,7 +137,9 @@ fn founder(identity: &Identity) -> Founder {
 }
 
 fn settings(work: Work, founders: usize, sets: &[&str]) -> Result<Settings, Failure> {
+    let sets = sets.iter().map(|&set| set.to_owned());
     let model = match work {
+        Work::Train => return Resolved::new(&Inputs { sets: sets.collect(), ..Inputs::default() })?.settings(),
         Work::StandIn { params } => nearest_model(params),
         Work::Tiny => Gpt { layers: 1, heads: 2, d_model: 16, context: 32 },
     };
@@ -151,7 +155,7 @@ fn settings(work: Work, founders: usize, sets: &[&str]) -> Result<Settings, Fail
     ]);
     // A stand-in computes nothing of any profile.
     given.extend((work != Work::Tiny).then(|| "numeric=class".to_owned()));
-    given.extend(sets.iter().map(|&set| set.to_owned()));
+    given.extend(sets);
     Resolved::new(&Inputs { sets: given, ..Inputs::default() })?.settings()
 }
 
@@ -166,7 +170,7 @@ fn nearest_model(params: u64) -> Gpt {
 fn data_root(work: Work) -> Result<[u8; 32], Failure> {
     match work {
         Work::StandIn { .. } => Ok(blake3::derive_key(NO_DATA, &[])),
-        Work::Tiny => Ok(Corpus::load(&DataSource::Registry)?.root()),
+        Work::Tiny | Work::Train => Ok(Corpus::load(&DataSource::Registry)?.root()),
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::report::{Metric, Target};
 use crate::error::Failure;
 use crate::observe::output::Output;
 
 /// A suite.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Suite {
     /// What users call it.
     pub name: &'static str,
@@ -18,13 +20,17 @@ pub struct Suite {
     pub about: &'static str,
     /// Runs every case with every seed and gives each sample as soon as it has it. A case that crashes is a failed sample;
     /// an error is for what keeps the whole suite from running.
-    pub run: fn(&Options, &mut Output, &mut dyn FnMut(Sample)) -> Result<(), Failure>,
+    pub run: Run,
     /// What the samples say. Must not need anything but the samples, so that a stored result can be checked.
     pub conclude: fn(&[Sample]) -> Conclusion,
 }
 
+/// Runs a suite; the function it is given takes each sample.
+pub type Run = fn(&Options, &mut Output, &mut dyn FnMut(Sample)) -> Result<(), Failure>;
+
 /// What a user asks of a suite.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Options {
     /// Seeds; each case is run once with each.
     pub seeds: Vec<u64>,
@@ -35,13 +41,15 @@ pub struct Options {
 }
 
 /// One case with one seed.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sample {
     /// The case, as in `swarm n=4`.
     pub case: String,
     /// The seed. Samples of two cases with one seed are pairs.
     pub seed: u64,
-    /// What was measured: name → value. Names end in their unit: `_seconds`, `_bytes`, `_nats`.
+    /// What was measured: name → value. Names end in their unit: `_seconds`, `_bytes`, `_nats`. What ends in `_per_second` is
+    /// better the more there is of it. Kept to twelve digits; what is not finite is left out.
     pub figures: BTreeMap<String, f64>,
     /// How the loss fell, if the case trains.
     pub curve: Vec<Point>,
@@ -50,7 +58,8 @@ pub struct Sample {
 }
 
 /// One point of a curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Point {
     /// Tokens that all peers together had learned from.
     pub tokens: u64,

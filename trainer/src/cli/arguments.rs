@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use measure::{BenchArgs, BenchCommand, ChurnArgs, DoctorArgs, ExchangeArgs, SimArgs};
+pub use measure::{
+    BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, CompareArgs, DoctorArgs, EstimateArgs, ExchangeArgs, ReportArgs,
+    SimArgs, SuiteArgs, VerifyArgs,
+};
 
 use crate::crash::Part;
 
@@ -43,8 +46,10 @@ pub enum Command {
     Peers(StatusArgs),
     /// Write text with a trained model
     Sample(SampleArgs),
-    /// Measure: what it costs to exchange updates, and what it takes to survive churn
+    /// Measure: run suites of benchmarks, store, compare, show and check their results
     Bench(BenchArgs),
+    /// Say what a run will take before it starts: memory, traffic, time
+    Estimate(EstimateArgs),
     /// Simulate whole swarms with faults and check what must hold.
     Sim(SimArgs),
     /// Examine this machine: whether its kernels compute the exact profile, and how fast
@@ -61,6 +66,9 @@ pub enum Command {
     /// One peer process; the launcher starts these
     #[command(hide = true)]
     Peer(PeerArgs),
+    /// One rank of a baseline; benchmarks start these
+    #[command(hide = true)]
+    BaselineRank,
 }
 
 /// Arguments of `murmur run`.
@@ -326,8 +334,7 @@ mod tests {
     #[test]
     fn help_shows_the_commands_but_not_the_hidden_one() {
         let help = Cli::command().render_help().to_string();
-        for name in ["run", "join", "sample", "status", "peers", "bench", "doctor", "config", "explain", "completions"]
-        {
+        for name in ["run", "join", "sample", "status", "peers", "bench", "estimate", "doctor", "config", "explain"] {
             assert!(help.contains(name), "{name}");
         }
         assert!(!help.contains("peer process"));

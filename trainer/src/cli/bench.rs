@@ -1,15 +1,23 @@
 //! `murmur bench`: from arguments to what is measured.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::arguments::{BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs};
+use serde_json::{Map, json};
+
+use super::{
+    arguments::{BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, ExchangeArgs},
+    suite,
+};
 use crate::{
     bench::{
+        baseline::{group, in_process, method::MethodName, rank::Task},
         churn::{Churn, churn},
         exchange::{Exchange, exchange},
+        links::{LinkProfile, Namespaces},
     },
     config::{Kind, Value},
     error::{Exit, Failure},
+    launcher::threads,
     observe::output::Output,
 };
 
@@ -22,9 +30,50 @@ const PARAMETERS: (u64, u64) = (10_000, 100_000_000);
 /// Whatever keeps it from measuring; [`Exit::TargetMissed`]; [`Exit::Bug`] when a rule was broken.
 pub(super) fn bench(arguments: &BenchArgs, output: &mut Output) -> Result<(), Failure> {
     match &arguments.command {
+        BenchCommand::Run(arguments) => suite::run(arguments, output),
+        BenchCommand::Compare(arguments) => suite::compare(arguments, output),
+        BenchCommand::Report(arguments) => suite::report(arguments, output),
+        BenchCommand::Verify(arguments) => suite::verify(arguments, output),
         BenchCommand::Exchange(arguments) => exchange(&of_exchange(arguments)?, output),
         BenchCommand::Churn(arguments) => churn(&of_churn(arguments)?, output),
+        BenchCommand::Baseline(arguments) => baseline(arguments, output),
     }
+}
+
+/// Peers of a baseline, unless it is central.
+const BASELINE_PEERS: u16 = 4;
+
+fn baseline(arguments: &BaselineArgs, output: &mut Output) -> Result<(), Failure> {
+    let method: MethodName = arguments.method.parse()?;
+    let usual = if method == MethodName::Central { 1 } else { BASELINE_PEERS };
+    let peers = usize::from(arguments.peers.unwrap_or(usual));
+    let task = Task::new(method, peers, arguments.momentum, &arguments.set)?;
+    let threads = threads(task.settings.device.threads, if arguments.in_process { 1 } else { peers });
+    let sample = if arguments.in_process {
+        in_process::train(&task, threads)?
+    } else {
+        let links = arguments.link.as_deref().map(|name| links(name, peers)).transpose()?;
+        let place = |rank| links.as_ref().map_or_else(group::Place::here, |links| group::Place::within(links, rank));
+        let places = (0..peers).map(place).collect::<Result<Vec<_>, _>>()?;
+        group::train(&task, &arguments.set, places, threads)?
+    };
+    let metrics =
+        sample.figures.iter().map(|(name, value)| (name.clone(), json!({ "value": value }))).collect::<Map<_, _>>();
+    let curve = sample.curve.iter().map(|p| json!([p.tokens, p.seconds, p.bytes, p.loss])).collect::<Vec<_>>();
+    let object = json!({
+        "schema": "murmur.bench/1", "suite": "baseline", "case": sample.case, "seed": sample.seed,
+        "metrics": metrics, "curve": curve,
+    });
+    let lines = sample.figures.iter().map(|(name, value)| format!("{name:<16} {value:.4}")).collect::<Vec<_>>();
+    output.result(&format!("{}, seed {}\n{}", sample.case, sample.seed, lines.join("\n")), &object);
+    Ok(())
+}
+
+/// A namespace behind such a link for each peer.
+fn links(name: &str, peers: usize) -> Result<Namespaces, Failure> {
+    let profile = LinkProfile::named(name).map_err(|unknown| Failure::new(Exit::Usage, unknown.to_string()))?;
+    Namespaces::create(profile, peers)
+        .map_err(|why| Failure::new(Exit::Device, "the links cannot be shaped here").because(why.to_string()))
 }
 
 fn of_exchange(arguments: &ExchangeArgs) -> Result<Exchange, Failure> {
@@ -55,9 +104,17 @@ fn of_churn(arguments: &ChurnArgs) -> Result<Churn, Failure> {
 fn parameters(text: &str) -> Result<u64, Failure> {
     let wrong = || Failure::new(Exit::Usage, format!("`{text}` is no number of parameters")).at("--params");
     let (least, most) = PARAMETERS;
-    match Value::parse(&Kind::Whole(least..=most), text) {
-        Ok(Value::Whole(number)) => Ok(number),
-        Ok(_) | Err(_) => Err(wrong().hint(format!("Write a number from {least} to {most}, as in 200k or 2.4M."))),
+    match whole(text, least..=most) {
+        Some(number) => Ok(number),
+        None => Err(wrong().hint(format!("Write a number from {least} to {most}, as in 200k or 2.4M."))),
+    }
+}
+
+/// A whole number as settings write it, if it is one and allowed.
+pub(super) fn whole(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+    match Value::parse(&Kind::Whole(allowed), text) {
+        Ok(Value::Whole(number)) => Some(number),
+        Ok(_) | Err(_) => None,
     }
 }
 

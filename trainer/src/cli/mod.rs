@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod doctor;
+mod estimate;
 mod inputs;
 mod join;
 mod pages;
@@ -11,6 +12,7 @@ mod run;
 mod sample;
 mod sim;
 mod status;
+mod suite;
 mod text;
 
 use std::{
@@ -31,8 +33,9 @@ use crate::{
 };
 
 pub use arguments::{
-    BenchArgs, BenchCommand, ChurnArgs, Cli, Command, ConfigArgs, ConfigCommand, DoctorArgs, ExchangeArgs, ExplainArgs,
-    JoinArgs, PeerArgs, RunArgs, SampleArgs, SettingArgs, SimArgs, StatusArgs,
+    BaselineArgs, BenchArgs, BenchCommand, ChurnArgs, Cli, Command, CompareArgs, ConfigArgs, ConfigCommand, DoctorArgs,
+    EstimateArgs, ExchangeArgs, ExplainArgs, JoinArgs, PeerArgs, ReportArgs, RunArgs, SampleArgs, SettingArgs, SimArgs,
+    StatusArgs, SuiteArgs, VerifyArgs,
 };
 
 /// Variable that chooses how much is logged on stderr, as in `MURMUR_LOG=debug`.
@@ -40,7 +43,7 @@ const LOG_VARIABLE: &str = "MURMUR_LOG";
 
 /// Runs the command of this process's arguments. Call it once, from `main`.
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = BenchArgs::written_out(std::env::args_os().collect());
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => carry_out(&cli),
         Err(error) => not_understood(&error, &arguments).into(),
@@ -61,10 +64,12 @@ fn carry_out(cli: &Cli) -> ExitCode {
         | Command::Status(_)
         | Command::Peers(_)
         | Command::Bench(_)
+        | Command::Estimate(_)
         | Command::Sim(_)
         | Command::Doctor(_)
         | Command::Config(_)
         | Command::Explain(_)
+        | Command::BaselineRank
         | Command::Completions { .. } => output.failure(failure),
     }
     exit.into()
@@ -85,6 +90,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Status(arguments) => status::status(arguments, output),
         Command::Peers(arguments) => status::peers(arguments, output),
         Command::Bench(arguments) => bench::bench(arguments, output),
+        Command::Estimate(arguments) => estimate::estimate(arguments, output),
         Command::Sim(arguments) => sim::sim(arguments, output),
         Command::Doctor(arguments) => doctor::doctor(arguments, output),
         Command::Config(arguments) => pages::config(arguments, output),
@@ -94,6 +100,7 @@ fn dispatch(cli: &Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(())
         }
         Command::Peer(arguments) => peer::peer(arguments),
+        Command::BaselineRank => crate::bench::baseline::process::run(),
     }
 }
 
@@ -126,7 +133,14 @@ impl Command {
     /// Whether kernels run in it, or in processes that it starts.
     fn computes(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Join(_) | Self::Sample(_) | Self::Bench(_) | Self::Sim(_) | Self::Doctor(_) => true,
+            Self::Run(_)
+            | Self::Join(_)
+            | Self::Sample(_)
+            | Self::Bench(_)
+            | Self::BaselineRank
+            | Self::Estimate(_)
+            | Self::Sim(_)
+            | Self::Doctor(_) => true,
             // A peer says itself what is wrong, to its launcher.
             Self::Peer(_) => false,
             Self::Status(_) | Self::Peers(_) | Self::Config(_) | Self::Explain(_) | Self::Completions { .. } => false,
@@ -151,9 +165,10 @@ impl Command {
             Self::Config(arguments) => arguments.json(),
             Self::Status(arguments) | Self::Peers(arguments) => arguments.json,
             Self::Explain(arguments) => arguments.json,
+            Self::Estimate(arguments) => arguments.json,
             Self::Sim(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
-            Self::Completions { .. } | Self::Peer(_) => false,
+            Self::Completions { .. } | Self::Peer(_) | Self::BaselineRank => false,
         };
         if json { Format::Json } else { Format::Text }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use murmur_sim::{Figures, Report, Scenario, Summary, run_seed};
+use murmur_sim::{Figures, LinkProfile, Report, Scenario, Summary, run_seed};
 use serde_json::json;
 
 use super::arguments::SimArgs;
@@ -51,6 +51,11 @@ fn scenario(arguments: &SimArgs) -> Result<Scenario, Failure> {
     };
     scenario.peers = arguments.peers.unwrap_or(scenario.peers);
     scenario.seconds = arguments.seconds.unwrap_or(scenario.seconds);
+    if let Some(name) = &arguments.link {
+        let profile =
+            LinkProfile::named(name).map_err(|unknown| Failure::new(Exit::Usage, unknown.to_string()).at("--link"))?;
+        scenario.link = Some(profile);
+    }
     scenario.check().map_err(|error| bad(error.to_string()))?;
     Ok(scenario)
 }
@@ -129,6 +134,7 @@ fn conclude(scenario: &Scenario, (summary, figures): (&Summary, Option<Figures>)
         "schema": "murmur.sim/1",
         "scenario": scenario.name,
         "peers": scenario.peers,
+        "link": scenario.link.map(|link| link.name),
         "seeds": summary.seeds,
         "violations": found,
         "violated": summary.violated,

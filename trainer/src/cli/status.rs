@@ -7,7 +7,7 @@ use crate::{
     error::{Exit, Failure},
     observe::{
         output::{Column, Output, bytes, short, table, terminal_width},
-        status::{Found, Neighbour, Status, ask, find},
+        status::{Found, Neighbour, Status, StepsStatus, ask, find},
         views::{count, hex_start},
     },
     run::state_dir,
@@ -30,7 +30,7 @@ pub(super) fn status(arguments: &StatusArgs, output: &mut Output) -> Result<(), 
     let object = json!({
         "schema": "murmur.status/1", "peers": census.answered, "not_answering": folders(&census), "idle": census.idle,
     });
-    output.result(&status_table(&census.answered), &object);
+    output.result(&status_text(&census.answered), &object);
     Ok(())
 }
 
@@ -102,6 +102,31 @@ const PEERS: [Column; 5] = [
     Column::text("membership", 2),
 ];
 
+/// The table, and below it why segments are as long as they are.
+fn status_text(peers: &[Status]) -> String {
+    let steps = peers.iter().filter_map(|peer| Some(format!("{}: {}", peer.petname, steps(peer.steps.as_ref()?))));
+    [status_table(peers)].into_iter().chain(steps).collect::<Vec<_>>().join("\n")
+}
+
+/// `8 steps a segment (5 to 100), what the link carries: …`.
+fn steps(status: &StepsStatus) -> String {
+    let uplink = status.uplink_bytes_per_second.map_or_else(
+        || "faster than can be measured".to_owned(),
+        |uplink| format!("{}/s, {:.2} s for them", bytes(uplink), status.link_seconds),
+    );
+    let allowed =
+        if status.least == status.most { String::new() } else { format!(" ({} to {})", status.least, status.most) };
+    format!(
+        "{}{allowed}, {}: a step takes {:.3} s, a segment sends {} (payload {}), {}, up-link {uplink}",
+        count(status.steps as usize, "step"),
+        status.reason.words(),
+        status.step_seconds,
+        bytes(status.segment_bytes),
+        bytes(status.payload_bytes),
+        count(status.peers as usize, "neighbour"),
+    )
+}
+
 fn status_table(peers: &[Status]) -> String {
     let cells = |peer: &Status| {
         vec![
@@ -166,6 +191,40 @@ fn neighbours(neighbours: &[Neighbour]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::status::StepsReason;
+
+    #[test]
+    fn the_length_of_segments_is_explained() {
+        let linked = StepsStatus {
+            steps: 8,
+            least: 5,
+            most: 100,
+            reason: StepsReason::Link,
+            step_seconds: 0.08,
+            segment_bytes: 159_000,
+            payload_bytes: 52_000,
+            uplink_bytes_per_second: Some(250_000),
+            link_seconds: 0.636,
+            swarm_tokens_per_second: 12_800.0,
+            peers: 3,
+        };
+        assert_eq!(
+            steps(&linked),
+            "8 steps (5 to 100), what the link carries: a step takes 0.080 s, a segment sends 159.0 kB (payload 52.0 kB), \
+            3 neighbours, up-link 250.0 kB/s, 0.64 s for them"
+        );
+        let set = StepsStatus {
+            steps: 1,
+            least: 1,
+            most: 1,
+            reason: StepsReason::Set,
+            uplink_bytes_per_second: None,
+            ..linked
+        };
+        assert!(
+            steps(&set).starts_with("1 step, set: ") && steps(&set).ends_with("up-link faster than can be measured")
+        );
+    }
 
     #[test]
     fn ways_are_counted() {

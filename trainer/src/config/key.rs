@@ -17,6 +17,8 @@ pub enum Scope {
 pub enum Kind {
     /// A whole number in this range. Written with `_` and a suffix `k`, `M` or `G` (powers of 1000) if one likes.
     Whole(RangeInclusive<u64>),
+    /// This word, or a whole number in this range.
+    WordOrWhole(&'static str, RangeInclusive<u64>),
     /// A number in this range.
     Real(RangeInclusive<f64>),
     /// One of these words.
@@ -34,6 +36,9 @@ impl fmt::Display for Kind {
         match self {
             Self::Whole(range) if *range.end() == u64::MAX => write!(f, "a whole number, at least {}", range.start()),
             Self::Whole(range) => write!(f, "a whole number from {} to {}", range.start(), range.end()),
+            Self::WordOrWhole(word, range) => {
+                write!(f, "{word}, or a whole number from {} to {}", range.start(), range.end())
+            }
             Self::Real(range) => write!(f, "a number from {} to {}", range.start(), range.end()),
             Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => f.write_str("any text"),
@@ -70,6 +75,18 @@ impl Key {
         doc: &'static str,
     ) -> Self {
         Self { name, kind: Kind::Whole(range), default, unit, scope: Scope::Run, doc }
+    }
+
+    /// A setting of the run that is a word or a whole number.
+    pub(super) const fn word_or_whole(
+        name: &'static str,
+        word: &'static str,
+        range: RangeInclusive<u64>,
+        default: &'static str,
+        unit: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::WordOrWhole(word, range), default, unit, scope: Scope::Run, doc }
     }
 
     /// Lets a whole number reach these limits, too.

@@ -15,6 +15,9 @@ use crate::learn::{
 /// The setting that chooses the architecture, where there are several.
 pub(super) const ARCHITECTURE: &str = "model.architecture";
 
+/// The word that leaves a number to the program.
+const AUTO: &str = "auto";
+
 /// Every setting there is, in the order of the sections of `run.toml`.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     [start(), models(&FAMILIES), training(), exchange(), length(), machine()].into_iter().flatten().collect()
@@ -89,14 +92,26 @@ fn training() -> Vec<Key> {
             "Sequences per inner step and peer. Larger is steadier \
             and uses the processor better; the swarm's batch is this times the number of peers.",
         ),
-        Key::whole(
+        Key::word_or_whole(
             "train.steps",
+            AUTO,
             range(&Rules::STEPS),
-            "5",
+            "auto",
             "inner steps",
-            "Inner steps per segment, H: how long a peer works \
-            before it shares. Traffic falls in proportion to H, and so does what a token teaches: 1 to 5 on a fast link, 15 to \
-            100 on a slow one.",
+            "Inner steps per segment, H: how long a peer works before it shares. Traffic falls in proportion to H, and so does \
+            what a token teaches. auto: each peer chooses, after each of its segments, from the time of a step, the bytes that a \
+            segment makes it send and the speed of its up-link, round trips not counted: 5 where the link carries them in less \
+            time than 5 steps compute, else as many as it takes, up to train.steps_max. `murmur status` shows the choice and \
+            why. With auto or a number alike, a peer so slow that the swarm would pass half of finality.every meanwhile makes \
+            shorter segments.",
+        ),
+        Key::whole(
+            "train.steps_max",
+            range(&Rules::STEPS),
+            "100",
+            "inner steps",
+            "The most inner steps of a segment where train.steps is auto. A higher limit lets a slower link keep up; beyond 100 \
+            little is learned from a token. Where train.steps is a number it has no effect.",
         ),
         Key::word(
             "train.optimizer",

@@ -19,7 +19,7 @@ fn manifest(sets: &[String]) -> Result<Manifest, Failure> {
 /// The least and the most that a bounded number may be, as one would write them.
 fn ends(key: &Key) -> Option<[String; 2]> {
     match &key.kind {
-        Kind::Whole(range) => Some([range.start().to_string(), range.end().to_string()]),
+        Kind::Whole(range) | Kind::WordOrWhole(_, range) => Some([range.start().to_string(), range.end().to_string()]),
         Kind::Real(range) => Some([range.start().to_string(), range.end().to_string()]),
         Kind::Word(_) | Kind::Text | Kind::Path | Kind::Address => None,
     }

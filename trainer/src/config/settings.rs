@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Inner steps of a segment where the link keeps up and none are set: `experiments/default-run`, `experiments/parity`.
+const STEPS_ON_A_FAST_LINK: u64 = 5;
+
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the table of settings is the one place that documents them")]
@@ -55,7 +58,8 @@ macro_rules! section {
 section!(Data, "data", { path: Option<PathBuf> = path });
 section!(Train, "train", {
     batch: usize = size,
-    steps: u64 = whole,
+    steps: u64 = steps,
+    steps_max: u64 = steps_max,
     optimizer: Optimizer = optimizer,
     lr: f64 = real,
     muon_lr: f64 = real,
@@ -89,7 +93,7 @@ impl Settings {
         u64::try_from(self.train.batch * self.model.context()).expect("both are bounded by the table of settings")
     }
 
-    /// Tokens of one segment of one peer: H · batch · context.
+    /// Tokens of one segment of one peer: H · batch · context. Where H is chosen while the run goes on: of the shortest.
     pub fn segment_tokens(&self) -> u64 {
         self.train.steps * self.step_tokens()
     }
@@ -200,6 +204,24 @@ impl Resolved {
             Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => {
                 unreachable!("the table says {name} is whole")
             }
+        }
+    }
+
+    /// Where the number is left to the program: the fewest that it chooses on a fast link.
+    fn steps(&self, name: &str) -> u64 {
+        match self.value(name) {
+            Value::Whole(steps) => *steps,
+            Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => {
+                STEPS_ON_A_FAST_LINK.min(self.whole("train.steps_max"))
+            }
+        }
+    }
+
+    /// Where the number of steps is set, that is the most, too.
+    fn steps_max(&self, name: &str) -> u64 {
+        match self.value("train.steps") {
+            Value::Whole(steps) => *steps,
+            Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => self.whole(name),
         }
     }
 

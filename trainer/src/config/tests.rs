@@ -116,6 +116,22 @@ fn settings_that_do_not_fit_name_each_other() {
 }
 
 #[test]
+fn steps_are_a_number_or_a_range_within_which_peers_choose() {
+    let steps = |sets: &[&str]| {
+        let train = Resolved::new(&set(sets)).unwrap().settings().unwrap().train;
+        (train.steps, train.steps_max)
+    };
+    assert_eq!(steps(&[]), (5, 100));
+    assert_eq!(steps(&["train.steps=20"]), (20, 20));
+    assert_eq!(steps(&["train.steps=20", "train.steps_max=30"]), (20, 20));
+    assert_eq!(steps(&["train.steps=auto", "train.steps_max=30"]), (5, 30));
+    assert_eq!(steps(&["train.steps_max=3"]), (3, 3));
+    assert!(
+        refused(&set(&["train.steps=few"])).render().contains("Allowed is auto, or a whole number from 1 to 65536.")
+    );
+}
+
+#[test]
 fn other_variables_are_left_alone() {
     let resolved =
         Resolved::new(&variables(&[("MURMUR_LOG", "debug"), ("MURMUR_SIMD", "avx2"), ("HOME", "/")])).unwrap();

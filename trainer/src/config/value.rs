@@ -36,6 +36,8 @@ impl Value {
             Kind::Path => Ok(Self::Path(path_text::from_text(given).into())),
             _ if path_text::is_escaped(given) => Err(Wrong::NotText),
             Kind::Whole(range) => whole(text).and_then(|number| within(number, range)).map(Self::Whole),
+            Kind::WordOrWhole(word, _) if *word == text => Ok(Self::Text(text.to_owned())),
+            Kind::WordOrWhole(_, range) => whole(text).and_then(|number| within(number, range)).map(Self::Whole),
             Kind::Real(range) => real(text).and_then(|number| within(number, range)).map(Self::Real),
             Kind::Word(words) if words.contains(&text) => Ok(Self::Text(text.to_owned())),
             Kind::Word(_) => Err(Wrong::NotAWord),
@@ -187,6 +189,15 @@ mod tests {
         assert_eq!(Value::parse(&kind, "class"), Ok(Value::Text("class".to_owned())));
         assert_eq!(Value::parse(&kind, "Exact"), Err(Wrong::NotAWord));
         assert_eq!(Value::parse(&kind, ""), Err(Wrong::NotAWord));
+    }
+
+    #[test]
+    fn a_word_may_stand_for_a_number() {
+        let kind = Kind::WordOrWhole("auto", 1..=9);
+        assert_eq!(Value::parse(&kind, " auto "), Ok(Value::Text("auto".to_owned())));
+        assert_eq!(Value::parse(&kind, "9"), Ok(Value::Whole(9)));
+        assert_eq!(Value::parse(&kind, "10"), Err(Wrong::TooLarge));
+        assert_eq!(Value::parse(&kind, "automatic"), Err(Wrong::NotWhole));
     }
 
     #[test]

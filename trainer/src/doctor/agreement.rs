@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use murmur_kernels::{exact, simd::Level};
-use murmur_model::conformance::{EXPECTED, SEEDS, Training, conformance};
+use murmur_kernels::{Optimizer, exact, simd::Level};
+use murmur_model::conformance::{EXPECTED, SEEDS, Training, conformance, training_hash};
 
 use crate::{error::Failure, learn::numeric::exact_pool};
 
@@ -12,11 +12,11 @@ use crate::{error::Failure, learn::numeric::exact_pool};
 pub struct LevelFound {
     /// The instruction set.
     pub simd: Level,
-    /// One hash over all vectors and the training run, hex.
+    /// One hash over all vectors and the training runs, hex.
     pub conformance: String,
     /// Of it, the hash over the vectors, hex.
     pub vectors: String,
-    /// Of it, the hash of the training run, hex.
+    /// Of it, the hash of the training runs by all optimizers, hex.
     pub training: String,
     /// How long all of it took.
     pub seconds: f64,
@@ -29,20 +29,21 @@ impl LevelFound {
     }
 }
 
-/// Computes the vectors on one thread and the training run on `threads`. From now on this process uses `level`.
+/// Computes the vectors on one thread and the training runs on `threads`. From now on this process uses `level`.
 ///
 /// # Errors
 /// As [`exact_pool`].
 pub(super) fn find(level: Level, threads: usize) -> Result<LevelFound, Failure> {
     level.activate();
     let begun = Instant::now();
-    let training = Training::run(exact_pool(threads)?, SEEDS[0]);
+    let run = |optimizer| Ok(Training::run(exact_pool(threads)?, optimizer, SEEDS[0]));
+    let runs = Optimizer::ALL.into_iter().map(run).collect::<Result<Vec<_>, Failure>>()?;
     let pool = exact_pool(1)?;
     Ok(LevelFound {
         simd: level,
-        conformance: conformance(&pool, &training),
+        conformance: conformance(&pool, &runs),
         vectors: exact::conformance::conformance(&pool),
-        training: training.hash(),
+        training: training_hash(&runs),
         seconds: begun.elapsed().as_secs_f64(),
     })
 }

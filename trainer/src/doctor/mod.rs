@@ -13,7 +13,10 @@ use std::time::Instant;
 use murmur_kernels::exact::PROFILE;
 use murmur_kernels::simd::Level;
 
-use crate::error::{Exit, Failure};
+use crate::{
+    error::{Exit, Failure},
+    resources::cpu,
+};
 
 pub use agreement::LevelFound;
 pub use report::{to_json, to_text};
@@ -80,13 +83,6 @@ pub fn examine(progress: &mut dyn FnMut(&str)) -> Result<Examination, Failure> {
     }
     let gpu = gpu::examine(progress);
     Ok(Examination { cpu: cpu(), simd, threads, levels, speeds, gpu, seconds: begun.elapsed().as_secs_f64() })
-}
-
-/// What the system calls the first processor.
-fn cpu() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 #[cfg(test)]

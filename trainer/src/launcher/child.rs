@@ -1,6 +1,7 @@
 //! One peer process, with the pipes to it: killed at the latest when this is dropped.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::File,
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -34,8 +35,10 @@ impl Peer {
     pub(crate) fn spawn(program: &Path, plan: &PeerPlan, index: usize, to: Sender<Notice>) -> Result<Self, Failure> {
         let log = File::options().create(true).append(true).open(&plan.log);
         let log = log.map_err(|error| Failure::io(Exit::Config, "write", &plan.log, &error))?;
-        let mut command = std::process::Command::new(program);
+        let words: Vec<&OsStr> = plan.prefix.iter().map(OsString::as_os_str).chain([program.as_os_str()]).collect();
+        let mut command = std::process::Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(&plan.arguments)
             .envs(plan.environment.iter().copied())
             .env("RAYON_NUM_THREADS", plan.threads.to_string());

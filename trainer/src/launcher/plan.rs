@@ -39,6 +39,8 @@ pub struct Plan {
 /// One peer process.
 #[derive(Debug, Clone)]
 pub struct PeerPlan {
+    /// What starts the program, with its own arguments, as in `ip netns exec NAME`; empty for none.
+    pub prefix: Vec<OsString>,
     /// Arguments for the program.
     pub arguments: Vec<OsString>,
     /// Variables of its environment, beside this process's own.
@@ -82,7 +84,7 @@ impl PeerPlan {
         arguments.extend(sets.into_iter().flat_map(|set| ["--set".into(), set]));
         arguments.extend(ticket.into_iter().flat_map(|ticket| ["--ticket".into(), ticket.to_string().into()]));
         arguments.extend(misbehave.into_iter().flat_map(|mode| ["--misbehave".into(), mode.into()]));
-        Self { arguments, environment: vec![LARGE_BLOCKS], threads, log }
+        Self { prefix: Vec::new(), arguments, environment: vec![LARGE_BLOCKS], threads, log }
     }
 }
 

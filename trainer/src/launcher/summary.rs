@@ -6,7 +6,7 @@ use super::board::{Board, Seat, mean};
 use crate::{
     error::{Exit, Failure, shell::shell_word},
     observe::views::{Agreement, Row, Summary, hex_start},
-    protocol::{Finished, Started},
+    protocol::{Ages, Finished, Started},
 };
 
 /// The result after `seconds` of training; `None` when no peer finished.
@@ -37,6 +37,7 @@ pub(super) fn summary(board: &Board, run_id: &str, state_dir: &str, seconds: f64
         bytes_sent: board.bytes_sent(),
         bytes_allreduce: board.bytes_allreduce,
         payload_bits_per_param: mean(shown.iter().map(|finished| finished.payload_bits_per_param)).unwrap_or(0.0),
+        staleness_tokens: staleness(&shown),
         audits: board.audits(),
         evicted: evicted.into_iter().collect(),
         had_ended,
@@ -97,6 +98,12 @@ fn weighted_loss(finished: &[&Finished]) -> f64 {
     sum / bytes as f64
 }
 
+fn staleness(finished: &[&Finished]) -> Option<(f64, u64)> {
+    let mut ages = Ages::default();
+    finished.iter().for_each(|finished| ages.add_all(&finished.ages));
+    Some((ages.mean()?, ages.quantile(0.95)?))
+}
+
 fn row(seat: &Seat) -> Option<Row> {
     let started = seat.started.as_ref()?;
     let (segment, finished) = (seat.newest.as_ref(), seat.finished.as_ref());
@@ -144,6 +151,7 @@ mod tests {
         assert_eq!(summary.tokens_per_second, 8_000.0);
         assert_eq!(summary.bytes_sent, 2_400_000);
         assert_eq!(summary.audits, Audits { passed: 7, failed: 0 });
+        assert_eq!(summary.staleness_tokens, Some((280.0, 992)), "the second is rounded down");
     }
 
     #[test]

@@ -157,7 +157,7 @@ mod tests {
         let unknown = Numeric::of_profile("exact/1").unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "the numeric profile \"exact/1\" is not one of this program's, exact/3 and class"
+            "the numeric profile \"exact/1\" is not one of this program's, exact/4 and class"
         );
     }
 

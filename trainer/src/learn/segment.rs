@@ -22,7 +22,7 @@ pub use error::SegmentError;
 pub use evaluate::validation_loss;
 pub use optimizer::{Optimizer, Rates, carry_shape};
 pub use replay::Mismatch;
-pub use run::run_segment;
+pub use run::{descend, run_segment};
 pub use spec::{SegmentResult, SegmentSpec};
 pub use stand_in::STAND_IN_CLASS;
 pub use trainer::Trainer;

@@ -5,7 +5,8 @@ mod serve;
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 pub use serve::{Listener, listen};
@@ -46,6 +47,7 @@ struct Inner {
     audits: IntCounterVec,
     segment_seconds: Histogram,
     fold_seconds: Histogram,
+    ages: HistogramVec,
     rejected: IntCounterVec,
 }
 
@@ -65,6 +67,7 @@ impl Metrics {
             audits: counters(&r, "audits_total", "Audits this peer has made.", &["result"]),
             segment_seconds: histogram(&r, "segment_seconds", "Time to compute a segment.", 0.05, 14),
             fold_seconds: histogram(&r, "fold_seconds", "Time to fold one update.", 0.000_05, 16),
+            ages: ages(&r),
             rejected: counters(&r, "rejected_total", "Things peers sent that were refused.", &["reason"]),
             registry: r,
         };
@@ -144,6 +147,12 @@ impl Metrics {
         self.0.fold_seconds.observe(took.as_secs_f64());
     }
 
+    /// Records how stale an update was when it joined the set: tokens of others that were in it and that the author, this peer
+    /// or another, had not seen.
+    pub fn observe_age(&self, is_own: bool, tokens: u64) {
+        self.0.ages.with_label_values(&[if is_own { "self" } else { "other" }]).observe(tokens as f64);
+    }
+
     /// Counts something a peer sent that was refused. Reasons are names of checks, never anything a peer chose.
     pub fn add_rejected(&self, reason: &'static str) {
         self.0.rejected.with_label_values(&[reason]).inc();
@@ -188,6 +197,14 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Gauge {
 
 fn peers(registry: &Registry) -> IntGauge {
     registered(registry, IntGauge::with_opts(options("peers", "Other peers connected now.")))
+}
+
+/// Buckets from a step of the smallest models to a few final epochs.
+fn ages(registry: &Registry) -> HistogramVec {
+    let buckets = prometheus::exponential_buckets(64.0, 2.0, 18).expect("a positive start and a factor above 1");
+    let help = "Tokens of others that the set held when an update joined it and that its author had not seen.";
+    let options = HistogramOpts::from(options("update_age_tokens", help)).buckets(buckets);
+    registered(registry, HistogramVec::new(options, &["author"]))
 }
 
 /// Buckets start at `first` seconds and double.

@@ -6,7 +6,7 @@ mod table;
 mod text;
 
 pub(crate) use table::{Column, table, terminal_width};
-pub(crate) use text::{bytes, short};
+pub(crate) use text::{bytes, duration, short};
 
 use std::{
     io::{self, IsTerminal, Write},

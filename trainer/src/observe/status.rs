@@ -56,6 +56,64 @@ pub struct Status {
     pub bytes_received: u64,
     /// Its own limits.
     pub limits: Limits,
+    /// How long its segments are, and why; absent before its first one.
+    #[serde(default)]
+    pub steps: Option<StepsStatus>,
+}
+
+/// How many inner steps a peer's next segment takes, and what that was chosen from. What is measured is smoothed over about ten
+/// segments.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepsStatus {
+    /// Inner steps, H.
+    pub steps: u32,
+    /// The fewest that the run asks for where the link keeps up.
+    pub least: u32,
+    /// The most that the run allows.
+    pub most: u32,
+    /// What decided.
+    pub reason: StepsReason,
+    /// Seconds of one inner step.
+    pub step_seconds: f64,
+    /// Bytes sent for each segment: the payload as often as this peer sends it, others' payloads that it passes on, small
+    /// messages.
+    pub segment_bytes: u64,
+    /// Bytes of its payload.
+    pub payload_bytes: u64,
+    /// Bytes a second that the up-link carried while it was busy; absent where it never was for a measurable time.
+    pub uplink_bytes_per_second: Option<u64>,
+    /// Seconds that the up-link takes for the bytes of a segment.
+    pub link_seconds: f64,
+    /// Tokens that all peers add in a second.
+    pub swarm_tokens_per_second: f64,
+    /// Other peers connected.
+    pub peers: u64,
+}
+
+/// What decided the number of inner steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepsReason {
+    /// The run's settings name one number.
+    Set,
+    /// The up-link keeps up with the shortest segments that the run asks for.
+    LinkIsFast,
+    /// The up-link would not keep up with shorter segments.
+    Link,
+    /// The swarm is so much faster than this peer that a longer segment would be lost.
+    Swarm,
+}
+
+impl StepsReason {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::LinkIsFast => "the link keeps up",
+            Self::Link => "what the link carries",
+            Self::Swarm => "the swarm is much faster",
+        }
+    }
 }
 
 /// What a peer does.

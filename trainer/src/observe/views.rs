@@ -137,6 +137,9 @@ pub struct Summary {
     pub bytes_sent: u64,
     /// Bytes they would have sent with a dense all-reduce at every step.
     pub bytes_allreduce: f64,
+    /// How stale updates were when they joined the set of a peer of this machine: tokens of others that the author had not
+    /// seen, on average and for all but a twentieth of them. Absent without updates of other peers.
+    pub staleness_tokens: Option<(f64, u64)>,
     /// Mean bits per parameter of their payloads.
     pub payload_bits_per_param: f64,
     /// Verdicts in the set.

@@ -9,6 +9,7 @@ use murmur_collectives::{PeerId, Snapshot};
 
 use super::exchange::{Conclusion, Exchange};
 use super::learner::{Learner, Progress, bits_per_parameter, failed};
+use super::steps::{Allowed, StepsChooser, Totals};
 use crate::error::Failure;
 use crate::learn::segment::SegmentResult;
 use crate::observe::metrics::Direction;
@@ -107,6 +108,32 @@ impl<C: Exchange> Learner<C> {
         });
     }
 
+    /// A chooser of the length of segments that begins to measure now.
+    pub(super) fn steps_chooser(&self) -> StepsChooser {
+        let rules = &self.manifest.rules;
+        let least = self.manifest.inner.steps;
+        // The segments of a stand-in take no time, so it has nothing to choose from.
+        let most = if self.pace.is_some() { least } else { rules.steps_max };
+        let epoch_tokens = if self.pace.is_some() { 0 } else { rules.frontier_every_tokens };
+        StepsChooser::new(Allowed { least, most, epoch_tokens }, self.totals())
+    }
+
+    /// Chooses how long the next segment is.
+    pub(super) fn choose_steps(&self, progress: &mut Progress, result: &SegmentResult, took: Duration) {
+        progress.chooser.record(result.steps, took, result.payload.len(), self.totals());
+        let peers = self.shared.swarm.load(Relaxed).saturating_sub(1);
+        self.shared.set_steps(progress.chooser.status(peers));
+    }
+
+    fn totals(&self) -> Totals {
+        Totals {
+            at: Instant::now(),
+            queued_bytes: self.transport.traffic().messages_queued_bytes,
+            sending: self.transport.sending(),
+            clock: self.shared.clock.load(Relaxed),
+        }
+    }
+
     fn count_traffic(&self) {
         let traffic = self.transport.traffic();
         self.metrics.set_udp_bytes(Direction::Sent, traffic.udp_tx_bytes);
@@ -164,6 +191,7 @@ impl<C: Exchange> Learner<C> {
             roots_differed: view.compared.1,
             chains: view.chains,
             final_epoch: view.final_epoch,
+            ages: self.shared.ages(),
             reason: reason.to_owned(),
             checkpoint: checkpoint.map(|path| path.display().to_string()),
             fault: lost.or(unsaved).as_ref().map(Failure::to_fault),

@@ -70,12 +70,15 @@ impl<Base> Contribution<Base> {
 ///
 /// # Errors
 /// Those of `work`; then nothing is submitted.
-pub(super) fn contribute<C: Collective, E>(
+pub(super) fn contribute<C, E>(
     collective: &mut C,
     spans: &Spans,
     kept: Option<KeptCarry>,
     work: impl FnOnce(&mut C, &mut Snapshot<C::Base>, Carry, bool) -> Result<Work<C::Base>, E>,
-) -> Result<Option<Contribution<C::Base>>, E> {
+) -> Result<Option<Contribution<C::Base>>, E>
+where
+    C: Collective<Draft = Draft<<C as Collective>::Base>>,
+{
     let Some(mut snapshot) = collective.snapshot() else { return Ok(None) };
     let (carry_before, carry, mut span) = continue_carry(spans, kept, &snapshot);
     span.updates += 1;

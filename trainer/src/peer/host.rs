@@ -155,8 +155,13 @@ impl Host for PeerHost {
         self.metrics.set_peers(neighbours);
         self.shared.swarm.store(1 + neighbours.max(node.member_count()) as u64, Relaxed);
         match event {
-            Event::Applied { update, .. } => {
+            Event::Applied { update, age_tokens, .. } => {
                 self.applied += 1;
+                let is_own = update.author == node.id();
+                self.metrics.observe_age(is_own, age_tokens);
+                if !is_own {
+                    self.shared.add_age(age_tokens);
+                }
                 self.save_if_due(clock, node);
                 if self.reports_folds {
                     self.reporter.folded(update);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use murmur_collectives::Voided;
+use murmur_collectives::{Collective, Draft, Voided};
 use murmur_kernels::CarryShape;
 use murmur_quic::Transport;
 use murmur_verification::Attack;
@@ -15,6 +15,7 @@ use super::contribution::{Contribution, KeptCarry, Spans, contribute};
 use super::divergence::{Health, LossWatch};
 use super::exchange::{CollectiveInput, Exchange};
 use super::segment_runner::SegmentRunner;
+use super::steps::StepsChooser;
 use super::{Checkpoints, Notice, Pace, Reporter, Shared, store::Carries};
 use crate::error::Exit;
 use crate::error::Failure;
@@ -68,12 +69,13 @@ pub(super) struct Progress {
     pub(super) loss_first: Option<f32>,
     pub(super) loss_last: Option<f32>,
     pub(super) watch: LossWatch,
+    pub(super) chooser: StepsChooser,
     /// Why training was given up.
     pub(super) diverged: Option<Failure>,
 }
 
 impl Progress {
-    fn new(vocabulary: usize) -> Self {
+    fn new(vocabulary: usize, chooser: StepsChooser) -> Self {
         Self {
             carry: None,
             caught_up: false,
@@ -85,6 +87,7 @@ impl Progress {
             loss_first: None,
             loss_last: None,
             watch: LossWatch::new(vocabulary),
+            chooser,
             diverged: None,
         }
     }
@@ -97,13 +100,23 @@ enum Flow {
 }
 
 impl<C: Exchange> Learner<C> {
+    pub(super) fn is_over(&self) -> bool {
+        let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
+        spent || self.shared.drain.load(Relaxed)
+    }
+}
+
+impl<C> Learner<C>
+where
+    C: Exchange + Collective<Draft = Draft<<C as Collective>::Base>>,
+{
     /// Trains until the run ends or a stop is requested.
     ///
     /// # Errors
     /// [`Exit::Diverged`], [`Exit::Evicted`], [`Exit::NoPeers`] for a joiner that found no peer, disk errors.
     pub(super) fn run(mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut progress = Progress::new(self.manifest.model().vocabulary().size());
+        let mut progress = Progress::new(self.manifest.model().vocabulary().size(), self.steps_chooser());
         if let Flow::Stop = self.catch_up(&mut progress)? {
             return Ok(());
         }
@@ -207,11 +220,6 @@ impl<C: Exchange> Learner<C> {
         Ok(Flow::Go)
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        let spent = self.shared.clock.load(Relaxed) >= self.manifest.rules.token_budget;
-        spent || self.shared.drain.load(Relaxed)
-    }
-
     /// Not while a final frontier that this peer lacked is fetched, and not while too little is final.
     fn may_train(&mut self) -> bool {
         let caught_up = self.collective.is_ready();
@@ -236,7 +244,8 @@ impl<C: Exchange> Learner<C> {
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
         let spans = spans(manifest, worker.carry_shape());
-        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack };
+        let steps = progress.chooser.steps();
+        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack, steps };
         let mut took = Duration::ZERO;
         let done = contribute(collective, &spans, progress.carry.take(), |collective, snapshot, carry, commits| {
             let begun = Instant::now();
@@ -250,6 +259,7 @@ impl<C: Exchange> Learner<C> {
         let Some(contribution) = done else { return Ok(()) };
         let Contribution { snapshot, result, .. } = &contribution;
         self.remember(progress, result, took);
+        self.choose_steps(progress, result, took);
         self.watch(progress, result);
         let validation = self.validate_now_and_then(progress, snapshot.segment)?;
         self.report_segment(progress, snapshot, result, took, validation);

@@ -4,7 +4,7 @@ use std::{
     io::BufRead,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
@@ -18,7 +18,8 @@ use tokio::sync::mpsc as tokio_mpsc;
 use crate::crash::{self, Part};
 use crate::error::Exit;
 use crate::error::Failure;
-use crate::protocol::Command;
+use crate::observe::status::StepsStatus;
+use crate::protocol::{Ages, Command};
 
 /// Messages to the learner's thread.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,10 @@ pub(super) struct Shared {
     pub(super) swarm: AtomicU64,
     /// The loss is not what a model that learns has: no checkpoint is written that would displace a better one.
     pub(super) unwell: AtomicBool,
+    /// How long this peer's segments are; nothing before the first.
+    steps: Mutex<Option<StepsStatus>>,
+    /// How stale updates of others were when they joined the set.
+    ages: Mutex<Ages>,
     /// What the learner has done; see [`Alive`](crate::protocol::Alive).
     pub(super) work: Arc<AtomicU64>,
 }
@@ -69,6 +74,26 @@ impl Shared {
     /// Whether the peer was asked to stop.
     pub(super) fn is_stopped(&self) -> bool {
         self.drain.load(Relaxed) || self.halt.load(Relaxed)
+    }
+
+    /// How long this peer's segments are.
+    pub(super) fn steps(&self) -> Option<StepsStatus> {
+        *self.steps.lock().expect("no code panics while it holds the steps")
+    }
+
+    /// Shows how long this peer's segments are.
+    pub(super) fn set_steps(&self, steps: StepsStatus) {
+        *self.steps.lock().expect("no code panics while it holds the steps") = Some(steps);
+    }
+
+    /// Counts the age of an update of another peer that joined the set.
+    pub(super) fn add_age(&self, tokens: u64) {
+        self.ages.lock().expect("no code panics while it holds the ages").add(tokens);
+    }
+
+    /// The ages counted so far.
+    pub(super) fn ages(&self) -> Ages {
+        self.ages.lock().expect("no code panics while it holds the ages").clone()
     }
 
     /// Counts something done.

@@ -23,6 +23,7 @@ mod segment_runner;
 mod setup;
 mod state_storage;
 mod status;
+mod steps;
 mod store;
 mod update_log;
 

@@ -5,16 +5,19 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use murmur_collectives::{PeerId, Snapshot};
+use murmur_collectives::{PeerId, Rules, Snapshot};
 use murmur_kernels::Carry;
 use murmur_verification::Attack;
 
-use super::{Shared, budget::Budget, contribution::Work, exchange::Exchange};
+use super::{Shared, budget::Budget, contribution::Work, exchange::Exchange, steps::EPOCH_SHARE};
 use crate::learn::segment::{SegmentError, SegmentSpec, Worker};
 use crate::run::manifest::Manifest;
 
 /// A segment of an author on probation is this many times shorter, so that its first audits are quick.
 const PROBATION_FRACTION: u32 = 3;
+
+/// Merges of a segment: each is named in the update's header, whose length is bounded.
+const MERGES_MAX: u32 = 16;
 
 /// Runs segments.
 pub(super) struct SegmentRunner<'a> {
@@ -23,12 +26,15 @@ pub(super) struct SegmentRunner<'a> {
     pub(super) shared: &'a Arc<Shared>,
     /// The attack it plays, for demonstrations and tests.
     pub(super) attack: Option<Attack>,
+    /// Inner steps of a whole segment now.
+    pub(super) steps: u32,
 }
 
 impl SegmentRunner<'_> {
     /// The segment that starts from `snapshot`, whose parameters it takes, and `carry`, and ends with a commitment to the carry
-    /// after it if `commits`. What joins meanwhile is merged between its steps. It ends early when the budget is spent or the
-    /// peer is asked to stop.
+    /// after it if `commits`. What joins meanwhile is merged between its steps. It ends early when the budget is spent, the peer
+    /// is asked to stop, or the swarm has passed half a final epoch: a peer that is so much slower would not be heard any more,
+    /// and could not be audited.
     ///
     /// # Errors
     /// As [`Worker::segment`].
@@ -57,10 +63,15 @@ impl SegmentRunner<'_> {
         let stop = |done: u32| {
             shared.worked();
             let own = u64::from(done) * step_tokens;
-            let spent = budget.is_spent(shared.clock.load(Relaxed), own, shared.swarm.load(Relaxed));
-            spent || shared.is_stopped()
+            let clock = shared.clock.load(Relaxed);
+            let is_spent = budget.is_spent(clock, own, shared.swarm.load(Relaxed));
+            is_spent || is_far_behind(&manifest.rules, snapshot.clock, clock) || shared.is_stopped()
         };
+        let merge_every = spec.steps.div_ceil(MERGES_MAX);
         let mut merge = |done: u32| {
+            if !done.is_multiple_of(merge_every) {
+                return None;
+            }
             let (_, last) = bases.last()?;
             let (base, parameters) = collective.joined_since(last)?;
             bases.push((done, base));
@@ -71,8 +82,16 @@ impl SegmentRunner<'_> {
     }
 
     fn spec<Base>(&self, me: PeerId, snapshot: &Snapshot<Base>) -> SegmentSpec {
-        let whole = self.manifest.inner.steps;
-        let steps = if snapshot.trusted { whole } else { whole.div_ceil(PROBATION_FRACTION) };
+        let steps = if snapshot.trusted { self.steps } else { self.steps.div_ceil(PROBATION_FRACTION) };
         self.manifest.segment_spec(me, snapshot.segment, snapshot.clock, steps)
     }
 }
+
+/// Whether a segment that began at token clock `begun` must end now, at `clock`.
+fn is_far_behind(rules: &Rules, begun: u64, clock: u64) -> bool {
+    let every = rules.frontier_every_tokens;
+    every > 0 && clock.saturating_sub(begun) >= every / EPOCH_SHARE
+}
+
+#[cfg(test)]
+mod tests;

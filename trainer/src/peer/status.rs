@@ -67,6 +67,7 @@ impl StatusSource {
             bytes_sent: traffic.udp_tx_bytes,
             bytes_received: traffic.udp_rx_bytes,
             limits: self.limits,
+            steps: self.shared.steps(),
             address: self.started.address.to_string(),
             peer_id: self.started.peer_id,
             petname: self.started.petname,

@@ -60,6 +60,7 @@ impl UpdateLog {
 
 impl Collective for UpdateLog {
     type Base = LogBase;
+    type Draft = Draft<LogBase>;
     type Input = CollectiveInput;
     type Output = Replay;
 

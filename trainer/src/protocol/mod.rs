@@ -11,6 +11,7 @@
 //! 4. `alive` every second, from the first moment to the last.
 //! 5. `error`, at any time: the reason why it is about to exit with `code`.
 
+mod ages;
 mod command;
 mod report;
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub(crate) mod sample_reports;
 #[cfg(test)]
 mod tests;
 
+pub use ages::Ages;
 pub use command::{Command, NotACommand};
 pub use report::{Alive, Event, EventKind, Excluded, Fault, Finished, Folded, Report, Segment, Started};

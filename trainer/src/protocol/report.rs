@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Ages;
+
 /// One line from a peer to its launcher. The tag is the `schema` key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "schema")]
@@ -254,6 +256,9 @@ pub struct Finished {
     /// The newest final frontier.
     #[serde(default)]
     pub final_epoch: u32,
+    /// How stale others' updates were when they joined its set.
+    #[serde(default)]
+    pub ages: Ages,
     /// Why it stopped: `budget`, `drained`, `diverged` or `evicted`.
     pub reason: String,
     /// The checkpoint file of this state; absent when none was written.

@@ -1,6 +1,6 @@
 //! Reports as a peer would send them, for tests of everything that reads them.
 
-use super::{Event, EventKind, Fault, Finished, Segment, Started};
+use super::{Ages, Event, EventKind, Fault, Finished, Segment, Started};
 
 /// The id of the `index`-th made-up peer.
 pub(crate) fn peer_id(index: usize) -> String {
@@ -83,10 +83,18 @@ pub(crate) fn finished(index: usize) -> Finished {
         roots_differed: 0,
         chains: std::collections::BTreeMap::from([(peer_id(index), 41)]),
         final_epoch: 5,
+        ages: ages(),
         reason: "budget".to_owned(),
         checkpoint: Some(format!("/tmp/peer-{index}/checkpoint-000000000080000.safetensors")),
         fault: None,
     }
+}
+
+/// Four updates that missed one step of others each, and one that missed ten.
+fn ages() -> Ages {
+    let mut ages = Ages::default();
+    [100, 100, 100, 100, 1_000].into_iter().for_each(|age| ages.add(age));
+    ages
 }
 
 /// A peer without data.

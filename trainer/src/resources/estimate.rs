@@ -164,7 +164,12 @@ impl Shape {
         let matrices = layout.entries().iter().filter(|entry| entry.role.is_hidden_matrix());
         let working = match self.optimizer {
             Optimizer::AdamW => 0,
-            Optimizer::Muon => matrices.map(|entry| Muon::bytes([entry.shape[0], entry.shape[1]])).max().unwrap_or(0),
+            Optimizer::Muon => {
+                let (count, most) = matrices.fold((0, 0), |(count, most), entry| {
+                    (count + 1, most.max(Muon::bytes([entry.shape[0], entry.shape[1]])))
+                });
+                most.saturating_mul(self.machine.threads.clamp(1, count.max(1)))
+            }
         };
         [
             parameters.saturating_mul(LEARNER_BYTES + leaves),

@@ -56,7 +56,8 @@ pub struct Manifest {
 pub struct Inner {
     /// Sequences per step.
     pub batch: u32,
-    /// Inner steps of a whole segment, H.
+    /// Inner steps of a whole segment, H: the fewest that a peer chooses because of its link. The most are
+    /// [`Rules::steps_max`].
     pub steps: u32,
     /// 0: AdamW; 1: Muon.
     optimizer: u8,
@@ -237,7 +238,7 @@ impl Manifest {
         carry_shape(self.optimizer(), &self.model().layout())
     }
 
-    /// Tokens of a whole segment.
+    /// Tokens of a whole segment of the fewest steps.
     pub fn segment_tokens(&self) -> u64 {
         u64::from(self.inner.steps) * u64::from(self.rules.tokens_per_step)
     }
@@ -319,7 +320,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
         alpha_end_q16: q16(settings.outer.alpha_final),
         clip_q16: ONE_Q16 * 3 / 2,
         tokens_per_step: small("train.batch", settings.step_tokens())?,
-        steps_max: small("train.steps", settings.train.steps)?,
+        steps_max: small("train.steps_max", settings.train.steps_max)?,
         token_budget: settings.run.tokens,
         audit_rate_q16: q16(settings.audit.rate),
         audit_quorum: u32::from(settings.audit.quorum),
@@ -330,7 +331,8 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
     })
 }
 
-fn run_seed(seed: u64) -> [u8; 32] {
+/// The 32 bytes that stand for the setting `seed`.
+pub fn run_seed(seed: u64) -> [u8; 32] {
     blake3::derive_key("murmuration run seed v1", &seed.to_le_bytes())
 }
 

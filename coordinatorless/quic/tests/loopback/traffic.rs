@@ -23,6 +23,8 @@ async fn the_counts_of_both_peers_are_those_of_the_wire_handshake_included() {
     let payload = 100_000;
     alice.transport.send(bob.id, Priority::Payload, vec![7; payload].into()).unwrap();
     assert_eq!(bob.next_message().await.1.len(), payload);
+    assert_eq!(alice.transport.traffic().messages_queued_bytes, payload as u64);
+    until("the up-link has carried the message", || alice.transport.sending().bytes == payload as f64).await;
 
     // Acknowledgements and keep-alives still pass, so compare until a quiet moment; a count that misses or
     // doubles anything never agrees.

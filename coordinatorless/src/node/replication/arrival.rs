@@ -226,7 +226,8 @@ fn tell(cx: &mut Context<'_>, entry: &Entry) {
     if let Some(update) = entry.update() {
         let record = cx.set.fold.log().record(&name.author, name.seq);
         let weight_q16 = record.map_or(0, |record| record.applied.q16());
-        cx.net.core.tell(crate::Event::Applied { update: name, tokens: update.tokens, weight_q16 });
+        let (tokens, age_tokens) = (update.tokens, cx.set.fold.log().age(entry));
+        cx.net.core.tell(crate::Event::Applied { update: name, tokens, weight_q16, age_tokens });
     }
     if let Some(verdict) = entry.verdict() {
         let update = EntryName { author: verdict.author, seq: verdict.seq };

@@ -33,8 +33,6 @@ pub(crate) struct Block<'a> {
     pub(crate) stride: usize,
     /// The sums are the result, not added to what `out` holds.
     pub(crate) fresh: bool,
-    /// If given, the row of the result at which `out` begins: tiles that lie whole above its diagonal are left out.
-    pub(crate) lower_from: Option<usize>,
 }
 
 impl Kernel for Block<'_> {
@@ -95,9 +93,8 @@ impl Kernel for Tiles<'_, '_> {
         for first in (0..block.panels.columns).step_by(group) {
             let columns = first..block.panels.columns.min(first + group);
             for (row, left) in rows.clone().step_by(tall).zip(left.chunks_exact(tall * steps.len())) {
-                let end = block.lower_from.map_or(columns.end, |first| columns.end.min(first + row + tall));
-                for column in (columns.start..end).step_by(wide) {
-                    let next = if column + wide < end { [row, column + wide] } else { [row + tall, first] };
+                for column in columns.clone().step_by(wide) {
+                    let next = if column + wide < columns.end { [row, column + wide] } else { [row + tall, first] };
                     let tile = block.tile([row, column], next, [left.as_ptr(), panels], &steps, S::TILE);
                     // SAFETY: `check` found that all rows, columns and steps of the block are inside the slices.
                     unsafe { s.tile(tile) };

@@ -8,6 +8,7 @@
 pub(crate) mod block;
 mod matrix;
 pub(crate) mod pack;
+pub(crate) mod symmetric;
 pub(crate) mod tile;
 
 pub use matrix::{Matrix, ShapeError};
@@ -71,7 +72,7 @@ impl Factor<'_> {
     /// `out = left · self`, or `out +=`, over as many steps as `left` has, on the caller's thread.
     pub(crate) fn multiply(self, level: Level, left: Matrix<'_>, out: &mut [f32], fresh: bool) {
         let Self { right, panels, .. } = self;
-        level.run(Block { left, right, panels, out, stride: panels.columns, fresh, lower_from: None });
+        level.run(Block { left, right, panels, out, stride: panels.columns, fresh });
     }
 }
 
@@ -121,20 +122,8 @@ pub fn matmul(
 /// The shapes do not fit.
 pub(crate) fn matmul_then(
     pool: &Pool,
-    factors: [Matrix<'_>; 2],
-    start: Start,
-    results: [&mut [f32]; 3],
-    scratch: &mut Scratch,
-    finish: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
-) -> Result<(), ShapeError> {
-    product(pool, factors, [start == Start::Current, false], results, scratch, finish)
-}
-
-/// [`matmul_then`]; with `lower` only the lower triangle is sure to be computed.
-fn product(
-    pool: &Pool,
     [a, b]: [Matrix<'_>; 2],
-    [adds, lower]: [bool; 2],
+    start: Start,
     [out, beside, sums]: [&mut [f32]; 3],
     scratch: &mut Scratch,
     finish: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
@@ -145,7 +134,7 @@ fn product(
     if n == 0 {
         return Ok(());
     }
-    if k == 0 && !adds {
+    if k == 0 && start == Start::Zero {
         out.fill(0.0);
     }
     let [tall, wide] = pool.level().run(TileShape);
@@ -157,7 +146,7 @@ fn product(
         let right = scratch.right.fit(panels.len(steps.len(), wide));
         let some = first / ADDED * n..steps.end.div_ceil(ADDED) * n;
         pack(pool, b, &steps, panels, [right, sums.get_mut(some).unwrap_or_default()]);
-        let part = Part { a, steps: &steps, right, panels, fresh: !adds && first == 0, lower };
+        let part = Part { a, steps: &steps, right, panels, fresh: start == Start::Zero && first == 0 };
         let last = steps.end == k;
         pool.halves([&mut *out, &mut *beside], tall * n, most, |first, some, beside| {
             part.multiply(pool, first * tall, some);
@@ -167,50 +156,6 @@ fn product(
         });
     }
     Ok(())
-}
-
-/// The lower triangle of `a · b`, diagonal included, and its mirror image above: for a product that is symmetric but for
-/// rounding. About half the work of [`matmul`].
-///
-/// # Shapes
-/// `a`: `[n, k]`, `b`: `[k, n]`, `out`: `[n, n]`.
-///
-/// # Errors
-/// The shapes do not fit.
-pub fn matmul_symmetric(
-    pool: &Pool,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    out: &mut [f32],
-    scratch: &mut Scratch,
-) -> Result<(), ShapeError> {
-    let [n, columns] = [a.shape()[0], b.shape()[1]];
-    ShapeError::unless_equal("matmul_symmetric", &[n], &[columns])?;
-    product(pool, [a, b], [false, true], [&mut *out, &mut [], &mut []], scratch, |_, _, _| ())?;
-    mirror(out, n);
-    Ok(())
-}
-
-/// Rows and columns of the squares in which [`mirror`] goes, so that both sides of one stay in the first-level cache.
-const MIRRORED: usize = 32;
-
-/// Copies what lies below the diagonal of a square matrix to above it.
-fn mirror(matrix: &mut [f32], n: usize) {
-    for first in (0..n).step_by(MIRRORED) {
-        let columns = first..n.min(first + MIRRORED);
-        let (above, rows) = matrix.split_at_mut(first * n);
-        for top in (0..first).step_by(MIRRORED) {
-            for row in top..top + MIRRORED {
-                let line = &mut above[row * n..][columns.clone()];
-                line.iter_mut().enumerate().for_each(|(i, place)| *place = rows[i * n + row]);
-            }
-        }
-        for (i, row) in columns.clone().enumerate() {
-            for (j, column) in columns.clone().enumerate().skip(i + 1) {
-                rows[i * n + column] = rows[j * n + row];
-            }
-        }
-    }
 }
 
 struct TileShape;
@@ -246,7 +191,6 @@ struct Part<'a> {
     right: &'a [f32],
     panels: Panels,
     fresh: bool,
-    lower: bool,
 }
 
 impl Part<'_> {
@@ -254,7 +198,6 @@ impl Part<'_> {
     fn multiply(&self, pool: &Pool, first_row: usize, out: &mut [f32]) {
         let Self { right, panels, fresh, .. } = *self;
         let left = self.a.part(first_row..first_row + out.len() / panels.columns, self.steps);
-        let lower_from = self.lower.then_some(first_row);
-        pool.level().run(Block { left, right, panels, out, stride: panels.columns, fresh, lower_from });
+        pool.level().run(Block { left, right, panels, out, stride: panels.columns, fresh });
     }
 }

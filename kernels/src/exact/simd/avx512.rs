@@ -3,6 +3,7 @@
 
 use core::arch::x86_64::*;
 
+use super::super::matmul::symmetric;
 use super::super::matmul::tile::{Tile, tile};
 use super::avx2::{self, Pair};
 use super::{Kernel, LANES, Row, Simd};
@@ -192,6 +193,14 @@ impl Simd for Avx512 {
     unsafe fn tile(self, job: Tile) {
         // SAFETY: the caller's promise, passed on.
         unsafe { tile::<Self, 8, 3>(self, job) }
+    }
+
+    const SYMMETRIC_TILE: [usize; 2] = [8, 48];
+
+    #[inline(always)]
+    unsafe fn symmetric_tile(self, job: symmetric::Tile) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { symmetric::tile::<Self, 8, 3>(self, job) }
     }
 }
 

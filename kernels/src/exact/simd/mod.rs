@@ -101,6 +101,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn tile(self, job: super::matmul::tile::Tile);
     /// Rows and columns of that tile.
     const TILE: [usize; 2];
+    /// Computes a tile of a symmetric product.
+    ///
+    /// # Safety
+    /// As [`tile`](super::matmul::symmetric::tile).
+    #[inline(always)]
+    unsafe fn symmetric_tile(self, job: super::matmul::symmetric::Tile) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { super::matmul::symmetric::tile::<Self, 4, 1>(self, job) }
+    }
+    /// Rows, which divide a vector, and columns, whole vectors, of that tile.
+    const SYMMETRIC_TILE: [usize; 2] = [4, LANES];
 
     /// Bits in each lane.
     #[inline(always)]

@@ -87,8 +87,13 @@ const DATA: Explanation = Explanation {
 
 const CHECKPOINT: Explanation = Explanation {
     name: "checkpoint",
-    meaning: "A checkpoint is missing, damaged, or belongs to another run.",
-    causes: &["A wrong path.", "A file cut short by a full disk or a copy.", "A checkpoint of another model."],
+    meaning: "A checkpoint, or a benchmark's result, is missing, damaged, or belongs to something else.",
+    causes: &[
+        "A wrong path.",
+        "A file cut short by a full disk or a copy.",
+        "A checkpoint of another model.",
+        "A benchmark's result that was edited: its digests or its conclusion do not fit its samples.",
+    ],
     fix: "Name another checkpoint. A peer sets damaged files aside by itself and fetches what they held from the others; to \
         take part with nothing of the old, pass --state-dir with another folder. Nothing needs to be deleted.",
 };

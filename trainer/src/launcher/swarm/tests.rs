@@ -91,6 +91,7 @@ impl Launch {
 
 fn plan(dir: &Path, scripts: &[String], limit: Option<Duration>) -> Plan {
     let peer = |(index, script): (usize, &String)| PeerPlan {
+        prefix: Vec::new(),
         arguments: ["-c".into(), format!("cd '{}'; {script}", dir.display()).into()].to_vec(),
         environment: Vec::new(),
         threads: 1,

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use murmur_kernels::exact::{Muon, MuonStep, Pool};
+use murmur_kernels::exact::{Muon, MuonMatrix, MuonStep, Pool};
 use murmur_kernels::{self as kernels, AdamW, Carry, CarryShape, adamw};
 
 use crate::learn::model::Layout;
@@ -65,26 +65,38 @@ impl Optimizer {
     ///
     /// # Panics
     /// If a length differs: a bug of the caller.
-    pub(super) fn step(&mut self, rates: &Rates, carry: &mut Carry, params: &mut [f32], grad: &[f32], scale: f32) {
+    pub fn step(&mut self, rates: &Rates, carry: &mut Carry, params: &mut [f32], grad: &[f32], scale: f32) {
         let Self { parts, shape, muon, pool } = self;
         assert_eq!(carry.shape(), *shape, "a carry of this optimizer and model");
         carry.steps += 1;
         let Carry { steps, m, v, .. } = carry;
-        let Rates { adamw: rule, muon_lr: lr, muon_momentum: momentum } = *rates;
-        for part in parts {
+        let Rates { adamw: rule, muon_lr: lr, muon_momentum: mu } = *rates;
+        let mut matrices = Vec::new();
+        let (mut params, mut momenta) = (params, &mut m[..]);
+        for part in &*parts {
+            let range = part.params();
+            let (own, behind) = params.split_at_mut(range.len());
+            let (momentum, momenta_behind) = momenta.split_at_mut(range.len());
+            (params, momenta) = (behind, momenta_behind);
+            let grads = &grad[range.clone()];
             match part {
-                Part::AdamW { params: range, second, decays } => {
+                Part::AdamW { second, decays, .. } => {
                     let rule = AdamW { weight_decay: if *decays { rule.weight_decay } else { 0.0 }, ..rule };
-                    let (params, grad) = (&mut params[range.clone()], &grad[range.clone()]);
-                    adamw(&rule, *steps, params, grad, &mut m[range.clone()], &mut v[second.clone()], scale);
+                    adamw(&rule, *steps, own, grads, momentum, &mut v[second.clone()], scale);
                 }
-                Part::Muon { params: range, shape } => {
-                    let settings = MuonStep { lr, momentum, decay: rule.lr * rule.weight_decay, scale };
-                    let moved = [&mut params[range.clone()], &mut m[range.clone()]];
-                    let fits = "a matrix of the layout has the lengths that its shape says";
-                    muon.step(pool, &settings, *shape, moved, &grad[range.clone()]).expect(fits);
-                }
+                Part::Muon { shape, .. } => matrices.push(MuonMatrix { shape: *shape, params: own, momentum, grads }),
             }
+        }
+        let settings = MuonStep { lr, momentum: mu, decay: rule.lr * rule.weight_decay, scale };
+        let fits = "a matrix of the layout has the lengths that its shape says";
+        muon.step(pool, &settings, &mut matrices).expect(fits);
+    }
+}
+
+impl Part {
+    fn params(&self) -> &Range<usize> {
+        match self {
+            Self::AdamW { params, .. } | Self::Muon { params, .. } => params,
         }
     }
 }
@@ -127,12 +139,6 @@ mod tests {
     use super::*;
     use crate::learn::model::{Architecture, gpt::Gpt};
 
-    fn range(part: &Part) -> Range<usize> {
-        match part {
-            Part::AdamW { params, .. } | Part::Muon { params, .. } => params.clone(),
-        }
-    }
-
     #[test]
     fn every_parameter_is_in_one_part_and_every_second_moment_too() {
         let layout = Gpt::tiny().layout();
@@ -147,7 +153,7 @@ mod tests {
                 second.end
             });
             assert_eq!(last, second_moments);
-            let end = parts.iter().map(range).fold(0, |end, range| {
+            let end = parts.iter().map(Part::params).fold(0, |end, range| {
                 assert_eq!(range.start, end);
                 range.end
             });

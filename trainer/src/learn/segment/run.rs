@@ -7,7 +7,7 @@ use murmur_verification::{Leaf, Trace};
 
 use super::commitment::{Commitment, commit};
 use super::error::SegmentError;
-use super::optimizer::Rates;
+use super::optimizer::{Optimizer, Rates};
 use super::spec::{SegmentResult, SegmentSpec};
 use super::trainer::Trainer;
 use crate::learn::data::batch;
@@ -99,8 +99,7 @@ impl<'a> Inner<'a> {
             return Err(SegmentError::Diverged { step: index + 1, loss, gradient_norm });
         }
         self.losses.push(loss);
-        let (rates, scale) = (warmed(spec, self.carry.steps), clip_scale(gradient_norm, spec.clip_norm));
-        optimizer.step(&rates, &mut self.carry, &mut self.params, &self.grad, scale);
+        descend(optimizer, spec, &mut self.carry, &mut self.params, &self.grad);
         Ok(())
     }
 
@@ -139,6 +138,15 @@ impl<'a> Inner<'a> {
             sealed_carry: sealed,
         })
     }
+}
+
+/// One inner step in place: the gradient clipped, the learning rates as warmed up as the carry's steps allow.
+///
+/// # Panics
+/// If a length differs from the model's: a bug of the caller.
+pub fn descend(optimizer: &mut Optimizer, spec: &SegmentSpec, carry: &mut Carry, params: &mut [f32], grad: &[f32]) {
+    let (rates, scale) = (warmed(spec, carry.steps), clip_scale(global_norm(grad), spec.clip_norm));
+    optimizer.step(&rates, carry, params, grad, scale);
 }
 
 /// The learning rates scaled by `min(1, (steps + 1) / rewarm_steps)`.

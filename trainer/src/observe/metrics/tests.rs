@@ -25,6 +25,8 @@ fn exercised() -> Metrics {
     metrics.add_audit(false);
     metrics.observe_segment(Duration::from_millis(600));
     metrics.observe_fold(Duration::from_micros(80));
+    metrics.observe_age(true, 256);
+    metrics.observe_age(false, 1024);
     metrics.add_rejected("bad_signature");
     metrics
 }
@@ -46,6 +48,8 @@ fn every_metric_is_there_with_its_value() {
         "murmur_audits_total{result=\"failed\"} 1",
         "murmur_segment_seconds_count 1",
         "murmur_fold_seconds_count 1",
+        "murmur_update_age_tokens_sum{author=\"self\"} 256",
+        "murmur_update_age_tokens_count{author=\"other\"} 1",
         "murmur_rejected_total{reason=\"bad_signature\"} 1",
     ];
     for line in expected {
@@ -58,7 +62,7 @@ fn counters_and_only_counters_end_in_total() {
     let text = exercised().text();
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let kinds: BTreeSet<_> = kinds.map(|line| line.split_once(' ').unwrap()).collect();
-    assert_eq!(kinds.len(), 12);
+    assert_eq!(kinds.len(), 13);
     for (name, kind) in kinds {
         assert!(name.starts_with("murmur_"));
         assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");

@@ -77,6 +77,8 @@ pub(super) fn summary(summary: &Summary) -> Value {
         "bytes_allreduce": whole(summary.bytes_allreduce),
         "reduction": reduction(summary.bytes_allreduce, summary.bytes_sent),
         "payload_bits_per_param": summary.payload_bits_per_param,
+        "staleness_tokens_mean": summary.staleness_tokens.map(|(mean, _)| mean),
+        "staleness_tokens_p95": summary.staleness_tokens.map(|(_, p95)| p95),
         "audits": audits(summary.audits),
         "evicted": summary.evicted,
         "seconds": summary.seconds,

@@ -79,6 +79,7 @@ fn summary() -> Summary {
         comparisons: (12, 0),
         bytes_sent: 1_000_000,
         bytes_allreduce: 2e8,
+        staleness_tokens: Some((900.0, 2_560)),
         payload_bits_per_param: 0.15,
         audits: Audits { passed: 7, failed: 0 },
         evicted: vec![sample::peer_id(3)],
@@ -174,6 +175,8 @@ fn the_summary_has_every_promised_key() {
         "bytes_allreduce",
         "reduction",
         "payload_bits_per_param",
+        "staleness_tokens_mean",
+        "staleness_tokens_p95",
         "audits",
         "evicted",
         "seconds",
@@ -277,7 +280,7 @@ fn a_path_in_a_printed_command_is_one_word() {
 fn amounts_are_short() {
     assert_eq!([0, 999, 1_000, 2_500_000].map(bytes), ["0 B", "999 B", "1.0 kB", "2.5 MB"]);
     assert_eq!([7.0, 1_234.0, 3.2e6].map(short), ["7", "1.2 k", "3.2 M"]);
-    assert_eq!([0.4, 59.0, 185.0, 7_440.0].map(text::duration), ["0s", "59s", "3m05s", "2h04m"]);
+    assert_eq!([0.4, 59.0, 185.0, 7_440.0].map(duration), ["0s", "59s", "3m05s", "2h04m"]);
 }
 
 #[test]

@@ -151,7 +151,11 @@ fn rows(rows: &[Row], width: Option<usize>) -> String {
 }
 
 fn traffic(summary: &Summary) -> String {
-    let payload = format!("Payloads took {:.3} bit per parameter.", summary.payload_bits_per_param);
+    let age = |(mean, p95): (f64, u64)| {
+        format!(" Updates joined {} tokens of others late, 95 % of them at most {}.", short(mean), short(p95 as f64))
+    };
+    let age = summary.staleness_tokens.map(age).unwrap_or_default();
+    let payload = format!("Payloads took {:.3} bit per parameter.{age}", summary.payload_bits_per_param);
     match reduction(summary.bytes_allreduce, summary.bytes_sent) {
         Some(times) => format!(
             "Sent {}; a dense all-reduce after every step would have sent {}, {times:.0} times more. {payload}",
@@ -212,7 +216,7 @@ pub(crate) fn short(number: f64) -> String {
 }
 
 /// `42s`, `3m05s`, `2h04m`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.round().max(0.0) as u64;
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -50,7 +50,7 @@ pub(super) mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::observe::status::{Limits, Phase, SetStatus, Verdicts};
+    use crate::observe::status::{Limits, Phase, SetStatus, StepsReason, StepsStatus, Verdicts};
 
     pub(crate) fn status() -> Status {
         Status {
@@ -83,6 +83,23 @@ pub(super) mod tests {
             bytes_sent: 10,
             bytes_received: 20,
             limits: Limits { threads: 1, connections: 64, message_bytes: 4 << 20 },
+            steps: Some(steps()),
+        }
+    }
+
+    pub(crate) fn steps() -> StepsStatus {
+        StepsStatus {
+            steps: 8,
+            least: 5,
+            most: 100,
+            reason: StepsReason::Link,
+            step_seconds: 0.08,
+            segment_bytes: 159_000,
+            payload_bytes: 52_000,
+            uplink_bytes_per_second: Some(250_000),
+            link_seconds: 0.636,
+            swarm_tokens_per_second: 12_800.0,
+            peers: 3,
         }
     }
 

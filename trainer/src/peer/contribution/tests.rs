@@ -21,6 +21,7 @@ struct LoneAverage {
 
 impl Collective for LoneAverage {
     type Base = u32;
+    type Draft = Draft<u32>;
     type Input = Infallible;
     type Output = u32;
 

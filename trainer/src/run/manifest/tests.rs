@@ -21,7 +21,7 @@ fn the_bytes_come_back_and_name_the_run() {
 
 #[test]
 fn a_run_of_this_format_keeps_its_name() {
-    let name = "8e663ae62e4d792d71b816dae53a5748ecc1f479676c9ed3c05c065609643823";
+    let name = "cb3b34439460bd47ef8bdef9139d240a3d69ac28149a2d7944cab3bc31343b3e";
     assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
 }
 
