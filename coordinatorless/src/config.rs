@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::message::PAYLOAD_IN_MESSAGE_MAX;
+
 /// How one peer uses the network and its own resources.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -52,6 +54,9 @@ pub struct Config {
     pub pending_max: usize,
     /// And their bytes, at most.
     pub pending_bytes_max: usize,
+    /// The longest payload that travels in one message with its entry, in bytes; a longer one travels in chunks. Peers of a
+    /// run must agree on it. Only tests have reason to change it.
+    pub payload_in_message_max: usize,
     /// Audits that wait for their carry or for replay, at most; the peer accepts no more.
     pub audits_max: usize,
     /// Own carries kept for auditors, in segments.
@@ -111,6 +116,7 @@ impl Default for Config {
             ban: Duration::from_secs(60),
             pending_max: 1024,
             pending_bytes_max: 128 << 20,
+            payload_in_message_max: PAYLOAD_IN_MESSAGE_MAX,
             audits_max: 8,
             carries_kept: 8,
             propose_stagger: Duration::from_millis(500),

@@ -6,20 +6,23 @@
 //! | `Absent` | server → requester | it does not hold the requested blob | 32 B |
 //! | `Candidates` | any → neighbour | the neighbour sees the sender elsewhere: local addresses, port mapping | 50 B an address, ≤ 4 |
 //! | `Chunk` | server → requester | answers `WantChunks`, one message a chunk | ≤ 32 KiB |
-//! | `ChunkList` | server → requester | answers `WantChunkList` | 32 B a chunk |
+//! | `ChunkHashes` | server → requester | answers `WantChunkHashes`: another part of a long chunk list | ≤ 2 MiB |
+//! | `ChunkList` | server → requester | answers `WantChunkList`: the chunk list, or its first part | 32 B a chunk, ≤ 2 MiB |
 //! | `Digest` | any → neighbour | on connecting, in every round of anti-entropy, on finishing: the changes since the last one, or the whole set | 200 B, 44 B an author named |
-//! | `Entries` | holder → requester | answers `Want` | headers 0.4 KB, payloads as the manifest allows |
+//! | `Entries` | holder → requester | answers `Want` | headers 0.4 KB, payloads of up to 3 MiB |
 //! | `Certificates` | any → requester | answers `WantCertificates`: proofs of final frontiers, the newest with rows | 1 KB an epoch |
 //! | `Frontier` | holder → requester | answers `WantFrontier` | 68 B an author |
 //! | `Goodbye` | leaver → neighbours | before it leaves | 1 B |
 //! | `Manifest` | member → newcomer | answers `WantManifest` | ≤ 64 KiB |
 //! | `Meet` | requester → mutual neighbour | a peer cannot be dialed: requests an introduction | 32 B |
 //! | `Observed` | any → neighbour | on connecting: the address at which the sender sees the neighbour, and whether the sender is a relay | 60 B |
+//! | `PayloadChunk` | holder → requester | answers `WantChunks` for the payload of an update, one message a chunk | ≤ 32 KiB |
 //! | `Peers` | member → neighbour | on connecting: addresses of other peers | 50 B a peer, ≤ 64 |
 //! | `Punch` | mutual neighbour → both peers | answers `Meet`: dial each other now, one message an address | 50 B |
 //! | `Votes` | voter → neighbours, forwarded | an epoch is being decided | 170 B a vote |
 //! | `Want` | requester → holder | an entry is missing | 44 B |
-//! | `WantChunks`, `WantChunkList` | requester → server | a carry or checkpoint is needed | small |
+//! | `WantChunkHashes` | requester → server | its chunk list is longer than one message holds | 36 B |
+//! | `WantChunks`, `WantChunkList` | requester → server | a carry, checkpoint or long payload is needed | small |
 //! | `WantCertificates` | any → neighbour | the neighbour knows a newer epoch | 4 B |
 //! | `WantFrontier` | any → voter | a vote names an unknown frontier | 32 B |
 //! | `WantManifest` | newcomer → member | before it knows the run | 32 B |
@@ -32,6 +35,9 @@
 //! carries and states are compressed; payloads are entropy-coded already and travel plain. A receiver checks the size
 //! limit first, decompresses with a bound, then makes a checked access; the machine that handles the message checks
 //! its meaning.
+//!
+//! A payload of more than [`PAYLOAD_IN_MESSAGE_MAX`] bytes does not travel in `Entries`: its entry comes without it, and who
+//! wants it asks for its chunks, by the blob root that the entry commits to.
 
 mod sorted;
 
@@ -51,6 +57,13 @@ pub const DATAGRAM_BYTES_MAX: usize = 1000;
 
 /// The largest unpacked size of a compressed message, in bytes.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The longest payload that travels in one message with its entry, in bytes: with headers it fits the 4 MiB that a transport
+/// takes. A longer one travels in chunks.
+pub(crate) const PAYLOAD_IN_MESSAGE_MAX: usize = 3 * 1024 * 1024;
+
+/// Hashes in one part of a chunk list, at most: 2 MiB, for the chunks of 2 GiB.
+pub(crate) const LIST_PART_MAX: usize = 1 << 16;
 
 /// Bytes of entries in one answer, beyond the first of them; what does not fit is requested again.
 pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
@@ -183,6 +196,9 @@ pub enum Message {
     Observed { address: Option<PeerAddress>, relay: bool },
     Punch { peer: PeerAddress },
     Candidates { addresses: Vec<PeerAddress> },
+    ChunkHashes { root: Hash, from: u32, hashes: Vec<Hash> },
+    PayloadChunk { root: Hash, index: u32, bytes: Vec<u8> },
+    WantChunkHashes { root: Hash, from: u32 },
 }
 
 /// The kind of a message: its priority, and the class under which its bytes are counted.
@@ -249,9 +265,11 @@ impl Message {
             Self::Certificates { .. } | Self::Frontier(_) => Kind::Header,
             Self::WantCertificates { .. } | Self::WantFrontier { .. } => Kind::Header,
             Self::Entries { items } if items.iter().any(|item| item.payload.is_some()) => Kind::Payload,
+            Self::PayloadChunk { .. } => Kind::Payload,
             Self::Entries { .. } | Self::Manifest { .. } | Self::Want(_) => Kind::Header,
-            Self::WantChunkList { .. } | Self::WantChunks { .. } | Self::WantManifest { .. } => Kind::Header,
-            Self::Chunk { .. } | Self::ChunkList { .. } => Kind::Bulk,
+            Self::WantChunkHashes { .. } | Self::WantChunkList { .. } | Self::WantChunks { .. } => Kind::Header,
+            Self::WantManifest { .. } => Kind::Header,
+            Self::Chunk { .. } | Self::ChunkHashes { .. } | Self::ChunkList { .. } => Kind::Bulk,
         }
     }
 

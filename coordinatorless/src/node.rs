@@ -281,6 +281,9 @@ impl Node {
             Response::Chunk { root, index, bytes } => {
                 self.with_transfer(|transfer, cx| transfer.on_chunk(cx, from, root, index, bytes));
             }
+            Response::ChunkHashes { root, from: first, hashes } => {
+                self.with_transfer(|transfer, cx| transfer.on_chunk_hashes(cx, from, root, first, hashes));
+            }
             Response::ChunkList { root, length, hashes } => {
                 self.with_transfer(|transfer, cx| transfer.on_chunk_list(cx, from, root, length, hashes));
             }
@@ -345,6 +348,9 @@ impl Node {
             Request::Entries(want) => self.with_replication(|machine, cx| machine.on_want(cx, from, want)),
             Request::Certificates { from: first } => {
                 self.with_finality(|finality, cx| finality.on_want_certificates(cx, from, first));
+            }
+            Request::ChunkHashes { root, from: first } => {
+                self.with_transfer(|transfer, cx| transfer.on_want_chunk_hashes(cx, from, root, first));
             }
             Request::ChunkList { root } => {
                 self.with_transfer(|transfer, cx| transfer.on_want_chunk_list(cx, from, root));

@@ -130,6 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_longest_payload_of_the_largest_model_has_a_length_of_32_bits() {
+        let longest = |k| payload_bytes_max(TopK::new(k).unwrap(), 1 << 33);
+        let most = (TopK::MIN..=CHUNK as u16).map(longest).max();
+        assert!(most.is_some_and(|most| most < u32::MAX as usize / 3 * 2), "{most:?}");
+    }
+
+    #[test]
     fn the_rice_parameter_is_the_cheapest_for_a_geometric_gap() {
         for coded in 1..=CHUNK / 2 {
             let absent = 1.0 - coded as f64 / CHUNK as f64;

@@ -76,6 +76,25 @@ impl Carry {
             return Err(wrong);
         }
         let mut carry = Self { steps: u64::from_le_bytes(*steps), ..Self::fresh(shape) };
+        carry.fill(body)?;
+        Ok(carry)
+    }
+
+    /// Becomes what [`Carry::unseal`] makes of `sealed`, which this carry was sealed to, in place: a second one of a large model
+    /// may be more than a machine holds.
+    ///
+    /// # Errors
+    /// Those of [`Carry::unseal`]; the carry is then of no use.
+    pub fn reopen(&mut self, sealed: &[u8]) -> Result<(), CarryError> {
+        let expected = self.shape().sealed_bytes();
+        let body = sealed.get(HEADER_BYTES..).filter(|_| sealed.len() == expected);
+        let body = body.ok_or(CarryError::Length { expected, given: sealed.len() })?;
+        self.fill(body)
+    }
+
+    /// Unseals all vectors, whose lengths fit.
+    fn fill(&mut self, body: &[u8]) -> Result<(), CarryError> {
+        let (shape, carry) = (self.shape(), self);
         let (linear, log) = body.split_at(shape.linear_bytes());
         let chunks = carry.m.chunks_mut(CHUNK).zip(carry.residual.chunks_mut(CHUNK));
         for (chunk, ((m, residual), bytes)) in chunks.zip(linear.chunks(LINEAR_HEADER_BYTES + 2 * CHUNK)).enumerate() {
@@ -85,7 +104,7 @@ impl Carry {
         for (chunk, (v, bytes)) in carry.v.chunks_mut(CHUNK).zip(log.chunks(LOG_HEADER_BYTES + CHUNK)).enumerate() {
             unseal_log_chunk(bytes, v).map_err(|fault| fault.at(before + chunk))?;
         }
-        Ok(carry)
+        Ok(())
     }
 }
 

@@ -29,6 +29,15 @@ fn everything_that_is_announced_is_folded_everywhere() {
 }
 
 #[test]
+fn updates_that_no_message_holds_are_folded_everywhere() {
+    // Two bits of each parameter: 5 MB an update, where a message holds 4 MiB.
+    let asked = ["exchange", "--peers", "3", "--params", "20M", "--top", "4096", "--rounds", "1", "--every", "8"];
+    let (report, output) = bench(&[&asked[..], &["--target-seconds", "60", "--target-mib", "16000"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!((metric(&report, "updates"), metric(&report, "folded_everywhere_percent")), (3.0, 100.0));
+}
+
+#[test]
 fn a_target_out_of_reach_ends_with_its_own_code() {
     let asked = ["exchange", "--peers", "2", "--params", "20k", "--rounds", "1", "--target-mib", "1"];
     let (report, output) = bench(&asked);

@@ -106,6 +106,10 @@ impl Attacker {
             self.flip_bit(&mut chunk);
             return Message::Chunk { root, index, bytes: chunk }.encode();
         }
+        if let Message::PayloadChunk { root, index, bytes: mut chunk } = message {
+            self.flip_bit(&mut chunk);
+            return Message::PayloadChunk { root, index, bytes: chunk }.encode();
+        }
         let Message::Entries { mut items } = message else { return bytes };
         if let Some(payload) = items.first_mut().and_then(|item| item.payload.as_mut()) {
             self.flip_bit(payload);
@@ -169,8 +173,9 @@ fn nonexistent_author() -> murmur_collectives::PeerId {
     murmur_collectives::PeerId([0; 32])
 }
 
+/// Whether it holds entries, or part of the payload of one.
 fn is_entries(bytes: &[u8]) -> bool {
-    matches!(Message::decode(bytes), Ok(Message::Entries { .. }))
+    matches!(Message::decode(bytes), Ok(Message::Entries { .. } | Message::PayloadChunk { .. }))
 }
 
 /// Sends machines with an odd index a second version of the newest own update.

@@ -65,6 +65,7 @@ pub(crate) fn start_node(scenario: &Scenario, run: &Run, options: StartOptions) 
     let is_wide_area = scenario.network.latency_ms[1] > WIDE_AREA_MS;
     let config = Config {
         neighbours_max: scenario.neighbours_max,
+        payload_in_message_max: scenario.work.payload_in_message_max as usize,
         enroll_early: is_author,
         swim: if is_wide_area { Swim::wan() } else { Swim::lan() },
         loopback_only: is_on_loopback,

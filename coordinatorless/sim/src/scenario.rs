@@ -66,6 +66,8 @@ pub struct Work {
     pub steps: u32,
     /// Probability that a trusted author's update is audited, percent.
     pub audit_percent: u32,
+    /// The longest payload that travels with its entry, bytes; a longer one travels in chunks.
+    pub payload_in_message_max: u32,
     /// Tokens between two final frontiers, 0 for none; the seed chooses one value.
     pub frontier_every_tokens: Vec<u64>,
 }
@@ -193,6 +195,7 @@ impl Default for Work {
             authors: 0,
             steps: 10,
             audit_percent: 20,
+            payload_in_message_max: 3 << 20,
             frontier_every_tokens: vec![1500, 1500, 1500, 0],
         }
     }

@@ -31,6 +31,14 @@ fn the_fault_mix_violates_no_invariant() {
     assert_holds(&built_in("mix"), 0..100);
 }
 
+/// No payload fits a message, and all faults and attacks happen while chunks travel.
+#[test]
+fn the_fault_mix_violates_no_invariant_when_payloads_travel_in_chunks() {
+    let mut scenario = built_in("mix");
+    scenario.work.payload_in_message_max = 0;
+    assert_holds(&scenario, 0..40);
+}
+
 #[test]
 fn epochs_shorter_than_a_vote_violate_no_invariant() {
     assert_holds(&built_in("fast"), 0..40);

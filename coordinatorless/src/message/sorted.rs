@@ -12,6 +12,7 @@ use super::{Digest, EntryName, Item, Message, PeerAddress, PeerId, Proven, Want}
 #[allow(missing_docs)]
 pub(crate) enum Request {
     Certificates { from: u32 },
+    ChunkHashes { root: Hash, from: u32 },
     ChunkList { root: Hash },
     Chunks { root: Hash, indices: Vec<u32> },
     Entries(Want),
@@ -26,6 +27,7 @@ pub(crate) enum Response {
     Absent { root: Hash },
     Certificates { chain: Vec<Proven> },
     Chunk { root: Hash, index: u32, bytes: Vec<u8> },
+    ChunkHashes { root: Hash, from: u32, hashes: Vec<Hash> },
     ChunkList { root: Hash, length: u64, hashes: Vec<Hash> },
     Entries { items: Vec<Item> },
     Frontier(Box<Proposal>),
@@ -63,7 +65,10 @@ impl From<Message> for Sorted {
             Message::Announce { entries } => Self::Notice(Notice::Announce { entries }),
             Message::Candidates { addresses } => Self::Notice(Notice::Candidates { addresses }),
             Message::Certificates { chain } => Self::Response(Response::Certificates { chain }),
-            Message::Chunk { root, index, bytes } => Self::Response(Response::Chunk { root, index, bytes }),
+            Message::Chunk { root, index, bytes } | Message::PayloadChunk { root, index, bytes } => {
+                Self::Response(Response::Chunk { root, index, bytes })
+            }
+            Message::ChunkHashes { root, from, hashes } => Self::Response(Response::ChunkHashes { root, from, hashes }),
             Message::ChunkList { root, length, hashes } => Self::Response(Response::ChunkList { root, length, hashes }),
             Message::Digest(digest) => Self::Notice(Notice::Digest(digest)),
             Message::Entries { items } => Self::Response(Response::Entries { items }),
@@ -77,6 +82,7 @@ impl From<Message> for Sorted {
             Message::Votes { votes } => Self::Notice(Notice::Votes { votes }),
             Message::Want(want) => Self::Request(Request::Entries(want)),
             Message::WantCertificates { from } => Self::Request(Request::Certificates { from }),
+            Message::WantChunkHashes { root, from } => Self::Request(Request::ChunkHashes { root, from }),
             Message::WantChunkList { root } => Self::Request(Request::ChunkList { root }),
             Message::WantChunks { root, indices } => Self::Request(Request::Chunks { root, indices }),
             Message::WantFrontier { name } => Self::Request(Request::Frontier { name }),
@@ -89,6 +95,7 @@ impl From<Request> for Message {
     fn from(request: Request) -> Self {
         match request {
             Request::Certificates { from } => Self::WantCertificates { from },
+            Request::ChunkHashes { root, from } => Self::WantChunkHashes { root, from },
             Request::ChunkList { root } => Self::WantChunkList { root },
             Request::Chunks { root, indices } => Self::WantChunks { root, indices },
             Request::Entries(want) => Self::Want(want),
@@ -107,6 +114,7 @@ mod tests {
         let want = Want { author: PeerId([1; 32]), from: 2, count: 3, payloads: true };
         let requests = [
             Request::Certificates { from: 4 },
+            Request::ChunkHashes { root: Hash([4; 32]), from: 65_536 },
             Request::ChunkList { root: Hash([5; 32]) },
             Request::Chunks { root: Hash([6; 32]), indices: vec![7, 8] },
             Request::Entries(want),

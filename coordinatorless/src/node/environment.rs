@@ -126,7 +126,7 @@ impl Network<'_> {
 
     /// Sends a neighbour a request. The limits let its answer in.
     pub(crate) fn request(&mut self, to: PeerId, request: Request) {
-        self.limits.expect_answer(&self.core.rules, &to, &request);
+        self.limits.expect_answer(self.core, &to, &request);
         self.core.send(to, &request.into());
     }
 
@@ -137,7 +137,7 @@ impl Network<'_> {
 
     /// When an answer to `request` is overdue.
     pub(crate) fn overdue_at(&self, request: &Request) -> Time {
-        limits::overdue_at(self.core, &self.core.rules, request)
+        limits::overdue_at(self.core, request)
     }
 
     /// Connected peers, ascending, without those that are evicted.

@@ -14,10 +14,12 @@ mod rate_limit;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use murmur_collectives::{PeerId, Rules};
+use murmur_collectives::PeerId;
 
-pub(crate) use self::rate_limit::answer_bytes_max;
-use self::{penalties::Penalties, rate_limit::RateLimits};
+use self::{
+    penalties::Penalties,
+    rate_limit::{RateLimits, answer_bytes_max, answer_messages_max},
+};
 use super::context::Core;
 use crate::{Time, message::Request};
 
@@ -68,9 +70,9 @@ impl Limits {
     }
 
     /// Records that this peer sent `request` to `to`, and lets the largest possible answer pass the byte limit.
-    pub(crate) fn expect_answer(&mut self, rules: &Rules, to: &PeerId, request: &Request) {
+    pub(crate) fn expect_answer(&mut self, core: &Core, to: &PeerId, request: &Request) {
         if let Some(rates) = self.rates.get_mut(to) {
-            rates.expect_answer(answer_bytes_max(rules, request));
+            rates.expect_answer(answer_bytes_max(core, request), answer_messages_max(request));
         }
     }
 
@@ -121,10 +123,14 @@ impl Limits {
 
 /// The deadline for an answer to `request`: the timeout plus the time that the largest answer takes on the slowest
 /// link.
-pub(crate) fn overdue_at(core: &Core, rules: &Rules, request: &Request) -> Time {
-    let bytes = answer_bytes_max(rules, request);
-    let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_LINK_BYTES_PER_SECOND);
-    core.now + core.config.request_timeout + takes
+pub(crate) fn overdue_at(core: &Core, request: &Request) -> Time {
+    let bytes = answer_bytes_max(core, request);
+    core.now + core.config.request_timeout + longest_transfer(bytes)
+}
+
+/// How long `bytes` take on the slowest link.
+pub(crate) fn longest_transfer(bytes: u64) -> Duration {
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOWEST_LINK_BYTES_PER_SECOND)
 }
 
 #[cfg(test)]

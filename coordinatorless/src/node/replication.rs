@@ -3,6 +3,8 @@
 //! - *Gossip*: a peer that adds an entry to its set announces its name to neighbours that lack it.
 //! - *Pull*: a peer that hears of an entry requests it from one neighbour that holds it, and from another if no answer comes.
 //! - *Arrival*: an entry that came in is checked and inserted, or kept until its causal past is held.
+//! - *Long payloads* come in chunks, by the transfer: [`Event::FetchPayload`] names what and from whom, and the node gives the
+//!   result to [`Replication::on_payload`] or [`Replication::on_payload_lost`].
 //! - *Anti-entropy*: now and then two neighbours compare digests of their sets, which finds whatever was lost before.
 //!
 //! Contract:
@@ -23,6 +25,7 @@ mod arrival;
 mod comparison;
 mod gossip;
 mod knowledge;
+mod long;
 mod payloads;
 mod pending;
 mod pull;
@@ -42,6 +45,7 @@ pub(crate) use self::{
 };
 use self::{
     knowledge::Peer,
+    long::LongPayloads,
     pending::{Arrival, Pending},
     pull::OpenRequest,
 };
@@ -100,6 +104,22 @@ pub(crate) enum Event {
         entry: Box<Entry>,
         /// Its payload, if it came with it.
         payload: Option<Arc<[u8]>>,
+    },
+    /// A payload is to be fetched in chunks; raised once for each source.
+    FetchPayload {
+        /// Its root.
+        root: Hash,
+        /// Its length.
+        bytes: u64,
+        /// A neighbour that says it holds the entry.
+        source: PeerId,
+    },
+    /// A payload is not fetched any more.
+    ForgetPayload {
+        /// Its root.
+        root: Hash,
+        /// Its length.
+        bytes: u64,
     },
     /// All entries of one answer were raised as [`Event::Staged`]; they are of these authors.
     AnswerStaged(BTreeSet<PeerId>),
@@ -173,6 +193,8 @@ pub(crate) struct Replication {
     pending: Pending,
     /// Payloads needed to remove void updates whose entries came without, below a final frontier.
     payloads: BTreeMap<(PeerId, u32), Option<OpenRequest>>,
+    /// Payloads that are fetched in chunks.
+    long: LongPayloads,
     anti_entropy_at: Time,
     /// How often a neighbour with the same set had the same state, and how often another.
     roots_compared: (u64, u64),
@@ -211,12 +233,12 @@ impl Replication {
     pub(crate) fn next_deadline(&self) -> Time {
         let payloads = self.payloads.values().flatten();
         let requests = self.requests.values().chain(payloads).map(|request| request.deadline);
-        requests.fold(self.anti_entropy_at, Time::min)
+        requests.chain(self.long.next_deadline()).fold(self.anti_entropy_at, Time::min)
     }
 
     /// Requests that wait for an answer, and payloads that are wanted of any peer that has them.
     pub(crate) fn awaited(&self) -> (usize, usize) {
-        (self.requests.len(), self.payloads.len())
+        (self.requests.len(), self.payloads.len() + self.long.count())
     }
 
     /// How often a neighbour with the same set had the same state, and how often another.

@@ -7,6 +7,7 @@ mod fast;
 mod finality;
 mod hostile;
 mod life;
+mod long;
 mod net;
 mod overdue;
 mod silent;

@@ -16,7 +16,6 @@ use crate::{
     error::{Exit, Failure},
     launcher::{PeerPlan, Plan, check_ports, lan, launch, threads},
     observe::output::Output,
-    peer::check_message_size,
     resources::{self, Free, Machine, Shape, probe_threads, start_shared_pool, threads_of_peer},
     run::{
         identity_file,
@@ -88,7 +87,6 @@ fn begin(arguments: &RunArgs, output: &mut Output) -> Result<(StateDir, Settings
     let identities = (0..peers).map(|_| identity_file::generate()).collect::<Result<Vec<_>, _>>()?;
     let founders = identities.iter().map(founder).collect();
     let manifest = Manifest::new(&settings, Parts { founders, data_root, genesis: None })?;
-    check_message_size(&manifest)?;
     let manifest = manifest.to_bytes();
     let run_id = Manifest::run_id(&manifest).0;
     let path = arguments.state_dir.clone().map_or_else(|| state_dir::default_path(Origin::Run, run_id), Ok)?;

@@ -1,6 +1,6 @@
 //! Audits: the peer replays the updates of a span as their author should have computed them, and publishes the verdict.
 
-use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{borrow::Cow, cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use murmur_collectives::Hash;
 use murmur_kernels::Carry;
@@ -60,7 +60,7 @@ impl<C: Exchange> Learner<C> {
                 let (_, view) = views.next_if(|(steps, _)| *steps == done)?;
                 advance(view).map(|(parameters, _)| parameters)
             };
-            let replayed = match self.worker.segment(&spec, &parameters, carry, &stop, &mut merge) {
+            let replayed = match self.worker.segment(&spec, Cow::Owned(parameters), carry, &stop, &mut merge) {
                 Ok(_) if cut.get() => return Ok(Outcome::Unjudged),
                 Ok(replayed) => replayed,
                 Err(SegmentError::Diverged { .. }) => return Ok(Outcome::FAILED),

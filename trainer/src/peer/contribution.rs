@@ -27,6 +27,13 @@ pub(super) struct KeptCarry {
     carry: Carry,
 }
 
+impl KeptCarry {
+    /// Whether its span goes on: then nothing else holds this state.
+    pub(super) fn is_open(&self) -> bool {
+        self.root == Hash::NONE
+    }
+}
+
 /// How far a span has come.
 #[derive(Debug, Clone, Copy, Default)]
 struct Span {
@@ -59,7 +66,7 @@ impl<Base> Contribution<Base> {
 }
 
 /// Takes a snapshot of `collective`, gives it to `work` with the carry to continue and whether to commit to the one after it, and
-/// submits the result. Nothing, once the collective has ended.
+/// submits the result. `work` may take the snapshot's parameters. Nothing, once the collective has ended.
 ///
 /// # Errors
 /// Those of `work`; then nothing is submitted.
@@ -67,18 +74,18 @@ pub(super) fn contribute<C, E>(
     collective: &mut C,
     spans: &Spans,
     kept: Option<KeptCarry>,
-    work: impl FnOnce(&mut C, &Snapshot<C::Base>, Carry, bool) -> Result<Work<C::Base>, E>,
+    work: impl FnOnce(&mut C, &mut Snapshot<C::Base>, Carry, bool) -> Result<Work<C::Base>, E>,
 ) -> Result<Option<Contribution<C::Base>>, E>
 where
     C: Collective<Draft = Draft<<C as Collective>::Base>>,
 {
-    let Some(snapshot) = collective.snapshot() else { return Ok(None) };
+    let Some(mut snapshot) = collective.snapshot() else { return Ok(None) };
     let (carry_before, carry, mut span) = continue_carry(spans, kept, &snapshot);
     span.updates += 1;
     let lasts_long = snapshot.clock.saturating_sub(span.begun_at) >= spans.tokens;
     // An author on probation wants each of its updates audited as soon as may be.
     let commits = !snapshot.trusted || span.updates >= spans.updates || lasts_long;
-    let Work { mut result, bases } = work(collective, &snapshot, carry, commits)?;
+    let Work { mut result, bases } = work(collective, &mut snapshot, carry, commits)?;
     collective.submit(draft(&snapshot, bases, carry_before, &mut result));
     Ok(Some(Contribution { snapshot, result, span }))
 }

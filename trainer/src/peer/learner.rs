@@ -30,6 +30,9 @@ const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a joiner may take to find anyone and catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Parameters of a model whose vectors are let go wherever they can be had again.
+const LARGE: usize = 1 << 24;
+
 /// How often a learner that may not train checks whether it may again, without a notice.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -121,7 +124,10 @@ where
             if let Flow::Stop = self.handle_notices(&mut progress, begun)? {
                 return Ok(());
             }
-            if let Some(replay) = self.collective.poll() {
+            let replay = if self.audits_wait(&progress) { None } else { self.collective.poll() };
+            if let Some(replay) = replay {
+                // What was committed to is unsealed again: two private states at once may be more than a machine holds.
+                progress.carry.take_if(|kept| !kept.is_open());
                 self.audit(replay)?;
             } else if progress.finishing {
                 self.wait_for_notice(&mut progress, begun)?;
@@ -218,6 +224,14 @@ where
     fn may_train(&mut self) -> bool {
         let caught_up = self.collective.is_ready();
         caught_up && !self.shared.stalled.load(Relaxed)
+    }
+
+    /// Whether audits wait until the own span has ended: of a large model the own private state and an audited one are not held
+    /// together, unless this peer trains no more.
+    fn audits_wait(&self, progress: &Progress) -> bool {
+        let is_large = self.worker.carry_shape().params > LARGE;
+        let trains = !progress.finishing && !self.is_over() && !self.shared.stalled.load(Relaxed);
+        is_large && trains && progress.carry.as_ref().is_some_and(KeptCarry::is_open)
     }
 
     fn begin_finish(&mut self, progress: &mut Progress) {

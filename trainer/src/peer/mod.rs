@@ -51,7 +51,6 @@ use crate::run::manifest::Manifest;
 use crate::run::ticket::Ticket;
 
 pub use pace::{NotAPace, Pace};
-pub use setup::check_message_size;
 pub(crate) use store::stored_names;
 use {
     address_book::AddressBookFile,

@@ -1,6 +1,9 @@
 //! Runs one segment for the learner: with its worker, by the run's rules, until the budget is spent or a stop is requested.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use murmur_collectives::{PeerId, Rules, Snapshot};
 use murmur_kernels::Carry;
@@ -28,24 +31,26 @@ pub(super) struct SegmentRunner<'a> {
 }
 
 impl SegmentRunner<'_> {
-    /// The segment that starts from `snapshot` and `carry`, and ends with a commitment to the carry after it if `commits`. What
-    /// joins meanwhile is merged between its steps. It ends early when the budget is spent, the peer is asked to stop, or the
-    /// swarm has passed half a final epoch: a peer that is so much slower would not be heard any more, and could not be audited.
+    /// The segment that starts from `snapshot`, whose parameters it takes, and `carry`, and ends with a commitment to the carry
+    /// after it if `commits`. What joins meanwhile is merged between its steps. It ends early when the budget is spent, the peer
+    /// is asked to stop, or the swarm has passed half a final epoch: a peer that is so much slower would not be heard any more,
+    /// and could not be audited.
     ///
     /// # Errors
     /// As [`Worker::segment`].
     pub(super) fn segment<C: Exchange>(
         &mut self,
         collective: &mut C,
-        snapshot: &Snapshot<C::Base>,
+        snapshot: &mut Snapshot<C::Base>,
         carry: Carry,
         commits: bool,
     ) -> Result<Work<C::Base>, SegmentError> {
         let mut bases = vec![(0, snapshot.base.clone())];
-        let (spec, start) = (SegmentSpec { commits, ..self.spec(collective.me(), snapshot) }, &snapshot.parameters);
+        let spec = SegmentSpec { commits, ..self.spec(collective.me(), snapshot) };
+        let start = core::mem::take(&mut snapshot.parameters);
         if let Some(attack) = self.attack {
             let stolen = collective.another_payload();
-            let result = self.worker.attack(attack, &spec, start, carry, stolen.as_deref())?;
+            let result = self.worker.attack(attack, &spec, &start, carry, stolen.as_deref())?;
             return Ok(Work { result, bases });
         }
         let (shared, manifest) = (self.shared, self.manifest);
@@ -72,7 +77,7 @@ impl SegmentRunner<'_> {
             bases.push((done, base));
             Some(parameters)
         };
-        let result = self.worker.segment(&spec, start, carry, &stop, &mut merge)?;
+        let result = self.worker.segment(&spec, Cow::Owned(start), carry, &stop, &mut merge)?;
         Ok(Work { result, bases })
     }
 

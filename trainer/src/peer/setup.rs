@@ -1,7 +1,5 @@
 //! The inputs of a running peer, made and checked before it starts: manifest, worker, initial state, settings of the node.
 
-use std::net::SocketAddr;
-
 use murmur_collectives::{Hash, PeerId, State};
 use murmur_coordinatorless::Config;
 use murmur_quic::TransportConfig;
@@ -19,32 +17,13 @@ use crate::{
     run::manifest::Manifest,
 };
 
-/// Bytes that the headers of an answer may take beside a payload.
-const MESSAGE_SPARE_BYTES: usize = 1024 * 1024;
-
-/// Reads the manifest, and checks that peers can send the updates of its run.
+/// Reads the manifest.
 ///
 /// # Errors
-/// [`Exit::Version`], and those of [`check_message_size`].
+/// [`Exit::Version`].
 pub(super) fn read_manifest(bytes: &[u8]) -> Result<Manifest, Failure> {
-    let manifest = Manifest::from_bytes(bytes)
-        .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))?;
-    check_message_size(&manifest)?;
-    Ok(manifest)
-}
-
-/// Whether peers can send each other the updates of a run.
-///
-/// # Errors
-/// [`Exit::Config`] when one takes more than a message holds.
-pub fn check_message_size(manifest: &Manifest) -> Result<(), Failure> {
-    let payload = murmur_kernels::payload_bytes_max(manifest.rules.top_k(), manifest.rules.parameter_count());
-    let limit = TransportConfig::new(SocketAddr::from(([127, 0, 0, 1], 0))).message_bytes_max;
-    if payload + MESSAGE_SPARE_BYTES > limit {
-        let message = format!("an update of this run takes up to {payload} bytes, more than a message holds ({limit})");
-        return Err(Failure::new(Exit::Config, message).hint("Choose a smaller model or a smaller compress.top."));
-    }
-    Ok(())
+    Manifest::from_bytes(bytes)
+        .map_err(|error| Failure::new(Exit::Version, "the run's manifest cannot be used").because(error))
 }
 
 /// Whether the run fits into memory. A founder's launcher has checked it; a joiner has the manifest only now.

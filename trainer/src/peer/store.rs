@@ -23,6 +23,7 @@ use std::{
 
 use murmur_collectives::{Entry, Hash, PeerId};
 use murmur_coordinatorless::{Compacted, Stored, StoredEntry};
+use murmur_verification::audit::carry_bytes_max;
 
 use super::{Reporter, StateStorage};
 use crate::error::Exit;
@@ -35,8 +36,11 @@ const HEAD: &str = "head.bin";
 const VOTE: &str = "vote.bin";
 const CARRIES: [&str; 2] = ["carry-0.bin", "carry-1.bin"];
 
-/// The longest record, carry or vote believed, in bytes.
-const BYTES_MAX: u64 = 1 << 28;
+/// The longest file of votes believed, in bytes.
+const VOTES_BYTES_MAX: u64 = 1 << 28;
+
+/// The longest file of the newest own record.
+const HEAD_BYTES_MAX: u64 = 1 << 32;
 
 /// The open files of a peer.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Store {
         drop_leftovers(dir, generation)?;
         let path = dir.join(log_name(generation));
         let (records, damaged) = log::parse(&log::read(&path)?);
-        let entries: Vec<StoredEntry> = records.iter().map(log::stored).collect();
+        let entries: Vec<StoredEntry> = records.into_iter().map(log::stored).collect();
         let log = if damaged {
             atomic_file::set_aside(&path, reporter)?;
             log::write(&path, entries.iter())
@@ -82,9 +86,10 @@ impl Store {
         };
         let log = log.map_err(|error| Failure::io(Exit::Checkpoint, "open", &path, &error))?;
         let read = |name: &str, most| atomic_file::read(&dir.join(name), most, reporter);
-        let head = read(HEAD, BYTES_MAX)?.and_then(|bytes| log::decode(&bytes)).as_ref().map(log::stored);
+        let head = read(HEAD, HEAD_BYTES_MAX)?.and_then(|bytes| log::decode(&bytes)).map(log::stored);
         let head = head.filter(|head| Entry::check(head.entry.clone()).is_ok_and(|entry| entry.author() == me));
-        let carries = CARRIES.iter().filter_map(|name| read(name, BYTES_MAX).transpose());
+        let carry_bytes_max = carry_bytes_max(storage.parameters() as u64);
+        let carries = CARRIES.iter().filter_map(|name| read(name, carry_bytes_max).transpose());
         let fetched = fetched::read(dir, storage)?;
         let fetch = FetchFile::of(fetched.as_ref());
         let stored = Stored {
@@ -206,7 +211,8 @@ impl Carries {
 /// in use, one that a crash left behind, and the own newest entry.
 pub(crate) fn stored_names(dir: &Path) -> Vec<(PeerId, u32, Hash)> {
     let of_log = |name: String| log::read(&dir.join(name)).map(|bytes| log::parse(&bytes).0).unwrap_or_default();
-    let head = atomic_file::read_at_most(&dir.join(HEAD), BYTES_MAX).ok().flatten().and_then(atomic_file::unsealed);
+    let head =
+        atomic_file::read_at_most(&dir.join(HEAD), HEAD_BYTES_MAX).ok().flatten().and_then(atomic_file::unsealed);
     let head = head.and_then(|body| log::decode(&body));
     let records = final_file::logs(dir).into_iter().flat_map(of_log).chain(head);
     let entries = records.filter_map(|record| Entry::check(record.entry).ok());
@@ -225,7 +231,7 @@ fn drop_leftovers(dir: &Path, generation: u64) -> Result<(), Failure> {
 /// What this peer signed. Without it a peer might vote twice, which is why a damaged file is not passed over.
 fn votes(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = dir.join(VOTE);
-    let bytes = match atomic_file::read_at_most(&path, BYTES_MAX) {
+    let bytes = match atomic_file::read_at_most(&path, VOTES_BYTES_MAX) {
         Ok(bytes) => bytes.and_then(atomic_file::unsealed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::io(Exit::Checkpoint, "read", &path, &error)),

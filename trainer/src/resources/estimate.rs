@@ -22,8 +22,8 @@ const STATES: u64 = 2;
 /// Bytes of a parameter in the learner: start, end and gradient of a segment, in floats.
 const LEARNER_BYTES: u64 = 3 * 4;
 
-/// Carries at the end of a segment: the one it worked on, and the same as others will unseal it.
-const CARRIES: u64 = 2;
+/// The carry that a segment works on. It is unsealed in place when it is committed to.
+const CARRIES: u64 = 1;
 
 /// Bytes of memory for own carries that auditors may ask for. The two newest are kept whatever they take.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
@@ -37,6 +37,9 @@ const AUDIT_SEALED: u64 = 2;
 
 /// Burn's leaves and their gradients beside ours, in floats.
 const LEAF_BYTES: u64 = 2 * 4;
+
+/// Payloads that may be on their way at once, where one is longer than a message.
+const UNDER_WAY: u64 = 4;
 
 /// A log holds the updates of this many intervals between final frontiers.
 const FRONTIERS_KEPT: u64 = 3;
@@ -143,7 +146,7 @@ impl Shape {
         Need {
             model: self.learner().saturating_add(if in_files { 0 } else { states }),
             batch: self.batch(),
-            log: self.updates.saturating_mul(payload),
+            log: self.updates.saturating_add(UNDER_WAY).saturating_mul(payload),
             text: self.text,
             base: BASE_BYTES,
             space: reserved.saturating_add(if in_files { states } else { 0 }),

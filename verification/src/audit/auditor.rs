@@ -186,11 +186,11 @@ impl Auditor {
     /// rebuilt.
     pub fn job(&self, fold: &Fold, update: UpdateName) -> Option<AuditJob> {
         let audit = self.open.get(&update)?;
+        if !is_replayable(fold.log(), update) {
+            return None;
+        }
         let (span, _) = fold.log().span(&update.author, update.seq);
         let span: Vec<Arc<Entry>> = span.into_iter().map(|record| record.entry.clone()).collect();
-        if !span.iter().all(|entry| fold.log().is_past_whole(entry)) {
-            return None; // parts of what its author had seen were excluded since
-        }
         let first = span.first()?;
         let views = first.update()?.views(first.base()).ok()?;
         let start = fold.rebuilt(&views.first()?.1).ok()?;
@@ -290,6 +290,10 @@ impl Auditor {
     fn begin_if_ended(&mut self, log: &Log, name: UpdateName) -> Option<Output> {
         let (span, has_ended) = log.span(&name.author, name.seq);
         let root = span.first().filter(|_| has_ended)?.entry.update()?.carry_before;
+        if !is_replayable(log, name) {
+            self.missed += u64::from(self.open.remove(&name).is_some());
+            return None;
+        }
         let (carry, output) = if root == Hash::NONE {
             (Carry::Fresh, Output::Ready(name))
         } else {
@@ -331,9 +335,12 @@ impl Auditor {
         self.missed += (before - self.open.len()) as u64;
     }
 
-    /// Closes audits of updates that left the set: nothing depends on them any more.
+    /// Closes audits of updates that left the set, as nothing depends on them any more, and of those that no replay can judge.
     fn on_excluded(&mut self, log: &Log) {
         self.open.retain(|update, _| log.record(&update.author, update.seq).is_some());
+        let before = self.open.len();
+        self.open.retain(|update, _| is_replayable(log, *update));
+        self.missed += (before - self.open.len()) as u64;
     }
 
     /// Closes the audit. A verdict on an update that weights no longer look at, or whose base is no longer what its author
@@ -350,4 +357,10 @@ impl Auditor {
         }
         Some(Verdict { author, seq, update: entry.hash(), passed, replay, stage, draw })
     }
+}
+
+/// Whether a replay can judge the span that begins with `first`: not if parts of what its author had seen were excluded since.
+fn is_replayable(log: &Log, first: UpdateName) -> bool {
+    let (span, _) = log.span(&first.author, first.seq);
+    span.iter().all(|record| log.is_past_whole(&record.entry))
 }

@@ -1,5 +1,7 @@
 //! Events: what one machine raises, another acts on.
 
+use std::sync::Arc;
+
 use murmur_collectives::{Entry, Hash, PeerId};
 use murmur_verification::audit::{Input, carry_bytes_max};
 
@@ -41,6 +43,10 @@ impl Node {
             Event::Staged { entry, payload } => {
                 self.with_catch_up(|catch_up, cx| catch_up.stage(cx, *entry, payload));
             }
+            Event::FetchPayload { root, bytes, source } => {
+                self.with_transfer(|transfer, cx| transfer.fetch(cx, root, Wanted::Payload(bytes), source));
+            }
+            Event::ForgetPayload { root, bytes } => self.transfer.forget_payload(&root, bytes),
             Event::AnswerStaged(authors) => {
                 self.with_catch_up(|catch_up, cx| catch_up.stage_more(cx, &authors));
             }
@@ -60,12 +66,15 @@ impl Node {
                 self.with_catch_up(|catch_up, cx| catch_up.on_chunk(cx, root, index, bytes));
             }
             transfer::Event::Complete(root) => {
-                if !self.with_catch_up(|catch_up, cx| catch_up.on_blob_complete(cx, root)) {
-                    self.on_carry_complete(root);
+                if self.with_catch_up(|catch_up, cx| catch_up.on_blob_complete(cx, root)) {
+                    self.on_payload_lost(root);
+                } else {
+                    self.on_blob_complete(root);
                 }
             }
             transfer::Event::Lost(root) => {
                 self.catch_up.on_blob_lost(&root);
+                self.on_payload_lost(root);
                 self.audit(Input::CarryLost { root });
             }
             transfer::Event::Continue(root) => {
@@ -75,10 +84,19 @@ impl Node {
         }
     }
 
-    /// A blob is complete: it may be a carry.
-    fn on_carry_complete(&mut self, root: Hash) {
-        if let Some(bytes) = self.transfer.take(&root) {
-            self.audit(Input::CarryArrived { root, sealed: bytes.into() });
+    /// A blob is complete: it may be a payload, or a carry, or both, as authors name what roots they like.
+    fn on_blob_complete(&mut self, root: Hash) {
+        let Some(bytes) = self.transfer.take(&root) else { return };
+        let bytes: Arc<[u8]> = bytes.into();
+        if self.replication.wants_payload(&root) {
+            self.with_replication(|machine, cx| machine.on_payload(cx, root, &bytes));
+        }
+        self.audit(Input::CarryArrived { root, sealed: bytes });
+    }
+
+    fn on_payload_lost(&mut self, root: Hash) {
+        if self.replication.wants_payload(&root) {
+            self.with_replication(|machine, cx| machine.on_payload_lost(cx, root));
         }
     }
 
@@ -87,7 +105,7 @@ impl Node {
             catch_up::Event::CaughtUp => self.with_own_chain(OwnChain::start),
             catch_up::Event::Follows => self.with_replication(Replication::pull),
             catch_up::Event::Keeps { entry, payload } => {
-                self.replication.keep(*entry, payload, Room::of(&self.core.config));
+                self.replication.keep(*entry, payload, Room::of(&self.core));
             }
             catch_up::Event::Restores { entry, payload } => self.replication.hold(*entry, payload, Room::BOUNDLESS),
             catch_up::Event::Replaces(replacement) => {

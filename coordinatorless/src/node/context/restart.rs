@@ -31,7 +31,7 @@ impl Node {
         }
         // If the log has lost the head, no other peer may hold it: without this the own chain could never go on.
         if let Some((entry, payload)) = head {
-            self.replication.hold(entry, payload, Room::of(&self.core.config));
+            self.replication.hold(entry, payload, Room::of(&self.core));
         }
         // Last: entries that waited for others in the log, and the head, are tried when all of it is in the set.
         self.with_replication(|machine, cx| machine.retry(cx.net.core));

@@ -4,16 +4,20 @@
 
 use std::collections::VecDeque;
 
-use murmur_collectives::{FOUNDATION_BYTES_MAX, HEADER_BYTES_MAX, Rules};
+use murmur_collectives::{FOUNDATION_BYTES_MAX, HEADER_BYTES_MAX};
 use murmur_kernels::BLOB_CHUNK;
 
 use crate::{
     Config, MANIFEST_BYTES_MAX, Time,
-    message::{ANSWER_BYTES, Request, UNPACKED_BYTES_MAX},
+    message::{ANSWER_BYTES, LIST_PART_MAX, Request, UNPACKED_BYTES_MAX},
+    node::context::Core,
 };
 
 /// The bytes of answers that one neighbour may owe at a time, at most, unless a single answer is larger.
 const OWED_BYTES_MAX: u64 = 32 << 20;
+
+/// The same in messages. Large blobs come as many messages of one chunk each, faster than the rate for messages allows.
+const OWED_MESSAGES_MAX: u64 = 2048;
 
 /// The bytes of a message beside its payload, at most.
 const OVERHEAD_BYTES: usize = 1024;
@@ -82,6 +86,8 @@ pub(super) struct RateLimits {
     received_bytes: TokenBucket,
     /// The bytes of answers that this neighbour still owes. They pass the bucket for received bytes.
     expected_bytes: u64,
+    /// The messages of these answers. They pass the bucket for messages.
+    expected_messages: u64,
     queued: VecDeque<Request>,
 }
 
@@ -98,13 +104,18 @@ impl RateLimits {
             served_bytes: TokenBucket::full(config.served_bytes_per_second, now),
             received_bytes: TokenBucket::full(config.received_bytes_per_second, now),
             expected_bytes: 0,
+            expected_messages: 0,
             queued: VecDeque::new(),
         }
     }
 
     /// Takes tokens for a message of `bytes`, if there are any.
     pub(super) fn admit_message(&mut self, config: &Config, now: Time, bytes: u64) -> bool {
-        self.messages.try_take(config.messages_per_second, now)
+        let is_expected = self.expected_messages > 0 && bytes <= self.expected_bytes;
+        if is_expected {
+            self.expected_messages -= 1;
+        }
+        (self.messages.try_take(config.messages_per_second, now) || is_expected)
             && self.admit_bytes(bytes, config.received_bytes_per_second, now)
     }
 
@@ -129,9 +140,10 @@ impl RateLimits {
         has_room
     }
 
-    /// Expects an answer of up to `bytes`. The cap keeps a neighbour that never answers from saving up an allowance
-    /// for a flood.
-    pub(super) fn expect_answer(&mut self, bytes: u64) {
+    /// Expects an answer of up to `bytes` in up to `messages`. The caps keep a neighbour that never answers from saving up an
+    /// allowance for a flood.
+    pub(super) fn expect_answer(&mut self, bytes: u64, messages: u64) {
+        self.expected_messages = self.expected_messages.saturating_add(messages).min(OWED_MESSAGES_MAX);
         self.expected_bytes = self.expected_bytes.saturating_add(bytes).min(OWED_BYTES_MAX.max(bytes));
     }
 
@@ -164,11 +176,12 @@ impl RateLimits {
 }
 
 /// The size of the largest answer to a request, in bytes.
-pub(crate) fn answer_bytes_max(rules: &Rules, request: &Request) -> u64 {
+pub(super) fn answer_bytes_max(core: &Core, request: &Request) -> u64 {
+    let (rules, in_message) = (&core.rules, core.config.payload_in_message_max);
     let answer_bytes = match request {
         Request::Entries(want) if want.payloads => {
             let payload = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
-            let entry = HEADER_BYTES_MAX.saturating_add(payload);
+            let entry = HEADER_BYTES_MAX.saturating_add(payload.min(in_message));
             entry.saturating_add(ANSWER_BYTES.min(entry.saturating_mul(want.count as usize)))
         }
         Request::Entries(want) => {
@@ -176,12 +189,19 @@ pub(crate) fn answer_bytes_max(rules: &Rules, request: &Request) -> u64 {
         }
         Request::Chunks { indices, .. } => indices.len() * (BLOB_CHUNK + OVERHEAD_BYTES),
         Request::ChunkList { .. } => {
-            rules.parameter_count().div_ceil(BLOB_CHUNK / 8).max(FOUNDATION_BYTES_MAX / BLOB_CHUNK) * 32
+            let hashes = rules.parameter_count().div_ceil(BLOB_CHUNK / 8).max(FOUNDATION_BYTES_MAX / BLOB_CHUNK);
+            hashes.min(LIST_PART_MAX) * 32
         }
+        Request::ChunkHashes { .. } => LIST_PART_MAX * 32,
         Request::Certificates { .. } | Request::Frontier { .. } => UNPACKED_BYTES_MAX,
         Request::Manifest { .. } => MANIFEST_BYTES_MAX,
     };
     answer_bytes as u64 + OVERHEAD_BYTES as u64
+}
+
+/// The number of messages of an answer, at most.
+pub(super) fn answer_messages_max(request: &Request) -> u64 {
+    if let Request::Chunks { indices, .. } = request { indices.len() as u64 } else { 1 }
 }
 
 #[cfg(test)]

@@ -37,10 +37,19 @@ fn the_messages_of_a_flooding_peer_are_dropped_and_those_of_others_are_not() {
 fn an_answer_is_let_in_beyond_the_byte_limit_and_only_once() {
     let (mut limits, core) = connected(|config| config.received_bytes_per_second = 100);
     while limits.admit_message(&core, &peer(PEER), 100) {}
-    limits.expect_answer(&core.rules, &peer(PEER), &request());
+    limits.expect_answer(&core, &peer(PEER), &request());
     let answer = crate::MANIFEST_BYTES_MAX;
     assert!(limits.admit_message(&core, &peer(PEER), answer));
     assert!(!limits.admit_message(&core, &peer(PEER), answer), "one request, one answer");
+}
+
+#[test]
+fn chunks_that_were_asked_for_pass_the_message_limit_and_no_more_than_those() {
+    let (mut limits, core) = connected(|config| config.messages_per_second = 5);
+    while limits.admit_message(&core, &peer(PEER), 1) {}
+    limits.expect_answer(&core, &peer(PEER), &Request::Chunks { root: Hash::NONE, indices: vec![0, 1, 2] });
+    let admitted = (0..10).filter(|_| limits.admit_message(&core, &peer(PEER), 1 << 15)).count();
+    assert_eq!(admitted, 3);
 }
 
 #[test]
@@ -106,7 +115,7 @@ fn a_new_connection_has_no_requests_of_an_old_one() {
 fn a_large_answer_is_overdue_later_than_a_small_one() {
     let core = core();
     let large = Request::Chunks { root: Hash::NONE, indices: (0..100).collect() };
-    let (small, large) = (overdue_at(&core, &core.rules, &request()), overdue_at(&core, &core.rules, &large));
+    let (small, large) = (overdue_at(&core, &request()), overdue_at(&core, &large));
     assert!(small > core.now + core.config.request_timeout);
     assert!(large > small + Duration::from_secs(2), "3.3 MB at 10 Mbit/s");
 }

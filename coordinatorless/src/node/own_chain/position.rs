@@ -42,7 +42,7 @@ impl Snapshot {
             clock: fold.clock(),
             segment: log.segments(me),
             trusted: fold.is_trusted(me, log.version()),
-            carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.clone()))),
+            carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.bytes.clone()))),
             open_updates,
         }
     }

@@ -100,14 +100,14 @@ impl Replication {
             Insertion::Excluded => self.pending.grow(author),
             Insertion::Early { epoch } => {
                 arrival.from.iter().for_each(|peer| cx.net.core.raise(Event::EpochAhead { peer: *peer, epoch }));
-                self.pending.hold(arrival, author, Room::of(&cx.net.core.config));
+                self.pending.hold(arrival, author, Room::of(cx.net.core));
             }
             Insertion::Waits { needs, closed: None } => self.wait(cx, arrival, &needs),
             Insertion::Waits { needs, closed: Some(forger) } => self.on_fork_proven(cx, arrival, needs, forger),
             Insertion::NeedsPayloads(names) => {
                 let on = names.first().map_or(author, |(author, _)| *author);
                 self.want_payloads(&names);
-                self.pending.hold(arrival, on, Room::of(&cx.net.core.config));
+                self.pending.hold(arrival, on, Room::of(cx.net.core));
             }
             Insertion::Forks(held) => {
                 cx.net.core.raise(Event::Forks { held, other: Box::new(arrival.entry) });
@@ -117,8 +117,10 @@ impl Replication {
                 arrival.from.iter().for_each(|peer| cx.net.request(*peer, Request::Entries(want)));
             }
             Insertion::Refused(Refused::WrongPayload) if arrival.payload.is_none() => {
-                // It came without its payload: below a final frontier few keep it. Somebody else is asked.
-                arrival.from.iter().for_each(|peer| self.doubt(cx, peer, author));
+                if !self.wait_for_payload(cx, &arrival) {
+                    // It came without its payload: below a final frontier few keep it. Somebody else is asked.
+                    arrival.from.iter().for_each(|peer| self.doubt(cx, peer, author));
+                }
             }
             Insertion::Refused(refused) => {
                 let blamed = arrival.from.unwrap_or(author);
@@ -135,7 +137,7 @@ impl Replication {
         }
         let first = needs.iter().next().map_or(arrival.entry.author(), |(author, _)| author);
         let on = cx.set.fold.log().lacking(needs).unwrap_or(first);
-        self.pending.hold(arrival, on, Room::of(&cx.net.core.config));
+        self.pending.hold(arrival, on, Room::of(cx.net.core));
     }
 
     /// An entry proves a fork and stands behind entries that are not held yet. The proof counts at once: the fold has closed

@@ -47,7 +47,7 @@ impl Replication {
             late.map(|entry| Item { entry: entry.to_wire(), payload: None }).into_iter().collect();
         let mut bytes = 0;
         for record in log.from(&want.author, want.from).iter().take(want.count.min(WANT_MAX) as usize) {
-            let item = answer(record, want.payloads);
+            let item = answer(record, if want.payloads { cx.net.core.config.payload_in_message_max } else { 0 });
             bytes += item.entry.header.len() + item.payload.as_ref().map_or(0, Vec::len);
             if bytes > ANSWER_BYTES && !items.is_empty() {
                 break;
@@ -58,8 +58,9 @@ impl Replication {
     }
 }
 
-fn answer(record: &Record, payloads: bool) -> Item {
-    let payload = record.payload.as_deref().filter(|_| payloads).map(<[u8]>::to_vec);
+/// An entry with its payload, unless that is longer than `payload_max`.
+fn answer(record: &Record, payload_max: usize) -> Item {
+    let payload = record.payload.as_deref().filter(|bytes| bytes.len() <= payload_max).map(<[u8]>::to_vec);
     Item { entry: record.entry.to_wire(), payload }
 }
 

@@ -57,6 +57,11 @@ impl Peer {
     /// It let a request run out. True if it owes too many answers and has given none for `patience`.
     pub(super) fn note_silence(&mut self, now: Time, patience: core::time::Duration) -> bool {
         self.asked = self.asked.saturating_sub(1);
+        self.note_unserved(now, patience)
+    }
+
+    /// The same without a request: it does not serve what it was said to hold.
+    pub(super) fn note_unserved(&mut self, now: Time, patience: core::time::Duration) -> bool {
         self.owing += 1;
         let since = *self.owing_since.get_or_insert(now);
         let owes_too_much = self.owing >= OWING_MAX && now.since(since) >= patience;

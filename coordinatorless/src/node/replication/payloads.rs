@@ -1,9 +1,11 @@
 //! Payloads of entries that are in the set without them. A peer that began at a final frontier got the entries below it as
 //! headers; to remove updates that turn out void it needs their payloads, which are requested of random neighbours.
 
+use std::sync::Arc;
+
 use murmur_collectives::PeerId;
 
-use super::{Context, Replication, pending::Arrival, pull::OpenRequest};
+use super::{Context, Replication, long::long_payload, pending::Arrival, pull::OpenRequest};
 use crate::{Want, message::Request};
 
 impl Replication {
@@ -23,14 +25,25 @@ impl Replication {
     pub(super) fn take_payload(&mut self, cx: &mut Context<'_>, arrival: &Arrival) -> bool {
         let name = (arrival.entry.author(), arrival.entry.seq());
         let (true, Some(payload)) = (self.payloads.contains_key(&name), &arrival.payload) else { return false };
-        match cx.set.fold.supply_payload(&name.0, name.1, payload.clone()) {
+        self.supply(cx, name, payload.clone(), arrival.from);
+        true
+    }
+
+    /// Gives a payload that is wanted to the entry that lacks it.
+    pub(super) fn supply(
+        &mut self,
+        cx: &mut Context<'_>,
+        name: (PeerId, u32),
+        payload: Arc<[u8]>,
+        from: Option<PeerId>,
+    ) {
+        match cx.set.fold.supply_payload(&name.0, name.1, payload) {
             Ok(()) => {
                 self.payloads.remove(&name);
                 self.pending.grow(name.0);
             }
-            Err(refused) => arrival.from.into_iter().for_each(|peer| cx.net.strike(peer, refused.to_string())),
+            Err(refused) => from.into_iter().for_each(|peer| cx.net.strike(peer, refused.to_string())),
         }
-        true
     }
 
     /// Requests payloads that nobody was asked for.
@@ -45,6 +58,11 @@ impl Replication {
         let open: Vec<(PeerId, u32)> = open.map(|(name, _)| *name).collect();
         let peers: Vec<PeerId> = cx.net.peers().collect();
         for (author, seq) in open.into_iter().filter(|_| !peers.is_empty()) {
+            let record = cx.set.fold.log().record(&author, seq);
+            if let Some((root, bytes)) = record.and_then(|record| long_payload(&record.entry, &cx.net.core.config)) {
+                self.long.want((author, seq), root, bytes);
+                continue;
+            }
             let to = peers[cx.net.core.below(peers.len())];
             let want = Request::Entries(Want { author, from: seq, count: 1, payloads: true });
             self.payloads.insert((author, seq), Some(OpenRequest { to, deadline: cx.net.overdue_at(&want) }));

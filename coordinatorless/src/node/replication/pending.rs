@@ -7,7 +7,8 @@ use std::{
 
 use murmur_collectives::{Entry, PeerId};
 
-use crate::{Config, StoredEntry};
+use super::long::payload_room;
+use crate::{StoredEntry, node::context::Core};
 
 type Name = (PeerId, u32);
 
@@ -53,9 +54,10 @@ impl Room {
     /// For what was held already, on disk or in the set.
     pub(crate) const BOUNDLESS: Self = Self { entries: usize::MAX, bytes: usize::MAX };
 
-    /// For what others send.
-    pub(crate) fn of(config: &Config) -> Self {
-        Self { entries: config.pending_max, bytes: config.pending_bytes_max }
+    /// For what others send: as configured, or more where the payloads of a run are long.
+    pub(crate) fn of(core: &Core) -> Self {
+        let bytes = usize::try_from(payload_room(core)).unwrap_or(usize::MAX);
+        Self { entries: core.config.pending_max, bytes }
     }
 }
 
@@ -123,7 +125,8 @@ impl Pending {
         Some(names.iter().filter_map(|name| self.take(name)).collect())
     }
 
-    fn take(&mut self, name: &Name) -> Option<Arrival> {
+    /// Takes an entry out, if it waits.
+    pub(super) fn take(&mut self, name: &Name) -> Option<Arrival> {
         let Waiting { arrival, on } = self.entries.remove(name)?;
         self.bytes -= arrival.bytes();
         if let Some(share) = arrival.from.and_then(|from| self.by_source.get_mut(&from)) {

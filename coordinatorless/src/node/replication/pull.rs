@@ -62,6 +62,7 @@ impl Replication {
             }
         }
         self.pull_payloads(cx);
+        self.pull_long(cx);
     }
 
     /// Asks one of those that hold more of `author`'s chain: one that owes the fewest answers, and of these the least busy.
@@ -97,6 +98,7 @@ impl Replication {
     /// Gives up requests that were not answered by their deadline.
     pub(crate) fn requests_due(&mut self, cx: &mut Context<'_>) {
         let now = cx.net.core.now;
+        self.long_due(cx);
         for request in self.payloads.values_mut() {
             *request = request.filter(|request| request.deadline > now);
         }

@@ -206,6 +206,8 @@ fn told_by(event: &Event) -> Told {
         Event::Resume(_)
         | Event::OtherRun(_)
         | Event::EpochAhead { .. }
+        | Event::FetchPayload { .. }
+        | Event::ForgetPayload { .. }
         | Event::Evicted(_)
         | Event::ForkProven { .. } => Told::Other,
     }

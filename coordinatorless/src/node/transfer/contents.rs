@@ -15,6 +15,8 @@ use super::fetched;
 pub(crate) enum Wanted {
     /// A blob of at most this many bytes.
     Bytes(u64),
+    /// A blob of exactly this many bytes: the payload of an update, which says how long it is.
+    Payload(u64),
     /// A state of this many parameters.
     State(u64),
 }
@@ -34,6 +36,7 @@ impl Wanted {
     pub(super) fn fits(self, length: u64) -> bool {
         match self {
             Self::Bytes(most) => length <= most,
+            Self::Payload(exactly) => length == exactly,
             Self::State(parameters) => Some(length) == parameters.checked_mul(8),
         }
     }
@@ -41,7 +44,8 @@ impl Wanted {
     /// Empty contents of `length` bytes, which must fit; `state` allocates a state.
     pub(super) fn room(self, length: u64, state: impl FnOnce() -> State) -> Contents {
         match self {
-            Self::Bytes(_) => Contents::Bytes(vec![0; usize::try_from(length).unwrap_or(0)]),
+            // Zeros that nobody has written to take no memory yet.
+            Self::Bytes(_) | Self::Payload(_) => Contents::Bytes(vec![0; usize::try_from(length).unwrap_or(0)]),
             Self::State(_) => Contents::State(state()),
         }
     }
@@ -118,6 +122,7 @@ mod tests {
 
     #[test]
     fn only_a_state_of_the_right_length_fits() {
+        assert!(Wanted::Payload(10).fits(10) && !Wanted::Payload(10).fits(9));
         assert!(Wanted::State(10).fits(80) && !Wanted::State(10).fits(79) && !Wanted::State(u64::MAX).fits(u64::MAX));
         assert!(Wanted::Bytes(10).fits(10) && Wanted::Bytes(10).fits(0) && !Wanted::Bytes(10).fits(11));
     }

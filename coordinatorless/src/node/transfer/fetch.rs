@@ -9,17 +9,52 @@ use super::{
     contents::{Contents, Wanted},
     fetched::{self, Fetched},
 };
-use crate::{Time, message::Request};
+use crate::{
+    Time,
+    message::{LIST_PART_MAX, Request},
+};
 
 /// Chunks named in one request, at most.
 pub(super) const BATCH: usize = 16;
+
+/// Others may be asked for the chunks of a payload when this part of the time for an answer is over.
+const HURRY: u32 = 4;
 
 /// A request under way.
 #[derive(Debug)]
 struct OpenRequest {
     /// The chunks that it names; none if it asks for the chunk list.
     indices: BTreeSet<u32>,
+    /// Whether any of them came.
+    is_answered: bool,
+    /// When others may be asked for the same chunks, if that is still to come.
+    hurry_at: Option<Time>,
+    /// Whether they may be.
+    is_slow: bool,
     deadline: Time,
+}
+
+/// A chunk list that is longer than a message and comes in parts, all from one source: only the whole can be checked.
+#[derive(Debug)]
+struct Assembly {
+    source: PeerId,
+    length: u64,
+    list: Vec<[u8; 32]>,
+}
+
+/// What a part of a chunk list comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Listed {
+    /// Nobody asked for it, or it has come from another.
+    Unasked,
+    /// It is not what it should be: the sender's fault.
+    Wrong,
+    /// It is the list, and that of no such blob as is wanted: no source can have one.
+    Impossible,
+    /// More is to be asked for.
+    Continues,
+    /// The list is whole and right.
+    Whole,
 }
 
 /// A blob that is being fetched.
@@ -30,6 +65,8 @@ pub(super) struct Fetch {
     sources: BTreeSet<PeerId>,
     /// Hashes of the chunks, once a list came that hashes to the root.
     list: Option<Vec<[u8; 32]>>,
+    /// The beginning of a list.
+    assembly: Option<Assembly>,
     /// From the list on.
     contents: Option<Contents>,
     /// Chunks still to come.
@@ -44,10 +81,16 @@ impl Fetch {
             wanted,
             sources: BTreeSet::new(),
             list: None,
+            assembly: None,
             contents: None,
             missing: BTreeSet::new(),
             requests: BTreeMap::new(),
         }
+    }
+
+    /// Whether this is what is fetched.
+    pub(super) fn is_for(&self, wanted: Wanted) -> bool {
+        self.wanted == wanted
     }
 
     /// Whether a state is fetched.
@@ -69,13 +112,32 @@ impl Fetch {
     pub(super) fn drop_source(&mut self, source: &PeerId) {
         self.sources.remove(source);
         self.requests.remove(source);
+        self.assembly.take_if(|assembly| assembly.source == *source);
     }
 
-    /// Drops the sources that did not answer by their deadline. False if all did.
-    pub(super) fn drop_late_sources(&mut self, now: Time) -> bool {
-        let late: Vec<PeerId> = self.requests.iter().filter(|(_, r)| r.deadline <= now).map(|(p, _)| *p).collect();
-        late.iter().for_each(|source| self.drop_source(source));
-        !late.is_empty()
+    /// Drops the sources that did not answer by their deadline, and lets others take over from slow ones. Whether anything
+    /// changed, and those of whose answer nothing came.
+    pub(super) fn drop_late_sources(&mut self, now: Time) -> (bool, Vec<PeerId>) {
+        let late = self.requests.iter().filter(|(_, request)| request.deadline <= now);
+        let late: Vec<(PeerId, bool)> = late.map(|(peer, request)| (*peer, request.is_answered)).collect();
+        late.iter().for_each(|(source, _)| self.drop_source(source));
+        let slow = self.requests.values_mut().filter_map(|request| {
+            request.is_slow |= request.hurry_at.take_if(|at| *at <= now).is_some();
+            request.is_slow.then_some(())
+        });
+        let changed = slow.count() > 0 || !late.is_empty();
+        (changed, late.into_iter().filter(|(_, is_answered)| !is_answered).map(|(source, _)| source).collect())
+    }
+
+    /// Sources of which no chunk has come that they were asked for, and when it is overdue.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (PeerId, Time)> {
+        let unanswered = self.requests.iter().filter(|(_, r)| !r.is_answered && !r.indices.is_empty());
+        unanswered.map(|(source, request)| (*source, request.deadline))
+    }
+
+    /// Whether the payload of an update is fetched.
+    pub(super) fn is_of_a_payload(&self) -> bool {
+        matches!(self.wanted, Wanted::Payload(_))
     }
 
     pub(super) fn has_sources(&self) -> bool {
@@ -88,48 +150,121 @@ impl Fetch {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.requests.values().map(|request| request.deadline).min()
+        self.requests.values().flat_map(|request| request.hurry_at.into_iter().chain([request.deadline])).min()
     }
 
-    /// The next request to `source`: for the chunk list, or for chunks that no other source is asked for. `overdue_at` is its
-    /// deadline.
+    /// The next request to `source`: for the chunk list, or for chunks that no other source is asked for, or only a slow one.
+    /// `overdue_at` is its deadline.
     pub(super) fn request(
         &mut self,
         root: Hash,
         source: PeerId,
+        now: Time,
         overdue_at: impl FnOnce(&Request) -> Time,
     ) -> Option<Request> {
         let asked: BTreeSet<u32> = self.requests.values().flat_map(|asked| asked.indices.iter().copied()).collect();
-        let indices: Vec<u32> = self.missing.iter().copied().filter(|i| !asked.contains(i)).take(BATCH).collect();
+        let mut indices: Vec<u32> = self.missing.iter().copied().filter(|i| !asked.contains(i)).take(BATCH).collect();
+        if indices.is_empty() && self.is_of_a_payload() {
+            indices = self.slow_chunks();
+        }
         let message = match &self.list {
-            None => Request::ChunkList { root },
+            None => match &self.assembly {
+                None => Request::ChunkList { root },
+                Some(assembly) if assembly.source == source => {
+                    Request::ChunkHashes { root, from: u32::try_from(assembly.list.len()).ok()? }
+                }
+                Some(_) => return None,
+            },
             Some(_) if indices.is_empty() => return None,
             Some(_) => Request::Chunks { root, indices: indices.clone() },
         };
-        let request = OpenRequest { indices: indices.into_iter().collect(), deadline: overdue_at(&message) };
+        let deadline = overdue_at(&message);
+        let hurry_at = self.is_of_a_payload().then(|| now + deadline.since(now) / HURRY);
+        let indices = indices.into_iter().collect();
+        let request = OpenRequest { indices, is_answered: false, hurry_at, is_slow: false, deadline };
         self.requests.insert(source, request);
         Some(message)
     }
 
-    /// Whether `source` was asked for the chunk list, which has not come from another yet. Ends that request.
-    pub(super) fn expects_list(&mut self, source: &PeerId) -> bool {
-        self.list.is_none() && self.requests.remove(source).is_some()
+    /// Chunks that one source alone is asked for, and does not send: a silent peer must not hold up what others have.
+    fn slow_chunks(&self) -> Vec<u32> {
+        let mut asked: BTreeMap<u32, (usize, bool)> = BTreeMap::new();
+        for (request, index) in self.requests.values().flat_map(|r| r.indices.iter().map(move |index| (r, index))) {
+            let (count, is_slow) = asked.entry(*index).or_default();
+            (*count, *is_slow) = (*count + 1, *is_slow || request.is_slow);
+        }
+        let slow = asked.into_iter().filter(|(index, asked)| *asked == (1, true) && self.missing.contains(index));
+        slow.map(|(index, _)| index).take(BATCH).collect()
     }
 
-    /// Whether this is the chunk list of a blob of `length` bytes with this root, and such a blob is wanted.
-    pub(super) fn is_right(&self, root: &Hash, length: u64, list: &[[u8; 32]]) -> bool {
-        let fits = self.wanted.fits(length) && length.div_ceil(BLOB_CHUNK as u64) == list.len() as u64;
-        fits && root_of(length, list) == root.0
+    /// Takes the chunk list of a blob of `length` bytes, or the first part of a long one.
+    pub(super) fn take_list(&mut self, root: &Hash, source: PeerId, length: u64, list: Vec<[u8; 32]>) -> Listed {
+        if self.list.is_some() && self.is_of_a_payload() {
+            // The list of another was faster: this source is free for chunks.
+            let listed = self.requests.extract_if(.., |asked, r| *asked == source && r.indices.is_empty()).count();
+            return if listed > 0 { Listed::Continues } else { Listed::Unasked };
+        }
+        if self.list.is_some() || self.requests.remove(&source).is_none() {
+            return Listed::Unasked;
+        }
+        if let Some(assembly) = &self.assembly {
+            return if assembly.source == source { Listed::Wrong } else { Listed::Unasked };
+        }
+        let count = length.div_ceil(BLOB_CHUNK as u64);
+        if list.len() as u64 != count.min(LIST_PART_MAX as u64) {
+            return Listed::Wrong;
+        }
+        if list.len() as u64 == count {
+            return self.judge(root, length, list);
+        }
+        // Of what is longer than one message, the length is believed only as far as it is wanted.
+        if !self.wanted.fits(length) {
+            return Listed::Wrong;
+        }
+        self.assembly = Some(Assembly { source, length, list });
+        Listed::Continues
     }
 
-    /// Takes the chunk list: from now on each chunk has a place. The right chunks of `before` stay where they are; without
-    /// it, `room` makes the contents.
-    pub(super) fn begin(
-        &mut self,
-        list: Vec<[u8; 32]>,
-        before: Option<Fetched>,
-        room: impl FnOnce(Wanted) -> Contents,
-    ) {
+    /// Takes another part of a long chunk list, which begins with hash number `from`.
+    pub(super) fn take_hashes(&mut self, root: &Hash, source: PeerId, from: u32, hashes: &[[u8; 32]]) -> Listed {
+        let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.source == source) else {
+            return Listed::Unasked;
+        };
+        if self.requests.remove(&source).is_none() {
+            return Listed::Unasked;
+        }
+        let (count, held) = (assembly.length.div_ceil(BLOB_CHUNK as u64), assembly.list.len() as u64);
+        if u64::from(from) != held || hashes.len() as u64 != (count - held).min(LIST_PART_MAX as u64) {
+            return Listed::Wrong;
+        }
+        assembly.list.extend_from_slice(hashes);
+        if (assembly.list.len() as u64) < count {
+            return Listed::Continues;
+        }
+        self.assembly.take().map_or(Listed::Unasked, |Assembly { length, list, .. }| self.judge(root, length, list))
+    }
+
+    /// The length of a blob whose chunk list comes in parts.
+    pub(super) fn length_said(&self) -> Option<u64> {
+        self.assembly.as_ref().map(|assembly| assembly.length)
+    }
+
+    /// Keeps the chunk list if it is the one of this root and of such a blob as is wanted.
+    fn judge(&mut self, root: &Hash, length: u64, list: Vec<[u8; 32]>) -> Listed {
+        if root_of(length, &list) != root.0 {
+            return Listed::Wrong;
+        }
+        if !self.wanted.fits(length) {
+            return Listed::Impossible;
+        }
+        self.list = Some(list);
+        Listed::Whole
+    }
+
+    /// The chunk list is there: from now on each chunk has a place. The right chunks of `before` stay where they are; without
+    /// it, `room` makes the contents of a length in bytes.
+    pub(super) fn begin(&mut self, length: u64, before: Option<Fetched>, room: impl FnOnce(Wanted, u64) -> Contents) {
+        let list = self.list.as_deref().unwrap_or(&[]);
         self.missing = (0..u32::try_from(list.len()).unwrap_or(0)).collect();
         if let Some(Fetched { state, chunks, .. }) = &before {
             let right = |index: &u32| {
@@ -138,8 +273,8 @@ impl Fetch {
             };
             self.missing.retain(|index| !(chunks.contains(index) && right(index)));
         }
-        self.contents = Some(before.map_or_else(|| room(self.wanted), |before| Contents::State(before.state)));
-        self.list = Some(list);
+        let contents = before.map_or_else(|| room(self.wanted, length), |before| Contents::State(before.state));
+        self.contents = Some(contents);
     }
 
     /// Whether `source` was asked for this chunk and has not sent it yet.
@@ -154,6 +289,7 @@ impl Fetch {
         let placed = right && self.contents.as_mut().is_some_and(|contents| contents.place(index, bytes));
         if placed {
             self.missing.remove(&index);
+            self.requests.get_mut(source).into_iter().for_each(|request| request.is_answered = true);
             if self.requests.get(source).is_some_and(|request| request.indices.is_empty()) {
                 self.requests.remove(source);
             }
@@ -171,91 +307,11 @@ impl Fetch {
 
     /// Bytes held, of the contents and the list.
     pub(super) fn held_bytes(&self) -> usize {
-        let list = self.list.as_ref().map_or(0, |list| list.len() * 32);
-        list + self.contents.as_ref().map_or(0, Contents::held_bytes)
+        let list = self.list.as_ref().or(self.assembly.as_ref().map(|assembly| &assembly.list));
+        list.map_or(0, |list| list.len() * 32) + self.contents.as_ref().map_or(0, Contents::held_bytes)
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const ROOT: Hash = Hash([9; 32]);
-
-    fn peer(n: u8) -> PeerId {
-        PeerId([n; 32])
-    }
-
-    fn blob(chunks: usize) -> Vec<u8> {
-        (0..chunks * BLOB_CHUNK - 7).map(|n| (n / 3) as u8).collect()
-    }
-
-    fn begun(blob: &[u8], sources: u8) -> Fetch {
-        let length = blob.len() as u64;
-        let mut fetch = Fetch::new(Wanted::Bytes(length));
-        (0..sources).for_each(|n| assert!(fetch.add_source(peer(n))));
-        fetch.begin(chunk_hashes(blob), None, |wanted| wanted.room(length, || panic!("no state is wanted")));
-        fetch
-    }
-
-    fn indices(message: Option<Request>) -> Vec<u32> {
-        match message {
-            Some(Request::Chunks { indices, .. }) => indices,
-            None => Vec::new(),
-            other => panic!("chunks were to be asked for, not {other:?}"),
-        }
-    }
-
-    #[test]
-    fn each_chunk_is_asked_of_one_source_until_that_one_is_dropped() {
-        let blob = blob(BATCH + 3);
-        let mut fetch = begun(&blob, 3);
-        let mut ask = |n: u8, at| indices(fetch.request(ROOT, peer(n), |_| Time(at)));
-        assert_eq!(ask(0, 10), (0..BATCH as u32).collect::<Vec<_>>());
-        assert_eq!(ask(1, 20), [16, 17, 18]);
-        assert_eq!(ask(2, 30), [0; 0]);
-        assert!(!fetch.drop_late_sources(Time(9)) && fetch.drop_late_sources(Time(10)));
-        assert_eq!((fetch.idle_sources(), fetch.next_deadline()), (vec![peer(2)], Some(Time(20))));
-        assert_eq!(indices(fetch.request(ROOT, peer(2), |_| Time(30))).len(), BATCH);
-    }
-
-    #[test]
-    fn a_chunk_counts_in_its_own_place_only_and_a_source_is_idle_after_its_last() {
-        let blob = blob(2);
-        let mut fetch = begun(&blob, 1);
-        assert_eq!(indices(fetch.request(ROOT, peer(0), |_| Time(10))), [0, 1]);
-        let chunks: Vec<&[u8]> = blob.chunks(BLOB_CHUNK).collect();
-        assert!(!fetch.expects_chunk(&peer(1), 0), "nobody asked that peer");
-        assert!(fetch.expects_chunk(&peer(0), 0) && !fetch.expects_chunk(&peer(0), 0));
-        assert!(!fetch.place(&peer(0), 0, chunks[1]) && fetch.place(&peer(0), 0, chunks[0]));
-        assert!(fetch.idle_sources().is_empty() && !fetch.is_complete());
-        assert!(fetch.expects_chunk(&peer(0), 1) && fetch.place(&peer(0), 1, chunks[1]));
-        assert!(fetch.idle_sources() == [peer(0)] && fetch.is_complete());
-        assert!(matches!(fetch.into_contents(), Some(Contents::Bytes(bytes)) if bytes == blob));
-    }
-
-    #[test]
-    fn of_what_came_before_a_restart_only_wrong_and_missing_chunks_are_asked_for() {
-        let state: Vec<i64> = (0..3 * fetched::CHUNK_INTEGERS as i64).collect();
-        let mut before = Fetched { root: ROOT, state: state.clone().into(), chunks: [0, 1].into() };
-        before.state[fetched::CHUNK_INTEGERS] += 1;
-        let mut fetch = Fetch::new(Wanted::State(state.len() as u64));
-        assert!(fetch.continues(&before));
-        fetch.begin(state_chunk_hashes(&state), Some(before), |_| panic!("the room is there"));
-        assert_eq!(indices(fetch.request(ROOT, peer(0), |_| Time(1))), [1, 2]);
-    }
-
-    #[test]
-    fn a_list_of_another_length_or_root_is_wrong() {
-        let blob = blob(2);
-        let (list, length) = (chunk_hashes(&blob), blob.len() as u64);
-        let root = Hash(root_of(length, &list));
-        let fetch = Fetch::new(Wanted::Bytes(length));
-        assert!(fetch.is_right(&root, length, &list));
-        assert!(!fetch.is_right(&ROOT, length, &list) && !fetch.is_right(&root, length - 1, &list));
-        assert!(
-            !fetch.is_right(&root, length, &list[..1]) && !Fetch::new(Wanted::Bytes(9)).is_right(&root, length, &list)
-        );
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What this peer serves in chunks: its own carries, and foundation and state of the newest final frontiers.
+//! What this peer serves in chunks: its own carries, payloads, and foundation and state of the newest final frontiers.
 //!
 //! A state is as large as the model, and few peers ask for one. So only the hashes of its chunks are kept. When a peer asks
 //! for a chunk, the state is rebuilt from the fold, which is exact; it is dropped when no peer has asked for a while. The
@@ -8,10 +8,17 @@ use core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
 
 use murmur_collectives::{Fold, Hash, State, VersionVector};
-use murmur_kernels::{BLOB_CHUNK, blob_root, chunk_hashes, root_of, state_chunk_hashes};
+use murmur_kernels::{BLOB_CHUNK, root_of, state_chunk_hashes};
 
-use super::{super::own_carries::OwnCarries, fetched};
-use crate::Time;
+use super::{
+    super::{
+        own_carries::{Blob, OwnCarries},
+        set::Set,
+    },
+    fetched,
+    payloads::Payloads,
+};
+use crate::{Message, Time, message::LIST_PART_MAX};
 
 /// Final frontiers served.
 const FINALS_MAX: usize = 2;
@@ -27,7 +34,7 @@ struct Final {
     root: Hash,
     /// Hashes of the state's chunks.
     list: Vec<[u8; 32]>,
-    foundation: (Hash, Arc<[u8]>),
+    foundation: Blob,
 }
 
 /// A state that a peer fetches now.
@@ -54,6 +61,7 @@ pub(crate) struct Checkpoint {
 pub(super) struct Served {
     finals: VecDeque<Final>,
     rebuilt: Option<Rebuilt>,
+    payloads: Payloads,
 }
 
 impl Served {
@@ -68,7 +76,7 @@ impl Served {
             view: newest.view.clone(),
             root: newest.frontier.state,
             list,
-            foundation: (Hash(blob_root(&foundation)), foundation.clone()),
+            foundation: Blob::new(foundation.clone()),
         });
         Some(Checkpoint { foundation, state, root })
     }
@@ -81,39 +89,53 @@ impl Served {
         }
     }
 
-    /// Length and chunk hashes of the blob with this root, if it is served.
-    pub(super) fn chunk_list(
-        &self,
+    /// Length of the blob with this root, and a part of its chunk hashes from number `first` on, if it is served and there is
+    /// such a part.
+    pub(super) fn hashes(
+        &mut self,
         carries: &OwnCarries,
-        parameters: u64,
+        set: &Set,
         root: &Hash,
-    ) -> Option<(u64, Vec<[u8; 32]>)> {
+        first: u32,
+    ) -> Option<(u64, Vec<Hash>)> {
+        let part = |list: &[[u8; 32]]| {
+            let rest = list.get(first as usize..).filter(|rest| first == 0 || !rest.is_empty())?;
+            Some(rest.iter().take(LIST_PART_MAX).copied().map(Hash).collect())
+        };
         if let Some(served) = self.finals.iter().find(|served| served.root == *root) {
-            return Some((parameters * 8, served.list.clone()));
+            return Some((set.fold.rules().parameters * 8, part(&served.list)?));
         }
-        let plain = self.plain(carries, root)?;
-        Some((plain.len() as u64, chunk_hashes(&plain)))
+        if let Some(blob) = self.blob(carries, root) {
+            return Some((blob.bytes.len() as u64, part(&blob.list)?));
+        }
+        let payload = self.payloads.find(set, root)?;
+        Some((payload.len() as u64, part(self.payloads.list(root, &payload))?))
     }
 
     /// Chunk number `index` of the blob with this root, if it is served and there is such a chunk.
     pub(super) fn chunk(
         &mut self,
         carries: &OwnCarries,
-        fold: &Fold,
+        set: &Set,
         now: Time,
         root: &Hash,
         index: u32,
-    ) -> Option<Vec<u8>> {
-        let Some(plain) = self.plain(carries, root) else { return self.state_chunk(fold, now, root, index) };
-        let start = (index as usize).checked_mul(BLOB_CHUNK)?;
-        let end = plain.len().min(start.saturating_add(BLOB_CHUNK));
-        plain.get(start..end).filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec)
+    ) -> Option<Message> {
+        let root = *root;
+        if let Some(blob) = self.blob(carries, &root) {
+            return Some(Message::Chunk { root, index, bytes: chunk_of(&blob.bytes, index)? });
+        }
+        if let Some(bytes) = self.state_chunk(&set.fold, now, &root, index) {
+            return Some(Message::Chunk { root, index, bytes });
+        }
+        let payload = self.payloads.find(set, &root)?;
+        Some(Message::PayloadChunk { root, index, bytes: chunk_of(&payload, index)? })
     }
 
     /// A blob that is held as bytes.
-    fn plain(&self, carries: &OwnCarries, root: &Hash) -> Option<Arc<[u8]>> {
-        let foundation = self.finals.iter().map(|served| &served.foundation).find(|(kept, _)| kept == root);
-        foundation.map(|(_, bytes)| bytes).or_else(|| carries.with_root(root)).cloned()
+    fn blob<'a>(&'a self, carries: &'a OwnCarries, root: &Hash) -> Option<&'a Blob> {
+        let foundation = self.finals.iter().map(|served| &served.foundation).find(|kept| kept.root == *root);
+        foundation.or_else(|| carries.with_root(root))
     }
 
     fn state_chunk(&mut self, fold: &Fold, now: Time, root: &Hash, index: u32) -> Option<Vec<u8>> {
@@ -144,7 +166,8 @@ impl Served {
 
     /// Bytes held for as long as they are served.
     pub(super) fn held_bytes(&self) -> usize {
-        self.finals.iter().map(|served| served.list.len() * 32 + served.foundation.1.len()).sum()
+        let finals = self.finals.iter().map(|served| served.list.len() * 32 + served.foundation.held_bytes());
+        finals.sum::<usize>() + self.payloads.held_bytes()
     }
 
     /// Bytes of the rebuilt state.
@@ -153,28 +176,42 @@ impl Served {
     }
 }
 
+/// Chunk number `index` of a blob, unless it has none.
+fn chunk_of(blob: &[u8], index: u32) -> Option<Vec<u8>> {
+    let rest = blob.get((index as usize).checked_mul(BLOB_CHUNK)?..)?;
+    (!rest.is_empty()).then(|| rest[..rest.len().min(BLOB_CHUNK)].to_vec())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmur_kernels::{blob_root, chunk_hashes};
+
     use super::{super::tests::fold, *};
 
-    fn chunks_of(served: &mut Served, fold: &Fold, root: &Hash, now: Time) -> Vec<u8> {
-        (0..).map_while(|index| served.chunk(&OwnCarries::default(), fold, now, root, index)).flatten().collect()
+    fn chunks_of(served: &mut Served, set: &Set, root: &Hash, now: Time) -> Vec<u8> {
+        let chunk = |index| match served.chunk(&OwnCarries::default(), set, now, root, index)? {
+            Message::Chunk { bytes, .. } => Some(bytes),
+            other => panic!("{other:?}"),
+        };
+        (0..).map_while(chunk).flatten().collect()
     }
 
     #[test]
     fn a_final_state_is_rebuilt_when_a_peer_asks_and_dropped_when_none_does() {
-        let (mut served, fold) = (Served::default(), fold());
-        let Checkpoint { foundation, state, root: ours } = served.add_newest_final(&fold).unwrap();
-        let root = fold.epochs().newest().frontier.state; // of the genesis frontier no state root is known
-        assert_eq!(chunks_of(&mut served, &fold, &Hash(blob_root(&foundation)), Time(0)), *foundation);
+        let (mut served, set) = (Served::default(), Set::new(fold()));
+        let Checkpoint { foundation, state, root: ours } = served.add_newest_final(&set.fold).unwrap();
+        let root = set.fold.epochs().newest().frontier.state; // of the genesis frontier no state root is known
+        assert_eq!(chunks_of(&mut served, &set, &Hash(blob_root(&foundation)), Time(0)), *foundation);
         assert_eq!((served.rebuilt_bytes(), served.next_deadline()), (0, None));
 
         let bytes: Vec<u8> = state.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let (length, list) = served.chunk_list(&OwnCarries::default(), state.len() as u64, &root).unwrap();
+        let (length, list) = served.hashes(&OwnCarries::default(), &set, &root, 0).unwrap();
+        let list: Vec<[u8; 32]> = list.into_iter().map(|hash| hash.0).collect();
         assert_eq!(ours, Hash(root_of(length, &list)));
+        assert!(served.hashes(&OwnCarries::default(), &set, &root, list.len() as u32).is_none());
         assert_eq!((length as usize, list), (bytes.len(), chunk_hashes(&bytes)));
-        assert_eq!(chunks_of(&mut served, &fold, &root, Time(5)), bytes);
+        assert_eq!(chunks_of(&mut served, &set, &root, Time(5)), bytes);
         assert_eq!((served.rebuilt_bytes(), served.next_deadline()), (bytes.len(), Some(Time(5) + IDLE_AFTER)));
         served.drop_idle_state(Time(4) + IDLE_AFTER);
         assert!(served.rebuilt_bytes() > 0);

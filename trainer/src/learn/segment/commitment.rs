@@ -18,11 +18,11 @@ pub(super) struct Commitment {
 ///
 /// # Errors
 /// [`SegmentError::Carry`] if the carry cannot be sealed.
-pub(super) fn commit(carry: Carry, commits: bool) -> Result<Commitment, SegmentError> {
+pub(super) fn commit(mut carry: Carry, commits: bool) -> Result<Commitment, SegmentError> {
     if !commits {
         return Ok(Commitment { carry, sealed: None, root: [0; 32] });
     }
     let sealed = carry.seal();
-    let carry = Carry::unseal(carry.shape(), &sealed)?;
+    carry.reopen(&sealed)?;
     Ok(Commitment { carry, root: blob_root(&sealed), sealed: Some(sealed) })
 }

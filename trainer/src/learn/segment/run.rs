@@ -22,22 +22,22 @@ use crate::learn::data::batch;
 /// runs.
 ///
 /// # Shapes
-/// `start` and each vector of `carry` are `[params]`.
+/// `start` and each vector of `carry` are `[params]`. A `start` that is given away is dropped at the first merge.
 ///
 /// # Errors
 /// [`SegmentError::Diverged`] names the first step whose loss or gradient was not finite.
 ///
 /// # Panics
 /// If `carry` or `start` does not fit the model: a bug of the caller.
-pub fn run_segment(
-    trainer: &mut Trainer,
+pub fn run_segment<'a>(
+    trainer: &'a mut Trainer,
     spec: &SegmentSpec,
-    start: &[f32],
+    start: impl Into<Cow<'a, [f32]>>,
     carry: Carry,
     stop: &dyn Fn(u32) -> bool,
     merge: &mut dyn FnMut(u32) -> Option<Vec<f32>>,
 ) -> Result<SegmentResult, SegmentError> {
-    let mut inner = Inner::new(trainer, start, carry);
+    let mut inner = Inner::new(trainer, start.into(), carry);
     let (mut done, mut cut) = (0, false);
     while done < spec.steps.max(1) {
         inner.step(spec, done)?;
@@ -50,12 +50,17 @@ pub fn run_segment(
         if last {
             break;
         }
+        inner.make_room();
         if let Some(parameters) = merge(done) {
             inner.merge(parameters);
         }
     }
     inner.finish(spec, done, spec.commits || cut)
 }
+
+/// A gradient of more parameters is not kept from step to step. The system takes and gives such a vector page by page, which
+/// costs little beside a step of so large a model.
+const GRADIENT_KEPT: usize = 1 << 24;
 
 /// The state between two inner steps.
 struct Inner<'a> {
@@ -70,16 +75,24 @@ struct Inner<'a> {
 }
 
 impl<'a> Inner<'a> {
-    fn new(trainer: &'a mut Trainer, start: &'a [f32], carry: Carry) -> Self {
+    fn new(trainer: &'a mut Trainer, start: Cow<'a, [f32]>, carry: Carry) -> Self {
         let (trace, losses) = (Trace::default(), Vec::new());
         let params = start.to_vec();
-        Self { trainer, start: start.into(), params, grad: vec![0.0; start.len()], carry, trace, losses }
+        Self { trainer, start, params, grad: Vec::new(), carry, trace, losses }
+    }
+
+    /// Parameters that are merged are a vector more: that of the gradient gives way, where it is large.
+    fn make_room(&mut self) {
+        if self.grad.len() > GRADIENT_KEPT {
+            self.grad = Vec::new();
+        }
     }
 
     fn step(&mut self, spec: &SegmentSpec, index: u32) -> Result<(), SegmentError> {
         let segment = u64::from(spec.segment);
         let Trainer { replica, optimizer, corpus } = self.trainer;
         let batch = batch(corpus, &spec.run_seed, &spec.peer, segment, index, spec.batch_size, spec.context);
+        self.grad.resize(self.params.len(), 0.0);
         let loss = replica.loss_and_grad(&self.params, &batch, &mut self.grad)?;
         let gradient_norm = global_norm(&self.grad);
         if !loss.is_finite() || !gradient_norm.is_finite() {
@@ -104,19 +117,22 @@ impl<'a> Inner<'a> {
         self.trace.push(&Leaf { peer: spec.peer, segment: spec.segment, step, digest, loss_bits });
     }
 
-    fn finish(mut self, spec: &SegmentSpec, steps: u32, commits: bool) -> Result<SegmentResult, SegmentError> {
+    /// Each vector goes as soon as it is of no more use: this is where a peer would hold the most.
+    fn finish(self, spec: &SegmentSpec, steps: u32, commits: bool) -> Result<SegmentResult, SegmentError> {
+        let Self { trainer: _, start, params, grad, mut carry, trace, losses } = self;
+        drop(grad);
         let mut payload = Vec::new();
-        let residual = &mut self.carry.residual;
-        let norm = compress(spec.top_k, spec.feedback_decay, &self.start, &self.params, residual, &mut payload)?;
-        let Commitment { carry, sealed, root } = commit(self.carry, commits)?;
+        let norm = compress(spec.top_k, spec.feedback_decay, &start, &params, &mut carry.residual, &mut payload)?;
+        drop((start, params));
+        let Commitment { carry, sealed, root } = commit(carry, commits)?;
         Ok(SegmentResult {
             payload,
             norm,
             steps,
             tokens: u64::from(steps) * (spec.batch_size * spec.context) as u64,
-            loss_mean: mean(&self.losses),
-            loss_first: self.losses.first().copied().unwrap_or(f32::NAN),
-            trace_root: self.trace.root().0,
+            loss_mean: mean(&losses),
+            loss_first: losses.first().copied().unwrap_or(f32::NAN),
+            trace_root: trace.root().0,
             carry_root: root,
             carry,
             sealed_carry: sealed,

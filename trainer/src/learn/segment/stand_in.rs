@@ -39,7 +39,9 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
     carry.steps += u64::from(spec.steps);
     let Commitment { mut carry, sealed, root } = commit(carry, spec.commits)?;
     // Fresh zeros take no memory until they are written to; those that unsealing writes do.
-    let Carry { m, v, .. } = Carry::fresh(carry.shape());
+    let shape = carry.shape();
+    (carry.m, carry.v) = (Vec::new(), Vec::new());
+    let Carry { m, v, .. } = Carry::fresh(shape);
     (carry.m, carry.v) = (m, v);
     Ok(SegmentResult {
         norm,

@@ -1,6 +1,7 @@
 //! A peer's worker: a model with its data, or a stand-in that needs neither.
 
 use core::ops::Range;
+use std::borrow::Cow;
 
 use murmur_kernels::{Carry, CarryShape};
 use murmur_verification::Attack;
@@ -33,14 +34,14 @@ impl Worker {
     pub fn segment(
         &mut self,
         spec: &SegmentSpec,
-        start: &[f32],
+        start: Cow<'_, [f32]>,
         carry: Carry,
         stop: &dyn Fn(u32) -> bool,
         merge: &mut dyn FnMut(u32) -> Option<Vec<f32>>,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
             Self::Train(trainer) => run_segment(trainer, spec, start, carry, stop, merge),
-            Self::StandIn(_) => stand_in(spec, start, carry),
+            Self::StandIn(_) => stand_in(spec, &start, carry),
         }
     }
 

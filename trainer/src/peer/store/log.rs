@@ -15,9 +15,6 @@ use super::atomic_file::sync_folder_of;
 use crate::error::Exit;
 use crate::error::Failure;
 
-/// The longest record believed, in bytes.
-const RECORD_BYTES_MAX: usize = 1 << 28;
-
 const HASH_CONTEXT: &str = "murmuration disk record v1";
 
 /// A record as it is written.
@@ -51,7 +48,7 @@ pub(super) fn write<'a>(path: &Path, records: impl Iterator<Item = &'a StoredEnt
     append_to(path)
 }
 
-/// Bytes of a frame before what it holds.
+/// Bytes of a frame before what it holds. Its length is believed as far as its file goes: nothing is set aside beyond that.
 pub(super) const FRAME_BYTES: usize = 36;
 
 /// Length, hash, bytes.
@@ -67,7 +64,7 @@ type Split<'a> = (&'a [u8], &'a [u8]);
 fn unframe(bytes: &[u8]) -> Result<Split<'_>, Option<&[u8]>> {
     let (head, rest) = bytes.split_at_checked(FRAME_BYTES).ok_or(None)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    let (body, rest) = rest.split_at_checked(length).filter(|_| length <= RECORD_BYTES_MAX).ok_or(None)?;
+    let (body, rest) = rest.split_at_checked(length).ok_or(None)?;
     if blake3::derive_key(HASH_CONTEXT, body) == head[4..] { Ok((body, rest)) } else { Err(Some(rest)) }
 }
 
@@ -78,7 +75,7 @@ pub(super) fn read_frame(file: &mut impl io::Read, left: u64) -> io::Result<Opti
     let mut head = [0; FRAME_BYTES];
     file.read_exact(&mut head)?;
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    if length as usize > RECORD_BYTES_MAX || u64::from(length) > left {
+    if u64::from(length) > left {
         return Ok(None);
     }
     let mut body = vec![0; length as usize];
@@ -123,7 +120,6 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     rkyv::from_bytes::<Record, rancor::Failure>(bytes).ok()
 }
 
-pub(super) fn stored(record: &Record) -> StoredEntry {
-    let payload = record.payload.clone().map(Arc::from);
-    StoredEntry { entry: record.entry.clone(), payload }
+pub(super) fn stored(record: Record) -> StoredEntry {
+    StoredEntry { entry: record.entry, payload: record.payload.map(Arc::from) }
 }
