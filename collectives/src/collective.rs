@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use murmur_kernels::TopK;
+
 use crate::Hash;
 
 /// Combines the work of many learners into one model.
@@ -74,6 +76,8 @@ pub struct Draft<Base> {
     pub steps: u32,
     /// The compressed pseudo-gradient.
     pub payload: Arc<[u8]>,
+    /// How many of every 4096 parameters it carries.
+    pub top: TopK,
     /// Mean training loss, micro-nats per token.
     pub loss_micronats: u32,
     /// Root of the trace.

@@ -77,6 +77,8 @@ pub struct Update {
     pub payload: Hash,
     /// Length of the payload in bytes.
     pub payload_bytes: u32,
+    /// How many of every 4096 parameters it carries; at most [`Rules::top`](crate::Rules::top).
+    pub top: u16,
     /// Norm of the decoded payload, in the unit of [`murmur_kernels::Norm`].
     pub norm: u64,
     /// Mean training loss of the segment in micro-nats per token, as the author saw it. Shown, never relied on.

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
+use murmur_kernels::{Direction, TopK, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
     Admission, Body, Chance, Entry, Epochs, Hash, Invalid, Log, PeerId, Record, Rules, Stage, State, VersionVector,
@@ -282,7 +282,7 @@ impl Fold {
     ) -> Result<(), RebuildError> {
         for record in self.log.records().filter(|record| record.entry.update().is_some()) {
             let to = self.target_weight(&record.entry.author(), record.entry.seq(), view);
-            move_weight(&self.rules, record, [from(record), to], state)?;
+            move_weight(record, [from(record), to], state)?;
         }
         Ok(())
     }
@@ -324,7 +324,8 @@ impl Fold {
         let payload = payload.filter(|bytes| bytes.len() == update.payload_bytes as usize);
         let payload = payload.filter(|bytes| murmur_kernels::blob_root(bytes) == update.payload.0);
         let payload = payload.ok_or(Refused::WrongPayload)?;
-        let norm = validate(self.rules.top_k(), self.rules.parameter_count(), payload).map_err(Refused::Payload)?;
+        let top = TopK::new(update.top).map_err(|_| Refused::WrongPayload)?;
+        let norm = validate(top, self.rules.parameter_count(), payload).map_err(Refused::Payload)?;
         if norm.0 == update.norm { Ok(()) } else { Err(Refused::Norm) }
     }
 
@@ -373,15 +374,17 @@ impl Fold {
 }
 
 /// Changes what `state` holds of `record` from one weight to another.
-fn move_weight(rules: &Rules, record: &Record, [from, to]: [Weight; 2], state: &mut [i64]) -> Result<(), RebuildError> {
+fn move_weight(record: &Record, [from, to]: [Weight; 2], state: &mut [i64]) -> Result<(), RebuildError> {
     if from == to {
         return Ok(());
     }
     let (author, seq) = (record.entry.author(), record.entry.seq());
     let payload = record.payload.as_deref().ok_or(RebuildError::PayloadMissing { author, seq })?;
+    let top = record.entry.update().and_then(|update| TopK::new(update.top).ok());
+    let top = top.expect("updates were checked on the way in");
     for (weight, direction) in [(from, Direction::Remove), (to, Direction::Add)] {
         if weight != Weight::ZERO {
-            fold(rules.top_k(), payload, weight, direction, state).expect("payloads were validated on the way in");
+            fold(top, payload, weight, direction, state).expect("payloads were validated on the way in");
         }
     }
     Ok(())

@@ -71,6 +71,9 @@ pub enum Invalid {
     /// The rules ask for another numeric class.
     #[error("the numeric class is not the run's")]
     Class,
+    /// It carries more of the parameters than the rules allow, or a number that no payload has.
+    #[error("the density of the payload is not allowed")]
+    Density,
     /// The payload's claimed length is impossible.
     #[error("payload length is not allowed")]
     PayloadLength,

@@ -24,7 +24,7 @@ pub struct Founder {
 pub struct Rules {
     /// Number of parameters of the model, [`Self::PARAMETERS`].
     pub parameters: u64,
-    /// How many of every 4096 parameters an update carries.
+    /// How many of every 4096 parameters an update carries, at most; each update says how many.
     pub top: u16,
     /// α at token 0, 16-bit fixed point. α scales the sum of concurrent updates; see `weigh.rs`.
     pub alpha_start_q16: u32,

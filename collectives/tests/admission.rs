@@ -65,7 +65,7 @@ fn an_unspoilt_update_is_let_in() {
 #[test]
 fn an_update_that_breaks_a_rule_is_invalid() {
     type Spoil = fn(&mut Header, &mut Update);
-    let cases: [(&str, Invalid, Spoil); 14] = [
+    let cases: [(&str, Invalid, Spoil); 16] = [
         ("another run", Invalid::Run, |h, _| h.run = Hash([1; 32])),
         ("no steps", Invalid::Work, |_, u| (u.steps, u.tokens) = (0, 0)),
         ("too many steps", Invalid::Work, |_, u| (u.steps, u.tokens) = (101, 10_100)),
@@ -74,6 +74,8 @@ fn an_update_that_breaks_a_rule_is_invalid() {
         ("a segment again", Invalid::Work, |_, u| u.segment -= 1),
         ("a segment left out", Invalid::Work, |_, u| u.segment += 1),
         ("a class of its own", Invalid::Class, |_, u| u.class = Hash([8; 32])),
+        ("more parameters than the rules allow", Invalid::Density, |_, u| u.top += 1),
+        ("a density that no payload has", Invalid::Density, |_, u| u.top = 0),
         ("an enormous payload", Invalid::PayloadLength, |_, u| u.payload_bytes = u32::MAX),
         ("a carry from nowhere", Invalid::Carry, |_, u| u.carry_before = Hash([8; 32])),
         ("a base that went backwards", Invalid::Base, |h, _| h.base[0].count -= 1),

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::{net::SocketAddr, sync::Arc};
 
 use murmur_collectives::{Entry, Hash, PeerId, State, VersionVector, Voided, WireEntry};
+use murmur_kernels::TopK;
 
 use crate::{Delay, EntryName, Kind, PeerAddress};
 
@@ -126,6 +127,8 @@ pub struct Draft {
     pub steps: u32,
     /// The compressed pseudo-gradient.
     pub payload: Arc<[u8]>,
+    /// How many of every 4096 parameters it carries.
+    pub top: TopK,
     /// The mean training loss, in micro-nats per token.
     pub loss_micronats: u32,
     /// The root of the trace.

@@ -161,6 +161,7 @@ fn draft(node: &Node, n: u8) -> Input {
         segment: node.fold().log().segments(&node.id()),
         steps: 10,
         payload: payload.into(),
+        top: TopK::new(16).expect("in range"),
         loss_micronats: 1,
         trace: Hash([1; 32]),
         carry_before: Hash::NONE,

@@ -138,6 +138,7 @@ fn draft(node: &Node, round: usize) -> Draft {
         segment: snapshot.segment,
         steps: 10,
         payload: payload.into(),
+        top,
         loss_micronats: 1,
         trace: Hash([1; 32]),
         carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),

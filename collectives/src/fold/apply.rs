@@ -130,7 +130,7 @@ impl Fold {
     fn apply_one(&mut self, author: &PeerId, seq: u32) {
         let target = self.target_weight(author, seq, self.log.version());
         let Some(record) = self.log.record_mut(author, seq) else { return };
-        move_weight(&self.rules, record, [record.applied, target], &mut self.state).expect(PAYLOADS_HELD);
+        move_weight(record, [record.applied, target], &mut self.state).expect(PAYLOADS_HELD);
         record.applied = target;
     }
 

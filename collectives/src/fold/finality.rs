@@ -280,7 +280,7 @@ impl Fold {
     pub(super) fn take_out(&mut self, records: &[Record]) {
         for record in records {
             let weights = [record.applied, murmur_kernels::Weight::ZERO];
-            move_weight(&self.rules, record, weights, &mut self.state).expect(PAYLOADS_HELD);
+            move_weight(record, weights, &mut self.state).expect(PAYLOADS_HELD);
         }
     }
 }

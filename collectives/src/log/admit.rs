@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use murmur_kernels::TopK;
+
 use super::{Admission, Invalid, Log, Record};
 use crate::{Body, Entry, Epochs, Equivocation, Hash, Rules, Update, Verdict, VersionVector};
 
@@ -158,7 +160,8 @@ impl Log {
         if update.segment < segment || update.segment > segment && !broken {
             return Err(Invalid::Work);
         }
-        let most = murmur_kernels::payload_bytes_max(rules.top_k(), rules.parameter_count());
+        let top = TopK::new(update.top).ok().filter(|_| update.top <= rules.top).ok_or(Invalid::Density)?;
+        let most = murmur_kernels::payload_bytes_max(top, rules.parameter_count());
         if update.payload_bytes as usize > most {
             return Err(Invalid::PayloadLength);
         }

@@ -141,6 +141,7 @@ impl Swarm {
             tokens: u64::from(STEPS * self.rules.tokens_per_step),
             payload: Hash(blob_root(&payload)),
             payload_bytes: payload.len() as u32,
+            top: self.rules.top,
             norm,
             loss_micronats: 1_000_000,
             trace: Hash([1; 32]),

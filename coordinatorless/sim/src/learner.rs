@@ -46,6 +46,7 @@ impl Segment {
             frontier: self.frontier,
             segment: self.number,
             steps,
+            top,
             payload: payload(top, parameters, rng),
             loss_micronats: 1,
             trace,

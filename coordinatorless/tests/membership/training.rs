@@ -36,6 +36,7 @@ impl Net {
             segment: snapshot.segment,
             steps: 10,
             payload: payload.into(),
+            top,
             loss_micronats: 1,
             trace: Hash([1; 32]),
             carry_before: Hash::NONE,

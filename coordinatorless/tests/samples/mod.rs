@@ -35,6 +35,7 @@ fn update() -> Update {
         tokens: 0x0102_0304_0506_0708,
         payload: hash(0x11),
         payload_bytes: 0x0a0b_0c0d,
+        top: 0x0102,
         norm: 0x1122_3344_5566_7788,
         loss_micronats: 5_545_177,
         trace: hash(0x12),

@@ -411,6 +411,7 @@ impl Net {
             segment: snapshot.segment,
             steps: 10,
             payload: payload.into(),
+            top,
             loss_micronats: 1,
             trace: Hash([1; 32]),
             carry_before: snapshot.carry.map_or(Hash::NONE, |(root, _)| root),

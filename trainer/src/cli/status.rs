@@ -116,9 +116,11 @@ fn steps(status: &StepsStatus) -> String {
     );
     let allowed =
         if status.least == status.most { String::new() } else { format!(" ({} to {})", status.least, status.most) };
+    let denser = if status.top < status.top_most { format!(" (up to {})", status.top_most) } else { String::new() };
     format!(
-        "{}{allowed}, {}: a step takes {:.3} s, a segment sends {} (payload {}), {}, up-link {uplink}",
+        "{}{allowed}, {} of 4096 parameters{denser}, {}: a step takes {:.3} s, a segment sends {} (payload {}), {}, up-link {uplink}",
         count(status.steps as usize, "step"),
+        status.top,
         status.reason.words(),
         status.step_seconds,
         bytes(status.segment_bytes),
@@ -198,19 +200,21 @@ mod tests {
         let linked = fixture();
         assert_eq!(
             steps(&linked),
-            "8 steps (5 to 100), what the link carries: a step takes 0.080 s, a segment sends 159.0 kB (payload 52.0 kB), \
-            3 neighbours, up-link 250.0 kB/s, 0.64 s for them"
+            "8 steps (5 to 100), 64 of 4096 parameters (up to 4096), what the link carries: a step takes 0.080 s, a segment \
+            sends 159.0 kB (payload 52.0 kB), 3 neighbours, up-link 250.0 kB/s, 0.64 s for them"
         );
         let set = StepsStatus {
             steps: 1,
             least: 1,
             most: 1,
+            top_most: 64,
             reason: StepsReason::Set,
             uplink_bytes_per_second: None,
             ..linked
         };
         assert!(
-            steps(&set).starts_with("1 step, set: ") && steps(&set).ends_with("up-link faster than can be measured")
+            steps(&set).starts_with("1 step, 64 of 4096 parameters, set: ")
+                && steps(&set).ends_with("up-link faster than can be measured")
         );
     }
 

@@ -182,13 +182,24 @@ fn training() -> Vec<Key> {
 
 fn exchange() -> Vec<Key> {
     vec![
-        Key::whole(
+        Key::word_or_whole(
             "compress.top",
+            AUTO,
             range(&Rules::TOP),
-            "256",
+            "auto",
             "of 4096",
-            "How many of every 4096 parameters an update carries. \
-            64 is about 0.15 bit per parameter; 512 learns as well as sending everything.",
+            "How many of every 4096 parameters an update carries. 64 is about 0.15 bit per parameter, 256 half a bit, 4096 two bits; \
+            the more, the more a token teaches. auto: each peer chooses, after each of its segments, the most that its up-link \
+            carries while it computes, up to compress.top_max and no fewer than 64; only a link too slow for these makes segments \
+            longer (train.steps). `murmur status` shows the choice and why.",
+        ),
+        Key::whole(
+            "compress.top_max",
+            range(&Rules::TOP),
+            "4096",
+            "of 4096",
+            "The most that an update carries where compress.top is auto: what the run may send at all. Where compress.top is a \
+            number it has no effect.",
         ),
         Key::real(
             "compress.beta",

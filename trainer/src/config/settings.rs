@@ -21,6 +21,10 @@ use crate::{
 /// Inner steps of a segment where the link keeps up and none are set: `experiments/default-run`, `experiments/parity`.
 const STEPS_ON_A_FAST_LINK: u64 = 5;
 
+/// The fewest of 4096 parameters that a peer sends where the number is its own choice: sparser updates than that learn less than
+/// longer segments.
+const TOP_ON_A_SLOW_LINK: u16 = 64;
+
 /// Everything a run and this machine's part in it need to know. Field docs are in the table: `murmur config explain`.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the table of settings is the one place that documents them")]
@@ -72,7 +76,7 @@ section!(Train, "train", {
     lr_final_fraction: f64 = real,
     rewarm_steps: u64 = whole,
 });
-section!(Compress, "compress", { top: u16 = small, beta: f64 = real });
+section!(Compress, "compress", { top: u16 = top, top_max: u16 = top_max, beta: f64 = real });
 section!(Outer, "outer", { alpha: f64 = real, alpha_final: f64 = real });
 section!(RunLength, "run", { tokens: u64 = whole });
 section!(Audit, "audit", { rate: f64 = real, quorum: u16 = small, span: u16 = small });
@@ -235,6 +239,24 @@ impl Resolved {
         match self.value("train.steps") {
             Value::Whole(steps) => *steps,
             Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => self.whole(name),
+        }
+    }
+
+    /// The sparsest update that a peer may choose, or the only one.
+    fn top(&self, name: &str) -> u16 {
+        match self.value(name) {
+            Value::Whole(_) => self.small(name),
+            Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => {
+                TOP_ON_A_SLOW_LINK.min(self.small("compress.top_max"))
+            }
+        }
+    }
+
+    /// Where the density is set, that is the densest, too.
+    fn top_max(&self, name: &str) -> u16 {
+        match self.value("compress.top") {
+            Value::Whole(_) => self.small("compress.top"),
+            Value::Real(_) | Value::Text(_) | Value::Path(_) | Value::Address(_) => self.small(name),
         }
     }
 

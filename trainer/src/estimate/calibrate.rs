@@ -109,7 +109,7 @@ impl Imitation {
             grad: vec![0.0; params.len()],
             state: vec![0; params.len()],
             params,
-            top: TopK::new(settings.compress.top).expect("the table of settings has only densities that there are"),
+            top: TopK::new(settings.compress.top_max).expect("the table of settings has only densities that there are"),
             decay: settings.compress.beta as f32,
             steps: train.steps,
             arriving: peers.swarm.saturating_sub(1),

@@ -16,6 +16,7 @@ use crate::{
     launcher::threads,
     learn::segment::carry_shape,
     resources::{Need, Shape},
+    run::manifest::DENSITIES,
 };
 
 pub use calibrate::{Speed, measure};
@@ -43,6 +44,8 @@ pub struct Estimate {
     pub tokens: u64,
     /// Memory of one peer.
     pub need: Need,
+    /// How many of every 4096 parameters an update carries.
+    pub top: u16,
     /// Bytes of one peer, a segment.
     pub traffic: Traffic,
     /// What was measured here.
@@ -73,16 +76,25 @@ impl Estimate {
     /// What follows from a speed.
     fn of(settings: &Settings, peers: Peers, need: Need, speed: Speed, link: Link) -> Self {
         let parameters = settings.model.params();
-        let top = TopK::new(settings.compress.top).expect("the table of settings has only densities that there are");
         let sealed = carry_shape(settings.train.optimizer, &settings.model.layout()).sealed_bytes() as u64;
-        let traffic = Traffic::of(settings, peers.swarm, traffic::payload_bytes(top, parameters), sealed);
         // What others audit of this peer's work, this peer audits of theirs.
         let replays = if peers.swarm > 1 { settings.audit.rate } else { 0.0 };
         let segment_tokens = settings.segment_tokens() as f64;
         let segment_seconds = segment_tokens / speed.tokens_per_second * (1.0 + replays);
         let all = |bytes: u64| bytes as f64 * peers.local as f64;
         let busy = |bytes: u64, rate: Option<f64>| rate.map_or(0.0, |rate| all(bytes) / rate / segment_seconds);
-        let load = busy(traffic.up, link.up).max(busy(traffic.down, link.down));
+        let load = |traffic: Traffic| busy(traffic.up, link.up).max(busy(traffic.down, link.down));
+        let traffic = |top| {
+            let top = TopK::new(top).expect("the table of settings has only densities that there are");
+            Traffic::of(settings, peers.swarm, traffic::payload_bytes(top, parameters), sealed)
+        };
+        // As each peer chooses: the densest updates that the link carries, or the sparsest.
+        let (sparsest, densest) = (settings.compress.top, settings.compress.top_max);
+        let between = DENSITIES.into_iter().rev().filter(|top| (sparsest..densest).contains(top));
+        let carried = |top: &u16| *top == sparsest || load(traffic(*top)) < 1.0;
+        let top = [densest].into_iter().chain(between).find(carried).unwrap_or(sparsest);
+        let traffic = traffic(top);
+        let load = load(traffic);
         let utilisation = 1.0 / load.max(1.0);
         let others = peers.swarm.saturating_sub(1) as u64;
         let sending = link.up.map_or(0.0, |rate| (others * traffic.payload) as f64 / rate);
@@ -93,6 +105,7 @@ impl Estimate {
             parameters: parameters as u64,
             tokens: settings.run.tokens,
             need,
+            top,
             traffic,
             speed,
             link,

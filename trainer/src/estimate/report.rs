@@ -20,6 +20,7 @@ pub fn to_json(estimate: &Estimate) -> Value {
             "peer_bytes": need.total(), "model_bytes": need.model, "batch_bytes": need.batch, "log_bytes": need.log,
             "text_bytes": need.text, "base_bytes": need.base, "local_bytes": need.total() * peers.local as u64,
         },
+        "top": estimate.top,
         "payload_bytes": traffic.payload,
         "segment_up_bytes": traffic.up,
         "segment_down_bytes": traffic.down,
@@ -68,7 +69,11 @@ pub fn to_text(estimate: &Estimate) -> String {
         row(
             "payload of an update",
             bytes(traffic.payload),
-            format!("{:.3} bits a parameter", 8.0 * traffic.payload as f64 / estimate.parameters as f64),
+            format!(
+                "{} of 4096 parameters, {:.3} bits a parameter",
+                estimate.top,
+                8.0 * traffic.payload as f64 / estimate.parameters as f64
+            ),
         ),
         row("sent by a peer", bytes((traffic.up as f64 * segments) as u64), rate(traffic.up)),
         row("received by a peer", bytes((traffic.down as f64 * segments) as u64), rate(traffic.down)),

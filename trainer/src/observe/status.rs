@@ -70,6 +70,12 @@ pub struct Status {
 pub struct StepsStatus {
     /// Inner steps, H.
     pub steps: u32,
+    /// How many of every 4096 parameters an update carries.
+    #[serde(default)]
+    pub top: u16,
+    /// The most that the run allows.
+    #[serde(default)]
+    pub top_most: u16,
     /// The fewest that the run asks for where the link keeps up.
     pub least: u32,
     /// The most that the run allows.

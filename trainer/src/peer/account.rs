@@ -115,7 +115,8 @@ impl<C: Exchange> Learner<C> {
         // The segments of a stand-in take no time, so it has nothing to choose from.
         let most = if self.pace.is_some() { least } else { rules.steps_max };
         let epoch_tokens = if self.pace.is_some() { 0 } else { rules.frontier_every_tokens };
-        StepsChooser::new(Allowed { least, most, epoch_tokens }, self.totals())
+        let density = if self.pace.is_some() { (rules.top, rules.top) } else { (self.manifest.inner.top, rules.top) };
+        StepsChooser::new(Allowed { least, most, density, epoch_tokens }, self.totals())
     }
 
     /// Chooses how long the next segment is.

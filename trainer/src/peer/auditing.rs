@@ -3,12 +3,13 @@
 use std::{borrow::Cow, cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use murmur_collectives::Hash;
-use murmur_kernels::Carry;
+use murmur_kernels::{Carry, TopK};
 
 use super::exchange::{CollectiveInput, Exchange, Replay};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
 use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec};
+use crate::run::manifest::Length;
 
 impl<C: Exchange> Learner<C> {
     /// Replays the span that begins with an update, and publishes the verdict.
@@ -42,7 +43,9 @@ impl<C: Exchange> Learner<C> {
         };
         for (entry, payload) in job.span.iter().zip(&payloads) {
             let Some(claim) = entry.update() else { return Ok(Outcome::FAILED) };
-            let Ok(views) = claim.views(entry.base()) else { return Ok(Outcome::FAILED) };
+            let (Ok(views), Ok(top)) = (claim.views(entry.base()), TopK::new(claim.top)) else {
+                return Ok(Outcome::FAILED);
+            };
             let mut views = views.into_iter().peekable();
             let collective = &self.collective;
             let mut advance = |view| {
@@ -54,7 +57,8 @@ impl<C: Exchange> Learner<C> {
             let Some((parameters, clock)) = views.next().and_then(|(_, view)| advance(view)) else {
                 return Ok(Outcome::Unjudged);
             };
-            let spec = self.manifest.segment_spec(entry.author(), claim.segment, clock, claim.steps);
+            let spec =
+                self.manifest.segment_spec(entry.author(), claim.segment, clock, Length { steps: claim.steps, top });
             let spec = SegmentSpec { commits: claim.ends_span(), ..spec };
             let mut merge = |done| {
                 let (_, view) = views.next_if(|(steps, _)| *steps == done)?;

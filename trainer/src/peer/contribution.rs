@@ -118,6 +118,7 @@ fn draft<Base>(
         segment: snapshot.segment,
         steps: result.steps,
         payload: result.payload.clone().into(),
+        top: result.top,
         loss_micronats: (f64::from(result.loss_mean) * 1e6) as u32,
         trace: Hash(result.trace_root),
         carry_before,

@@ -244,8 +244,8 @@ where
     fn segment(&mut self, progress: &mut Progress) -> Result<(), Failure> {
         let Self { collective, worker, manifest, shared, pace, carries, checkpoints, attack, .. } = self;
         let spans = spans(manifest, worker.carry_shape());
-        let steps = progress.chooser.steps();
-        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack, steps };
+        let length = progress.chooser.length();
+        let mut runner = SegmentRunner { worker, manifest, shared, attack: *attack, length };
         let mut took = Duration::ZERO;
         let done = contribute(collective, &spans, progress.carry.take(), |collective, snapshot, carry, commits| {
             let begun = Instant::now();

@@ -11,7 +11,7 @@ use murmur_verification::Attack;
 
 use super::{Shared, budget::Budget, contribution::Work, exchange::Exchange, steps::EPOCH_SHARE};
 use crate::learn::segment::{SegmentError, SegmentSpec, Worker};
-use crate::run::manifest::Manifest;
+use crate::run::manifest::{Length, Manifest};
 
 /// A segment of an author on probation is this many times shorter, so that its first audits are quick.
 const PROBATION_FRACTION: u32 = 3;
@@ -26,8 +26,8 @@ pub(super) struct SegmentRunner<'a> {
     pub(super) shared: &'a Arc<Shared>,
     /// The attack it plays, for demonstrations and tests.
     pub(super) attack: Option<Attack>,
-    /// Inner steps of a whole segment now.
-    pub(super) steps: u32,
+    /// How long a whole segment is now.
+    pub(super) length: Length,
 }
 
 impl SegmentRunner<'_> {
@@ -82,8 +82,9 @@ impl SegmentRunner<'_> {
     }
 
     fn spec<Base>(&self, me: PeerId, snapshot: &Snapshot<Base>) -> SegmentSpec {
-        let steps = if snapshot.trusted { self.steps } else { self.steps.div_ceil(PROBATION_FRACTION) };
-        self.manifest.segment_spec(me, snapshot.segment, snapshot.clock, steps)
+        let Length { steps, top } = self.length;
+        let steps = if snapshot.trusted { steps } else { steps.div_ceil(PROBATION_FRACTION) };
+        self.manifest.segment_spec(me, snapshot.segment, snapshot.clock, Length { steps, top })
     }
 }
 

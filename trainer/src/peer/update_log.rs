@@ -79,7 +79,7 @@ impl Collective for UpdateLog {
     }
 
     fn submit(&mut self, draft: Draft<LogBase>) {
-        let Draft { bases, segment, steps, payload, loss_micronats, trace, carry_before, carry } = draft;
+        let Draft { bases, segment, steps, payload, top, loss_micronats, trace, carry_before, carry } = draft;
         let Some((_, LogBase { epoch, frontier, .. })) = bases.first().cloned() else { return };
         let views = bases.into_iter().map(|(steps, base)| (steps, base.version)).collect();
         self.send(Input::Author(Box::new(coordinatorless::Draft {
@@ -89,6 +89,7 @@ impl Collective for UpdateLog {
             segment,
             steps,
             payload,
+            top,
             loss_micronats,
             trace,
             carry_before,

@@ -111,7 +111,7 @@ impl Shape {
             batch: settings.train.batch as u64,
             optimizer: settings.train.optimizer,
             numeric: settings.numeric,
-            top: TopK::new(settings.compress.top).expect("the table of settings has only densities that there are"),
+            top: TopK::new(settings.compress.top_max).expect("the table of settings has only densities that there are"),
             updates: updates(settings.run.tokens, settings.finality.every, settings.segment_tokens()),
             audits: settings.audit.rate > 0.0,
             text,
@@ -219,7 +219,7 @@ impl Need {
         let mut items = [
             (self.model, "the model and its optimizer", Some("model.d_model and model.layers")),
             (self.batch, "a batch", Some("train.batch and model.context")),
-            (self.log, "the log of updates", Some("compress.top and finality.every")),
+            (self.log, "the log of updates", Some("compress.top_max and finality.every")),
             (self.text, "the text", Some("the text given with --data")),
             (self.base, "the program itself", None),
         ];

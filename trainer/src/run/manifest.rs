@@ -2,7 +2,7 @@
 
 use murmur_collectives::{BadRule, Founder, Hash, ONE_Q16, PeerId, Rules};
 use murmur_coordinatorless::MANIFEST_BYTES_MAX;
-use murmur_kernels::{AdamW, CHUNK, CarryShape, Optimizer, from_f32, state_root};
+use murmur_kernels::{AdamW, CHUNK, CarryShape, Optimizer, TopK, from_f32, state_root};
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use crate::config::Settings;
@@ -13,10 +13,10 @@ use crate::learn::schedule::Schedule;
 use crate::learn::segment::{Rates, SegmentSpec, carry_shape};
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Names what the bytes are, before anything else is believed.
-const MAGIC: [u8; 8] = *b"murmurM4";
+const MAGIC: [u8; 8] = *b"murmurM5";
 
 /// What manifests of every format start with; the format follows, one byte.
 const FAMILY: &[u8] = b"murmurM";
@@ -59,6 +59,9 @@ pub struct Inner {
     /// Inner steps of a whole segment, H: the fewest that a peer chooses because of its link. The most are
     /// [`Rules::steps_max`].
     pub steps: u32,
+    /// How many of every 4096 parameters an update carries: the fewest that a peer chooses because of its link. The most are
+    /// [`Rules::top`].
+    pub top: u16,
     /// 0: AdamW; 1: Muon.
     optimizer: u8,
     /// Peak learning rate of Muon as a multiple of AdamW's.
@@ -72,6 +75,19 @@ pub struct Inner {
     rewarm_steps: u32,
     trace_every: u32,
     feedback_decay: f32,
+}
+
+/// How many of every 4096 parameters an update carries: what a peer chooses among. Where more than half are sent, all cost hardly
+/// more.
+pub const DENSITIES: [u16; 6] = [64, 128, 256, 512, 1024, 4096];
+
+/// What a peer chooses about a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Length {
+    /// Inner steps.
+    pub steps: u32,
+    /// How many of every 4096 parameters its update carries.
+    pub top: TopK,
 }
 
 /// Bytes that are no manifest this program can use.
@@ -197,15 +213,15 @@ impl Manifest {
         state_root(state) == self.genesis.0
     }
 
-    /// What segment `segment` of `peer` does when it starts at `clock` and takes `steps` steps.
-    pub fn segment_spec(&self, peer: PeerId, segment: u32, clock: u64, steps: u32) -> SegmentSpec {
+    /// What segment `segment` of `peer` does when it starts at `clock` and is so long.
+    pub fn segment_spec(&self, peer: PeerId, segment: u32, clock: u64, length: Length) -> SegmentSpec {
         let inner = &self.inner;
         let lr = self.schedule.lr(clock + self.segment_tokens(), self.rules.token_budget);
         SegmentSpec {
             run_seed: self.seed,
             peer,
             segment,
-            steps,
+            steps: length.steps,
             batch_size: inner.batch as usize,
             context: self.model().context(),
             rates: Rates {
@@ -223,7 +239,7 @@ impl Manifest {
             rewarm_steps: inner.rewarm_steps,
             trace_every: inner.trace_every,
             commits: true,
-            top_k: self.rules.top_k(),
+            top_k: length.top,
             feedback_decay: inner.feedback_decay,
         }
     }
@@ -258,6 +274,7 @@ impl Manifest {
             ("rules.parameters", self.rules.parameters == self.model().params() as u64),
             ("rules.tokens_per_step", tokens == u64::from(self.rules.tokens_per_step)),
             ("inner.steps", inner.steps >= 1 && inner.steps <= self.rules.steps_max),
+            ("inner.top", TopK::new(inner.top).is_ok() && inner.top <= self.rules.top),
             ("inner.optimizer", [ADAMW, MUON].contains(&inner.optimizer)),
             ("inner.muon_share", inner.muon_share > 0.0 && inner.muon_share.is_finite()),
             ("inner.muon_momentum", unit(inner.muon_momentum) && inner.muon_momentum < 1.0),
@@ -292,6 +309,7 @@ impl Inner {
         Ok(Self {
             batch: small("train.batch", settings.train.batch as u64)?,
             steps: small("train.steps", settings.train.steps)?,
+            top: settings.compress.top,
             optimizer: match settings.train.optimizer {
                 Optimizer::AdamW => ADAMW,
                 Optimizer::Muon => MUON,
@@ -315,7 +333,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
     let q16 = |value: f64| (value * f64::from(ONE_Q16)).round() as u32;
     Ok(Rules {
         parameters: model.params() as u64,
-        top: settings.compress.top,
+        top: settings.compress.top_max,
         alpha_start_q16: q16(settings.outer.alpha),
         alpha_end_q16: q16(settings.outer.alpha_final),
         clip_q16: ONE_Q16 * 3 / 2,

@@ -2,7 +2,7 @@
 //! its weight or not at all; and no weight exceeds the rules' maximum. (ARCHITECTURE.md, "The idea".)
 
 use murmur_collectives::{Fold, ONE_Q16, State};
-use murmur_kernels::{Direction, Weight, fold};
+use murmur_kernels::{Direction, TopK, Weight, fold};
 
 use super::{Invariant, SwarmSnapshot};
 
@@ -46,7 +46,8 @@ fn sum(held: &Fold) -> Option<State> {
     };
     for record in held.log().records().filter(|record| record.applied != Weight::ZERO) {
         let payload = record.payload.as_deref()?;
-        fold(held.rules().top_k(), payload, record.applied, Direction::Add, &mut state).ok()?;
+        let top = TopK::new(record.entry.update()?.top).ok()?;
+        fold(top, payload, record.applied, Direction::Add, &mut state).ok()?;
     }
     Some(state)
 }

@@ -171,6 +171,7 @@ impl Bench {
             tokens: UPDATE_TOKENS,
             payload: Hash(blob_root(&payload)),
             payload_bytes: payload.len() as u32,
+            top: top.get(),
             norm: validate(top, PARAMETERS, &payload).unwrap().0,
             loss_micronats: 1,
             trace: Hash([1; 32]),

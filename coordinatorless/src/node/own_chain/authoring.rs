@@ -25,11 +25,11 @@ impl OwnChain {
     }
 
     pub(super) fn update(&mut self, cx: &mut Context<'_>, draft: Draft) {
-        let Draft { views, epoch, frontier: _, segment, steps, payload, loss_micronats, trace, carry_before, carry } =
-            draft;
+        let Draft { views, epoch, frontier: _, segment, steps, payload, top, .. } = draft;
+        let Draft { loss_micronats, trace, carry_before, carry, .. } = draft;
         let base = views.last().map(|(_, view)| view.clone()).unwrap_or_default();
         let rules = cx.set.fold.rules();
-        let norm = murmur_kernels::validate(rules.top_k(), rules.parameter_count(), &payload);
+        let norm = murmur_kernels::validate(top, rules.parameter_count(), &payload);
         let norm = norm.expect("the payload was made by this program's own encoder");
         let update = Update {
             segment,
@@ -38,6 +38,7 @@ impl OwnChain {
             tokens: u64::from(steps) * u64::from(rules.tokens_per_step),
             payload: Hash(murmur_kernels::blob_root(&payload)),
             payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            top: top.get(),
             norm: norm.0,
             loss_micronats,
             trace,

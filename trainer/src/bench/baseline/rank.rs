@@ -15,7 +15,7 @@ use crate::learn::data::{Corpus, DataSource, batch};
 use crate::learn::model::Replica;
 use crate::learn::numeric::exact_pool;
 use crate::learn::segment::{Optimizer, SegmentSpec, descend, validation_loss};
-use crate::run::manifest::{Manifest, Parts as ManifestParts};
+use crate::run::manifest::{Length, Manifest, Parts as ManifestParts};
 
 /// Points of the loss's curve.
 const POINTS: u64 = 20;
@@ -92,7 +92,7 @@ impl Rank {
         let parts = Parts {
             layout: replica.layout(),
             optimizer: Box::new(averaged),
-            rate: Box::new(move |clock| rates.segment_spec(PeerId([0; 32]), 0, clock, 1).rates.adamw.lr),
+            rate: Box::new(move |clock| rates.segment_spec(PeerId([0; 32]), 0, clock, one_step(&rates)).rates.adamw.lr),
             decay: settings.train.weight_decay as f32,
             outer: (settings.outer.alpha as f32, task.momentum),
             compress: (manifest.rules.top_k(), settings.compress.beta as f32),
@@ -118,7 +118,12 @@ impl Rank {
         let ended = || Failure::new(Exit::Bug, "the baseline's exchange has ended");
         let snapshot = self.collective.snapshot().ok_or_else(ended)?;
         let steps = self.task.settings.train.steps as u32;
-        let spec = self.task.manifest.segment_spec(self.me, snapshot.segment, snapshot.clock, steps);
+        let spec = self.task.manifest.segment_spec(
+            self.me,
+            snapshot.segment,
+            snapshot.clock,
+            Length { steps, top: self.task.manifest.rules.top_k() },
+        );
         let (vector, steps) = match self.task.method.averages() {
             Averages::Gradients => (self.gradient(&spec, 0, &snapshot.parameters)?.0, 1),
             Averages::Segments => (self.segment(&spec, &snapshot.parameters)?, steps),
@@ -199,7 +204,11 @@ impl AveragedOptimizer {
 
 impl Outer for AveragedOptimizer {
     fn step(&mut self, clock: u64, parameters: &mut [f32], mean: &[f32]) {
-        let spec = self.manifest.segment_spec(PeerId([0; 32]), 0, clock, 1);
+        let spec = self.manifest.segment_spec(PeerId([0; 32]), 0, clock, one_step(&self.manifest));
         descend(&mut self.optimizer, &spec, &mut self.carry, parameters, (mean, global_norm(mean)));
     }
+}
+
+fn one_step(manifest: &Manifest) -> Length {
+    Length { steps: 1, top: manifest.rules.top_k() }
 }

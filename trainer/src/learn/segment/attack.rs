@@ -70,6 +70,7 @@ fn invent(spec: &SegmentSpec, payload: Vec<u8>, mut carry: Carry) -> Result<Segm
     let norm = validate(spec.top_k, carry.m.len(), &payload)?;
     let Commitment { carry, sealed, root } = commit(carry, spec.commits)?;
     Ok(SegmentResult {
+        top: spec.top_k,
         norm,
         payload,
         steps: spec.steps,

@@ -126,6 +126,7 @@ impl<'a> Inner<'a> {
         drop((start, params));
         let Commitment { carry, sealed, root } = commit(carry, commits)?;
         Ok(SegmentResult {
+            top: spec.top_k,
             payload,
             norm,
             steps,

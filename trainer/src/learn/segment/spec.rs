@@ -41,6 +41,8 @@ pub struct SegmentSpec {
 pub struct SegmentResult {
     /// The compressed pseudo-gradient (start − end).
     pub payload: Vec<u8>,
+    /// How many of every 4096 parameters it carries.
+    pub top: TopK,
     /// Norm of what the payload decodes to.
     pub norm: Norm,
     /// Inner steps done, at most the steps asked for.

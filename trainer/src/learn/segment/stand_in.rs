@@ -44,6 +44,7 @@ pub(super) fn stand_in(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> R
     let Carry { m, v, .. } = Carry::fresh(shape);
     (carry.m, carry.v) = (m, v);
     Ok(SegmentResult {
+        top: spec.top_k,
         norm,
         steps: spec.steps,
         tokens: u64::from(spec.steps) * (spec.batch_size * spec.context) as u64,

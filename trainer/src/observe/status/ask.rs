@@ -90,6 +90,8 @@ pub(super) mod tests {
     pub(crate) fn steps() -> StepsStatus {
         StepsStatus {
             steps: 8,
+            top: 64,
+            top_most: 4096,
             least: 5,
             most: 100,
             reason: StepsReason::Link,

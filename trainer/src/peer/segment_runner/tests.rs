@@ -105,11 +105,16 @@ fn slow_segment(every: u64) -> (u32, u64, bool) {
     let carry = Carry::fresh(trainer.carry_shape());
     let shared = Arc::new(Shared::default());
     let mut swarm = FastSwarm { shared: shared.clone(), parameters };
-    let snapshot = swarm.snapshot().unwrap();
+    let mut snapshot = swarm.snapshot().unwrap();
     let mut worker = Worker::Train(Box::new(trainer));
-    let mut runner =
-        SegmentRunner { worker: &mut worker, manifest: &manifest, shared: &shared, attack: None, steps: 20 };
-    let work = runner.segment(&mut swarm, &snapshot, carry, false).unwrap();
+    let mut runner = SegmentRunner {
+        worker: &mut worker,
+        manifest: &manifest,
+        shared: &shared,
+        attack: None,
+        length: Length { steps: 20, top: manifest.rules.top_k() },
+    };
+    let work = runner.segment(&mut swarm, &mut snapshot, carry, false).unwrap();
     (work.result.steps, shared.clock.load(Relaxed) / EPOCH, work.result.sealed_carry.is_some())
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const AUTO: Allowed = Allowed { least: 5, most: 100, epoch_tokens: 200_000 };
+const AUTO: Allowed = Allowed { least: 5, most: 100, density: (256, 256), epoch_tokens: 200_000 };
 
 /// The default run on two cores: four peers, steps of 80 ms.
 const LOOPBACK: Measured = Measured { step_seconds: 0.08, link_seconds: 0.01, swarm_tokens_per_second: 12_800.0 };
@@ -64,6 +64,38 @@ fn it_changes_by_half_or_double_and_not_for_noise() {
     assert_eq!(on(risen, 0.1).steps, 8);
 }
 
+/// Where `need` steps compute as long as the bytes of an update of density 256 take, until nothing changes.
+fn density_where(need: f64) -> (u16, u32, StepsReason) {
+    let auto = Allowed { density: (64, 4096), ..AUTO };
+    let next = |choice: Choice, _| {
+        let link_seconds = need * 0.08 * bits(choice.top) / bits(256);
+        choice.next(auto, Measured { link_seconds, ..LOOPBACK })
+    };
+    let last = (0..30).fold(Choice::first(auto), next);
+    (last.top, last.steps, last.reason)
+}
+
+#[test]
+fn updates_are_as_dense_as_the_link_carries_and_longer_only_when_they_are_as_sparse_as_is_allowed() {
+    assert_eq!(density_where(0.1), (4096, 5, StepsReason::LinkIsFast));
+    assert_eq!(density_where(1.0), (1024, 5, StepsReason::Link), "4096 would take 4.3 of 5 steps");
+    assert_eq!(density_where(4.0), (256, 5, StepsReason::Link));
+    assert_eq!(density_where(5.5), (128, 5, StepsReason::Link));
+    assert_eq!(density_where(10.0), (64, 5, StepsReason::Link));
+    assert_eq!(density_where(40.0), (64, 13, StepsReason::Link));
+}
+
+#[test]
+fn a_density_that_is_set_stays_and_one_between_the_rungs_is_the_end() {
+    for set in [16, 100, 3000, 4096] {
+        let allowed = Allowed { density: (set, set), ..AUTO };
+        assert!([true, false].into_iter().all(|denser| allowed.beside(set, denser) == set));
+        assert_eq!(Choice::first(allowed).top, set);
+    }
+    let some = Allowed { density: (64, 700), ..AUTO };
+    assert_eq!((some.beside(512, true), some.beside(700, true), some.beside(700, false)), (700, 700, 512));
+}
+
 #[test]
 fn odd_measurements_give_a_number_that_is_allowed() {
     for bad in [0.0, f64::INFINITY, f64::NAN, 1e300] {
@@ -85,7 +117,7 @@ fn on_an_uplink(bytes_per_second: f64) -> StepsChooser {
     let mut chooser = StepsChooser::new(AUTO, totals);
     let mut waiting = 0.0;
     for _ in 0..200 {
-        let steps = chooser.steps();
+        let Length { steps, .. } = chooser.length();
         let seconds = f64::from(steps) * step_seconds;
         waiting += segment_bytes;
         let carried = f64::min(waiting, seconds * bytes_per_second);
@@ -103,13 +135,14 @@ fn on_an_uplink(bytes_per_second: f64) -> StepsChooser {
 #[test]
 fn what_is_measured_leads_to_the_steps_that_a_link_carries() {
     // 20 Mbit/s and 10 Mbit/s carry 159 kB in less than five steps; 2 Mbit/s in eight, 1 Mbit/s in 16.
-    let chosen = [2.5e6, 1.25e6, 2.5e5, 1.25e5].map(|uplink| on_an_uplink(uplink).steps());
+    let chosen = [2.5e6, 1.25e6, 2.5e5, 1.25e5].map(|uplink| on_an_uplink(uplink).length().steps);
     assert_eq!(chosen, [5, 5, 8, 16]);
 }
 
 #[test]
 fn the_status_shows_what_the_choice_was_made_from() {
     let status = on_an_uplink(2.5e5).status(3);
+    assert_eq!((status.top, status.top_most), (256, 256));
     assert_eq!((status.steps, status.least, status.most, status.peers), (8, 5, 100, 3));
     assert_eq!((status.segment_bytes, status.payload_bytes), (159_000, 52_000));
     assert_eq!(status.uplink_bytes_per_second, Some(250_000));
