@@ -348,12 +348,33 @@ impl Log {
         verdicts.into_iter().any(|verdict| verdict.author == *author && verdict.seq == seq)
     }
 
-    /// The base of the author's update before segment `segment`, if that is not pruned.
-    pub(crate) fn base_of_last_update(&self, author: &PeerId, segment: u32) -> Option<VersionVector> {
+    /// Looks back from the author's segment `segment` over its `most` updates before it, as far as they count and are outside
+    /// `horizon`: the base of the oldest of them, and the tokens of those after that one. Of the last one the base is looked at in
+    /// any case. Nothing, if not even that is held.
+    pub(crate) fn recent_work(
+        &self,
+        author: &PeerId,
+        segment: u32,
+        most: usize,
+        horizon: &VersionVector,
+    ) -> Option<(VersionVector, u64)> {
         let chain = self.chain(author);
         let before = chain.partition_point(|record| record.updates_until <= segment);
-        let record = chain[..before].iter().rev().find(|record| record.entry.update().is_some())?;
-        Some(record.entry.base().clone())
+        let mut updates = chain[..before].iter().rev().filter(|record| record.entry.update().is_some());
+        let counted = |record: &Record| {
+            let seq = record.entry.seq();
+            self.tokens(author, seq.saturating_add(1)).saturating_sub(self.tokens(author, seq))
+        };
+        let (mut oldest, mut tokens) = (updates.next()?, 0);
+        for earlier in updates.take(most.saturating_sub(1)) {
+            let more = counted(oldest);
+            if more == 0 || horizon.contains(author, earlier.entry.seq()) {
+                break;
+            }
+            tokens += more;
+            oldest = earlier;
+        }
+        Some((oldest.entry.base().clone(), tokens))
     }
 
     /// How stale `entry` is here: tokens that count, are of others, and are in the set but not in the causal past of `entry`.

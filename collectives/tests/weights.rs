@@ -148,3 +148,41 @@ fn who_works_less_counts_less() {
     let share = share_of_alpha(&swarm, &[said]);
     assert!((share - 1.0 / 21.0).abs() < 1e-3, "1 step of 21 that were done meanwhile: {share}");
 }
+
+#[test]
+fn the_share_is_that_of_the_last_sixteen_updates_not_of_the_last_one() {
+    let mut swarm = founded(2);
+    let mut weights = Vec::new();
+    // Peer 1 makes its updates two by two: of peer 0's, every other one comes after two of them, and every other after none.
+    for round in 0..40 {
+        let said = swarm.update(0, 1e-3);
+        weights.push(swarm.weight(&said));
+        if round % 2 == 0 {
+            (0..2).for_each(|_| drop(swarm.update(1, 1e-3)));
+        }
+        swarm.share_all();
+    }
+    let alpha = f64::from(swarm.rules.alpha_q16(swarm.fold(0).clock()));
+    let shares: Vec<f64> = weights[20..].iter().map(|weight| f64::from(*weight) / alpha).collect();
+    assert!(
+        shares.iter().all(|share| (0.48..0.52).contains(share)),
+        "of one update alone ⅓ and 1 in turn: {shares:?}"
+    );
+}
+
+#[test]
+fn what_was_said_on_probation_is_no_work_of_ones_own() {
+    let mut swarm = Swarm::new(2, 3);
+    swarm.share_all();
+    for _ in 0..6 {
+        calm(&mut swarm, 3);
+    }
+    let first =
+        swarm.fold(2).log().chain(&swarm.id(2)).iter().find(|r| r.entry.update().is_some()).unwrap().entry.clone();
+    swarm.verdict(0, &first, true);
+    swarm.share_all();
+    let aware = swarm.update(2, 1e-3);
+    swarm.share_all();
+    let share = share_of_alpha(&swarm, &[aware]);
+    assert!((0.3..0.35).contains(&share), "a third of what was done since its last update: {share}");
+}

@@ -67,12 +67,16 @@ impl Reference<'_> {
             return 0.0;
         }
         let own = self.said.iter().map(|said| &said.entry).filter(|e| e.author() == author && e.update().is_some());
-        let before = own.filter(|e| e.seq() < entry.seq()).max_by_key(|e| e.seq());
-        let seen = before.map(|entry| entry.base().clone()).unwrap_or_default();
+        let mut own: Vec<&Entry> = own.filter(|e| e.seq() < entry.seq()).collect();
+        own.sort_by_key(|e| core::cmp::Reverse(e.seq()));
+        let counts = |e: &&&Entry| self.is_trusted(&author, e.base());
+        let window = own.iter().take(own.len().saturating_sub(1).min(15)).take_while(counts).count();
+        let seen = own.get(window).map(|entry| entry.base().clone()).unwrap_or_default();
         let new = self.counting(base).filter(|e| e.author() != author && !seen.contains(&e.author(), e.seq()));
         let others = Self::tokens(new);
-        let founding = if before.is_none() { tokens * self.rules.founders.len() as f64 } else { 0.0 };
-        let share = tokens / (tokens + others).max(founding);
+        let founding = if own.is_empty() { tokens * self.rules.founders.len() as f64 } else { 0.0 };
+        let mine = tokens + Self::tokens(own[..window].iter().copied());
+        let share = mine / (mine + others).max(founding);
         let share = if others > 0.0 { share.min(0.5) } else { share };
         self.alpha(base) * share * self.clip(base, update.norm)
     }

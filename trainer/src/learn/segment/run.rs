@@ -173,11 +173,11 @@ fn mean(losses: &[f32]) -> f32 {
 /// BLAKE3 of the vectors one after another, each value in little-endian.
 fn digest(vectors: &[&[f32]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("murmuration training state v1");
-    let mut bytes = Vec::with_capacity(4 << 14);
+    let mut bytes = vec![0; 4 << 14];
     for values in vectors.iter().flat_map(|vector| vector.chunks(1 << 14)) {
-        bytes.clear();
-        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        hasher.update(&bytes);
+        let bytes = &mut bytes[..4 * values.len()];
+        bytes.chunks_exact_mut(4).zip(values).for_each(|(to, value)| to.copy_from_slice(&value.to_le_bytes()));
+        hasher.update(bytes);
     }
     *hasher.finalize().as_bytes()
 }
