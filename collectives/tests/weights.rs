@@ -164,10 +164,7 @@ fn the_share_is_that_of_the_last_sixteen_updates_not_of_the_last_one() {
     }
     let alpha = f64::from(swarm.rules.alpha_q16(swarm.fold(0).clock()));
     let shares: Vec<f64> = weights[20..].iter().map(|weight| f64::from(*weight) / alpha).collect();
-    assert!(
-        shares.iter().all(|share| (0.48..0.52).contains(share)),
-        "of one update alone ⅓ and 1 in turn: {shares:?}"
-    );
+    assert!(shares.iter().all(|share| (0.48..0.52).contains(share)), "of one update alone ⅓ and 1 in turn: {shares:?}");
 }
 
 #[test]

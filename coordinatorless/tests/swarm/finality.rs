@@ -255,8 +255,9 @@ fn a_newcomer_that_is_killed_while_it_fetches_goes_on_where_it_was() {
         net.pass(Duration::from_secs(5));
         assert!(net.nodes[&3].is_caught_up() && net.roots(&[]).len() == 1, "{}", net.describe());
         let chunks = PARAMETERS.div_ceil(4096) as u64;
-        // The foundation is a chunk, too.
-        assert_eq!(net.chunks_sent - before, 1 + chunks - if spoilt { 1 } else { 2 });
+        // The foundation is a chunk, too; a small one, which may be asked of two neighbours.
+        let foundation = (net.chunks_sent - before) - (chunks - if spoilt { 1 } else { 2 });
+        assert!((1..=2).contains(&foundation), "{foundation} chunks beside those of the state that were missing");
     }
 }
 
