@@ -116,6 +116,19 @@ fn settings_that_do_not_fit_name_each_other() {
 }
 
 #[test]
+fn densities_are_a_number_or_a_range_within_which_peers_choose() {
+    let densities = |sets: &[&str]| {
+        let sets = sets.iter().map(|&set| set.to_owned()).collect();
+        let compress = Resolved::new(&Inputs { sets, ..Inputs::default() }).unwrap().settings().unwrap().compress;
+        (compress.top, compress.top_max)
+    };
+    assert_eq!(densities(&[]), (64, 4096));
+    assert_eq!(densities(&["compress.top_max=1000"]), (64, 1000));
+    assert_eq!(densities(&["compress.top_max=32"]), (32, 32));
+    assert_eq!(densities(&["compress.top=256", "compress.top_max=1000"]), (256, 256));
+}
+
+#[test]
 fn steps_are_a_number_or_a_range_within_which_peers_choose() {
     let steps = |sets: &[&str]| {
         let train = Resolved::new(&set(sets)).unwrap().settings().unwrap().train;

@@ -148,11 +148,16 @@ mod tests {
 
     #[test]
     fn a_link_that_carries_half_leaves_half_of_the_time() {
-        let free = estimate(&[], 4, "1000/1000/1");
+        let dense = ["compress.top=4096"];
+        let free = estimate(&dense, 4, "1000/1000/1");
         let need = free.traffic.up as f64 * 8.0 / 1e6 / free.segment_seconds;
-        let half = estimate(&[], 4, &format!("{}/1000/1", need / 2.0));
+        let half_of_it = format!("{}/1000/1", need / 2.0);
+        let half = estimate(&dense, 4, &half_of_it);
         assert!((half.utilisation - 0.5).abs() < 1e-3, "{}", half.utilisation);
         assert!((half.training_seconds - 2.0 * free.training_seconds).abs() < 0.01 * free.training_seconds);
+        let chosen = estimate(&[], 4, &half_of_it);
+        assert_eq!((chosen.top, chosen.utilisation), (512, 1.0), "peers send less where the choice is theirs");
+        assert_eq!(estimate(&[], 4, &format!("{}/1000/1", need / 1000.0)).top, 64, "and no less than that");
         assert!(half.delay_seconds > free.delay_seconds);
     }
 }
