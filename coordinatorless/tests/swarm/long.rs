@@ -16,11 +16,11 @@ fn chunked(world: World, peers: usize, founders: usize) -> Net {
 }
 
 fn strikes(net: &Net, at: usize) -> Vec<(usize, String)> {
-    let strike = |(peer, event): &(usize, Event)| match event {
-        Event::BadInput { peer: other, reason } if *peer == at => Some((net.index(*other), reason.clone())),
-        _ => None,
+    let strike = |event: &Event| {
+        let Event::BadInput { peer, reason } = event else { return None };
+        Some((net.index(*peer), reason.clone()))
     };
-    net.events.iter().filter_map(strike).collect()
+    net.events.iter().filter(|(peer, _)| *peer == at).filter_map(|(_, event)| strike(event)).collect()
 }
 
 #[test]

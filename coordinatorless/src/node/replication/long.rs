@@ -245,5 +245,5 @@ fn forget(core: &mut Core, long: &Long) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 mod tests;

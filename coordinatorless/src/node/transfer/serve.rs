@@ -183,7 +183,7 @@ fn chunk_of(blob: &[u8], index: u32) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 mod tests {
     use murmur_kernels::{blob_root, chunk_hashes};
 

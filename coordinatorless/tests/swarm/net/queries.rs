@@ -10,20 +10,22 @@ use super::Net;
 impl Net {
     /// What a peer that may be hostile makes of a message of its node.
     pub(super) fn sent_by(&mut self, peer: usize, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        match Message::decode(&bytes).expect("nodes send messages") {
-            Message::PayloadChunk { .. } if self.withholds.contains(&peer) => None,
-            Message::PayloadChunk { root, index, mut bytes } if self.spoils.contains(&peer) => {
-                bytes[0] ^= 1;
-                Some(Message::PayloadChunk { root, index, bytes }.encode())
-            }
-            message => {
-                self.payload_messages[0] += u64::from(matches!(message, Message::PayloadChunk { .. }));
-                let is_payload =
-                    matches!(&message, Message::Entries { items } if items.iter().any(|i| i.payload.is_some()));
-                self.payload_messages[1] += u64::from(is_payload);
-                Some(bytes)
-            }
+        let message = Message::decode(&bytes).expect("nodes send messages");
+        let is_chunk = matches!(message, Message::PayloadChunk { .. });
+        if is_chunk && self.withholds.contains(&peer) {
+            return None;
         }
+        if self.spoils.contains(&peer)
+            && let Message::PayloadChunk { root, index, mut bytes } = message
+        {
+            bytes[0] ^= 1;
+            return Some(Message::PayloadChunk { root, index, bytes }.encode());
+        }
+        let has_payload =
+            matches!(&message, Message::Entries { items } if items.iter().any(|item| item.payload.is_some()));
+        self.payload_messages[0] += u64::from(is_chunk);
+        self.payload_messages[1] += u64::from(has_payload);
+        Some(bytes)
     }
 
     /// State roots of live nodes except `but`.

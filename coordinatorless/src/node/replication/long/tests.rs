@@ -21,13 +21,13 @@ fn world(neighbours: &[u8]) -> (Swarm, Bench) {
     bench.set = Set::new(swarm.fresh());
     (bench.core.config.payload_in_message_max, bench.core.rules) = (0, Arc::new(swarm.rules.clone()));
     for said in &swarm.said {
-        hear(&mut bench, neighbours[0], said);
+        receive(&mut bench, neighbours[0], said);
     }
     (swarm, bench)
 }
 
 /// `from` sends an entry without its payload.
-fn hear(bench: &mut Bench, from: u8, said: &Said) {
+fn receive(bench: &mut Bench, from: u8, said: &Said) {
     let item = Item { entry: said.entry.to_wire(), payload: None };
     bench.act(|machine, cx| machine.on_entries(cx, id(from), vec![item]));
 }
@@ -63,9 +63,9 @@ fn arrive(bench: &mut Bench, said: &Said, payload: &Arc<[u8]>) {
 fn an_update_waits_for_its_payload_which_is_fetched_from_all_that_hold_it() {
     let (mut swarm, mut bench) = world(&[1, 2, 3]);
     let (first, second) = (swarm.update(0, 1e-3), swarm.update(0, 1e-3));
-    hear(&mut bench, 1, &second);
+    receive(&mut bench, 1, &second);
     assert_eq!(pulled(&mut bench).0, [], "its chain is not there, so not a byte of it is asked for");
-    hear(&mut bench, 1, &first);
+    receive(&mut bench, 1, &first);
     assert!(!holds(&bench, &first));
     assert_eq!(pulled(&mut bench).0, [(root(&first), id(1))]);
     assert_eq!(pulled(&mut bench).0, [], "each source is named once");
@@ -84,7 +84,7 @@ fn an_update_waits_for_its_payload_which_is_fetched_from_all_that_hold_it() {
 fn a_payload_that_nobody_serves_is_asked_of_a_new_source_at_once_and_of_the_same_only_later() {
     let (mut swarm, mut bench) = world(&[1, 2]);
     let said = swarm.update(0, 1e-3);
-    hear(&mut bench, 1, &said);
+    receive(&mut bench, 1, &said);
     assert_eq!(pulled(&mut bench).0.len(), 1);
     let lose = |bench: &mut Bench| bench.act(|machine, cx| machine.on_payload_lost(cx, root(&said)));
     lose(&mut bench);
@@ -98,7 +98,7 @@ fn a_payload_that_nobody_serves_is_asked_of_a_new_source_at_once_and_of_the_same
     bench.pass(bench.core.config.request_timeout);
     bench.act(Replication::requests_due);
     assert_eq!(bench.machine.awaited(), (0, 0));
-    hear(&mut bench, 1, &said);
+    receive(&mut bench, 1, &said);
     assert_eq!(pulled(&mut bench).0, [(root(&said), id(1))], "the entry was pulled again");
 }
 
@@ -106,7 +106,7 @@ fn a_payload_that_nobody_serves_is_asked_of_a_new_source_at_once_and_of_the_same
 fn a_fetch_that_takes_too_long_is_given_up() {
     let (mut swarm, mut bench) = world(&[1]);
     let said = swarm.update(0, 1e-3);
-    hear(&mut bench, 1, &said);
+    receive(&mut bench, 1, &said);
     assert_eq!(pulled(&mut bench).0.len(), 1);
     let deadline = bench.machine.long.next_deadline().unwrap();
     bench.pass(deadline.since(bench.now()));
@@ -121,7 +121,7 @@ fn the_payload_of_another_length_than_was_signed_for_is_not_taken() {
     let update = Update { payload_bytes: update.payload_bytes + 1, ..update };
     let header = swarm.header(0, Body::Update(update));
     let lie = Said { entry: Entry::sign(&swarm.peers[0].identity, header), payload: None };
-    hear(&mut bench, 1, &lie);
+    receive(&mut bench, 1, &lie);
     assert_eq!(pulled(&mut bench).0.len(), 1);
     arrive(&mut bench, &lie, &payload);
     assert!(!holds(&bench, &lie) && bench.machine.pending.is_empty());
@@ -155,7 +155,7 @@ fn only_so_many_bytes_are_under_way_and_the_earliest_go_first() {
 fn a_payload_that_no_entry_waits_for_any_more_is_not_fetched_to_its_end() {
     let (mut swarm, mut bench) = world(&[1]);
     let said = swarm.update(0, 1e-3);
-    hear(&mut bench, 1, &said);
+    receive(&mut bench, 1, &said);
     assert_eq!(pulled(&mut bench).0.len(), 1);
     bench.machine.pending.take(&(said.entry.author(), said.entry.seq()));
     assert_eq!(pulled(&mut bench), (vec![], vec![root(&said)]));
