@@ -96,6 +96,12 @@ pub enum CarryError {
         /// Bytes it has.
         given: usize,
     },
+    /// More steps than anybody takes; one more would not be a number any more.
+    #[error("sealed carry of {given} steps: must be at most {max}", max = Carry::STEPS_MAX)]
+    Steps {
+        /// Steps it claims.
+        given: u64,
+    },
     /// A scale is negative, infinite or NaN.
     #[error("scale of chunk {chunk} is not a finite magnitude")]
     Scale {
@@ -111,6 +117,9 @@ pub enum CarryError {
 }
 
 impl Carry {
+    /// Optimizer steps that a sealed carry may claim, at most: a million a second for nine years.
+    pub const STEPS_MAX: u64 = 1 << 48;
+
     /// The carry of an author that has done nothing: no steps, all zeros.
     pub fn fresh(shape: CarryShape) -> Self {
         let CarryShape { optimizer, params, second_moments } = shape;

@@ -75,7 +75,11 @@ impl Carry {
         if bytes.len() != expected {
             return Err(wrong);
         }
-        let mut carry = Self { steps: u64::from_le_bytes(*steps), ..Self::fresh(shape) };
+        let steps = u64::from_le_bytes(*steps);
+        if steps > Self::STEPS_MAX {
+            return Err(CarryError::Steps { given: steps });
+        }
+        let mut carry = Self { steps, ..Self::fresh(shape) };
         carry.fill(body)?;
         Ok(carry)
     }

@@ -149,7 +149,7 @@ proptest! {
     #[test]
     fn a_sealed_carry_opens_to_what_seals_to_it(
         (m, v, residual) in lengths().prop_flat_map(|n| (wild(n), lengths().prop_flat_map(wild), wild(n))),
-        steps in any::<u64>(),
+        steps in 0..=Carry::STEPS_MAX,
     ) {
         let carry = Carry { optimizer: Optimizer::Muon, steps, m, v, residual };
         let sealed = carry.seal();
@@ -178,6 +178,16 @@ proptest! {
         if let Ok(opened) = Carry::unseal(carry.shape(), &sealed) {
             prop_assert_eq!(opened.seal(), sealed);
         }
+    }
+}
+
+#[test]
+fn a_carry_of_more_steps_than_can_be_counted_on_is_refused() {
+    let most = Carry { steps: Carry::STEPS_MAX, ..Carry::fresh(CarryShape::adamw(100)) };
+    assert_eq!(Carry::unseal(most.shape(), &most.seal()).unwrap().steps, Carry::STEPS_MAX);
+    for steps in [Carry::STEPS_MAX + 1, u64::MAX] {
+        let error = Carry::unseal(most.shape(), &Carry { steps, ..most.clone() }.seal()).unwrap_err();
+        assert_eq!(error.to_string(), format!("sealed carry of {steps} steps: must be at most {}", 1u64 << 48));
     }
 }
 

@@ -118,7 +118,7 @@ fn a_sealed_carry_equals_its_reference() {
             let values = awkward(length, kind);
             let v = values.iter().map(|value| value.abs()).collect();
             let optimizer = Optimizer::AdamW;
-            compare_sealed(&Carry { optimizer, steps: u64::MAX, m: values.clone(), v, residual: values });
+            compare_sealed(&Carry { optimizer, steps: Carry::STEPS_MAX, m: values.clone(), v, residual: values });
         }
     }
 }

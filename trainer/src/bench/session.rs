@@ -18,9 +18,13 @@ use crate::{
 /// Until the end the samples so far lie beside it, in a file whose name ends in `.part`.
 ///
 /// # Errors
-/// Whatever keeps it from running or from being written; [`Exit::TargetMissed`] and [`Exit::Bug`] as [`Report::verdict`], and
+/// [`Exit::Usage`] where tokens were asked of a suite that trains nothing; whatever keeps it from running or from being written; [`Exit::TargetMissed`] and [`Exit::Bug`] as [`Report::verdict`], and
 /// [`Exit::TargetMissed`] when every sample failed.
 pub fn run(suite: &Suite, options: &Options, path: Option<&Path>, output: &mut Output) -> Result<(), Failure> {
+    if options.tokens.is_some() && !suite.trains {
+        let message = format!("suite `{}` trains nothing, so it has no tokens", suite.name);
+        return Err(Failure::new(Exit::Usage, message).at("--tokens").hint("Leave the option out."));
+    }
     let header = Header::new(suite.name, options)?;
     let named = || format!("murmur-bench-{}-{}.json", suite.name, header.date.replace([':', '-'], "")).into();
     let path: &Path = &path.map_or_else(named, Path::to_owned);

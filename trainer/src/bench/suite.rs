@@ -18,6 +18,8 @@ pub struct Suite {
     pub name: &'static str,
     /// What it answers, one line.
     pub about: &'static str,
+    /// Whether it trains, for as many tokens as the user may ask for.
+    pub trains: bool,
     /// Runs every case with every seed and gives each sample as soon as it has it. A case that crashes is a failed sample;
     /// an error is for what keeps the whole suite from running.
     pub run: Run,

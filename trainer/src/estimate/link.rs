@@ -1,6 +1,8 @@
 //! What a machine is connected by, as a user says it.
 
-use crate::error::{Exit, Failure, nearest};
+use murmur_sim::{LinkProfile, PROFILES};
+
+use crate::error::{Exit, Failure};
 
 /// A link.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,16 +17,6 @@ pub struct Link {
     pub rtt_seconds: f64,
 }
 
-/// Known links: name, Mbit/s up and down, round trip in ms. A rate of zero is none.
-const KNOWN: [(&str, [f64; 3]); 6] = [
-    ("loopback", [0.0, 0.0, 0.0]),
-    ("lan", [1000.0, 1000.0, 0.5]),
-    ("cable", [20.0, 100.0, 20.0]),
-    ("dsl", [10.0, 50.0, 40.0]),
-    ("mobile", [10.0, 30.0, 60.0]),
-    ("intercontinental", [100.0, 100.0, 180.0]),
-];
-
 /// Bytes a second of a Mbit/s.
 const MEGABIT: f64 = 125_000.0;
 
@@ -34,14 +26,19 @@ impl Link {
     /// # Errors
     /// [`Exit::Usage`] naming the nearest link, or the part that is wrong.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let known = KNOWN.into_iter().find(|(name, _)| *name == text);
-        let [up, down, rtt] = match known {
-            Some((_, numbers)) => numbers,
-            None if text.contains('/') => numbers(text)?,
-            None => return Err(unknown(text)),
-        };
-        let rate = |megabits: f64| (megabits > 0.0).then_some(megabits * MEGABIT);
-        Ok(Self { name: text.to_owned(), up: rate(up), down: rate(down), rtt_seconds: rtt / 1000.0 })
+        if text.contains('/') {
+            let [up, down, rtt] = numbers(text)?;
+            let rate = |megabits: f64| Some(megabits * MEGABIT);
+            return Ok(Self { name: text.to_owned(), up: rate(up), down: rate(down), rtt_seconds: rtt / 1000.0 });
+        }
+        let profile = LinkProfile::named(text).map_err(|unknown| wrong(&unknown.to_string()))?;
+        let rate = |bits: u64| (bits > 0).then_some(bits as f64 / 8.0);
+        Ok(Self {
+            name: text.to_owned(),
+            up: rate(profile.up_bits_per_second),
+            down: rate(profile.down_bits_per_second),
+            rtt_seconds: profile.round_trip.as_secs_f64(),
+        })
     }
 }
 
@@ -63,15 +60,10 @@ fn numbers(text: &str) -> Result<[f64; 3], Failure> {
 }
 
 fn wrong(message: &str) -> Failure {
-    let names = KNOWN.map(|(name, _)| name).join(", ");
+    let names = PROFILES.map(|profile| profile.name).join(", ");
     Failure::new(Exit::Usage, message)
         .at("--link")
         .hint(format!("Write UP/DOWN/RTT, as in 20/100/20 for 20 Mbit/s up, 100 down and 20 ms, or one of {names}."))
-}
-
-fn unknown(text: &str) -> Failure {
-    let nearest = nearest(text, KNOWN.map(|(name, _)| name)).unwrap_or("none");
-    wrong(&format!("`{text}` is no link; the nearest is `{nearest}`"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use murmur_kernels::{Carry, TopK};
 use super::exchange::{CollectiveInput, Exchange, Replay};
 use super::learner::{Learner, failed};
 use crate::error::Failure;
-use crate::learn::segment::{SegmentError, SegmentResult, SegmentSpec};
+use crate::learn::segment::{SegmentResult, SegmentSpec};
 use crate::run::manifest::Length;
 
 impl<C: Exchange> Learner<C> {
@@ -67,7 +67,7 @@ impl<C: Exchange> Learner<C> {
             let replayed = match self.worker.segment(&spec, Cow::Owned(parameters), carry, &stop, &mut merge) {
                 Ok(_) if cut.get() => return Ok(Outcome::Unjudged),
                 Ok(replayed) => replayed,
-                Err(SegmentError::Diverged { .. }) => return Ok(Outcome::FAILED),
+                Err(error) if error.is_of_its_input() => return Ok(Outcome::FAILED),
                 Err(error) => return Err(failed(&error)),
             };
             if rebuilt.is_none() {

@@ -101,6 +101,7 @@ pub(super) mod tests {
     pub(crate) const SUITE: Suite = Suite {
         name: "made-up",
         about: "Nothing.",
+        trains: true,
         run: |_, _, _| Ok(()),
         conclude: |samples| Conclusion {
             metrics: vec![cases::Case::of(samples, "small").metric("step_seconds", "small_seconds", "s")],

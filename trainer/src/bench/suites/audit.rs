@@ -10,6 +10,7 @@ use crate::{error::Failure, observe::output::Output};
 pub(super) const SUITE: Suite = Suite {
     name: "audit",
     about: "bytes and processor time of audits beside training: real runs with audit rates 0, 0.05 and 1",
+    trains: true,
     run,
     conclude,
 };

@@ -15,6 +15,7 @@ use crate::{
 pub(super) const SUITE: Suite = Suite {
     name: "churn",
     about: "peers are killed, frozen and started again; how long until they agree, and whether a rule was broken",
+    trains: false,
     run,
     conclude,
 };

@@ -25,6 +25,7 @@ use crate::{
 pub(super) const SUITE: Suite = Suite {
     name: "codec",
     about: "what an update costs to compress, check and fold, its size and its error, by density",
+    trains: false,
     run,
     conclude,
 };

@@ -34,6 +34,7 @@ use crate::{
 pub(super) const LINKS: Suite = Suite {
     name: "links",
     about: "the default model on four peers, behind each kind of link: time, bytes, loss, and how much of it is training",
+    trains: true,
     run,
     conclude,
 };

@@ -13,6 +13,7 @@ use crate::{error::Failure, observe::output::Output};
 pub(super) const SUITE: Suite = Suite {
     name: "methods",
     about: "all-reduce, parameter server, DiLoCo, NoLoCo, DeMo, SparseLoCo beside a swarm: loss, bytes and seconds to a loss",
+    trains: true,
     run,
     conclude,
 };

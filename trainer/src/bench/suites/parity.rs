@@ -12,6 +12,7 @@ use crate::{error::Failure, observe::output::Output};
 pub(super) const SUITE: Suite = Suite {
     name: "parity",
     about: "loss at equal tokens: swarms of 2, 4 and 8 beside one process with AdamW and with Muon",
+    trains: true,
     run,
     conclude,
 };

@@ -11,6 +11,7 @@ use crate::{error::Failure, observe::output::Output};
 pub(super) const SUITE: Suite = Suite {
     name: "quick",
     about: "a short swarm of 4 beside all-reduce and one process: loss, seconds and bytes, in a few minutes",
+    trains: true,
     run,
     conclude,
 };

@@ -10,6 +10,7 @@ use crate::{error::Failure, observe::output::Output};
 pub(super) const SUITE: Suite = Suite {
     name: "scale",
     about: "real runs of 1, 2, 4, 8 and 16 peers on this machine: tokens a second, bytes a token, loss",
+    trains: true,
     run,
     conclude,
 };

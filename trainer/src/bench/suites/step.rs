@@ -20,6 +20,7 @@ use crate::{
 pub(super) const SUITE: Suite = Suite {
     name: "step",
     about: "seconds of an inner step by optimizer, width and batch, and the optimizer's share of them",
+    trains: false,
     run,
     conclude,
 };

@@ -28,3 +28,14 @@ pub enum SegmentError {
     #[error(transparent)]
     Replica(#[from] ReplicaError),
 }
+
+impl SegmentError {
+    /// Whether it follows from what the segment began with, and not from this machine: whoever replays the segment of another
+    /// knows then that the other published what nobody can compute.
+    pub fn is_of_its_input(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::Codec(_) | Self::Carry(_) => true,
+            Self::Replica(_) => false,
+        }
+    }
+}

@@ -319,4 +319,17 @@ pub(crate) mod tests {
         let result = run_segment(&mut trainer, &spec(), &start, fresh, &|_| false, &mut |_| None);
         assert!(matches!(result, Err(SegmentError::Diverged { step: 1, .. })));
     }
+
+    #[test]
+    fn what_nobody_can_compute_is_the_fault_of_whoever_committed_to_such_a_carry() {
+        for optimizer in Optimizer::ALL {
+            let (mut trainer, start) = fixture_of(optimizer);
+            let mut carry = Carry::fresh(trainer.carry_shape());
+            (carry.steps, carry.m) = (Carry::STEPS_MAX, vec![f32::MAX; start.len()]);
+            let carry = Carry::unseal(carry.shape(), &carry.seal()).unwrap();
+            let replayed = run_segment(&mut trainer, &spec(), &start, carry, &|_| false, &mut |_| None);
+            let error = replayed.err().unwrap();
+            assert!(error.is_of_its_input(), "{optimizer}: {error}");
+        }
+    }
 }
