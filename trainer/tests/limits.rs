@@ -26,7 +26,7 @@ fn what_does_not_fit_is_refused_before_anything_starts() {
         ("exec", "--set train.batch=4096 --set model.context=2048 --tokens 1G", 30, "4096 × 2048"),
         ("exec", "--set model.d_model=4096 --set model.layers=40 --set compress.top=16", 30, "MiB are free"),
         ("exec", "--set numeric=class --set train.batch=512 --set model.context=4096 --tokens 1G", 30, "512 × 4096"),
-        ("exec", "--set finality.every=0 --tokens 1000G", 30, "compress.top and finality.every"),
+        ("exec", "--set finality.every=0 --tokens 1000G", 30, "compress.top_max and finality.every"),
         ("exec", "--set model.d_model=4096 --set model.layers=64", 10, "parameters"),
         ("exec", "--set model.d_model=8192 --set model.layers=64", 10, "model.d_model"),
     ];
