@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use murmur_collectives::{Collective, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
 use murmur_coordinatorless::{AuditJob, EntryName};
+use murmur_kernels::TopK;
 
 use super::Checkpoints;
 use crate::run::checkpoint::Checkpoint;
@@ -25,7 +26,7 @@ pub(super) trait Exchange: Collective<Base: fmt::Display, Input = CollectiveInpu
     fn advance(&self, rebuilt: Rebuilt, view: VersionVector) -> Option<(Rebuilt, u64)>;
 
     /// The newest payload of another peer, for the attack that copies.
-    fn another_payload(&self) -> Option<Vec<u8>>;
+    fn another_payload(&self) -> Option<(TopK, Vec<u8>)>;
 }
 
 /// Inputs of a collective from the learner's thread.

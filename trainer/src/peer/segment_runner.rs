@@ -50,7 +50,8 @@ impl SegmentRunner<'_> {
         let start = core::mem::take(&mut snapshot.parameters);
         if let Some(attack) = self.attack {
             let stolen = collective.another_payload();
-            let result = self.worker.attack(attack, &spec, &start, carry, stolen.as_deref())?;
+            let stolen = stolen.as_ref().map(|(top, payload)| (*top, &payload[..]));
+            let result = self.worker.attack(attack, &spec, &start, carry, stolen)?;
             return Ok(Work { result, bases });
         }
         let (shared, manifest) = (self.shared, self.manifest);

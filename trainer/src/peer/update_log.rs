@@ -9,6 +9,7 @@ use std::{
 
 use murmur_collectives::{Collective, Draft, Entry, Hash, PeerId, Rebuilt, Snapshot, VersionVector};
 use murmur_coordinatorless::{self as coordinatorless, EntryName, Input, Node};
+use murmur_kernels::TopK;
 use murmur_quic::Request;
 use tokio::sync::mpsc as tokio_mpsc;
 
@@ -144,7 +145,7 @@ impl Exchange for UpdateLog {
         self.query(moved).flatten()
     }
 
-    fn another_payload(&self) -> Option<Vec<u8>> {
+    fn another_payload(&self) -> Option<(TopK, Vec<u8>)> {
         let me = self.me;
         self.query(move |node| another_payload(node, me)).flatten()
     }
@@ -178,8 +179,12 @@ fn view(node: &Node) -> View {
     }
 }
 
-fn another_payload(node: &Node, me: PeerId) -> Option<Vec<u8>> {
+fn another_payload(node: &Node, me: PeerId) -> Option<(TopK, Vec<u8>)> {
     let log = node.fold().log();
     let others = log.version().iter().map(|(author, _)| author).filter(|author| *author != me);
-    others.filter_map(|author| log.last_update(&author)?.payload.as_deref().map(<[u8]>::to_vec)).next()
+    let payload = |author: PeerId| {
+        let last = log.last_update(&author)?;
+        Some((TopK::new(last.entry.update()?.top).ok()?, last.payload.as_deref()?.to_vec()))
+    };
+    others.filter_map(payload).next()
 }

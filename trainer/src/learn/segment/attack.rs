@@ -1,6 +1,6 @@
 //! Updates of a peer that plays an attack: for demonstrations and tests of the audits, never reached by an honest peer.
 
-use murmur_kernels::{Carry, compress, validate};
+use murmur_kernels::{Carry, TopK, compress, validate};
 use murmur_verification::Attack;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -12,22 +12,22 @@ use super::spec::{SegmentResult, SegmentSpec};
 use super::trainer::Trainer;
 
 /// The result of a segment whose author plays `attack`. One on work claims all of `spec.steps`; one on the exchange, which
-/// changes only what the peer says, works honestly. `stolen` is the payload to copy; without one, [`Attack::Copies`] publishes
+/// changes only what the peer says, works honestly. `stolen` is the payload to copy, with its density; without one, [`Attack::Copies`] publishes
 /// noise, and so does [`Attack::Skips`] where there is only one step to skip.
 ///
 /// # Errors
-/// As [`run_segment`]; a stolen payload of another density is a codec error.
+/// As [`run_segment`]; a stolen payload that has not the density it is given with is a codec error.
 pub fn attack_segment(
     attack: Attack,
     trainer: &mut Trainer,
     spec: &SegmentSpec,
     start: &[f32],
     carry: Carry,
-    stolen: Option<&[u8]>,
+    stolen: Option<(TopK, &[u8])>,
 ) -> Result<SegmentResult, SegmentError> {
     match (attack, stolen) {
         (Attack::Skips, _) if spec.steps > 1 => skip(trainer, spec, start, carry),
-        (Attack::Copies, Some(payload)) => copy(spec, payload, carry),
+        (Attack::Copies, Some((top_k, payload))) => invent(&SegmentSpec { top_k, ..*spec }, payload.to_vec(), carry),
         (Attack::Skips | Attack::Cheats | Attack::Copies, _) => noise(spec, start, carry),
         (
             Attack::Garbles
@@ -58,10 +58,6 @@ fn noise(spec: &SegmentSpec, start: &[f32], mut carry: Carry) -> Result<SegmentR
     let mut payload = Vec::new();
     compress(spec.top_k, spec.feedback_decay, start, &end, &mut carry.residual, &mut payload)?;
     invent(spec, payload, carry)
-}
-
-fn copy(spec: &SegmentSpec, payload: &[u8], carry: Carry) -> Result<SegmentResult, SegmentError> {
-    invent(spec, payload.to_vec(), carry)
 }
 
 /// Claims the full segment for a payload that no work stands behind.

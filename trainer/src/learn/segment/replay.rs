@@ -58,7 +58,9 @@ mod tests {
         let spec = SegmentSpec { segment: 4, ..spec() };
         let published = match cheat {
             None => run_segment(&mut author, &spec, &start, first.carry, &|_| false, &mut |_| None),
-            Some(cheat) => attack_segment(cheat, &mut author, &spec, &start, first.carry, Some(&first.payload)),
+            Some(cheat) => {
+                attack_segment(cheat, &mut author, &spec, &start, first.carry, Some((first.top, &first.payload)))
+            }
         };
         let published = published.unwrap();
         assert_eq!(published.steps, spec.steps, "a cheat claims the full segment");

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::borrow::Cow;
 
-use murmur_kernels::{Carry, CarryShape};
+use murmur_kernels::{Carry, CarryShape, TopK};
 use murmur_verification::Attack;
 
 use super::{
@@ -55,7 +55,7 @@ impl Worker {
         spec: &SegmentSpec,
         start: &[f32],
         carry: Carry,
-        stolen: Option<&[u8]>,
+        stolen: Option<(TopK, &[u8])>,
     ) -> Result<SegmentResult, SegmentError> {
         match self {
             Self::Train(trainer) => attack_segment(attack, trainer, spec, start, carry, stolen),

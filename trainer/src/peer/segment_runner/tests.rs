@@ -4,6 +4,7 @@
 use std::fmt;
 
 use murmur_collectives::{Collective, Draft, Founder, Hash, Rebuilt, VersionVector};
+use murmur_kernels::TopK;
 
 use super::*;
 use crate::{
@@ -83,7 +84,7 @@ impl Exchange for FastSwarm {
         None
     }
 
-    fn another_payload(&self) -> Option<Vec<u8>> {
+    fn another_payload(&self) -> Option<(TopK, Vec<u8>)> {
         None
     }
 }
