@@ -6,6 +6,7 @@
 
 mod bytes;
 
+use murmur_kernels::TopK;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 use self::bytes::Bytes;
@@ -153,6 +154,11 @@ impl Update {
         }
         visit(0, &view);
         Ok(())
+    }
+
+    /// The density of its payload; nothing for a number that no payload has, which no log admits.
+    pub fn top_k(&self) -> Option<TopK> {
+        TopK::new(self.top).ok()
     }
 
     /// Whether it begins a span: the updates from one committed private state to the next, which are audited together.

@@ -9,10 +9,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use murmur_kernels::{Direction, TopK, Weight, fold, state_root, to_f32, validate};
+use murmur_kernels::{Direction, Weight, fold, state_root, to_f32, validate};
 
 use crate::{
-    Admission, Body, Chance, Entry, Epochs, Hash, Invalid, Log, PeerId, Record, Rules, Stage, State, VersionVector,
+    Admission, Body, Chance, Entry, Epochs, Hash, Invalid, Log, PeerId, Record, Rules, Stage, State, Update,
+    VersionVector,
     selection::{Participants, chance},
     standing::Standing,
 };
@@ -324,7 +325,7 @@ impl Fold {
         let payload = payload.filter(|bytes| bytes.len() == update.payload_bytes as usize);
         let payload = payload.filter(|bytes| murmur_kernels::blob_root(bytes) == update.payload.0);
         let payload = payload.ok_or(Refused::WrongPayload)?;
-        let top = TopK::new(update.top).map_err(|_| Refused::WrongPayload)?;
+        let top = update.top_k().ok_or(Refused::WrongPayload)?;
         let norm = validate(top, self.rules.parameter_count(), payload).map_err(Refused::Payload)?;
         if norm.0 == update.norm { Ok(()) } else { Err(Refused::Norm) }
     }
@@ -380,8 +381,7 @@ fn move_weight(record: &Record, [from, to]: [Weight; 2], state: &mut [i64]) -> R
     }
     let (author, seq) = (record.entry.author(), record.entry.seq());
     let payload = record.payload.as_deref().ok_or(RebuildError::PayloadMissing { author, seq })?;
-    let top = record.entry.update().and_then(|update| TopK::new(update.top).ok());
-    let top = top.expect("updates were checked on the way in");
+    let top = record.entry.update().and_then(Update::top_k).expect("updates were checked on the way in");
     for (weight, direction) in [(from, Direction::Remove), (to, Direction::Add)] {
         if weight != Weight::ZERO {
             fold(top, payload, weight, direction, state).expect("payloads were validated on the way in");

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use murmur_kernels::TopK;
-
 use super::{Admission, Invalid, Log, Record};
 use crate::{Body, Entry, Epochs, Equivocation, Hash, Rules, Update, Verdict, VersionVector};
 
@@ -160,7 +158,7 @@ impl Log {
         if update.segment < segment || update.segment > segment && !broken {
             return Err(Invalid::Work);
         }
-        let top = TopK::new(update.top).ok().filter(|_| update.top <= rules.top).ok_or(Invalid::Density)?;
+        let top = update.top_k().filter(|_| update.top <= rules.top).ok_or(Invalid::Density)?;
         let most = murmur_kernels::payload_bytes_max(top, rules.parameter_count());
         if update.payload_bytes as usize > most {
             return Err(Invalid::PayloadLength);

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cell::Cell, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use murmur_collectives::Hash;
-use murmur_kernels::{Carry, TopK};
+use murmur_kernels::Carry;
 
 use super::exchange::{CollectiveInput, Exchange, Replay};
 use super::learner::{Learner, failed};
@@ -43,7 +43,7 @@ impl<C: Exchange> Learner<C> {
         };
         for (entry, payload) in job.span.iter().zip(&payloads) {
             let Some(claim) = entry.update() else { return Ok(Outcome::FAILED) };
-            let (Ok(views), Ok(top)) = (claim.views(entry.base()), TopK::new(claim.top)) else {
+            let (Ok(views), Some(top)) = (claim.views(entry.base()), claim.top_k()) else {
                 return Ok(Outcome::FAILED);
             };
             let mut views = views.into_iter().peekable();

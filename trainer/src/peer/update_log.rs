@@ -184,7 +184,7 @@ fn another_payload(node: &Node, me: PeerId) -> Option<(TopK, Vec<u8>)> {
     let others = log.version().iter().map(|(author, _)| author).filter(|author| *author != me);
     let payload = |author: PeerId| {
         let last = log.last_update(&author)?;
-        Some((TopK::new(last.entry.update()?.top).ok()?, last.payload.as_deref()?.to_vec()))
+        Some((last.entry.update()?.top_k()?, last.payload.as_deref()?.to_vec()))
     };
     others.filter_map(payload).next()
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use murmur_collectives::{Entry, Fold, Hash, Log, PeerId, Rebuilt, Stage, Verdict};
+use murmur_collectives::{Entry, Fold, Hash, Log, PeerId, Rebuilt, Record, Stage, Verdict};
 
 use super::draw;
 use crate::Lottery;
@@ -186,10 +186,10 @@ impl Auditor {
     /// rebuilt.
     pub fn job(&self, fold: &Fold, update: UpdateName) -> Option<AuditJob> {
         let audit = self.open.get(&update)?;
-        if !is_replayable(fold.log(), update) {
+        let (span, _) = fold.log().span(&update.author, update.seq);
+        if !is_replayable(fold.log(), &span) {
             return None;
         }
-        let (span, _) = fold.log().span(&update.author, update.seq);
         let span: Vec<Arc<Entry>> = span.into_iter().map(|record| record.entry.clone()).collect();
         let first = span.first()?;
         let views = first.update()?.views(first.base()).ok()?;
@@ -290,7 +290,7 @@ impl Auditor {
     fn begin_if_ended(&mut self, log: &Log, name: UpdateName) -> Option<Output> {
         let (span, has_ended) = log.span(&name.author, name.seq);
         let root = span.first().filter(|_| has_ended)?.entry.update()?.carry_before;
-        if !is_replayable(log, name) {
+        if !is_replayable(log, &span) {
             self.missed += u64::from(self.open.remove(&name).is_some());
             return None;
         }
@@ -339,7 +339,7 @@ impl Auditor {
     fn on_excluded(&mut self, log: &Log) {
         self.open.retain(|update, _| log.record(&update.author, update.seq).is_some());
         let before = self.open.len();
-        self.open.retain(|update, _| is_replayable(log, *update));
+        self.open.retain(|update, _| is_replayable(log, &log.span(&update.author, update.seq).0));
         self.missed += (before - self.open.len()) as u64;
     }
 
@@ -359,8 +359,7 @@ impl Auditor {
     }
 }
 
-/// Whether a replay can judge the span that begins with `first`: not if parts of what its author had seen were excluded since.
-fn is_replayable(log: &Log, first: UpdateName) -> bool {
-    let (span, _) = log.span(&first.author, first.seq);
+/// Whether a replay can judge a span: not if parts of what its author had seen were excluded since.
+fn is_replayable(log: &Log, span: &[&Record]) -> bool {
     span.iter().all(|record| log.is_past_whole(&record.entry))
 }

@@ -2,7 +2,7 @@
 //! its weight or not at all; and no weight exceeds the rules' maximum. (ARCHITECTURE.md, "The idea".)
 
 use murmur_collectives::{Fold, ONE_Q16, State};
-use murmur_kernels::{Direction, TopK, Weight, fold};
+use murmur_kernels::{Direction, Weight, fold};
 
 use super::{Invariant, SwarmSnapshot};
 
@@ -46,7 +46,7 @@ fn sum(held: &Fold) -> Option<State> {
     };
     for record in held.log().records().filter(|record| record.applied != Weight::ZERO) {
         let payload = record.payload.as_deref()?;
-        let top = TopK::new(record.entry.update()?.top).ok()?;
+        let top = record.entry.update()?.top_k()?;
         fold(top, payload, record.applied, Direction::Add, &mut state).ok()?;
     }
     Some(state)
