@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::{Certificate, Frontier, Hash, Proposal, Row, Rules, VersionVector};
+use crate::{Certificate, Frontier, Hash, Pace, Proposal, Row, Rules, VersionVector};
 
 /// Frontiers kept with their contents. Entries outside the newest know it or the one before it, and their weights depend on
 /// the set one epoch further back. When a new frontier excludes something, entries outside the frontier before it are
@@ -41,9 +41,16 @@ impl Epochs {
         Self { names: vec![Hash::NONE], whole: VecDeque::from([genesis]) }
     }
 
-    /// A history that begins at `newest`, given the sets of the two frontiers before it, older first, and all names.
-    pub(crate) fn resumed(names: Vec<Hash>, before: [VersionVector; 2], newest: Final, rules: &Rules) -> Self {
-        let empty = Arc::new(Frontier::genesis(rules));
+    /// A history that begins at `newest`, given the sets of the two frontiers before it, older first, the pace of the newer one
+    /// of them, and all names.
+    pub(crate) fn resumed(
+        names: Vec<Hash>,
+        before: [VersionVector; 2],
+        pace: Pace,
+        newest: Final,
+        rules: &Rules,
+    ) -> Self {
+        let empty = Arc::new(Frontier { pace, ..Frontier::genesis(rules) });
         let bare = |view| Final { frontier: empty.clone(), certificate: None, rows: Vec::new(), view };
         let mut whole: VecDeque<Final> = before.into_iter().map(bare).collect();
         whole.push_back(newest);
@@ -75,14 +82,23 @@ impl Epochs {
 
     /// The set of the frontier of `epoch`, if it is one of the newest four.
     pub fn view(&self, epoch: u32) -> Option<&VersionVector> {
+        self.known(epoch).map(|known| &known.view)
+    }
+
+    /// What entries that name `epoch` are weighed by, if its frontier is one of the newest four. Where this peer began at a later
+    /// one, it is right for the last before that only: nothing open names an earlier one.
+    pub fn pace(&self, epoch: u32) -> Option<Pace> {
+        self.known(epoch).map(|known| known.frontier.pace)
+    }
+
+    fn known(&self, epoch: u32) -> Option<&Final> {
         let back = (self.number().checked_sub(epoch)?) as usize;
-        self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at)).map(|known| &known.view)
+        self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at))
     }
 
     /// The rows of the frontier of `epoch`, if it is one of the newest four and this peer did not begin at a later one.
     pub fn rows(&self, epoch: u32) -> Option<&[Row]> {
-        let back = (self.number().checked_sub(epoch)?) as usize;
-        let known = self.whole.len().checked_sub(back + 1).and_then(|at| self.whole.get(at))?;
+        let known = self.known(epoch)?;
         (!known.rows.is_empty()).then_some(known.rows.as_slice())
     }
 

@@ -156,14 +156,20 @@ impl Fold {
         self.standing.is_disputed(author, seq, view)
     }
 
-    /// The chance with which one eligible peer that knows `epoch` is drawn to audit `update`. Its author's standing is looked
-    /// at no further back than entries of that epoch look at all, so that it is the same before and after pruning.
+    /// The chance with which one eligible peer that knows `epoch` is drawn to audit `update`.
     pub fn chance(&self, update: &Entry, stage: Stage, epoch: u32) -> Chance {
+        let seen = self.seen_by(update, epoch);
+        let trusted = self.is_trusted(&update.author(), &seen);
+        chance(&self.rules, &self.participants(&seen, epoch), update, stage, trusted)
+    }
+
+    /// What the author of `update` had seen, and what every peer that knows `epoch` has: standing is looked at no further back
+    /// than entries of that epoch look at all, so that it is the same before and after pruning.
+    fn seen_by(&self, update: &Entry, epoch: u32) -> VersionVector {
         let mut view = update.base().clone();
         let horizon = self.epochs.horizon(epoch).into_iter().flat_map(VersionVector::iter);
         horizon.for_each(|(author, count)| view.raise(author, count));
-        let trusted = self.is_trusted(&update.author(), &view);
-        self.with_participants(epoch, |recent| chance(&self.rules, recent, update, stage, trusted))
+        view
     }
 
     /// The epoch that the next entry of `author` names, unless it is an update: the oldest that it may name, so that an update
@@ -174,16 +180,17 @@ impl Fold {
         (oldest..=self.epochs.number()).find(may_name).unwrap_or(oldest)
     }
 
-    /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it is a recent participant, and its key was known
-    /// to the author before the update was made.
+    /// Whether `auditor`, if it knows `epoch`, may be drawn for `update`: it is a recent participant, trusted, and its key was
+    /// known to the author before the update was made.
     pub fn is_eligible(&self, auditor: &PeerId, update: &Entry, epoch: u32) -> bool {
-        self.with_participants(epoch, |recent| recent.is_eligible(&self.rules, auditor, update))
+        let seen = self.seen_by(update, epoch);
+        self.participants(&seen, epoch).is_eligible(&self.rules, auditor, update)
     }
 
-    fn with_participants<T>(&self, epoch: u32, ask: impl FnOnce(&Participants<'_>) -> T) -> T {
-        let nothing = VersionVector::default();
-        let view = |epoch: Option<u32>| epoch.and_then(|epoch| self.epochs.view(epoch)).unwrap_or(&nothing);
-        ask(&Participants { newest: view(Some(epoch)), before: view(epoch.checked_sub(1)), begins: epoch == 0 })
+    fn participants<'a>(&'a self, seen: &'a VersionVector, epoch: u32) -> Participants<'a> {
+        let newest = self.epochs.view(epoch);
+        let before = epoch.checked_sub(1).and_then(|before| self.epochs.view(before));
+        Participants { newest, before, begins: epoch == 0, seen, standing: &self.standing }
     }
 
     /// Whether `entry` would fit now; see [`Log::admit`].

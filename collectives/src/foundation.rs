@@ -3,7 +3,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use crate::{Component, Hash, PeerId, VersionVector};
+use crate::{Component, Hash, Pace, PeerId, VersionVector};
 
 /// The longest foundation that is accepted, in bytes.
 pub const FOUNDATION_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -27,6 +27,8 @@ pub struct AuthorTotals {
     pub latest_norm: Option<u64>,
     /// Root of the carry after the newest pruned update; [`Hash::NONE`] if it has none.
     pub carry: Hash,
+    /// Whether its next update can go on from that carry: it goes back to a fresh one without a gap in the chain.
+    pub founded: bool,
     /// The sortition key that the author enrolled.
     pub vrf_key: [u8; 32],
     /// Whether a verdict that counts confirmed one of its updates.
@@ -66,6 +68,8 @@ pub struct Foundation {
     pub author_totals: Vec<AuthorTotals>,
     /// The frontier between, G₍e₋₁₎.
     pub middle: Vec<Component>,
+    /// The pace that G₍e₋₁₎ fixed, by which the entries that name its epoch are weighed.
+    pub middle_pace: Pace,
     /// The kept entries, authors ascending.
     pub kept: Vec<KeptChain>,
 }
@@ -97,6 +101,6 @@ impl Foundation {
         let author_totals = self.author_totals.windows(2).all(|pair| pair[0].author < pair[1].author);
         let chains = self.kept.windows(2).all(|pair| pair[0].author < pair[1].author);
         let ascending = |chain: &KeptChain| chain.entries.windows(2).all(|pair| pair[0].seq < pair[1].seq);
-        author_totals && chains && self.kept.iter().all(ascending)
+        author_totals && chains && self.middle_pace.is_canonical() && self.kept.iter().all(ascending)
     }
 }

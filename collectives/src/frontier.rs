@@ -68,7 +68,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use crate::{Hash, Identity, PeerId, Rules, VersionVector};
+use crate::{Hash, Identity, Pace, PeerId, Rules, VersionVector};
 
 /// Voters of an epoch, at most: those who did the most work.
 pub const VOTERS_MAX: usize = 256;
@@ -130,6 +130,8 @@ pub struct Frontier {
     pub foundation: Hash,
     /// The voters of the next epoch, ascending.
     pub voters: Vec<Voter>,
+    /// What the entries that name this frontier's epoch are weighed by.
+    pub pace: Pace,
 }
 
 /// A frontier with its rows, as a voter proposes it.
@@ -211,7 +213,7 @@ impl Frontier {
         let mut voters: Vec<Voter> = rules.founders.iter().map(|f| Voter { peer: f.peer, weight: 1 }).collect();
         voters.sort_unstable_by_key(|voter| voter.peer);
         let [previous, rows, state, foundation] = [Hash::NONE; 4];
-        Self { epoch: 0, previous, rows, clock: 0, state, foundation, voters }
+        Self { epoch: 0, previous, rows, clock: 0, state, foundation, voters, pace: Pace::planned(rules) }
     }
 
     /// Its name; [`Hash::NONE`] for epoch 0, which follows from the manifest.
@@ -234,7 +236,7 @@ impl Frontier {
     pub fn is_canonical(&self) -> bool {
         let ascending = self.voters.windows(2).all(|pair| pair[0].peer < pair[1].peer);
         let weights = self.voters.iter().all(|voter| voter.weight > 0 && voter.weight <= 1 << 50);
-        ascending && weights && !self.voters.is_empty() && self.voters.len() <= VOTERS_MAX
+        ascending && weights && !self.voters.is_empty() && self.voters.len() <= VOTERS_MAX && self.pace.is_canonical()
     }
 
     /// Whether precommits of `signers` (each named once) for `next`, a candidate to follow this frontier, decide; and also

@@ -18,6 +18,7 @@ mod frontier;
 mod hash;
 mod identity;
 mod log;
+mod pace;
 mod remembered;
 mod rounds;
 mod rules;
@@ -42,6 +43,7 @@ pub use frontier::{
 pub use hash::Hash;
 pub use identity::{Identity, PeerId};
 pub use log::{Admission, Invalid, Log, NextPosition, Record};
+pub use pace::Pace;
 pub use remembered::{holds, remember_proofs};
 pub use rounds::{Heard, Patience, Rounds, Signing};
 pub use rules::{BadRule, Founder, ONE_Q16, Rules};

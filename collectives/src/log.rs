@@ -212,6 +212,17 @@ impl Log {
         self.chains.get(author)?.carry(u32::MAX).filter(|root| *root != Hash::NONE)
     }
 
+    /// Whether audits can vouch for the carry after the newest update of `author`: it goes back to a fresh one, and nothing of the
+    /// chain is missing since. If not, an update that goes on from it weighs nothing.
+    pub fn is_founded(&self, author: &PeerId) -> bool {
+        self.is_founded_at(author, self.next_position(author).seq)
+    }
+
+    /// The same of the carry before position `seq`.
+    pub(crate) fn is_founded_at(&self, author: &PeerId, seq: u32) -> bool {
+        self.chains.get(author).is_none_or(|chain| chain.founded_until(seq))
+    }
+
     /// Updates of the newest span of `author` so far, if that goes on and no entry that names `epoch` may be admitted without it:
     /// what such entries depend on is never pruned.
     pub fn open_updates(&self, epochs: &Epochs, author: &PeerId, epoch: u32) -> Option<u32> {
@@ -302,13 +313,18 @@ impl Log {
 
     /// Whether entries are missing between the newest update of `author` and its next position.
     fn is_broken(&self, author: &PeerId) -> bool {
-        let Some(chain) = self.chains.get(author) else { return true };
+        self.missing(author, self.next_position(author).seq) > 0
+    }
+
+    /// How many positions are missing between the newest update of `author` and position `seq`, which follows all that is held.
+    fn missing(&self, author: &PeerId, seq: u32) -> u32 {
+        let Some(chain) = self.chains.get(author) else { return seq };
         let last = chain.records.iter().rposition(|record| record.entry.update().is_some());
         let (from, held) = match last {
             Some(at) => (chain.records[at].entry.seq() + 1, chain.records.len() - at - 1),
             None => (chain.pruned(), chain.records.len()),
         };
-        (self.next_position(author).seq - from) as usize != held
+        seq.saturating_sub(from).saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
     /// The update that `verdict` is about, if it is in the log.
@@ -346,35 +362,6 @@ impl Log {
     pub fn has_judged(&self, auditor: &PeerId, author: &PeerId, seq: u32) -> bool {
         let verdicts = self.chain(auditor).iter().filter_map(|record| record.entry.verdict());
         verdicts.into_iter().any(|verdict| verdict.author == *author && verdict.seq == seq)
-    }
-
-    /// Looks back from the author's segment `segment` over its `most` updates before it, as far as they count and are outside
-    /// `horizon`: the base of the oldest of them, and the tokens of those after that one. Of the last one the base is looked at in
-    /// any case. Nothing, if not even that is held.
-    pub(crate) fn recent_work(
-        &self,
-        author: &PeerId,
-        segment: u32,
-        most: usize,
-        horizon: &VersionVector,
-    ) -> Option<(VersionVector, u64)> {
-        let chain = self.chain(author);
-        let before = chain.partition_point(|record| record.updates_until <= segment);
-        let mut updates = chain[..before].iter().rev().filter(|record| record.entry.update().is_some());
-        let counted = |record: &Record| {
-            let seq = record.entry.seq();
-            self.tokens(author, seq.saturating_add(1)).saturating_sub(self.tokens(author, seq))
-        };
-        let (mut oldest, mut tokens) = (updates.next()?, 0);
-        for earlier in updates.take(most.saturating_sub(1)) {
-            let more = counted(oldest);
-            if more == 0 || horizon.contains(author, earlier.entry.seq()) {
-                break;
-            }
-            tokens += more;
-            oldest = earlier;
-        }
-        Some((oldest.entry.base().clone(), tokens))
     }
 
     /// How stale `entry` is here: tokens that count, are of others, and are in the set but not in the causal past of `entry`.

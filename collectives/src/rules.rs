@@ -34,6 +34,8 @@ pub struct Rules {
     pub clip_q16: u32,
     /// Tokens of one inner step: batch × context.
     pub tokens_per_step: u32,
+    /// Tokens of a segment as the manifest plans it, which weights go by until something is final.
+    pub segment_tokens: u64,
     /// The most inner steps one update may claim.
     pub steps_max: u32,
     /// The run ends when the set holds this many tokens.
@@ -114,6 +116,9 @@ impl Rules {
                 bad("tokens_per_step", r.tokens_per_step.into(), "1 to 2^24")
             }
             r if !Self::STEPS.contains(&r.steps_max) => bad("steps_max", r.steps_max.into(), "1 to 65536"),
+            r if r.segment_tokens == 0 || r.segment_tokens > Self::TOKEN_BUDGET_MAX => {
+                bad("segment_tokens", r.segment_tokens, "1 to 2^50")
+            }
             r if r.token_budget > Self::TOKEN_BUDGET_MAX => bad("token_budget", r.token_budget, "at most 2^50"),
             r if r.audit_rate_q16 > ONE_Q16 => bad("audit_rate_q16", r.audit_rate_q16.into(), "at most 1.0"),
             r if !Self::QUORUM.contains(&r.audit_quorum) => bad("audit_quorum", r.audit_quorum.into(), "1 to 64"),
@@ -164,6 +169,7 @@ pub(crate) fn test_rules(parameters: u64, founders: &[PeerId]) -> Rules {
         alpha_end_q16: ONE_Q16 / 2,
         clip_q16: ONE_Q16 * 3 / 2,
         tokens_per_step: 100,
+        segment_tokens: 1000,
         steps_max: 100,
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16 / 10,
@@ -193,13 +199,14 @@ mod tests {
         let good = test_rules(1, &[PeerId([1; 32])]);
         good.check().unwrap();
         type Spoil = fn(&mut Rules);
-        let broken: [(&str, Spoil); 13] = [
+        let broken: [(&str, Spoil); 14] = [
             ("parameters", |r| r.parameters = 0),
             ("top", |r| r.top = 5000),
             ("alpha_start_q16", |r| r.alpha_start_q16 = u32::MAX),
             ("alpha_end_q16", |r| r.alpha_end_q16 = u32::MAX),
             ("clip_q16", |r| r.clip_q16 = 0),
             ("tokens_per_step", |r| r.tokens_per_step = 0),
+            ("segment_tokens", |r| r.segment_tokens = 0),
             ("steps_max", |r| r.steps_max = 0),
             ("token_budget", |r| r.token_budget = u64::MAX),
             ("audit_rate_q16", |r| r.audit_rate_q16 = ONE_Q16 + 1),

@@ -5,9 +5,10 @@
 //! or the verdict that had made its author trusted, and what is left must be the same whichever came first.
 //!
 //! Only recent participants are eligible. If all earlier participants were, a run whose peers come and go would soon draw
-//! mostly peers that have left.
+//! mostly peers that have left. And only trusted ones, because no other verdict counts: else strangers that merely enrol would
+//! make audits rarer. An author can name further ones in its base, but none that did not pass an audit.
 
-use crate::{Entry, PeerId, Rules, Stage, VersionVector};
+use crate::{Entry, PeerId, Rules, Stage, VersionVector, standing::Standing};
 
 /// An untrusted author's update is audited by at least one peer with this probability (16-bit fixed point, 0.95).
 const PROBATION_RATE_Q16: u32 = 62_259;
@@ -36,23 +37,29 @@ impl Chance {
 /// What an update's author claims to have seen can add participants and remove none.
 pub(crate) struct Participants<'a> {
     /// The frontier of that epoch, and the one before.
-    pub(crate) newest: &'a VersionVector,
-    pub(crate) before: &'a VersionVector,
+    pub(crate) newest: Option<&'a VersionVector>,
+    pub(crate) before: Option<&'a VersionVector>,
     /// Whether there is none: then founders need not have begun.
     pub(crate) begins: bool,
+    /// What the update's author had seen, with the horizon of the epoch.
+    pub(crate) seen: &'a VersionVector,
+    /// Who was trusted in a view.
+    pub(crate) standing: &'a Standing,
 }
 
 impl Participants<'_> {
     fn includes(&self, peer: &PeerId, base: &VersionVector) -> bool {
-        let final_view = self.newest.count(peer);
-        final_view > self.before.count(peer) || base.count(peer) > final_view
+        let count = |view: Option<&VersionVector>| view.map_or(0, |view| view.count(peer));
+        count(self.newest) > count(self.before) || base.count(peer) > count(self.newest)
     }
 
     /// Whether `auditor` may be drawn for `update`: it is a recent participant, and the author knew its key before.
     pub(crate) fn is_eligible(&self, rules: &Rules, auditor: &PeerId, update: &Entry) -> bool {
         let (base, is_founder) = (update.base(), rules.is_founder(auditor));
         let known = is_founder || base.contains(auditor, 0);
-        *auditor != update.author() && known && (self.includes(auditor, base) || is_founder && self.begins)
+        let trusted = |view: &VersionVector| self.standing.is_trusted(rules, auditor, view);
+        let takes_part = self.includes(auditor, base) || is_founder && self.begins;
+        *auditor != update.author() && known && takes_part && (self.newest.is_some_and(trusted) || trusted(self.seen))
     }
 
     /// How many peers may be drawn for `update`.

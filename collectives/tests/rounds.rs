@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use murmur_collectives::{
-    Ballot, Certificate, Founder, Frontier, Hash, Heard, Identity, NotFinal, ONE_Q16, Patience, PeerId, Rounds, Rules,
-    Signing, Vote, Voter,
+    Ballot, Certificate, Founder, Frontier, Hash, Heard, Identity, NotFinal, ONE_Q16, Pace, Patience, PeerId, Rounds,
+    Rules, Signing, Vote, Voter,
 };
 use proptest::prelude::*;
 
@@ -30,6 +30,7 @@ fn rules() -> Rules {
         alpha_end_q16: ONE_Q16,
         clip_q16: ONE_Q16,
         tokens_per_step: 1,
+        segment_tokens: 10,
         steps_max: 1,
         token_budget: 1000,
         audit_rate_q16: 0,
@@ -50,7 +51,16 @@ fn voters(weights: &[(usize, u64)]) -> Vec<Voter> {
 /// One of several sets that could come next.
 fn candidate(n: u8, clock: u64, weights: &[(usize, u64)]) -> Frontier {
     let [rows, state, foundation] = [Hash([n; 32]); 3];
-    Frontier { epoch: 1, previous: Hash::NONE, rows, clock, state, foundation, voters: voters(weights) }
+    Frontier {
+        epoch: 1,
+        previous: Hash::NONE,
+        rows,
+        clock,
+        state,
+        foundation,
+        voters: voters(weights),
+        pace: Pace { peers_q16: 1 << 16, segment_tokens: 1 },
+    }
 }
 
 fn equals() -> Vec<(usize, u64)> {

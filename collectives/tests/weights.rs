@@ -3,9 +3,9 @@
 
 mod support;
 
-use murmur_collectives::{Body, ONE_Q16};
+use murmur_collectives::Body;
 use proptest::prelude::*;
-use support::{Said, Swarm, history, reference::Reference};
+use support::{Said, Swarm, finalize, history, reference::Reference};
 
 /// Three roundings down of factors up to four.
 const ROUNDING: f64 = 12.0 / 65536.0;
@@ -120,66 +120,69 @@ fn latest_norm(swarm: &Swarm, peer: usize) -> u64 {
     chain.last().unwrap().latest_norm.unwrap()
 }
 
+/// What `peer` says of a segment of so many steps.
+fn of_steps(swarm: &mut Swarm, peer: usize, steps: u32) -> Said {
+    let (mut update, payload) = swarm.draft(peer, 1e-3);
+    update.steps = steps;
+    update.tokens = u64::from(steps) * u64::from(swarm.rules.tokens_per_step);
+    swarm.say(peer, Body::Update(update), Some(payload))
+}
+
 #[test]
-fn with_others_at_work_nobody_passes_half() {
+fn a_segment_longer_than_usual_counts_as_one() {
     let mut swarm = founded(2);
-    calm(&mut swarm, 2);
-    // Peer 1 does ten times as much in one segment as peer 0 did meanwhile.
-    swarm.update(0, 1e-3);
-    swarm.share(0, 1);
-    let (mut update, payload) = swarm.draft(1, 1e-3);
-    update.steps = 100;
-    update.tokens = 100 * u64::from(swarm.rules.tokens_per_step);
-    let clock = swarm.fold(1).clock();
-    let said = swarm.say(1, Body::Update(update), Some(payload));
-    let alpha = swarm.rules.alpha_q16(clock);
-    assert!(swarm.weight(&said) <= alpha / 2 && swarm.weight(&said) > alpha * 49 / 100, "{}", swarm.weight(&said));
-    assert!(alpha < ONE_Q16);
+    let long = of_steps(&mut swarm, 1, 100);
+    assert_eq!(swarm.weight(&long), swarm.rules.alpha_q16(0) / 2);
 }
 
 #[test]
 fn who_works_less_counts_less() {
     let mut swarm = founded(3);
-    calm(&mut swarm, 3);
-    let (mut update, payload) = swarm.draft(0, 1e-3);
-    update.steps = 1;
-    update.tokens = u64::from(swarm.rules.tokens_per_step);
-    let said = swarm.say(0, Body::Update(update), Some(payload));
+    let said = of_steps(&mut swarm, 0, 1);
     let share = share_of_alpha(&swarm, &[said]);
-    assert!((share - 1.0 / 21.0).abs() < 1e-3, "1 step of 21 that were done meanwhile: {share}");
+    assert!((share - 1.0 / 30.0).abs() < 1e-3, "a tenth of a third: {share}");
 }
 
 #[test]
-fn the_share_is_that_of_the_last_sixteen_updates_not_of_the_last_one() {
-    let mut swarm = founded(2);
-    let mut weights = Vec::new();
-    // Peer 1 makes its updates two by two: of peer 0's, every other one comes after two of them, and every other after none.
-    for round in 0..40 {
-        let said = swarm.update(0, 1e-3);
-        weights.push(swarm.weight(&said));
-        if round % 2 == 0 {
-            (0..2).for_each(|_| drop(swarm.update(1, 1e-3)));
-        }
-        swarm.share_all();
-    }
-    let alpha = f64::from(swarm.rules.alpha_q16(swarm.fold(0).clock()));
-    let shares: Vec<f64> = weights[20..].iter().map(|weight| f64::from(*weight) / alpha).collect();
-    assert!(shares.iter().all(|share| (0.48..0.52).contains(share)), "of one update alone ⅓ and 1 in turn: {shares:?}");
+fn a_token_weighs_the_same_however_its_author_cuts_its_work_and_whatever_base_it_names() {
+    // Ten full segments of each, in step with the others.
+    let mut honest = founded(4);
+    let rounds: Vec<Vec<Said>> = (0..10).map(|_| calm(&mut honest, 4)).collect();
+    let fair: u32 = rounds.iter().map(|said| honest.weight(&said[0])).sum();
+    // Peer 0 hears nothing from the others after the start, and makes a hundred updates of one step each of as many tokens.
+    let mut swarm = founded(4);
+    let cut: Vec<Said> = (0..100).map(|_| of_steps(&mut swarm, 0, 1)).collect();
+    let gained: u32 = cut.iter().map(|said| swarm.weight(said)).sum();
+    let ratio = f64::from(gained) / f64::from(fair);
+    assert!((0.98..1.02).contains(&ratio), "{ratio} times the weight of the same tokens");
 }
 
 #[test]
-fn what_was_said_on_probation_is_no_work_of_ones_own() {
+fn a_peer_that_stays_silent_leaves_the_weights_once_its_silence_is_final() {
+    let mut swarm = Swarm::with_frontiers(4, 9000);
+    (0..6).for_each(|_| drop(calm(&mut swarm, 3)));
+    let before = swarm.update(0, 1e-3);
+    swarm.share_all();
+    assert!((share_of_alpha(&swarm, &[before]) - 0.25).abs() < 0.01, "a quarter, as the founders planned");
+    finalize(&mut swarm, &[0, 1, 2, 3]);
+    let after = swarm.update(0, 1e-3);
+    swarm.share_all();
+    assert!((share_of_alpha(&swarm, &[after]) - 1.0 / 3.0).abs() < 0.01, "a third of those who are left");
+}
+
+#[test]
+fn a_newcomer_counts_as_one_peer_and_what_it_said_on_probation_not_at_all() {
     let mut swarm = Swarm::new(2, 3);
     swarm.share_all();
-    for _ in 0..6 {
-        calm(&mut swarm, 3);
-    }
-    let first =
-        swarm.fold(2).log().chain(&swarm.id(2)).iter().find(|r| r.entry.update().is_some()).unwrap().entry.clone();
+    (0..6).for_each(|_| drop(calm(&mut swarm, 3)));
+    let said = calm(&mut swarm, 2);
+    assert!((share_of_alpha(&swarm, &said) - 1.0).abs() < 0.01, "the founders share as if it were not there");
+    let first = swarm.fold(2).log().chain(&swarm.id(2)).iter().find(|r| r.entry.update().is_some()).unwrap();
+    let first = first.entry.clone();
     swarm.verdict(0, &first, true);
     swarm.share_all();
-    let aware = swarm.update(2, 1e-3);
-    swarm.share_all();
-    let share = share_of_alpha(&swarm, &[aware]);
-    assert!((0.3..0.35).contains(&share), "a third of what was done since its last update: {share}");
+    let joined = calm(&mut swarm, 3);
+    assert!((share_of_alpha(&swarm, &joined[2..]) - 1.0 / 3.0).abs() < 0.01, "it counts itself");
+    let next = calm(&mut swarm, 3);
+    assert!((share_of_alpha(&swarm, &next) - 1.0).abs() < 0.01, "and the others count it when its tokens do");
 }

@@ -100,6 +100,7 @@ fn rules(speaker: &Identity) -> Rules {
         alpha_end_q16: ONE_Q16,
         clip_q16: ONE_Q16,
         tokens_per_step: 1,
+        segment_tokens: 10,
         steps_max: u32::from(u16::MAX),
         token_budget: 1,
         audit_rate_q16: ONE_Q16,

@@ -87,6 +87,7 @@ fn rules() -> Rules {
         alpha_end_q16: ONE_Q16,
         clip_q16: ONE_Q16 * 2,
         tokens_per_step: 10,
+        segment_tokens: 100,
         steps_max: 10,
         token_budget: 1_000_000,
         audit_rate_q16: 0,

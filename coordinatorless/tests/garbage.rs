@@ -51,6 +51,7 @@ fn node(peer: usize, founders: &[usize]) -> Node {
             alpha_end_q16: ONE_Q16,
             clip_q16: ONE_Q16 * 3 / 2,
             tokens_per_step: 10,
+            segment_tokens: 100,
             steps_max: 10,
             token_budget: 1_000_000,
             audit_rate_q16: ONE_Q16,

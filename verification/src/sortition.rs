@@ -8,7 +8,7 @@
 //! A peer is drawn when its sortition value, a hash of its VRF output, lies below the chance. The output stays secret until
 //! the verdict is published, so an author cannot learn its auditors before that, let alone bribe them.
 
-use murmur_collectives::{Chance, Hash, Identity, Stage, Verdict};
+use murmur_collectives::{Chance, Entry, Hash, Identity, PeerId, Stage, Verdict};
 use rand_core::{CryptoRng, RngCore};
 use schnorrkel::{
     ExpansionMode, Keypair, MiniSecretKey, PublicKey,
@@ -16,13 +16,32 @@ use schnorrkel::{
     vrf::{VRFInOut, VRFPreOut, VRFProof},
 };
 
-/// What is drawn for: an update, and which of its lotteries.
+/// Hash context of what a lottery is about. Its text is part of the protocol.
+const POSITION_CONTEXT: &str = "murmuration audit position v1";
+
+/// What is drawn for: a position in a chain, and which of its lotteries. Nothing of what the update there says is in it:
+/// an author could try its free fields, such as the loss, until a friend is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// Hash of the update's entry.
-    pub update: Hash,
+    /// The run.
+    pub run: Hash,
+    /// The author of the update.
+    pub author: PeerId,
+    /// Its position in the author's chain.
+    pub seq: u32,
     /// Which lottery.
     pub stage: Stage,
+}
+
+impl Subject {
+    /// A lottery on `update`.
+    pub fn of(update: &Entry, stage: Stage) -> Self {
+        Self { run: update.header().run, author: update.author(), seq: update.seq(), stage }
+    }
+
+    fn position(self) -> Hash {
+        Hash::of(POSITION_CONTEXT, &[&self.run.0[..], &self.author.0, &self.seq.to_le_bytes()].concat())
+    }
 }
 
 /// A peer's sortition key.
@@ -64,7 +83,7 @@ impl Lottery {
     fn proof_randomness(&self, subject: Subject) -> impl SigningTranscript + use<> {
         let mut key = [0; 32];
         key.copy_from_slice(&self.0.secret.to_bytes()[..32]);
-        let seed = blake3::keyed_hash(&key, &subject.update.0);
+        let seed = blake3::keyed_hash(&key, &subject.position().0);
         attach_rng(proof_transcript(), HashRng(blake3::Hasher::new_keyed(seed.as_bytes()).finalize_xof()))
     }
 }
@@ -75,7 +94,7 @@ pub fn was_drawn(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8
         Stage::First => 1,
         Stage::Confirm => 2,
     }];
-    let statement = [&b"draw"[..], &stage, &chance.0.to_le_bytes(), public, draw, &subject.update.0];
+    let statement = [&b"draw"[..], &stage, &chance.0.to_le_bytes(), public, draw, &subject.position().0];
     murmur_collectives::holds(&statement, || proves_draw(public, subject, chance, draw))
 }
 
@@ -95,7 +114,7 @@ fn transcript(subject: Subject) -> impl SigningTranscript + Clone {
         Stage::First => b"murmuration audit, first lottery v1",
         Stage::Confirm => b"murmuration audit, confirming lottery v1",
     });
-    context.bytes(&subject.update.0)
+    context.bytes(&subject.position().0)
 }
 
 fn proof_transcript() -> impl SigningTranscript {
@@ -133,6 +152,8 @@ impl CryptoRng for HashRng {}
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmur_collectives::{Body, Header, Update};
+
     use super::*;
 
     fn lottery(secret: u8) -> Lottery {
@@ -140,7 +161,7 @@ mod tests {
     }
 
     fn subject(n: u32, stage: Stage) -> Subject {
-        Subject { update: Hash::of("test", &n.to_le_bytes()), stage }
+        Subject { run: Hash([7; 32]), author: PeerId([8; 32]), seq: n, stage }
     }
 
     #[test]
@@ -164,6 +185,34 @@ mod tests {
     fn a_draw_is_a_function_of_key_and_subject() {
         let about = subject(3, Stage::First);
         assert_eq!(lottery(1).draw(about, Chance::CERTAIN), lottery(1).draw(about, Chance::CERTAIN));
+    }
+
+    #[test]
+    fn nothing_that_an_update_says_changes_who_is_drawn() {
+        let identity = Identity::from_secret(&[5; 32]);
+        let said = |loss_micronats: u32| {
+            let update = Update {
+                segment: 3,
+                steps: 1,
+                merges: Vec::new(),
+                tokens: 1,
+                payload: Hash([1; 32]),
+                payload_bytes: 1,
+                top: 64,
+                norm: 1,
+                loss_micronats,
+                trace: Hash([2; 32]),
+                carry_before: Hash::NONE,
+                carry_after: Hash([3; 32]),
+                class: Hash([4; 32]),
+            };
+            let (run, author, previous, frontier) = (Hash([7; 32]), identity.peer_id(), Hash([8; 32]), Hash::NONE);
+            let body = Body::Update(update);
+            Entry::sign(&identity, Header { run, author, seq: 9, previous, epoch: 0, frontier, base: Vec::new(), body })
+        };
+        let draw = |loss| lottery(1).draw(Subject::of(&said(loss), Stage::First), Chance::CERTAIN);
+        assert_ne!(said(0).hash(), said(1).hash());
+        assert_eq!(draw(0), draw(1));
     }
 
     #[test]

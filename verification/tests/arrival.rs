@@ -33,7 +33,7 @@ fn swarm(founders: usize, peers: usize, audit_rate_q16: u32) -> Swarm {
 }
 
 fn draw(swarm: &Swarm, auditor: usize, about: &Entry, stage: Stage, chance: Chance) -> Option<[u8; 96]> {
-    Lottery::of(&swarm.peers[auditor].identity).draw(Subject { update: about.hash(), stage }, chance)
+    Lottery::of(&swarm.peers[auditor].identity).draw(Subject::of(about, stage), chance)
 }
 
 fn judge(swarm: &mut Swarm, auditor: usize, about: &Entry, passed: bool, stage: Stage) -> Said {

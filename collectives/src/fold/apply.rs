@@ -13,7 +13,7 @@ use std::{
 use murmur_kernels::Weight;
 
 use super::{Fold, move_weight};
-use crate::{Body, Entry, PeerId, Record, Stage, Verdict, VersionVector, weigh::weigh};
+use crate::{Body, Entry, Hash, PeerId, Record, Stage, Update, Verdict, VersionVector, weigh::weigh};
 
 /// Why a payload cannot be missing here: [`Fold::insert`] returned [`super::Insertion::NeedsPayloads`] before any change.
 pub(super) const PAYLOADS_HELD: &str = "payloads were checked to be held";
@@ -91,9 +91,15 @@ impl Fold {
     /// The weight of `entry`, and whether its tokens count: both are functions of its causal past alone.
     fn weight_of(&self, entry: &Entry) -> (Weight, bool) {
         let trusted = self.standing.is_trusted(&self.rules, &entry.author(), entry.base());
+        let continues = |update: &Update| update.carry_before != Hash::NONE;
+        if entry.update().is_some_and(continues) && !self.log.is_founded_at(&entry.author(), entry.seq()) {
+            // Its author could have made up what it goes on from, and no audit would notice.
+            return (Weight::ZERO, false);
+        }
+        let pace = self.epochs.pace(entry.epoch()).unwrap_or(self.epochs.newest().frontier.pace);
         let nothing = VersionVector::default();
-        let horizon = self.epochs.horizon(entry.epoch()).unwrap_or(&nothing);
-        let weight = |u| weigh(&self.rules, &self.log, &self.standing, horizon, entry, u);
+        let since = self.epochs.view(entry.epoch()).unwrap_or(&nothing);
+        let weight = |u| weigh(&self.rules, &self.log, &self.standing, (pace, since), entry, u);
         (entry.update().map_or(Weight::ZERO, weight), trusted)
     }
 

@@ -2,8 +2,9 @@
 
 use super::{Fold, Judgement, RebuildError, apply::PAYLOADS_HELD, move_weight};
 use crate::frontier::{RECENT, RECENT_MIN};
+use crate::pace::Work;
 use crate::{
-    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, PeerId, Proposal, Record, Row, State, VOTERS_MAX,
+    Certificate, Entry, Foundation, Frontier, Hash, NotFinal, Pace, PeerId, Proposal, Record, Row, State, VOTERS_MAX,
     VersionVector, Voter, rows_digest,
 };
 
@@ -104,6 +105,7 @@ impl Fold {
             state,
             foundation: self.foundation_of(view).digest(),
             voters: self.voters(view),
+            pace: self.pace(view),
         };
         Some(Proposal { frontier, rows })
     }
@@ -114,7 +116,8 @@ impl Fold {
         let mut author_totals = self.log.author_totals_at(&pruned);
         self.standing.complete(&self.rules, &mut author_totals, &pruned);
         let middle = self.epochs.newest().view.to_components();
-        Foundation { author_totals, middle, kept: self.log.kept_between(&pruned, view) }
+        let middle_pace = self.epochs.newest().frontier.pace;
+        Foundation { author_totals, middle, middle_pace, kept: self.log.kept_between(&pruned, view) }
     }
 
     /// The foundation of the newest final frontier, for newcomers. Call it when the frontier has just become final: what comes
@@ -123,9 +126,11 @@ impl Fold {
         let pruned = self.epochs.pruned();
         let mut author_totals = self.log.author_totals_at(&pruned);
         self.standing.complete(&self.rules, &mut author_totals, &pruned);
-        let middle = self.epochs.view(self.epochs.number().saturating_sub(1)).cloned().unwrap_or_default();
+        let before = self.epochs.number().saturating_sub(1);
+        let middle = self.epochs.view(before).cloned().unwrap_or_default();
+        let middle_pace = self.epochs.pace(before).unwrap_or(Pace::planned(&self.rules));
         let kept = self.log.kept_between(&pruned, &self.epochs.newest().view);
-        Foundation { author_totals, middle: middle.to_components(), kept }
+        Foundation { author_totals, middle: middle.to_components(), middle_pace, kept }
     }
 
     /// The voters of `view`: its trusted authors, weighed by their tokens since the newest final frontier. If more was done
@@ -145,6 +150,22 @@ impl Fold {
         voters.truncate(VOTERS_MAX);
         voters.sort_unstable_by_key(|voter| voter.peer);
         if voters.is_empty() { newest.frontier.voters.clone() } else { voters }
+    }
+
+    /// The pace of `view`: of what its trusted authors did since the newest final frontier, trusted at the time or not. If
+    /// nobody did anything, the pace stays the same.
+    fn pace(&self, view: &VersionVector) -> Pace {
+        let newest = self.epochs.newest();
+        let trusted = |peer: &PeerId| self.is_trusted(peer, view) && !self.standing.is_forked(peer, view);
+        let work = |(author, count): (PeerId, u32)| {
+            let records = self.log.from(&author, newest.view.count(&author)).iter();
+            let open = records.take_while(|record| record.entry.seq() < count);
+            let tokens = open.filter_map(|record| record.entry.update()).map(|update| update.tokens);
+            let none = Work { tokens: 0, updates: 0 };
+            tokens.fold(none, |work, tokens| Work { tokens: work.tokens + tokens, updates: work.updates + 1 })
+        };
+        let all: Vec<Work> = view.iter().filter(|(author, _)| trusted(author)).map(work).collect();
+        Pace::of(&all).unwrap_or(newest.frontier.pace)
     }
 
     /// Trusted authors of `view`, weighed by their tokens outside `before`.

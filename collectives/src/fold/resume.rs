@@ -36,7 +36,7 @@ impl Fold {
             rows: proposal.rows,
             view: view.clone(),
         };
-        let epochs = Epochs::resumed(names, [pruned.clone(), middle], newest, &rules);
+        let epochs = Epochs::resumed(names, [pruned.clone(), middle], foundation.middle_pace, newest, &rules);
         let (log, standing) = (Log::default(), Standing::default());
         let mut fold = Self { run, rules, log, standing, epochs, order: Vec::new(), state };
         // Before the entries: their positions, standing and prefix sums go on from these totals.

@@ -155,7 +155,7 @@ impl Log {
         }
         // What was excluded had numbers and carries, too; nobody reuses them.
         let (segment, broken) = (self.segments(&author), self.is_broken(&author));
-        if update.segment < segment || update.segment > segment && !broken {
+        if update.segment < segment || update.segment - segment > self.missing(&author, entry.seq()) {
             return Err(Invalid::Work);
         }
         let top = update.top_k().filter(|_| update.top <= rules.top).ok_or(Invalid::Density)?;

@@ -25,6 +25,8 @@ pub struct Record {
     pub updates_until: u32,
     /// Norm of the chain's newest update that counts up to here.
     pub latest_norm: Option<u64>,
+    /// Whether an update's carry goes back to a fresh one without a gap in the chain, so that audits can vouch for it.
+    pub founded: bool,
 }
 
 /// Totals of a chain up to some position.
@@ -120,11 +122,24 @@ impl Chain {
         held.or_else(|| self.pruned_totals.as_ref().filter(|totals| totals.updates > 0).map(|totals| totals.carry))
     }
 
+    /// Whether an update at position `count` that goes on from the carry before it can be audited: the carry goes back to a fresh
+    /// one, and no position of the chain is missing in between.
+    pub(super) fn founded_until(&self, count: u32) -> bool {
+        let at = self.index(count);
+        let last = self.records[..at].iter().rposition(|record| record.entry.update().is_some());
+        let (founded, from, held) = match last.and_then(|last| Some((last, self.records.get(last)?))) {
+            Some((last, record)) => (record.founded, record.entry.seq() + 1, at - last - 1),
+            None => (self.pruned_totals.as_ref().is_none_or(|totals| totals.founded), self.pruned(), at),
+        };
+        founded && count.checked_sub(from).is_some_and(|positions| positions as usize == held)
+    }
+
     /// Computes the prefix sums of the record at index `at` from the record before it.
     pub(super) fn total_up(&mut self, at: usize) {
         let Some(seq) = self.records.get(at).map(|record| record.entry.seq()) else { return };
-        let before = self.totals(seq);
+        let (before, founded) = (self.totals(seq), self.founded_until(seq));
         let Some(record) = self.records.get_mut(at) else { return };
+        record.founded = founded || record.entry.update().is_some_and(|update| update.carry_before == Hash::NONE);
         let counting = record.entry.update().filter(|_| record.counts);
         record.tokens_until = before.tokens + counting.map_or(0, |update| update.tokens);
         record.updates_until = record.entry.update().map_or(before.updates, |u| u.segment.saturating_add(1));
@@ -147,6 +162,7 @@ impl Chain {
             updates: totals.updates,
             latest_norm: totals.latest_norm,
             carry: self.carry(count).unwrap_or(Hash::NONE),
+            founded: self.founded_until(count),
             vrf_key: self.vrf_key().unwrap_or_default(),
             vouched: false,
             void_from: None,

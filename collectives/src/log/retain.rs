@@ -39,6 +39,7 @@ impl Log {
             tokens_until,
             updates_until,
             latest_norm,
+            founded: false,
         });
         chain.total_up(chain.records.len() - 1);
         self.version.set(author, seq + 1);

@@ -37,6 +37,7 @@ pub(crate) fn rules(founders: &[PeerId]) -> Rules {
         alpha_end_q16: ONE_Q16 / 2,
         clip_q16: ONE_Q16 * 3 / 2,
         tokens_per_step: 100,
+        segment_tokens: 1000,
         steps_max: 100,
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16,
@@ -145,7 +146,7 @@ impl Swarm {
             norm,
             loss_micronats: 1_000_000,
             trace: Hash([1; 32]),
-            carry_before: log.carry(&self.id(peer)).unwrap_or(Hash::NONE),
+            carry_before: log.carry(&self.id(peer)).filter(|_| log.is_founded(&self.id(peer))).unwrap_or(Hash::NONE),
             carry_after: Hash::of("carry", &[peer as u8, segment as u8]),
             class: CLASS,
         };

@@ -66,18 +66,11 @@ impl Reference<'_> {
         if !self.is_trusted(&author, base) {
             return 0.0;
         }
-        let own = self.said.iter().map(|said| &said.entry).filter(|e| e.author() == author && e.update().is_some());
-        let mut own: Vec<&Entry> = own.filter(|e| e.seq() < entry.seq()).collect();
-        own.sort_by_key(|e| core::cmp::Reverse(e.seq()));
-        let counts = |e: &&&Entry| self.is_trusted(&author, e.base());
-        let window = own.iter().take(own.len().saturating_sub(1).min(15)).take_while(counts).count();
-        let seen = own.get(window).map(|entry| entry.base().clone()).unwrap_or_default();
-        let new = self.counting(base).filter(|e| e.author() != author && !seen.contains(&e.author(), e.seq()));
-        let others = Self::tokens(new);
-        let founding = if own.is_empty() { tokens * self.rules.founders.len() as f64 } else { 0.0 };
-        let mine = tokens + Self::tokens(own[..window].iter().copied());
-        let share = mine / (mine + others).max(founding);
-        let share = if others > 0.0 { share.min(0.5) } else { share };
+        // Nothing is final in these histories: the founders' plan holds.
+        let mut newcomers: BTreeSet<PeerId> = self.counting(base).map(Entry::author).chain([author]).collect();
+        newcomers.retain(|peer| !self.rules.is_founder(peer));
+        let segment = self.rules.segment_tokens as f64;
+        let share = tokens.min(segment) / segment / (self.rules.founders.len() + newcomers.len()) as f64;
         self.alpha(base) * share * self.clip(base, update.norm)
     }
 

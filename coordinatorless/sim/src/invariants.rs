@@ -16,6 +16,7 @@ mod progress;
 mod removal;
 mod roots;
 mod timers;
+mod weights;
 
 use std::collections::BTreeMap;
 
@@ -134,6 +135,7 @@ impl InvariantChecker {
             Box::new(liveness::Liveness::new(checks.liveness_ms)),
             Box::new(innocence::Innocence),
             Box::new(conservation::Conservation),
+            Box::new(weights::EarnedWeight),
             Box::new(progress::ProgressAfterHeal),
         ];
         if checks.refold {

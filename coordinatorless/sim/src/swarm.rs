@@ -163,6 +163,7 @@ impl Run {
             alpha_end_q16: ONE_Q16 / 2,
             clip_q16: ONE_Q16 * 3 / 2,
             tokens_per_step: 10,
+            segment_tokens: 100,
             steps_max: scenario.work.steps,
             token_budget: if frontier_every_tokens > 0 { frontier_every_tokens * 4096 } else { 1 << 40 },
             audit_rate_q16: scenario.work.audit_percent * ONE_Q16 / 100,

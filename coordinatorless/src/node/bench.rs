@@ -55,6 +55,7 @@ pub(crate) fn rules() -> Rules {
         alpha_end_q16: ONE_Q16,
         clip_q16: ONE_Q16,
         tokens_per_step: 100,
+        segment_tokens: 1000,
         steps_max: 100,
         token_budget: 1_000_000,
         audit_rate_q16: ONE_Q16,

@@ -53,6 +53,7 @@ impl Peer {
             alpha_end_q16: ONE_Q16,
             clip_q16: ONE_Q16,
             tokens_per_step: 10,
+            segment_tokens: 100,
             steps_max: 10,
             frontier_every_tokens: 0,
             class: None,

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use murmur_collectives::{
-    Ballot, Body, Certificate, Component, Enroll, Entry, Equivocation, Frontier, Hash, Header, Identity, PeerId,
+    Ballot, Body, Certificate, Component, Enroll, Entry, Equivocation, Frontier, Hash, Header, Identity, Pace, PeerId,
     Proposal, Row, Signed, Stage, Update, Verdict, Vote, Voter,
 };
 use murmur_coordinatorless::{Digest, EntryName, Item, Message, PeerAddress, Proven, Want};
@@ -102,6 +102,7 @@ fn digest() -> Digest {
 
 fn frontier() -> Frontier {
     Frontier {
+        pace: Pace { peers_q16: 3 << 16, segment_tokens: 640 },
         epoch: 3,
         previous: hash(0x71),
         rows: hash(0x72),

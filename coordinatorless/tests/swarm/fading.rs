@@ -87,3 +87,42 @@ fn a_stranger_cannot_invent_what_is_final() {
     }
     assert_eq!(net.roots(&[4]).len(), 1);
 }
+
+/// A chain of three frontiers that only the stranger stands behind, from the beginning of the run on.
+fn invented_run(net: &Net, stranger: usize) -> Vec<Proven> {
+    let genesis = Frontier::genesis(net.rules());
+    let mut previous = genesis.clone();
+    let mut chain = Vec::new();
+    for _ in 0..3 {
+        let nothing = Proposal { frontier: genesis.clone(), rows: Vec::new() };
+        let frontier = Frontier { rows: murmur_collectives::rows_digest(&[]), ..nothing.frontier };
+        let proven = invented(net, stranger, &previous, &Proposal { frontier, rows: Vec::new() });
+        previous = proven.certificate.frontier.clone();
+        chain.push(proven);
+    }
+    chain
+}
+
+#[test]
+fn strangers_cannot_give_a_run_that_has_just_begun_another_history() {
+    let mut net = Net::new(world(52), 6, 4);
+    (0..6).for_each(|peer| net.start(peer));
+    net.pass(Duration::from_secs(10));
+    // Two strangers tell the same story, again and again, before any work is done: nobody has any by which to judge them.
+    let chain = invented_run(&net, 4);
+    for stranger in [4, 5, 4, 5] {
+        for to in 0..4 {
+            net.inject(stranger, to, Message::Certificates { chain: chain.clone() }.encode());
+            assert!(net.nodes[&to].is_caught_up(), "peer {to} gives up what it holds");
+        }
+        net.pass(Duration::from_secs(2));
+    }
+    train(&mut net, 6);
+    net.pass(Duration::from_secs(30));
+    for peer in 0..4 {
+        let epochs = net.nodes[&peer].fold().epochs();
+        assert!(epochs.number() > 0, "it goes on: {}", net.describe());
+        assert!(chain.iter().all(|proven| !epochs.names().contains(&proven.certificate.frontier.name())));
+    }
+    assert_eq!(net.roots(&[4, 5]).len(), 1);
+}

@@ -338,6 +338,7 @@ fn rules(settings: &Settings, model: &ModelConfig, founders: Vec<Founder>) -> Re
         alpha_end_q16: q16(settings.outer.alpha_final),
         clip_q16: ONE_Q16 * 3 / 2,
         tokens_per_step: small("train.batch", settings.step_tokens())?,
+        segment_tokens: settings.segment_tokens(),
         steps_max: small("train.steps_max", settings.train.steps_max)?,
         token_budget: settings.run.tokens,
         audit_rate_q16: q16(settings.audit.rate),

@@ -23,7 +23,7 @@ pub enum VerdictError {
 /// [`VerdictError`] says what is wrong with it.
 pub fn check_verdict(fold: &Fold, entry: &Entry, verdict: &Verdict) -> Result<(), VerdictError> {
     let key = key(fold, &entry.author()).ok_or(VerdictError::NoKey)?;
-    let subject = Subject { update: verdict.update, stage: verdict.stage };
+    let subject = Subject { run: fold.run(), author: verdict.author, seq: verdict.seq, stage: verdict.stage };
     if was_drawn(&key, subject, Chance::CERTAIN, &verdict.draw) { Ok(()) } else { Err(VerdictError::Draw) }
 }
 
@@ -45,5 +45,5 @@ pub fn draw(
     if !fold.is_eligible(auditor, update, epoch) || fold.log().has_judged(auditor, &update.author(), update.seq()) {
         return None;
     }
-    lottery.draw(Subject { update: update.hash(), stage }, fold.chance(update, stage, epoch))
+    lottery.draw(Subject::of(update, stage), fold.chance(update, stage, epoch))
 }

@@ -98,6 +98,7 @@ fn founder(secret: u8, incarnation: u64, stored: Stored) -> Node {
         alpha_end_q16: ONE_Q16,
         clip_q16: ONE_Q16,
         tokens_per_step: 10,
+        segment_tokens: 100,
         steps_max: 10,
         token_budget: 1000,
         frontier_every_tokens: 0,

@@ -167,7 +167,7 @@ fn foundation() -> Foundation {
     };
     let mut kept = vec![kept(2), kept(3)];
     kept.sort_by_key(|chain| chain.author);
-    Foundation { author_totals: Vec::new(), middle: Vec::new(), kept }
+    Foundation { author_totals: Vec::new(), middle: Vec::new(), middle_pace: Frontier::genesis(&rules()).pace, kept }
 }
 
 #[test]
@@ -298,7 +298,12 @@ fn a_fetch_is_given_up_when_a_blob_is_lost_or_nothing_comes_or_neighbours_have_p
 
 #[test]
 fn parts_that_do_not_belong_together_replace_nothing() {
-    let empty = Foundation { author_totals: Vec::new(), middle: Vec::new(), kept: Vec::new() };
+    let empty = Foundation {
+        author_totals: Vec::new(),
+        middle: Vec::new(),
+        middle_pace: Frontier::genesis(&rules()).pace,
+        kept: Vec::new(),
+    };
     let mut world = World::new(&Stored::default());
     world.stage(empty.digest());
     assert!(world.receive(&state_bytes()).is_empty() && world.catch_up.is_staging(), "half of it is here");

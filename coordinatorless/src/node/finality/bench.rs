@@ -48,6 +48,7 @@ fn identity(n: usize) -> Identity {
 fn rules(founders: usize) -> Rules {
     Rules {
         tokens_per_step: 10,
+        segment_tokens: 100,
         steps_max: 10,
         audit_rate_q16: 0,
         frontier_every_tokens: UPDATE_TOKENS * founders as u64,

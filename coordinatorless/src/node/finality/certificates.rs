@@ -17,6 +17,9 @@ const CERTIFICATES_MAX: usize = 64;
 /// Certificates are asked for, and shown to one peer without its asking, at most this often.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
+/// Of its final epochs a peer gives up this many at most, for another history that more voters signed.
+const REVERTED_MAX: usize = 16;
+
 /// So many epochs behind, the entries in between are still served: peers prune what is older.
 const LOG_SERVES: u32 = 2;
 
@@ -65,11 +68,14 @@ impl Certificates {
         self.all().nth(epoch as usize - 1).map(|certificate| certificate.frontier.clone())
     }
 
-    /// Whether a certificate for an epoch that is final here stands against the one here.
+    /// Whether a certificate for an epoch that is final here stands against the one here. One that only work stands behind
+    /// never does, because anybody can make up work; nor does any for an epoch long past, whose voters may have left and
+    /// have nothing to lose.
     fn is_weaker_than(&self, rules: &Rules, theirs: &Certificate) -> bool {
-        let ours = self.chain.get(theirs.frontier.epoch as usize - 1);
-        let previous = self.frontier_before(rules, theirs);
-        ours.zip(previous).is_some_and(|(ours, previous)| theirs.is_stronger(ours, &previous))
+        let at = theirs.frontier.epoch as usize - 1;
+        let Some((ours, previous)) = self.chain.get(at).zip(self.frontier_before(rules, theirs)) else { return false };
+        let recent = self.chain.len() - at <= REVERTED_MAX;
+        recent && theirs.is_backed(rules, &previous) && theirs.is_stronger(ours, &previous)
     }
 
     /// A request may be sent at once: the last one was answered.
@@ -218,8 +224,8 @@ impl Finality {
     }
 
     /// Whether certificates that follow what is known here prove something although it cannot be checked here. They do if
-    /// voters stand behind each of them, or if neighbours that did more than a third of all trusted neighbours' work have
-    /// made one of them their newest. A peer that knows no neighbour's work has nothing to judge by, and believes them.
+    /// voters stand behind each of them, or if neighbours that have more than a third of the votes here, all voters counted
+    /// whether they are neighbours or not, have made one of them their newest.
     fn is_believed(&self, cx: &Context<'_>, chain: &[Proven]) -> bool {
         let newest = &cx.set.fold.epochs().newest().frontier;
         let before = self.certificates.learned.last().map_or(&**newest, |certificate| &certificate.frontier);
@@ -228,16 +234,16 @@ impl Finality {
         if links.all(|(previous, next)| next.certificate.is_backed(&self.rules, previous)) {
             return true;
         }
-        let log = cx.set.fold.log();
+        // A newcomer has nothing to judge by, and nothing to lose.
+        if cx.joining == Joining::Blank {
+            return true;
+        }
         let names: Vec<(u32, Hash)> =
             chain.iter().map(|p| (p.certificate.frontier.epoch, p.certificate.frontier.name())).collect();
-        let (mut theirs, mut all) = (0, 0);
-        for (peer, newest) in cx.epochs_of_peers().filter(|(peer, _)| cx.set.fold.is_trusted(peer, log.version())) {
-            let tokens = u128::from(log.tokens_of(&peer));
-            all += tokens;
-            theirs += if names.contains(&newest) { tokens } else { 0 };
-        }
-        3 * theirs > all || all == 0
+        let believers = cx.epochs_of_peers().filter(|(_, newest)| names.contains(newest));
+        let theirs: u128 = believers.map(|(peer, _)| u128::from(newest.weight(&peer))).sum();
+        let all: u128 = newest.voters.iter().map(|voter| u128::from(voter.weight)).sum();
+        3 * theirs > all
     }
 }
 

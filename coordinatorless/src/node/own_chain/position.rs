@@ -33,7 +33,9 @@ impl Snapshot {
     /// What the next segment of `me` starts from.
     pub(crate) fn of(set: &Set, own_carries: &OwnCarries, me: &PeerId) -> Self {
         let (fold, log) = (&set.fold, set.fold.log());
-        let open_updates = log.open_updates(fold.epochs(), me, fold.epochs().number()).unwrap_or(0);
+        let is_founded = log.is_founded(me);
+        let open_updates = log.open_updates(fold.epochs(), me, fold.epochs().number()).filter(|_| is_founded);
+        let root = log.carry(me).filter(|_| is_founded);
         Self {
             base: log.version().clone(),
             parameters: fold.parameters(),
@@ -42,8 +44,8 @@ impl Snapshot {
             clock: fold.clock(),
             segment: log.segments(me),
             trusted: fold.is_trusted(me, log.version()),
-            carry: log.carry(me).and_then(|root| Some((root, own_carries.with_root(&root)?.bytes.clone()))),
-            open_updates,
+            carry: root.and_then(|root| Some((root, own_carries.with_root(&root)?.bytes.clone()))),
+            open_updates: open_updates.unwrap_or(0),
         }
     }
 }

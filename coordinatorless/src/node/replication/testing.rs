@@ -28,6 +28,7 @@ fn rules() -> Rules {
     Rules {
         clip_q16: 3 << 15,
         tokens_per_step: 10,
+        segment_tokens: 100,
         steps_max: 10,
         founders: vec![Founder { peer: id(ME), vrf_key: [0; 32] }],
         ..bench::rules()

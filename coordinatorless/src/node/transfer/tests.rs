@@ -22,6 +22,7 @@ pub(crate) fn rules() -> Rules {
     Rules {
         parameters: PARAMETERS,
         tokens_per_step: 10,
+        segment_tokens: 100,
         steps_max: 10,
         audit_rate_q16: 0,
         frontier_every_tokens: 1000,

@@ -75,7 +75,7 @@ impl Bench {
 
     /// `peer` publishes its verdict on `about`, which counts, and everyone receives it.
     fn verdict(&mut self, peer: usize, about: &Said, passed: bool, stage: Stage) -> Said {
-        let subject = Subject { update: about.entry.hash(), stage };
+        let subject = Subject::of(&about.entry, stage);
         let draw = lottery(&self.swarm, peer).draw(subject, Chance::CERTAIN).unwrap();
         let verdict = Verdict { stage, draw, ..support::verdict(&about.entry, passed) };
         let said = self.swarm.say(peer, Body::Verdict(verdict), None);
@@ -139,7 +139,7 @@ fn a_replay_of_a_fresh_segment_is_ready_at_once_and_its_verdict_is_accepted() {
     assert_eq!(job.start.parameters(), bench.swarm.fresh().parameters(), "the segment started from θ₀");
     let [Output::Publish(verdict)] = &bench.judged(name(&said))[..] else { panic!("a verdict is published") };
     assert_eq!((verdict.passed, verdict.replay, verdict.stage), (true, REPLAY, Stage::First));
-    let subject = Subject { update: said.entry.hash(), stage: Stage::First };
+    let subject = Subject::of(&said.entry, Stage::First);
     assert!(was_drawn(&lottery(&bench.swarm, AUDITOR).public(), subject, Chance::CERTAIN, &verdict.draw));
     let published = bench.swarm.say(AUDITOR, Body::Verdict(verdict.clone()), None);
     assert!(matches!(support::offer(&mut bench.swarm.peers[2].fold, &published), Insertion::Applied { .. }));
@@ -182,7 +182,7 @@ fn a_disputed_verdict_holds_a_second_lottery() {
     assert_eq!(bench.joined(&disputed), [], "one audit of an update at a time");
     let [Output::Publish(verdict)] = &bench.judged(name(&said))[..] else { panic!("a verdict is published") };
     assert_eq!(verdict.stage, Stage::Confirm);
-    let subject = Subject { update: said.entry.hash(), stage: Stage::Confirm };
+    let subject = Subject::of(&said.entry, Stage::Confirm);
     assert!(was_drawn(&lottery(&bench.swarm, AUDITOR).public(), subject, Chance::CERTAIN, &verdict.draw));
 }
 
