@@ -13,10 +13,10 @@ use crate::learn::schedule::Schedule;
 use crate::learn::segment::{Rates, SegmentSpec, carry_shape};
 
 /// The format that this program writes and reads.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// Names what the bytes are, before anything else is believed.
-const MAGIC: [u8; 8] = *b"murmurM5";
+const MAGIC: [u8; 8] = *b"murmurM6";
 
 /// What manifests of every format start with; the format follows, one byte.
 const FAMILY: &[u8] = b"murmurM";

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
-ALPN = "murmur/7"
+ALPN = "murmur/8"
 RANDOM = random.Random(1)
 
 
