@@ -57,7 +57,8 @@
 //!
 //! **Reunion.** Two sides of a partition that outlasts four epochs' work may decide on different frontiers. When they meet, the
 //! certificate that more of G₍e₎'s voters signed stands ([`Certificate::is_stronger`]), and the other side starts again from
-//! that frontier.
+//! that frontier. One that only work stands behind replaces nothing, and an application gives up a bounded number of epochs:
+//! else departed voters, or strangers, could rewrite what is final.
 //!
 //! **Bounded work.** An application may bound the work that is added while none of it is final. That bound has to grow to four
 //! times its first value as rounds pass without a decision. Otherwise authors that reached the bound and left might own most

@@ -153,7 +153,7 @@ impl Log {
         if rules.class.is_some_and(|class| class != update.class) {
             return Err(Invalid::Class);
         }
-        // What was excluded had numbers and carries, too; nobody reuses them.
+        // An update whose segment had begun when those before it were excluded is numbered on from them; a later one is not.
         let (segment, broken) = (self.segments(&author), self.is_broken(&author));
         if update.segment < segment || update.segment - segment > self.missing(&author, entry.seq()) {
             return Err(Invalid::Work);
