@@ -21,7 +21,7 @@ fn the_bytes_come_back_and_name_the_run() {
 
 #[test]
 fn a_run_of_this_format_keeps_its_name() {
-    let name = "4a09056391787e815d39934dbc07aaa9d5ef48f33ab6b76dea81ccfeaa207e01";
+    let name = "7465cbc6aa3fffc122fef18b1305971931ece4667605edd1cd8b5c9c8a97e057";
     assert_eq!(Manifest::run_id(&manifest().to_bytes()).to_string(), name, "other bytes are another format");
 }
 
