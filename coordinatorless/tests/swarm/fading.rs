@@ -36,7 +36,7 @@ fn peers_whom_no_voter_ever_knew_decide_when_all_voters_are_gone() {
 }
 
 /// What only the stranger stands behind: real rows if there are any, and all the weight its own.
-fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &Proposal) -> Proven {
+pub(crate) fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &Proposal) -> Proven {
     let voters = vec![Voter { peer: net.id(stranger), weight: 1000 }];
     let frontier = Frontier {
         epoch: previous.epoch + 1,

@@ -1,5 +1,6 @@
 //! Whole swarms of real nodes on a simulated network: one seed, one outcome.
 
+mod appended;
 mod disk;
 mod evicted;
 mod fading;

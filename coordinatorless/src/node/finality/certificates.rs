@@ -173,9 +173,12 @@ impl Finality {
     /// frontier.
     fn follow_other(&mut self, cx: &mut Context<'_>, from: PeerId, chain: &[Proven], at: usize) {
         let kept = chain[at].certificate.frontier.epoch as usize - 1;
+        let Some(previous) = self.certificates.frontier_before(&self.rules, &chain[at].certificate) else { return };
+        // Who adds to the other history what only work stands behind must not be followed into that.
+        let other = &chain[at..at + self.believed(cx, &previous, &chain[at..])];
         let mut certificates: Vec<Certificate> = self.certificates.chain[..kept].to_vec();
-        certificates.extend(chain[at..].iter().map(|proven| proven.certificate.clone()));
-        if let Some(proposal) = chain.last().and_then(whole) {
+        certificates.extend(other.iter().map(|proven| proven.certificate.clone()));
+        if let Some(proposal) = other.last().and_then(whole) {
             cx.core().raise(Event::FetchFinal { from, chain: certificates, proposal: Box::new(proposal) });
         }
     }
@@ -185,16 +188,21 @@ impl Finality {
     fn learn(&mut self, cx: &mut Context<'_>, from: PeerId, chain: Vec<Proven>) {
         let number = cx.set.fold.epochs().number();
         let known = self.certificates.learned.len() + number as usize;
-        let fresh: Vec<Proven> = chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
-        let (Some(first), Some(last)) = (fresh.first().cloned(), fresh.last()) else { return };
-        let newest = last.certificate.frontier.epoch;
+        let mut fresh: Vec<Proven> =
+            chain.into_iter().filter(|p| p.certificate.frontier.epoch as usize > known).collect();
+        let Some(first) = fresh.first().cloned() else { return };
         let is_next = first.certificate.frontier.epoch == number + 1 && cx.joining != Joining::Blank;
-        if !self.is_believed(cx, &fresh) {
+        let told = fresh.len();
+        fresh.truncate(self.believed_next(cx, &fresh));
+        // What is believed only in part, and came without the rows to begin there, is as good as not believed yet.
+        let usable = fresh.last().filter(|last| fresh.len() == told || whole(last).is_some());
+        let Some(last) = usable else {
             if let Some(proposal) = whole(&first).filter(|_| is_next) {
                 self.decide_if_right(cx, from, &first.certificate, proposal);
             }
             return;
-        }
+        };
+        let newest = last.certificate.frontier.epoch;
         let by_log = is_next && newest <= number + LOG_SERVES && !self.progress.is_hopeless();
         if let (true, Some(proposal)) = (by_log, whole(&first)) {
             return self.decide(cx, first.certificate, proposal);
@@ -223,27 +231,45 @@ impl Finality {
         }
     }
 
-    /// Whether certificates that follow what is known here prove something although it cannot be checked here. They do if
-    /// voters stand behind each of them, or if neighbours that have more than a third of the votes here, all voters counted
-    /// whether they are neighbours or not, have made one of them their newest.
-    fn is_believed(&self, cx: &Context<'_>, chain: &[Proven]) -> bool {
-        let newest = &cx.set.fold.epochs().newest().frontier;
-        let before = self.certificates.learned.last().map_or(&**newest, |certificate| &certificate.frontier);
-        let frontiers = chain.iter().map(|proven| &proven.certificate.frontier);
-        let mut links = core::iter::once(before).chain(frontiers).zip(chain);
-        if links.all(|(previous, next)| next.certificate.is_backed(&self.rules, previous)) {
-            return true;
-        }
+    /// How many of `chain`, which follows what is known here, are believed.
+    fn believed_next(&self, cx: &Context<'_>, chain: &[Proven]) -> usize {
         // A newcomer has nothing to judge by, and nothing to lose.
         if cx.joining == Joining::Blank {
-            return true;
+            return chain.len();
         }
+        let newest = &cx.set.fold.epochs().newest().frontier;
+        let before = self.certificates.learned.last().map_or(&**newest, |certificate| &certificate.frontier);
+        self.believed(cx, before, chain)
+    }
+
+    /// How many certificates from the start of `chain` on, which follows `previous`, prove something although it cannot be
+    /// checked here. One does if neighbours that have more than a third of the votes here, all voters counted whether they
+    /// are neighbours or not, have made it or a later one of the chain their newest; and so does one that voters of a
+    /// believed frontier stand behind. What follows the last such one may be made up: that those before it are genuine says
+    /// nothing of it.
+    fn believed(&self, cx: &Context<'_>, previous: &Frontier, chain: &[Proven]) -> usize {
+        let held = self.held_by_neighbours(cx, chain);
+        let before = held.checked_sub(1).map_or(previous, |last| &chain[last].certificate.frontier);
+        let frontiers = chain[held..].iter().map(|proven| &proven.certificate.frontier);
+        let links = core::iter::once(before).chain(frontiers).zip(&chain[held..]);
+        held + links.take_while(|(previous, next)| next.certificate.is_backed(&self.rules, previous)).count()
+    }
+
+    /// How many from the start of `chain` on lead to what neighbours with more than a third of the votes here hold final.
+    fn held_by_neighbours(&self, cx: &Context<'_>, chain: &[Proven]) -> usize {
+        let newest = &cx.set.fold.epochs().newest().frontier;
+        let all: u128 = newest.voters.iter().map(|voter| u128::from(voter.weight)).sum();
         let names: Vec<(u32, Hash)> =
             chain.iter().map(|p| (p.certificate.frontier.epoch, p.certificate.frontier.name())).collect();
-        let believers = cx.epochs_of_peers().filter(|(_, newest)| names.contains(newest));
-        let theirs: u128 = believers.map(|(peer, _)| u128::from(newest.weight(&peer))).sum();
-        let all: u128 = newest.voters.iter().map(|voter| u128::from(voter.weight)).sum();
-        3 * theirs > all
+        let mut votes = vec![0; chain.len()];
+        for (peer, theirs) in cx.epochs_of_peers() {
+            if let Some(at) = names.iter().position(|name| *name == theirs) {
+                votes[at] += u128::from(newest.weight(&peer));
+            }
+        }
+        // Whoever holds one holds those before it, too.
+        let behind = |count: &usize| votes[count - 1..].iter().sum::<u128>();
+        (1..=chain.len()).rev().find(|count| 3 * behind(count) > all).unwrap_or(0)
     }
 }
 
@@ -273,3 +299,7 @@ fn whole(proven: &Proven) -> Option<Proposal> {
     let proposal = Proposal { frontier: proven.certificate.frontier.clone(), rows: proven.rows.clone() };
     proposal.is_whole().then_some(proposal)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
