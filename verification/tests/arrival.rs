@@ -5,7 +5,8 @@
 mod support;
 
 use murmur_collectives::{
-    Admission, Body, Chance, Entry, Equivocation, Fold, Hash, Insertion, ONE_Q16, Stage, Update, Verdict, VersionVector,
+    Admission, Body, Chance, Entry, Equivocation, Fold, Hash, Identity, Insertion, ONE_Q16, Stage, Verdict,
+    VersionVector,
 };
 use murmur_verification::{Lottery, Subject, check_verdict};
 use support::{Said, Swarm, offer};
@@ -15,7 +16,11 @@ const FORGER: usize = 4;
 
 /// `peers` peers with real sortition keys, `founders` of which start trusted, after one common round of the founders.
 fn swarm(founders: usize, peers: usize, audit_rate_q16: u32) -> Swarm {
-    let mut swarm = Swarm::new(founders, peers);
+    begun(Swarm::new(founders, peers), founders, audit_rate_q16)
+}
+
+fn begun(mut swarm: Swarm, founders: usize, audit_rate_q16: u32) -> Swarm {
+    let peers = swarm.peers.len();
     let keys = swarm.peers.iter().map(|peer| (peer.id(), Lottery::of(&peer.identity).public()));
     let line = |(peer, vrf_key)| murmur_collectives::Founder { peer, vrf_key };
     swarm.rules.founders = keys.take(founders).map(line).collect();
@@ -156,34 +161,37 @@ fn a_confirmation_counts_if_another_disputed_too() {
     assert_eq!((evicted, audits), (both, (0, 2)));
 }
 
-/// The update of `author` with its trace chosen so that `auditor` is drawn for it at `chance` and not at `less`.
-fn update_drawn_between(swarm: &mut Swarm, author: usize, auditor: usize, chance: Chance, less: Chance) -> Said {
-    let (update, payload) = swarm.draft(author, 1e-3);
-    for trace in 0u8.. {
-        let update = Update { trace: Hash([trace; 32]), ..update.clone() };
-        let entry = Entry::sign(&swarm.peers[author].identity, swarm.header(author, Body::Update(update)));
-        let drawn = |chance| draw(swarm, auditor, &entry, Stage::First, chance).is_some();
-        if drawn(chance) && !drawn(less) {
-            let said = Said { entry, payload: Some(payload) };
-            offer(&mut swarm.peers[author].fold, &said);
-            swarm.said.push(said.clone());
-            return said;
-        }
-    }
-    unreachable!("one of 256 is drawn")
+/// A key whose first update draws `first` at a quarter, and whose second draws `second` at a quarter and not at a 32nd. Nothing
+/// that an update says changes who is drawn for it, so only the key can be chosen.
+fn key_that_draws(swarm: &Swarm, first: usize, second: usize) -> Identity {
+    let quarter = Chance(1 << 30);
+    let drawn = |author, seq, auditor: usize, chance| {
+        let subject = Subject { run: support::run(), author, seq, stage: Stage::First };
+        Lottery::of(&swarm.peers[auditor].identity).draw(subject, chance).is_some()
+    };
+    let fits = |key: &Identity| {
+        let author = key.peer_id();
+        drawn(author, 1, first, quarter)
+            && drawn(author, 2, second, quarter)
+            && !drawn(author, 2, second, Chance(1 << 27))
+    };
+    (100..=255).map(|n| Identity::from_secret(&[n; 32])).find(fits).expect("one of 18 fits")
 }
 
 #[test]
 fn a_verdict_on_one_whose_voucher_forked_comes_to_the_same_in_any_order() {
     const NEWCOMER: usize = 5;
-    let mut swarm = swarm(5, 6, ONE_Q16 / 10);
-    let first = update_drawn_between(&mut swarm, NEWCOMER, FORGER, Chance(1 << 30), Chance::NEVER);
+    let mut swarm = Swarm::new(5, 6);
+    swarm.peers[NEWCOMER].identity = key_that_draws(&swarm, FORGER, 1);
+    let mut swarm = begun(swarm, 5, ONE_Q16 / 10);
+    let first = swarm.update(NEWCOMER, 1e-3);
     swarm.share_all();
     let common = swarm.said.clone();
     let vouched = judge(&mut swarm, FORGER, &first.entry, true, Stage::First);
     let proof = fork_proof(&mut swarm, 3, &vouched.entry);
     swarm.share(FORGER, NEWCOMER);
-    let second = update_drawn_between(&mut swarm, NEWCOMER, 1, Chance(1 << 30), Chance(1 << 27));
+    let second = swarm.update(NEWCOMER, 1e-3);
+    assert_eq!([&first, &second].map(|said| said.entry.seq()), [1, 2], "the positions that its key was chosen for");
     swarm.share(NEWCOMER, 1);
     // Drawn at the rate of those on probation, and not at that of the trusted.
     let verdict = judge(&mut swarm, 1, &second.entry, true, Stage::First);
