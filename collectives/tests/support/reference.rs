@@ -41,14 +41,15 @@ impl Reference<'_> {
         accusers.into_iter().find(|(_, by)| by.len() >= self.rules.audit_quorum as usize).map(|(seq, _)| seq)
     }
 
-    /// Verdicts on `author` in `view` whose auditor was trusted in its own causal past, and known to the author when it made
-    /// the update: position, result, auditor.
+    /// Verdicts on `author` in `view` whose auditor was trusted in its own causal past, and, when the author made the update, known
+    /// to it and trusted: position, result, auditor.
     fn rulings(&self, author: &PeerId, view: &VersionVector) -> Vec<(u32, bool, PeerId)> {
         let about = self.entries(view).filter_map(|entry| Some((entry, entry.verdict()?)));
         let about = about.filter(|(_, verdict)| verdict.author == *author);
         let known = |auditor: &PeerId, about: &Verdict| {
             let subject = self.said.iter().find(|said| said.entry.hash() == about.update);
-            self.rules.is_founder(auditor) || subject.is_some_and(|said| said.entry.base().contains(auditor, 0))
+            let base = subject.map(|said| said.entry.base()).filter(|base| base.contains(auditor, 0));
+            self.rules.is_founder(auditor) || base.is_some_and(|base| self.is_trusted(auditor, base))
         };
         let drawn = about.filter(|(entry, verdict)| known(&entry.author(), verdict));
         let counting = drawn.filter(|(entry, _)| self.is_trusted(&entry.author(), entry.base()));
