@@ -318,13 +318,7 @@ impl Log {
 
     /// How many positions are missing between the newest update of `author` and position `seq`, which follows all that is held.
     fn missing(&self, author: &PeerId, seq: u32) -> u32 {
-        let Some(chain) = self.chains.get(author) else { return seq };
-        let last = chain.records.iter().rposition(|record| record.entry.update().is_some());
-        let (from, held) = match last {
-            Some(at) => (chain.records[at].entry.seq() + 1, chain.records.len() - at - 1),
-            None => (chain.pruned(), chain.records.len()),
-        };
-        seq.saturating_sub(from).saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+        self.chains.get(author).map_or(seq, |chain| chain.missing_before(seq).unwrap_or(0))
     }
 
     /// The update that `verdict` is about, if it is in the log.

@@ -16,8 +16,8 @@ use murmur_kernels::Weight;
 
 use crate::{Entry, Log, Pace, PeerId, Rules, Update, VersionVector, rules::ONE_Q16, standing::Standing};
 
-/// Computes W(u), given the pace and the set of the final frontier whose epoch `entry` names. All of `entry`'s causal past outside that set
-/// must be in `log`.
+/// Computes W(u) of an author that is trusted in its base, given the pace and the set of the final frontier whose epoch `entry`
+/// names. All of `entry`'s causal past outside that set must be in `log`.
 pub(crate) fn weigh(
     rules: &Rules,
     log: &Log,
@@ -27,16 +27,11 @@ pub(crate) fn weigh(
     update: &Update,
 ) -> Weight {
     let (author, base) = (entry.author(), entry.base());
-    if !standing.is_trusted(rules, &author, base) {
-        return Weight::ZERO;
-    }
     let alpha = u128::from(rules.alpha_q16(log.clock(base)));
-    let has_joined = |peer: &PeerId, count: u32| {
-        let joined = *peer == author || log.tokens(peer, count) > log.tokens(peer, since.count(peer));
-        joined && !standing.is_trusted(rules, peer, since)
-    };
-    let authors = base.iter().filter(|(peer, _)| *peer != author).chain([(author, entry.seq())]);
-    let newcomers = authors.filter(|(peer, count)| has_joined(peer, *count)).count();
+    let works = |(peer, count): &(PeerId, u32)| log.tokens(peer, *count) > log.tokens(peer, since.count(peer));
+    let others = base.iter().filter(|entry| entry.0 != author && works(entry)).map(|(peer, _)| peer);
+    let at_work = core::iter::once(author).chain(others);
+    let newcomers = at_work.filter(|peer| !standing.is_trusted(rules, peer, since)).count();
     let newcomers = u32::try_from(newcomers).unwrap_or(u32::MAX);
     let share = u128::from(pace.share_q16(update.tokens, newcomers));
     let clip = u128::from(clip_q16(rules, log, base, update.norm));

@@ -42,18 +42,9 @@ fn settle(swarm: &mut Swarm, who: &[usize]) -> Certificate {
     certificate
 }
 
-fn share_among(swarm: &mut Swarm, peers: core::ops::Range<usize>) {
-    for from in peers.clone() {
-        peers.clone().filter(|to| *to != from).for_each(|to| swarm.share(from, to));
-    }
-}
-
 /// `peers` train, hear each other, and make it final.
 fn epoch(swarm: &mut Swarm, peers: core::ops::Range<usize>) -> Certificate {
-    for _ in 0..2 {
-        peers.clone().for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        share_among(swarm, peers.clone());
-    }
+    swarm.train_among(peers.clone());
     settle(swarm, &peers.collect::<Vec<_>>())
 }
 
@@ -130,7 +121,7 @@ fn a_peer_that_never_prunes_gives_the_same_weights() {
         let proposal = {
             for _ in 0..2 {
                 (0..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
-                share_among(&mut swarm, 0..3);
+                swarm.share_among(0..3);
             }
             swarm.fold(0).candidate().unwrap()
         };
@@ -175,7 +166,7 @@ fn what_comes_after_two_frontiers_is_excluded_alike_wherever_it_was_held() {
     let lost = [swarm.update(3, 1e-3), swarm.update(3, 1e-3)];
     for _ in 0..2 {
         (0..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        share_among(&mut swarm, 0..3);
+        swarm.share_among(0..3);
     }
     settle(&mut swarm, &[0, 1, 2]);
     // Peer 1 hears of the lost ones in time, but no frontier that takes them in is decided.
@@ -207,7 +198,7 @@ fn what_is_weighed_again_when_something_is_excluded_weighs_the_same() {
     // Peer 0 is quiet for so long that its last update is pruned: its next one looks back to its horizon.
     let without_zero = |swarm: &mut Swarm| {
         (1..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        share_among(swarm, 0..3);
+        swarm.share_among(0..3);
     };
     without_zero(&mut swarm);
     swarm.share(0, 3);
@@ -326,7 +317,7 @@ fn a_newcomer_needs_no_payloads_of_what_is_final_to_take_out_a_fork() {
     let taken_in = offer(&mut swarm.peers[1].fold, &proof);
     assert!(matches!(taken_in, Insertion::Applied { .. }), "{taken_in:?}");
     assert_eq!(swarm.fold(1).state_root(), swarm.fold(0).state_root());
-    share_among(&mut swarm, 0..3);
+    swarm.share_among(0..3);
     (0..3).for_each(|_| drop(epoch(&mut swarm, 0..3)));
     assert_eq!(swarm.fold(1).state_root(), swarm.fold(0).state_root());
 }
@@ -408,7 +399,7 @@ fn a_proof_of_a_fork_does_not_undo_what_is_final() {
     assert_eq!(fold.log().version().count(&forger), before.count(&forger), "final is final");
     assert_eq!(fold.state_at(&before).map(|s| murmur_kernels::state_root(&s)), Ok(state.0));
     let peers = 0..FOUNDERS;
-    share_among(&mut swarm, peers.clone());
+    swarm.share_among(peers.clone());
     (0..3).for_each(|_| drop(epoch(&mut swarm, peers.clone())));
     assert_eq!(swarm.fold(0).epochs().newest().frontier.weight(&forger), 0);
     assert_eq!(swarm.fold(0).state_root(), swarm.fold(1).state_root());
@@ -427,7 +418,7 @@ fn what_a_newcomer_says_leaves_the_set_with_its_enrolment() {
     // Only peer 3 heard of it in time, and it says nothing.
     let without_word_of_it = |swarm: &mut Swarm| {
         (0..3).for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        share_among(swarm, 0..3);
+        swarm.share_among(0..3);
         swarm.share(0, 3);
         settle(swarm, &[0, 1, 2, 3])
     };

@@ -58,18 +58,9 @@ fn evidence_of_a_fork_closes_the_chain_while_its_own_entry_waits() {
 #[test]
 fn an_excluded_entry_is_kept_as_the_position_after_which_its_author_continues() {
     let mut swarm = Swarm::with_frontiers(4, 2000);
-    let epoch = |swarm: &mut Swarm, peers: core::ops::Range<usize>| {
-        (0..2).for_each(|_| {
-            peers.clone().for_each(|peer| drop(swarm.update(peer, 1e-3)));
-            peers.clone().for_each(|from| {
-                peers.clone().filter(|to| *to != from).for_each(|to| swarm.share(from, to));
-            });
-        });
-        support::finalize(swarm, &peers.collect::<Vec<_>>());
-    };
-    epoch(&mut swarm, 0..4);
+    swarm.epoch(0..4);
     let late = swarm.update(3, 1e-3);
-    (0..2).for_each(|_| epoch(&mut swarm, 0..3));
+    (0..2).for_each(|_| swarm.epoch(0..3));
 
     let fold = &mut swarm.peers[0].fold;
     let (version, root, evicted, excluded) = contents(fold);

@@ -4,25 +4,14 @@
 mod support;
 
 use murmur_collectives::{Body, Entry, Hash, Insertion, Invalid, ONE_Q16, Refused, Stage};
-use support::{Said, Swarm, finalize, offer};
-
-/// `peers` train, hear each other, and make it final.
-fn epoch(swarm: &mut Swarm, peers: core::ops::Range<usize>) {
-    for _ in 0..2 {
-        peers.clone().for_each(|peer| drop(swarm.update(peer, 1e-3)));
-        for from in peers.clone() {
-            peers.clone().filter(|to| *to != from).for_each(|to| swarm.share(from, to));
-        }
-    }
-    finalize(swarm, &peers.collect::<Vec<_>>());
-}
+use support::{Said, Swarm, offer};
 
 #[test]
 fn what_goes_on_from_a_carry_made_up_after_a_gap_weighs_nothing() {
     let mut swarm = Swarm::with_frontiers(4, 2000);
-    epoch(&mut swarm, 0..4);
+    swarm.epoch(0..4);
     (0..2).for_each(|_| drop(swarm.update(3, 1e-3)));
-    (0..2).for_each(|_| epoch(&mut swarm, 0..3));
+    (0..2).for_each(|_| swarm.epoch(0..3));
     let last = swarm.said.iter().rfind(|said| said.entry.author() == swarm.id(3)).unwrap().clone();
     let mut behind = swarm.fold(0).clone();
     assert!(matches!(offer(&mut behind, &last), Insertion::Excluded));

@@ -23,24 +23,20 @@ const POSITION_CONTEXT: &str = "murmuration audit position v1";
 /// an author could try its free fields, such as the loss, until a friend is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// The run.
-    pub run: Hash,
-    /// The author of the update.
-    pub author: PeerId,
-    /// Its position in the author's chain.
-    pub seq: u32,
-    /// Which lottery.
-    pub stage: Stage,
+    position: Hash,
+    stage: Stage,
 }
 
 impl Subject {
-    /// A lottery on `update`.
-    pub fn of(update: &Entry, stage: Stage) -> Self {
-        Self { run: update.header().run, author: update.author(), seq: update.seq(), stage }
+    /// A lottery on position `seq` of the chain of `author`.
+    pub fn at(run: Hash, author: PeerId, seq: u32, stage: Stage) -> Self {
+        let position = Hash::of(POSITION_CONTEXT, &[&run.0[..], &author.0, &seq.to_le_bytes()].concat());
+        Self { position, stage }
     }
 
-    fn position(self) -> Hash {
-        Hash::of(POSITION_CONTEXT, &[&self.run.0[..], &self.author.0, &self.seq.to_le_bytes()].concat())
+    /// A lottery on `update`.
+    pub fn of(update: &Entry, stage: Stage) -> Self {
+        Self::at(update.header().run, update.author(), update.seq(), stage)
     }
 }
 
@@ -83,7 +79,7 @@ impl Lottery {
     fn proof_randomness(&self, subject: Subject) -> impl SigningTranscript + use<> {
         let mut key = [0; 32];
         key.copy_from_slice(&self.0.secret.to_bytes()[..32]);
-        let seed = blake3::keyed_hash(&key, &subject.position().0);
+        let seed = blake3::keyed_hash(&key, &subject.position.0);
         attach_rng(proof_transcript(), HashRng(blake3::Hasher::new_keyed(seed.as_bytes()).finalize_xof()))
     }
 }
@@ -94,7 +90,7 @@ pub fn was_drawn(public: &[u8; 32], subject: Subject, chance: Chance, draw: &[u8
         Stage::First => 1,
         Stage::Confirm => 2,
     }];
-    let statement = [&b"draw"[..], &stage, &chance.0.to_le_bytes(), public, draw, &subject.position().0];
+    let statement = [&b"draw"[..], &stage, &chance.0.to_le_bytes(), public, draw, &subject.position.0];
     murmur_collectives::holds(&statement, || proves_draw(public, subject, chance, draw))
 }
 
@@ -114,7 +110,7 @@ fn transcript(subject: Subject) -> impl SigningTranscript + Clone {
         Stage::First => b"murmuration audit, first lottery v1",
         Stage::Confirm => b"murmuration audit, confirming lottery v1",
     });
-    context.bytes(&subject.position().0)
+    context.bytes(&subject.position.0)
 }
 
 fn proof_transcript() -> impl SigningTranscript {
@@ -161,7 +157,7 @@ mod tests {
     }
 
     fn subject(n: u32, stage: Stage) -> Subject {
-        Subject { run: Hash([7; 32]), author: PeerId([8; 32]), seq: n, stage }
+        Subject::at(Hash([7; 32]), PeerId([8; 32]), n, stage)
     }
 
     #[test]

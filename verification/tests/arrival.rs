@@ -166,7 +166,7 @@ fn a_confirmation_counts_if_another_disputed_too() {
 fn key_that_draws(swarm: &Swarm, first: usize, second: usize) -> Identity {
     let quarter = Chance(1 << 30);
     let drawn = |author, seq, auditor: usize, chance| {
-        let subject = Subject { run: support::run(), author, seq, stage: Stage::First };
+        let subject = Subject::at(support::run(), author, seq, Stage::First);
         Lottery::of(&swarm.peers[auditor].identity).draw(subject, chance).is_some()
     };
     let fits = |key: &Identity| {

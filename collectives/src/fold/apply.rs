@@ -88,19 +88,19 @@ impl Fold {
         }
     }
 
-    /// The weight of `entry`, and whether its tokens count: both are functions of its causal past alone.
+    /// The weight of `entry`, and whether its tokens count: both are functions of its causal past and of what is final.
     fn weight_of(&self, entry: &Entry) -> (Weight, bool) {
-        let trusted = self.standing.is_trusted(&self.rules, &entry.author(), entry.base());
         let continues = |update: &Update| update.carry_before != Hash::NONE;
-        if entry.update().is_some_and(continues) && !self.log.is_founded_at(&entry.author(), entry.seq()) {
-            // Its author could have made up what it goes on from, and no audit would notice.
+        // Else its author could have made up what it goes on from, and no audit would notice.
+        let founded = !entry.update().is_some_and(continues) || self.log.is_founded_at(&entry.author(), entry.seq());
+        if !founded || !self.standing.is_trusted(&self.rules, &entry.author(), entry.base()) {
             return (Weight::ZERO, false);
         }
         let pace = self.epochs.pace(entry.epoch()).unwrap_or(self.epochs.newest().frontier.pace);
         let nothing = VersionVector::default();
         let since = self.epochs.view(entry.epoch()).unwrap_or(&nothing);
         let weight = |u| weigh(&self.rules, &self.log, &self.standing, (pace, since), entry, u);
-        (entry.update().map_or(Weight::ZERO, weight), trusted)
+        (entry.update().map_or(Weight::ZERO, weight), true)
     }
 
     /// Counts a verdict if its auditor was trusted in the verdict's causal past and selected for the audit, and the audited

@@ -156,7 +156,6 @@ impl Fold {
     /// nobody did anything, the pace stays the same.
     fn pace(&self, view: &VersionVector) -> Pace {
         let newest = self.epochs.newest();
-        let trusted = |peer: &PeerId| self.is_trusted(peer, view) && !self.standing.is_forked(peer, view);
         let work = |(author, count): (PeerId, u32)| {
             let records = self.log.from(&author, newest.view.count(&author)).iter();
             let open = records.take_while(|record| record.entry.seq() < count);
@@ -164,19 +163,22 @@ impl Fold {
             let none = Work { tokens: 0, updates: 0 };
             tokens.fold(none, |work, tokens| Work { tokens: work.tokens + tokens, updates: work.updates + 1 })
         };
-        let all: Vec<Work> = view.iter().filter(|(author, _)| trusted(author)).map(work).collect();
+        let all: Vec<Work> = view.iter().filter(|(author, _)| self.qualifies(author, view)).map(work).collect();
         Pace::of(&all).unwrap_or(newest.frontier.pace)
+    }
+
+    /// Whether `author` is trusted in `view`, and no fork of its chain is proven there.
+    fn qualifies(&self, author: &PeerId, view: &VersionVector) -> bool {
+        self.is_trusted(author, view) && !self.standing.is_forked(author, view)
     }
 
     /// Trusted authors of `view`, weighed by their tokens outside `before`.
     fn voters_since(&self, view: &VersionVector, before: &VersionVector) -> Vec<Voter> {
-        let trusted =
-            |peer: &PeerId| self.standing.is_trusted(&self.rules, peer, view) && !self.standing.is_forked(peer, view);
         let added = |(peer, count)| {
             let weight = self.log.tokens(&peer, count).saturating_sub(self.log.tokens(&peer, before.count(&peer)));
             Voter { peer, weight }
         };
-        view.iter().map(added).filter(|voter| voter.weight > 0 && trusted(&voter.peer)).collect()
+        view.iter().map(added).filter(|voter| voter.weight > 0 && self.qualifies(&voter.peer, view)).collect()
     }
 
     /// The part of `view` that is final, or whose authors had seen fewer than `since` tokens: per author, everything before

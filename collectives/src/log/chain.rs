@@ -122,16 +122,30 @@ impl Chain {
         held.or_else(|| self.pruned_totals.as_ref().filter(|totals| totals.updates > 0).map(|totals| totals.carry))
     }
 
+    /// Index of the last update before position `count`, among the records.
+    fn last_update_before(&self, count: u32) -> Option<usize> {
+        self.records[..self.index(count)].iter().rposition(|record| record.entry.update().is_some())
+    }
+
+    /// How many positions are missing between the last update before position `count` and that position. Nothing if it is pruned.
+    pub(super) fn missing_before(&self, count: u32) -> Option<u32> {
+        let last = self.last_update_before(count);
+        let (from, begin) = match last {
+            Some(last) => (self.records[last].entry.seq() + 1, last + 1),
+            None => (self.pruned(), 0),
+        };
+        let held = u32::try_from(self.index(count) - begin).unwrap_or(u32::MAX);
+        Some(count.checked_sub(from)?.saturating_sub(held))
+    }
+
     /// Whether an update at position `count` that goes on from the carry before it can be audited: the carry goes back to a fresh
     /// one, and no position of the chain is missing in between.
     pub(super) fn founded_until(&self, count: u32) -> bool {
-        let at = self.index(count);
-        let last = self.records[..at].iter().rposition(|record| record.entry.update().is_some());
-        let (founded, from, held) = match last.and_then(|last| Some((last, self.records.get(last)?))) {
-            Some((last, record)) => (record.founded, record.entry.seq() + 1, at - last - 1),
-            None => (self.pruned_totals.as_ref().is_none_or(|totals| totals.founded), self.pruned(), at),
+        let founded = match self.last_update_before(count) {
+            Some(last) => self.records[last].founded,
+            None => self.pruned_totals.as_ref().is_none_or(|totals| totals.founded),
         };
-        founded && count.checked_sub(from).is_some_and(|positions| positions as usize == held)
+        founded && self.missing_before(count) == Some(0)
     }
 
     /// Computes the prefix sums of the record at index `at` from the record before it.

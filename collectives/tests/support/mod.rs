@@ -180,6 +180,27 @@ impl Swarm {
         }
     }
 
+    /// Each of `peers` hears what the others of them hold.
+    pub(crate) fn share_among(&mut self, peers: core::ops::Range<usize>) {
+        for from in peers.clone() {
+            peers.clone().filter(|to| *to != from).for_each(|to| self.share(from, to));
+        }
+    }
+
+    /// `peers` say two updates each and hear each other.
+    pub(crate) fn train_among(&mut self, peers: core::ops::Range<usize>) {
+        for _ in 0..2 {
+            peers.clone().for_each(|peer| drop(self.update(peer, 1e-3)));
+            self.share_among(peers.clone());
+        }
+    }
+
+    /// `peers` train, hear each other, and make it final.
+    pub(crate) fn epoch(&mut self, peers: core::ops::Range<usize>) {
+        self.train_among(peers.clone());
+        finalize(self, &peers.collect::<Vec<_>>());
+    }
+
     /// Every one of `peers` says one update on the same set, then everybody hears them.
     pub(crate) fn round(&mut self, peers: core::ops::Range<usize>) -> Vec<Said> {
         let said = peers.map(|peer| self.update(peer, 1e-3)).collect();

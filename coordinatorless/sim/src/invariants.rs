@@ -20,8 +20,8 @@ mod weights;
 
 use std::collections::BTreeMap;
 
-use murmur_collectives::{Hash, PeerId, VersionVector};
-use murmur_coordinatorless::{Delay, Event, Footprint, Time};
+use murmur_collectives::{Fold, Hash, PeerId, VersionVector};
+use murmur_coordinatorless::{Delay, Event, Footprint, Node, Time};
 pub(crate) use progress::is_settled;
 
 use crate::{queue::MachineIndex, scenario::Checks, swarm::Machine};
@@ -56,6 +56,12 @@ pub(crate) struct SwarmSnapshot<'a> {
 }
 
 impl SwarmSnapshot<'_> {
+    /// The folds of all honest peers that are live.
+    pub(crate) fn folds(&self) -> impl Iterator<Item = &Fold> {
+        let nodes = self.peers.iter().filter_map(|peer| self.machines[peer.at].node.as_ref());
+        nodes.map(Node::fold)
+    }
+
     /// The version vector of the peer at `at`; `None` if it is down.
     pub(crate) fn version(&self, at: MachineIndex) -> Option<&VersionVector> {
         self.machines[at].node.as_ref().map(|node| node.fold().log().version())

@@ -6,8 +6,8 @@ use murmur_collectives::{Hash, Proposal};
 use murmur_coordinatorless::{Message, Proven};
 
 use crate::{
-    fading::invented,
-    finality::{train, world},
+    fading::{decided, invented},
+    finality::train,
     net::Net,
 };
 
@@ -34,12 +34,8 @@ fn appended(net: &Net, stranger: usize, genuine: Proven) -> (Vec<Proven>, Vec<Ha
 /// stranger adds to what they have.
 #[test]
 fn what_a_stranger_appends_to_a_frontier_of_the_neighbours_is_not_believed() {
-    let mut net = Net::new(world(60), 5, 4);
-    (0..5).for_each(|peer| net.start(peer));
-    train(&mut net, 3);
-    net.pass(Duration::from_secs(30));
-    let before = net.epoch(3);
-    assert!(before > 0 && net.epoch(0) == before, "{}", net.describe());
+    let (mut net, before) = decided(60);
+    assert_eq!(net.epoch(3), before, "{}", net.describe());
     (0..5).filter(|other| *other != 3).for_each(|other| net.disconnect(3, other));
     net.cut = true;
     while net.epoch(0) == before {

@@ -35,6 +35,17 @@ fn peers_whom_no_voter_ever_knew_decide_when_all_voters_are_gone() {
     assert_eq!(net.roots(&[]).len(), 1);
 }
 
+/// Four founders and a stranger that have made something final, and its epoch.
+pub(crate) fn decided(seed: u64) -> (Net, u32) {
+    let mut net = Net::new(world(seed), 5, 4);
+    (0..5).for_each(|peer| net.start(peer));
+    train(&mut net, 3);
+    net.pass(Duration::from_secs(30));
+    let before = net.epoch(0);
+    assert!(before > 0, "{}", net.describe());
+    (net, before)
+}
+
 /// What only the stranger stands behind: real rows if there are any, and all the weight its own.
 pub(crate) fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &Proposal) -> Proven {
     let voters = vec![Voter { peer: net.id(stranger), weight: 1000 }];
@@ -53,12 +64,7 @@ pub(crate) fn invented(net: &Net, stranger: usize, previous: &Frontier, rows: &P
 
 #[test]
 fn a_stranger_cannot_invent_what_is_final() {
-    let mut net = Net::new(world(51), 5, 4);
-    (0..5).for_each(|peer| net.start(peer));
-    train(&mut net, 3);
-    net.pass(Duration::from_secs(30));
-    let before = net.epoch(0);
-    assert!(before > 0, "{}", net.describe());
+    let (mut net, before) = decided(51);
     while net.nodes[&0].fold().candidate().is_none() {
         (0..4).for_each(|peer| net.author(peer));
     }

@@ -23,7 +23,7 @@ pub enum VerdictError {
 /// [`VerdictError`] says what is wrong with it.
 pub fn check_verdict(fold: &Fold, entry: &Entry, verdict: &Verdict) -> Result<(), VerdictError> {
     let key = key(fold, &entry.author()).ok_or(VerdictError::NoKey)?;
-    let subject = Subject { run: fold.run(), author: verdict.author, seq: verdict.seq, stage: verdict.stage };
+    let subject = Subject::at(fold.run(), verdict.author, verdict.seq, verdict.stage);
     if was_drawn(&key, subject, Chance::CERTAIN, &verdict.draw) { Ok(()) } else { Err(VerdictError::Draw) }
 }
 

@@ -17,8 +17,7 @@ impl Invariant for Conservation {
     fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         // Equal sets have equal roots, so one peer that holds every payload stands for all.
         let complete = |fold: &&Fold| fold.log().records().all(|r| r.entry.update().is_none() || r.payload.is_some());
-        let folds = swarm.peers.iter().filter_map(|peer| swarm.machines[peer.at].node.as_ref());
-        let Some(held) = folds.map(murmur_coordinatorless::Node::fold).find(complete) else { return Vec::new() };
+        let Some(held) = swarm.folds().find(complete) else { return Vec::new() };
         let mut violations: Vec<String> = weights_out_of_bounds(held);
         if sum(held).as_deref() != Some(held.state()) {
             violations.push("the state is not θ₀ minus the sum of what is applied".to_owned());

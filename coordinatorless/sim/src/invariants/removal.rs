@@ -16,8 +16,7 @@ impl Invariant for ExactRemoval {
 
     fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         let complete = |fold: &&Fold| fold.log().records().all(|r| r.entry.update().is_none() || r.payload.is_some());
-        let folds = swarm.peers.iter().filter_map(|peer| swarm.machines[peer.at].node.as_ref());
-        let Some(held) = folds.map(murmur_coordinatorless::Node::fold).find(complete) else { return Vec::new() };
+        let Some(held) = swarm.folds().find(complete) else { return Vec::new() };
         if held.epochs().number() > 0 || held.log().forked().next().is_some() {
             // Past a final frontier the log is pruned, and peers may exclude entries. An eviction by proof leaves
             // entries whose bases name removed ones: only an order that folds the proof first admits them, and

@@ -16,17 +16,12 @@ impl Invariant for EarnedWeight {
 
     fn check(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
         // What differs between peers is found at the end.
-        folds(swarm).take(1).flat_map(unearned).collect()
+        swarm.folds().take(1).flat_map(unearned).collect()
     }
 
     fn check_at_end(&mut self, swarm: &SwarmSnapshot<'_>) -> Vec<String> {
-        folds(swarm).flat_map(unearned).collect()
+        swarm.folds().flat_map(unearned).collect()
     }
-}
-
-fn folds<'a>(swarm: &'a SwarmSnapshot<'_>) -> impl Iterator<Item = &'a Fold> {
-    let nodes = swarm.peers.iter().filter_map(|peer| swarm.machines[peer.at].node.as_ref());
-    nodes.map(murmur_coordinatorless::Node::fold)
 }
 
 /// Updates of epochs whose pace is known that weigh more than they may.
